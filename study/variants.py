@@ -1,0 +1,58 @@
+"""The seven variants of each report, as data."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from study.config import ConfigError
+from study.config import recipe
+from study.config import TrialConfig
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of a report's table: the head, and the learning rate as a multiple of the base."""
+
+    number: int
+    hidden_layers: int = 1
+    dense_units: int = 8
+    lr_factor: float = 1.0
+
+
+VARIANTS = (
+    Variant(1),
+    Variant(2, dense_units=16),
+    Variant(3, dense_units=32),
+    Variant(4, hidden_layers=2),
+    Variant(5, hidden_layers=3),
+    Variant(6, lr_factor=5.0),
+    Variant(7, lr_factor=10.0),
+)
+
+
+def variant_fields(number: int, base: TrialConfig) -> dict[str, Any]:
+    """The config fields that variant `number` (1 to 7) sets, given the data set's base config."""
+    if number not in range(1, len(VARIANTS) + 1):
+        raise ConfigError(f"variant={number} is unknown: use 1 to {len(VARIANTS)}")
+    variant = VARIANTS[number - 1]
+    return {
+        "hidden_layers": variant.hidden_layers,
+        "dense_units": variant.dense_units,
+        "lr": float(f"{base.lr * variant.lr_factor:.6g}"),  # 5 * 1e-5 is 5.000000000000001e-05
+    }
+
+
+def resolve(dataset: str, variant: int | None, flags: dict[str, Any]) -> TrialConfig:
+    """The config of a trial: the recipe of `dataset`, changed by the variant, then by the flags."""
+    base = recipe(dataset)
+    changes = variant_fields(variant, base) if variant is not None else {}
+    return base.replace(**{**changes, **flags})
+
+
+def variant_of(config: TrialConfig) -> int | None:
+    """Which of the seven variants a config is (1 to 7), however it was spelled; None if neither."""
+    base = recipe(config.dataset)
+    for variant in VARIANTS:
+        fields = variant_fields(variant.number, base)
+        if all(getattr(config, name) == value for name, value in fields.items()):
+            return variant.number
+    return None

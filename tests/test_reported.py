@@ -1,0 +1,55 @@
+import pytest
+
+from study.config import recipe
+from study.reported import reported
+from study.reported import TEST_IMAGES
+from study.variants import variant_fields
+from study.variants import VARIANTS
+
+REPORTS = ("chest", "blood")
+
+
+@pytest.mark.parametrize("dataset", REPORTS)
+def test_each_report_has_the_seven_variants(dataset: str) -> None:
+    assert list(reported(dataset)) == [variant.number for variant in VARIANTS]
+
+
+@pytest.mark.parametrize("dataset", ["demo", "folder:somewhere", ""])
+def test_other_data_sets_have_no_report(dataset: str) -> None:
+    assert reported(dataset) == {}
+
+
+@pytest.mark.parametrize("dataset", REPORTS)
+def test_every_test_accuracy_is_a_count_of_the_test_images(dataset: str) -> None:
+    total = TEST_IMAGES[dataset]
+    for row in reported(dataset).values():
+        assert round(round(row.test_acc * total) / total, 4) == row.test_acc
+
+
+@pytest.mark.parametrize("dataset", REPORTS)
+def test_rows_describe_the_same_variants_as_the_code(dataset: str) -> None:
+    base = recipe(dataset)
+    for number, row in reported(dataset).items():
+        assert row.backbone == base.backbone
+        assert variant_fields(number, base) == {
+            "hidden_layers": row.hidden_layers,
+            "dense_units": row.dense_units,
+            "lr": row.learning_rate,
+        }
+
+
+def test_figures_are_those_of_the_logs_not_of_the_misprinted_tables() -> None:
+    blood = reported("blood")
+    assert blood[6].test_acc == 0.9984
+    assert blood[6].test_acc == max(row.test_acc for row in blood.values())
+    assert blood[6].table_acc_percent == 82.52
+    assert "train accuracy" in blood[6].note
+    assert blood[1].fit_seconds == 3200.448415
+
+
+@pytest.mark.parametrize("dataset", REPORTS)
+def test_losses_accuracies_and_times_are_in_range(dataset: str) -> None:
+    for row in reported(dataset).values():
+        assert all(0 < value <= 1 for value in (row.train_acc, row.val_acc, row.test_acc))
+        assert all(value > 0 for value in (row.train_loss, row.val_loss, row.test_loss))
+        assert 1000 < row.fit_seconds < 4000
