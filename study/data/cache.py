@@ -1,0 +1,74 @@
+"""The cache folder: where it is, how it is written, how it is emptied."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock
+
+from study.data.listing import DataError
+
+FOLDERS = ("images", "index", "demo")  # what clear_cache removes; lock files stay
+
+
+def cache_dir() -> Path:
+    """The cache folder, which may not exist yet: STUDY_CACHE, else the user's cache folder."""
+    chosen = os.environ.get("STUDY_CACHE", "").strip()
+    return Path(chosen or platformdirs.user_cache_dir("finetune-study")).expanduser().absolute()
+
+
+def clear_cache() -> int:
+    """Removes decoded images, the index and the drawn demo images.
+
+    Returns:
+        Bytes freed.
+
+    Raises:
+        DataError: something in the cache folder cannot be removed.
+    """
+    freed = 0
+    for folder in (cache_dir() / name for name in FOLDERS):
+        if folder.is_dir():
+            freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                raise DataError(f"cannot clear the cache: {error}") from None
+    return freed
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Holds the cache's lock `name` against all processes of this machine.
+
+    Raises:
+        DataError: the cache folder cannot be written, now or within the block.
+    """
+    try:
+        locks = cache_dir() / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"{name}.lock"):
+            yield
+    except OSError as error:
+        raise DataError(
+            f"cannot write to the cache folder {cache_dir()} ({error.strerror or error}): make "
+            "space or permission, set STUDY_CACHE to another folder, or use --no-cache"
+        ) from None
+
+
+def replace_file(file: Path, content: bytes) -> None:
+    """Writes a file so that a reader sees the old content or the new, never a part.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,95 @@
+"""Anyone's images: one folder per class, or train, test (and val) folders of class folders."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+from study.data.listing import checked
+from study.data.listing import DataError
+from study.data.listing import entries_of
+from study.data.listing import Entry
+from study.data.listing import folders
+from study.data.listing import Listing
+
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+}
+GROUPS_FILE = "groups.csv"
+
+
+def find(path: str) -> Listing:
+    """The images under `path`, with the groups of its `groups.csv` (columns image,group), if any.
+
+    Raises:
+        DataError: the path, its layout or its `groups.csv` is wrong.
+    """
+    root = Path(path).expanduser().resolve()
+    names = folders(root)
+    if not names:
+        raise DataError(
+            f"{root} has no class folders: make one folder per class and put its images there"
+        )
+    parts = [name for name in names if name.lower() in PARTS]
+    entries = _with_parts(root, names, parts) if parts else _flat(root, names)
+    groups = _read_groups(root / GROUPS_FILE, entries)
+    return Listing(str(root), root, entries, groups, (GROUPS_FILE,) if groups else ())
+
+
+def _flat(root: Path, names: list[str]) -> tuple[Entry, ...]:
+    entries = [entry for name in names for entry in entries_of(root, name)]
+    return checked(root, entries, names)
+
+
+def _with_parts(root: Path, names: list[str], parts: list[str]) -> tuple[Entry, ...]:
+    others = sorted(set(names) - set(parts))
+    if others:
+        raise DataError(
+            f"{root} mixes parts ({', '.join(parts)}) with other folders ({', '.join(others)}): "
+            "keep class folders in train, test and val folders only, or have none of these"
+        )
+    labels = {part: folders(root / part) for part in parts}
+    bare = [part for part in parts if not labels[part]]
+    if bare:
+        raise DataError(f"{root / bare[0]} has no class folders: make one folder per class")
+    entries = [
+        entry
+        for part in parts
+        for label in labels[part]
+        for entry in entries_of(root, label, PARTS[part.lower()], part)
+    ]
+    return checked(root, entries, [label for part in parts for label in labels[part]])
+
+
+def _read_groups(file: Path, entries: Iterable[Entry]) -> dict[str, str] | None:
+    if not file.is_file():
+        return None
+    groups = _parse(file)
+    missing = [entry.image for entry in entries if entry.image not in groups]
+    if missing:
+        raise DataError(
+            f"{file} names no group for {len(missing)} images, first {missing[0]!r}: "
+            "give one line per image, with its path relative to that folder"
+        )
+    return groups
+
+
+def _parse(file: Path) -> dict[str, str]:
+    groups: dict[str, str] = {}
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {file}: {error}; save it as CSV in UTF-8") from None
+    for line, row in enumerate(rows, start=2):
+        image, group = (row.get("image") or "").strip(), (row.get("group") or "").strip()
+        if not image or not group:
+            raise DataError(f"{file} line {line}: needs the columns image and group, both filled")
+        if groups.setdefault(image.replace("\\", "/"), group) != group:
+            raise DataError(f"{file} line {line}: {image!r} has two groups; keep one")
+    return groups

@@ -1,0 +1,160 @@
+"""Decoded images of a data set at one size: read from the cache, or decoded once into it."""
+
+import errno
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from study.data.cache import cache_dir
+from study.data.cache import locked
+from study.data.cache import replace_file
+from study.data.decode import BadImage
+from study.data.decode import decode
+from study.data.digest import sha256
+from study.data.digest import UNREADABLE
+from study.data.listing import DataError
+from study.data.listing import Listing
+from study.data.parallel import in_threads
+from study.data.parallel import Progress
+
+DECODER = 1  # part of the file name; raise it when decode() gives other pixels
+
+Pixels = npt.NDArray[np.uint8]
+Skipped = tuple[tuple[str, str], ...]
+
+
+class Decoded(NamedTuple):
+    """The usable images, (N, size, size, 3), in the listing's order, and the other ones."""
+
+    x: Pixels
+    skipped: Skipped  # (image, reason)
+
+
+def cached_pixels(
+    listing: Listing, hashes: dict[str, str], digest: str, size: int, progress: Progress | None
+) -> Decoded:
+    """A read-only memory map of the cache file, which is written first if it must be.
+
+    Raises:
+        DataError: no image is usable, files change while being read, or the cache folder is full
+            or cannot be written.
+    """
+    file = cache_dir() / "images" / f"{digest}-{size}px-v{DECODER}.u8"
+    found = _open(file, listing, size)
+    if found:
+        return found
+    with locked(file.stem):
+        found = _open(file, listing, size)  # another process may have written it meanwhile
+        if not found:
+            _write(file, listing, hashes, size, progress)
+            found = _open(file, listing, size)
+    if not found:
+        raise DataError(f"{file} is not what was just written: check the disk, and run again")
+    return found
+
+
+def private_pixels(
+    listing: Listing, hashes: dict[str, str], size: int, progress: Progress | None
+) -> Decoded:
+    """The same in this process' memory; writes nothing.
+
+    Raises:
+        DataError: no image is usable, or files change while being read.
+    """
+    x = np.empty((len(listing.entries), size, size, 3), np.uint8)
+    count, skipped = 0, []
+    for image, result in _decode_all(listing, hashes, size, progress):
+        if isinstance(result, str):
+            skipped.append((image, result))
+        else:
+            x[count] = result
+            count += 1
+    x = x[:count]
+    x.flags.writeable = False
+    return Decoded(x, _checked(skipped, count))
+
+
+def _open(file: Path, listing: Listing, size: int) -> Decoded | None:
+    try:
+        sidecar = json.loads(file.with_suffix(".json").read_bytes())
+        skipped = tuple((str(image), str(reason)) for image, reason in sidecar["skipped"])
+        shape = (len(listing.entries) - len(skipped), size, size, 3)
+        if sidecar["shape"] != list(shape) or file.stat().st_size != np.prod(shape):
+            return None
+        return Decoded(np.memmap(file, np.uint8, "r", shape=shape), skipped)
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or broken: decode again
+        return None
+
+
+def _write(
+    file: Path, listing: Listing, hashes: dict[str, str], size: int, progress: Progress | None
+) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _check_space(file.parent, len(listing.entries) * size * size * 3)
+    temporary = file.with_suffix(".tmp")  # one name is enough: the caller holds the lock
+    count, skipped = 0, []
+    try:
+        with temporary.open("wb") as stream:
+            for image, result in _decode_all(listing, hashes, size, progress):
+                if isinstance(result, str):
+                    skipped.append((image, result))
+                else:
+                    stream.write(result.tobytes())
+                    count += 1
+        sidecar = {"shape": [count, size, size, 3], "skipped": _checked(skipped, count)}
+        temporary.replace(file)
+        replace_file(file.with_suffix(".json"), json.dumps(sidecar).encode())
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(
+            errno.ENOSPC, f"no space: {needed / 1e6:.0f} MB needed, {free / 1e6:.0f} free"
+        )
+
+
+def _checked(skipped: list[tuple[str, str]], count: int) -> Skipped:
+    if not count:
+        image, reason = skipped[0]
+        raise DataError(f"none of {len(skipped)} images is usable, first {image!r}: {reason}")
+    return tuple(skipped)
+
+
+def _decode_all(
+    listing: Listing, hashes: dict[str, str], size: int, progress: Progress | None
+) -> Iterator[tuple[str, Pixels | str]]:
+    images = [entry.image for entry in listing.entries]
+    task = partial(_decode_one, listing.root, hashes, size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata
+        # one limit instead of two: what PIL only warns of is refused as well
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield from zip(images, in_threads(task, images, "decoding", progress), strict=True)
+
+
+def _decode_one(root: Path, hashes: dict[str, str], size: int, image: str) -> Pixels | str:
+    """The image's pixels, or the reason why it has none."""
+    if hashes[image] == UNREADABLE:
+        return "cannot be read"
+    try:
+        content = (root / image).read_bytes()
+    except OSError:
+        content = b""
+    # also guards the cache against a file that changed behind an unchanged size and time
+    if sha256(content) != hashes[image]:
+        raise DataError(f"{root / image} changed while being read: run again when it is at rest")
+    try:
+        return decode(content, size)
+    except BadImage as error:
+        return str(error)

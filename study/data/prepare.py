@@ -1,0 +1,89 @@
+"""A data set, found, hashed and decoded: `prepare` and `data_digest`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from study.data.digest import digest_of
+from study.data.digest import file_hashes
+from study.data.listing import DataError
+from study.data.listing import Listing
+from study.data.parallel import Progress
+from study.data.pixels import cached_pixels
+from study.data.pixels import Decoded
+from study.data.pixels import Pixels
+from study.data.pixels import private_pixels
+from study.data.registry import dataset_named
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set at one image size: N usable images, sorted by id. Immutable."""
+
+    dataset: str  # as asked for: "chest", "blood", "demo", "folder:PATH"
+    source: str  # URL of the Kaggle page, "synthetic", or the folder's path
+    classes: tuple[str, ...]  # sorted
+    images: tuple[str, ...]  # N ids: path relative to the image root, with forward slashes
+    x: Pixels  # uint8 (N, size, size, 3) RGB, read-only
+    y: npt.NDArray[np.int64]  # (N,) index into classes
+    folders: tuple[str, ...]  # N official parts in lower case, "" if the set has none
+    groups: tuple[str, ...] | None  # N patients or originals; None if not known for this set
+    skipped: tuple[tuple[str, str], ...]  # (image, reason) of listed files that are not usable
+    digest: str  # SHA-256 over (image, class, content) of all listed files
+
+
+def prepare(
+    dataset: str, image_size: int, *, use_cache: bool = True, progress: Progress | None = None
+) -> Data:
+    """Finds or downloads a data set, checks it, and decodes it once per machine and size.
+
+    Args:
+        dataset: "chest", "blood", "demo" or "folder:PATH".
+        image_size: height and width in pixels; images are stretched to it.
+        use_cache: False keeps the pixels in this process' memory and writes nothing (but the
+            demo's own images, which are drawn into the cache folder).
+        progress: called now and then with ("reading" or "decoding", done, total).
+
+    Raises:
+        DataError: the data set cannot be found, read, or stored; says what to do next.
+    """
+    listing = dataset_named(dataset).find()
+    hashes = file_hashes(listing, progress, remember=use_cache)
+    digest = digest_of(listing, hashes)
+    if use_cache:
+        decoded = cached_pixels(listing, hashes, digest, image_size, progress)
+    else:
+        decoded = private_pixels(listing, hashes, image_size, progress)
+    return _assemble(dataset, listing, decoded, digest)
+
+
+def data_digest(dataset: str) -> str:
+    """The digest of `prepare(dataset, ...)`, without decoding; instant when nothing changed.
+
+    Raises:
+        DataError: the data set cannot be found.
+    """
+    listing = dataset_named(dataset).find()
+    return digest_of(listing, file_hashes(listing, None, remember=True))
+
+
+def _assemble(dataset: str, listing: Listing, decoded: Decoded, digest: str) -> Data:
+    classes = tuple(sorted({entry.label for entry in listing.entries}))
+    unusable = {image for image, _ in decoded.skipped}
+    rows = [entry for entry in listing.entries if entry.image not in unusable]
+    for label in sorted(set(classes) - {entry.label for entry in rows}):
+        raise DataError(f"class {label!r} of {listing.root} has no usable image: see its files")
+    groups = listing.groups
+    return Data(
+        dataset=dataset,
+        source=listing.source,
+        classes=classes,
+        images=tuple(entry.image for entry in rows),
+        x=decoded.x,
+        y=np.array([classes.index(entry.label) for entry in rows], np.int64),
+        folders=tuple(entry.part for entry in rows),
+        groups=None if groups is None else tuple(groups[entry.image] for entry in rows),
+        skipped=decoded.skipped,
+        digest=digest,
+    )

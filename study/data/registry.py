@@ -1,0 +1,28 @@
+"""The data sets by name."""
+
+from functools import partial
+
+from study.data import folder
+from study.data.blood import BLOOD
+from study.data.chest import CHEST
+from study.data.demo import DEMO
+from study.data.listing import DataError
+from study.data.listing import DataSet
+
+DATASETS = {"chest": CHEST, "blood": BLOOD, "demo": DEMO}
+
+
+def dataset_named(name: str) -> DataSet:
+    """The data set of that name, or of `folder:PATH`.
+
+    Raises:
+        DataError: there is none.
+    """
+    kind, _, path = name.partition(":")
+    if kind == "folder" and path.strip():
+        return DataSet(partial(folder.find, path.strip()))
+    if name not in DATASETS:
+        raise DataError(
+            f"dataset {name!r} is unknown: choose one of {', '.join(DATASETS)}, or folder:PATH"
+        )
+    return DATASETS[name]

@@ -1,0 +1,165 @@
+"""How images part into train, val and test: pooled as in the reports, official, or grouped."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from study.data.listing import DataError
+from study.data.prepare import Data
+from study.data.registry import dataset_named
+
+NAMES = ("train", "val", "test")
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three disjoint sets of row numbers of a `Data`, each sorted."""
+
+    train: Rows
+    val: Rows
+    test: Rows
+
+
+def make_split(data: Data, protocol: str, seed: int, limit: int = 0) -> Split:
+    """Draws a split; the same arguments give the same split.
+
+    Args:
+        data: the prepared data set.
+        protocol: "pooled" (64/16/20 per class, at random, as in the reports), "official" (the
+            set's own test folder) or "grouped" (near 64/16/20, no group on two sides).
+        seed: of all draws.
+        limit: keep about this many images in all, the same share of every class of every part,
+            at least one of each; 0 keeps all.
+
+    Raises:
+        DataError: the protocol is unknown or not possible for this set, or a class is too small
+            to be in every part.
+    """
+    draw = {"pooled": _pooled, "official": _official, "grouped": _grouped}.get(protocol)
+    if draw is None:
+        raise DataError(f"split {protocol!r} is unknown: choose pooled, official or grouped")
+    rng = np.random.default_rng(seed)
+    parts = draw(data, rng)
+    _check(data, protocol, parts)
+    if limit:
+        parts = _limited(data, parts, limit, rng)
+    return Split(*(np.sort(part) for part in parts))
+
+
+def leaking(data: Data, split: Split) -> int | None:
+    """How many test images have a sibling (same group) in train; None if groups are unknown."""
+    if data.groups is None:
+        return None
+    trained = {data.groups[row] for row in split.train}
+    return sum(data.groups[row] in trained for row in split.test)
+
+
+def report_sizes(dataset: str, protocol: str) -> tuple[int, int, int] | None:
+    """Images in train, val and test of the report on the full data set; None if there is none.
+
+    Raises:
+        DataError: the data set is unknown.
+    """
+    return dataset_named(dataset).report_sizes.get(protocol)
+
+
+def _pooled(data: Data, rng: np.random.Generator) -> list[Rows]:
+    rows = _pool(data)
+    rest, test = _cut_by_image(data, rows, rng)
+    train, val = _cut_by_image(data, rest, rng)
+    return [train, val, test]
+
+
+def _official(data: Data, rng: np.random.Generator) -> list[Rows]:
+    folders = np.array(data.folders)
+    train, val, test = (np.flatnonzero(folders == name) for name in NAMES)
+    if not len(train) or not len(test):
+        raise DataError(
+            f"{data.dataset} has no official train and test folders: use the pooled split"
+            + (" or the grouped one" if data.groups else "")
+        )
+    if not len(val) or not dataset_named(data.dataset).own_val:
+        cut = _cut_by_image if data.groups is None else _cut_by_group
+        train, val = cut(data, train, rng)
+    return [train, val, test]
+
+
+def _grouped(data: Data, rng: np.random.Generator) -> list[Rows]:
+    return _by_group(data, _pool(data), (0.64, 0.16, 0.20), rng)
+
+
+def _pool(data: Data) -> Rows:
+    """All rows; for the reports' sets, of several of one class and name the last only."""
+    if not dataset_named(data.dataset).one_per_name:
+        return np.arange(len(data.images))
+    names = [image.rsplit("/", 1)[-1] for image in data.images]
+    kept = {key: row for row, key in enumerate(zip(data.y.tolist(), names, strict=True))}
+    return np.array(list(kept.values()), np.int64)
+
+
+def _cut_by_image(data: Data, rows: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """(rest, cut): of the n rows of every class, int(0.2 n) at random are cut off."""
+    rest, cut = [], []
+    for label in range(len(data.classes)):
+        members = rng.permutation(rows[data.y[rows] == label])
+        count = int(0.2 * len(members))
+        cut.append(members[:count])
+        rest.append(members[count:])
+    return np.concatenate(rest), np.concatenate(cut)
+
+
+def _cut_by_group(data: Data, rows: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    rest, cut = _by_group(data, rows, (0.8, 0.2), rng)
+    return rest, cut
+
+
+def _by_group(
+    data: Data, rows: Rows, shares: tuple[float, ...], rng: np.random.Generator
+) -> list[Rows]:
+    """One part per share, near it in every class, all images of a group in one part.
+
+    Groups come in random order; each goes where its classes lack most, relative to the aim.
+    """
+    if data.groups is None:
+        raise DataError(
+            f"no groups known for {data.dataset}: use the pooled or official split"
+            + (", or add a groups.csv" if data.dataset.startswith("folder:") else "")
+        )
+    names, group = np.unique(np.array(data.groups)[rows], return_inverse=True)
+    counts = np.zeros((len(names), len(data.classes)))
+    np.add.at(counts, (group, data.y[rows]), 1)
+    aim = np.outer(shares, counts.sum(0))
+    filled = np.zeros_like(aim)
+    part_of = np.zeros(len(names), np.int64)
+    for name in rng.permutation(len(names)):
+        lack = (1 - filled / np.maximum(aim, 1e-9)) @ counts[name]
+        part_of[name] = lack.argmax()
+        filled[part_of[name]] += counts[name]
+    return [rows[part_of[group] == part] for part in range(len(shares))]
+
+
+def _check(data: Data, protocol: str, parts: list[Rows]) -> None:
+    for label, name in enumerate(data.classes):
+        sizes = [int((data.y[part] == label).sum()) for part in parts]
+        if 0 in sizes:
+            missing = NAMES[sizes.index(0)]
+            counts = ", ".join(f"{n} {size}" for n, size in zip(NAMES, sizes, strict=True))
+            raise DataError(
+                f"class {name!r} is missing from {missing} in the {protocol} split ({counts} of "
+                f"its usable images): add images{' or groups' if protocol == 'grouped' else ''} "
+                "of it, or remove the class"
+            )
+
+
+def _limited(data: Data, parts: list[Rows], limit: int, rng: np.random.Generator) -> list[Rows]:
+    share = min(1.0, limit / sum(len(part) for part in parts))
+    kept = []
+    for part in parts:
+        classes = [part[data.y[part] == label] for label in range(len(data.classes))]
+        counts = [max(1, round(share * len(rows))) for rows in classes]
+        drawn = zip(classes, counts, strict=True)
+        kept.append(np.concatenate([rng.permutation(rows)[:count] for rows, count in drawn]))
+    return kept

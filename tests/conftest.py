@@ -1,0 +1,38 @@
+"""Fixtures of all tests: no setting of the developer's leaks in, nothing is written outside tmp."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One STUDY_CACHE for the session, so that the demo images are drawn once."""
+    folder = tmp_path_factory.mktemp("study_cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDY_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def clean_env(monkeypatch: pytest.MonkeyPatch, session_cache: Path) -> None:
+    """Takes the developer's settings out of the environment."""
+    for name in list(os.environ):
+        if name == "DATA_DIR" or name.startswith(("MLFLOW_", "STUDY_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("STUDY_CACHE", str(session_cache))
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of real images and weights beside the repository; CI must have it."""
+    if not SHARED.is_dir():
+        reason = f"no real images and weights at {SHARED}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return SHARED

@@ -1,0 +1,57 @@
+"""Small image folders for tests."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+BLOOD_LABELS = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
+
+
+def picture(path: Path, color: tuple[int, int, int] = (10, 20, 30), size: int = 24) -> Path:
+    """A one-color image file, its folder made if needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (size, size), color).save(path)
+    return path
+
+
+def noise(path: Path, seed: int, width: int = 24, height: int = 24) -> Path:
+    """An image file of random pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def class_folders(root: Path, counts: dict[str, int]) -> Path:
+    """One folder per class with that many different images."""
+    seed = 0
+    for label, count in counts.items():
+        for number in range(count):
+            noise(root / label / f"{number:03}.png", seed)
+            seed += 1
+    return root
+
+
+def chest(root: Path, parts: Iterable[str] = ("train", "test", "val")) -> Path:
+    """A tiny data set in the layout and with the file names of Kaggle's chest set."""
+    seed = 0
+    for number, part in enumerate(parts):
+        for i in range(10):
+            noise(root / part / "NORMAL" / f"IM-{number * 50 + i:04}-0001.jpeg", seed)
+            name = f"person{number * 50 + i // 2}_{('bacteria', 'virus')[i % 2]}_{seed}.jpeg"
+            noise(root / part / "PNEUMONIA" / name, seed + 1)
+            seed += 2
+    return root
+
+
+def blood(root: Path) -> Path:
+    """A tiny data set in the layout of Kaggle's blood set; every class has one name twice."""
+    for seed, label in enumerate(BLOOD_LABELS):
+        for i in range(10):
+            noise(root / "TRAIN" / label / f"_{seed}_{i}.jpeg", 100 * seed + i)
+        for i in range(9, 14):
+            noise(root / "TEST" / label / f"_{seed}_{i}.jpeg", 100 * seed + 50 + i)
+        noise(root / "TEST_SIMPLE" / label / f"_{seed}_99.jpeg", 100 * seed + 99)
+    return root

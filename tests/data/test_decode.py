@@ -1,0 +1,250 @@
+"""Odd and broken files, through the public door."""
+
+import io
+import os
+import re
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from study.data import Data
+from study.data import DataError
+from study.data import make_split
+from study.data import prepare
+from study.data.decode import BadImage
+from study.data.decode import decode
+
+from .make import class_folders
+from .make import picture
+
+
+def prepared(root: Path, size: int = 8) -> Data:
+    return prepare(f"folder:{root}", size, use_cache=False)
+
+
+def pixel(root: Path, image: Image.Image, suffix: str = ".png", **options: object) -> list[int]:
+    """The first pixel of an image after a trip through a file and `prepare`."""
+    picture(root / "b" / "x.png")
+    (root / "a").mkdir()
+    image.save(root / "a" / f"odd{suffix}", **options)  # type: ignore[arg-type]
+    data = prepared(root)
+    assert data.skipped == ()
+    return [int(v) for v in data.x[0, 0, 0]]
+
+
+def solid(mode: str, color: object) -> Image.Image:
+    return Image.new(mode, (16, 16), color)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("mode", "color", "suffix", "expected"),
+    [
+        ("RGB", (10, 20, 30), ".png", [10, 20, 30]),
+        ("L", 77, ".png", [77, 77, 77]),
+        ("1", 1, ".png", [255, 255, 255]),
+        ("LA", (200, 255), ".png", [200, 200, 200]),
+        ("LA", (200, 0), ".png", [0, 0, 0]),
+        ("RGBA", (250, 100, 50, 255), ".png", [250, 100, 50]),
+        ("RGBA", (250, 100, 50, 0), ".png", [0, 0, 0]),
+        ("RGBA", (250, 100, 50, 51), ".webp", [50, 20, 10]),
+        ("CMYK", (0, 255, 255, 0), ".tif", [255, 0, 0]),
+        ("YCbCr", (128, 128, 128), ".tif", [128, 128, 128]),
+        ("LAB", (255, 128, 128), ".tiff", [255, 255, 255]),
+        ("I", 100, ".tif", [100, 100, 100]),
+        ("I", 65535, ".tif", [255, 255, 255]),
+        ("F", 0.2, ".tif", [51, 51, 51]),
+        ("F", 51.0, ".tif", [51, 51, 51]),
+        ("I;16", 51 * 257, ".png", [51, 51, 51]),
+        ("I;16", 200, ".tif", [1, 1, 1]),
+        ("I;16B", 51 * 257, ".tif", [51, 51, 51]),
+    ],
+)
+def test_modes(tmp_path: Path, mode: str, color: object, suffix: str, expected: list[int]) -> None:
+    assert pixel(tmp_path, solid(mode, color), suffix) == pytest.approx(expected, abs=2)
+
+
+def test_wide_grey_ranges_are_stretched(tmp_path: Path) -> None:
+    values = np.linspace(-1000, 1000, 256, dtype=np.float32).reshape(16, 16)
+    class_folders(tmp_path, {"b": 1})
+    (tmp_path / "a").mkdir()
+    Image.fromarray(values).save(tmp_path / "a" / "signed.tif")
+    pixels = prepared(tmp_path, 16).x[0]
+    assert (pixels.min(), pixels.max()) == (0, 255)
+
+
+def test_palette_with_transparency(tmp_path: Path) -> None:
+    image = solid("RGB", (200, 10, 10)).quantize(4)
+    assert pixel(tmp_path / "opaque", image) == pytest.approx([200, 10, 10], abs=2)
+    index = image.getpixel((0, 0))
+    assert pixel(tmp_path / "clear", image, transparency=index) == [0, 0, 0]
+
+
+def test_the_first_frame_of_an_animation_counts(tmp_path: Path) -> None:
+    frames = [solid("RGB", (250, 0, 0)), solid("RGB", (0, 250, 0))]
+    assert pixel(tmp_path, frames[0], ".gif", save_all=True, append_images=frames[1:])[0] > 200
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    half = solid("RGB", (0, 0, 0))
+    half.paste((255, 255, 255), (0, 8, 16, 16))  # white bottom
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    assert pixel(tmp_path, half, ".jpg", exif=exif)[0] > 240
+
+
+def test_a_broken_exif_block_does_not_matter(tmp_path: Path) -> None:
+    exif = b"Exif\x00\x00II*\x00\xff\xff\xff\xff"
+    assert pixel(tmp_path, solid("L", 90), ".jpg", exif=exif) == pytest.approx([90] * 3, abs=2)
+
+
+def test_large_jpegs_shrink_without_aliases(tmp_path: Path) -> None:
+    stripes = np.zeros((1500, 2000), np.uint8)
+    stripes[:, ::2] = 255
+    picture(tmp_path / "b" / "x.png")
+    (tmp_path / "a").mkdir()
+    Image.fromarray(stripes).save(tmp_path / "a" / "stripes.jpg", quality=95)
+    pixels = prepared(tmp_path, 64).x[0].astype(int)
+    assert pixels.mean() == pytest.approx(127, abs=3)
+    assert pixels.std() < 4
+
+
+def test_names_and_extensions_of_all_kinds(tmp_path: Path) -> None:
+    names = ["mit Leer zeichen.JPG", "Zürich 東京 😀.PnG", "a.jpeg", "b.BMP", "c.gif", "d.tif"]
+    names += ["e.TIFF", "f.webp", "two.dots.png", "it's.png"]
+    for number, name in enumerate(names):
+        picture(tmp_path / "klasse äöü" / name, (number, 0, 0))
+    picture(tmp_path / "other one" / "x.png")
+    for junk in ("notes.txt", "Thumbs.db", "._a.jpeg", ".hidden.png"):
+        (tmp_path / "other one" / junk).write_text("junk")
+    data = prepared(tmp_path)
+    assert data.classes == ("klasse äöü", "other one")
+    assert set(data.images) == {f"klasse äöü/{name}" for name in names} | {"other one/x.png"}
+    assert data.skipped == ()
+
+
+def test_a_name_that_is_not_unicode(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 1, "b": 1})
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        picture(tmp_path / "a" / name)
+    except OSError:
+        pytest.skip("this file system has Unicode names only")
+    for use_cache in (False, True):
+        assert f"a/{name}" in prepare(f"folder:{tmp_path}", 8, use_cache=use_cache).images
+
+
+def encoded(kind: str) -> bytes:
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    Image.fromarray(pixels).save(stream, kind)
+    return stream.getvalue()
+
+
+WHOLE = {kind: encoded(kind) for kind in ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")}
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.sampled_from(sorted(WHOLE)),
+    st.floats(0.01, 1),
+    st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=6),
+)
+def test_whatever_happened_to_the_bytes_it_is_an_image_or_a_reason(
+    kind: str, kept: float, changes: list[tuple[float, int]]
+) -> None:
+    content = bytearray(WHOLE[kind][: int(kept * len(WHOLE[kind]))])
+    for place, value in changes:
+        if content:
+            content[int(place**3 * len(content))] = value  # headers more often than the rest
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            outcome: object = decode(bytes(content), 8).shape
+        except BadImage as error:
+            outcome = str(error)
+    assert outcome == (8, 8, 3) or (isinstance(outcome, str) and re.search("[a-z]", outcome))
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def break_files(folder: Path) -> dict[str, str]:
+    """Writes broken files; returns a part of the expected reason by name."""
+    whole = picture(folder / "whole.jpg", size=200).read_bytes()
+    (folder / "whole.jpg").unlink()
+    tiff = picture(folder / "whole.tif", size=200).read_bytes()
+    (folder / "whole.tif").unlink()
+    (folder / "cut.jpg").write_bytes(whole[:-150])
+    (folder / "cut.tif").write_bytes(tiff[: len(tiff) // 2])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("this is no image")
+    (folder / "zip.jpeg").write_bytes(b"PK\x03\x04" + bytes(100))
+    (folder / "script.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    (folder / "bomb.png").write_bytes(png_claiming(60_000, 60_000))
+    (folder / "small bomb.png").write_bytes(png_claiming(10_000, 9_500))
+    (folder / "nowhere.png").symlink_to(folder / "missing.png")
+    (folder / "itself.png").symlink_to(folder / "itself.png")
+    nan = np.full((9, 9), np.nan, np.float32)
+    Image.fromarray(nan).save(folder / "nan.tif")
+    return {
+        "cut.jpg": "truncated",
+        "cut.tif": "",
+        "empty.png": "empty file",
+        "text.png": "no image",
+        "zip.jpeg": "no image",
+        "script.png": "no image",
+        "bomb.png": "pixels",
+        "small bomb.png": "pixels",
+        "nowhere.png": "cannot be read",
+        "itself.png": "cannot be read",
+        "nan.tif": "finite",
+    }
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_broken_files_are_listed_with_a_reason_and_never_used(
+    tmp_path: Path, use_cache: bool
+) -> None:
+    root = class_folders(tmp_path, {"a": 20, "b": 20})
+    reasons = break_files(root / "a")
+    data = prepare(f"folder:{root}", 8, use_cache=use_cache)
+    skipped = dict(data.skipped)
+    assert set(skipped) == {f"a/{name}" for name in reasons}
+    for name, reason in reasons.items():
+        assert skipped[f"a/{name}"]
+        assert reason in skipped[f"a/{name}"]
+        assert "\n" not in skipped[f"a/{name}"]
+    assert len(data.images) == len(data.x) == len(data.y) == len(data.folders) == 40
+    split = make_split(data, "pooled", 0)
+    assert len(split.train) + len(split.val) + len(split.test) == 40
+    again = prepare(f"folder:{root}", 8, use_cache=use_cache)
+    assert (again.skipped, again.digest) == (data.skipped, data.digest)
+
+
+def test_a_class_without_a_usable_image_is_an_error(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 3})
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "x.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"'b'.*no usable image"):
+        prepared(tmp_path)
+    for image in (tmp_path / "a").iterdir():
+        image.write_bytes(b"")
+    for use_cache in (False, True):
+        with pytest.raises(DataError, match=r"none of 4 images is usable.*'a/000.png'.*empty"):
+            prepare(f"folder:{tmp_path}", 8, use_cache=use_cache)

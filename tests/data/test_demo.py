@@ -1,0 +1,95 @@
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from study.data import cache_dir
+from study.data import data_digest
+from study.data import DataError
+from study.data import leaking
+from study.data import make_split
+from study.data import prepare
+
+from .workers import answers_of
+from .workers import demo_digest
+
+
+def test_the_demo_is_four_synthetic_classes_of_copies_of_originals() -> None:
+    data = prepare("demo", 64)
+    assert data.source == "synthetic"
+    assert data.classes == ("eosinophil", "lymphocyte", "monocyte", "neutrophil")
+    assert data.x.shape == (624, 64, 64, 3)
+    assert Counter(data.y.tolist()) == dict.fromkeys(range(4), 156)
+    assert data.groups is not None
+    assert Counter(Counter(data.groups).values()) == {13: 48}
+    assert data.skipped == ()
+    assert set(data.folders) == {""}
+
+
+def test_the_demo_is_real_png_files() -> None:
+    data = prepare("demo", 64)
+    files = sorted((cache_dir() / "demo").rglob("*.png"))
+    assert len(files) == len(data.images)
+    assert data.images[0] == "eosinophil/original00_copy00.png"
+    with Image.open(files[0]) as image:
+        assert image.format == "PNG"
+        assert np.array_equal(np.asarray(image), data.x[0])
+
+
+def test_no_two_images_are_equal_and_none_is_blank() -> None:
+    data = prepare("demo", 64)
+    assert len({pixels.tobytes() for pixels in data.x}) == len(data.x)
+    assert data.x.reshape(len(data.x), -1).std(axis=1).min() > 10
+
+
+def test_copies_of_an_original_are_more_alike_than_originals_of_a_class() -> None:
+    data = prepare("demo", 64)
+    assert data.groups is not None
+    colors = data.x.reshape(len(data.x), -1, 3).mean(axis=1)
+    groups, row_group = np.unique(np.array(data.groups), return_inverse=True)
+    means = np.array([colors[row_group == g].mean(axis=0) for g in range(len(groups))])
+    within = np.linalg.norm(colors - means[row_group], axis=1).mean()
+    between = np.linalg.norm(means - means.mean(axis=0), axis=1).mean()
+    assert between > 1.5 * within
+
+
+def test_pooled_leaks_nearly_everything_and_grouped_nothing() -> None:
+    data = prepare("demo", 64)
+    pooled = make_split(data, "pooled", 0)
+    assert [len(pooled.train), len(pooled.val), len(pooled.test)] == [400, 100, 124]
+    assert (leaking(data, pooled) or 0) > 110
+    grouped = make_split(data, "grouped", 0)
+    assert leaking(data, grouped) == 0
+    assert {len(set(data.y[part])) for part in (grouped.train, grouped.val, grouped.test)} == {4}
+    with pytest.raises(DataError, match=r"demo has no official.*pooled split or the grouped"):
+        make_split(data, "official", 0)
+
+
+def test_drawn_again_by_two_processes_at_once_it_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = data_digest("demo")
+    (tmp_path / "demo" / "v1.tmp" / "left by a killed process").mkdir(parents=True)
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
+    assert answers_of(demo_digest, 2) == [digest, digest]
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["v1"]
+
+
+def test_nowhere_to_draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="STUDY_CACHE"):
+        prepare("demo", 64, use_cache=False)
+
+
+def test_a_demo_with_a_lost_file_is_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = data_digest("demo")
+    shutil.copytree(cache_dir() / "demo", tmp_path / "demo")
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
+    next((tmp_path / "demo" / "v1" / "monocyte").iterdir()).unlink()
+    assert data_digest("demo") == digest

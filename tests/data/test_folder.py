@@ -1,0 +1,149 @@
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from study.data import data_digest
+from study.data import DataError
+from study.data import leaking
+from study.data import make_split
+from study.data import prepare
+
+from .make import class_folders
+
+
+def fails(root: Path | str, words: str) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        data_digest(f"folder:{root}")
+    assert str(caught.value).count("\n") < 2
+
+
+def test_missing_path_and_file(tmp_path: Path) -> None:
+    fails(tmp_path / "nothing", "no folder at .*nothing")
+    (tmp_path / "file").write_text("")
+    fails(tmp_path / "file", "is not a folder")
+
+
+@contextmanager
+def as_somebody() -> Iterator[None]:
+    """Without root's right to read everything, if the tests run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other permissions")
+def test_no_permission(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "set", {"a": 1, "b": 1})
+    for folder in (root / "a", root):
+        folder.chmod(0)
+        try:
+            with as_somebody():
+                fails(root, "cannot read the folder .*permission")
+        finally:
+            folder.chmod(0o755)
+
+
+def test_no_class_folders(tmp_path: Path) -> None:
+    fails(tmp_path, "has no class folders")
+    class_folders(tmp_path / "train", {"a": 1, "b": 1})
+    (tmp_path / "test").mkdir()
+    fails(tmp_path, "test has no class folders")
+
+
+def test_an_empty_class(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 2, "b": 2})
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "notes.txt").write_text("no image")
+    fails(tmp_path, "class 'c' .* has no image.*jpg, jpeg")
+
+
+def test_a_single_class(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"cat": 2})
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "__MACOSX").mkdir()
+    fails(tmp_path, "one class only, 'cat'")
+
+
+def test_a_level_too_high_is_noticed(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        class_folders(tmp_path / name, {"a": 1, "b": 1})
+    fails(tmp_path, "first holds a folder, '[ab]'")
+
+
+def test_class_folders_beside_parts(tmp_path: Path) -> None:
+    class_folders(tmp_path / "train", {"a": 1, "b": 1})
+    class_folders(tmp_path, {"extra": 1})
+    fails(tmp_path, r"mixes parts \(train\) with other folders \(extra\)")
+
+
+def test_parts_of_class_folders(tmp_path: Path) -> None:
+    for part, count in (("Train", 10), ("TEST", 5), ("valid", 3)):
+        class_folders(tmp_path / part, {"a": count, "b": count})
+    data = prepare(f"folder:{tmp_path}", 8)
+    assert data.classes == ("a", "b")
+    assert data.images[0] == "TEST/a/000.png"
+    assert {part: data.folders.count(part) for part in data.folders} == {
+        "train": 20,
+        "test": 10,
+        "val": 6,
+    }
+    split = make_split(data, "official", 0)
+    assert [len(split.train), len(split.val), len(split.test)] == [20, 6, 10]
+
+
+def test_a_class_missing_from_test_is_named(tmp_path: Path) -> None:
+    class_folders(tmp_path / "train", {"a": 20, "b": 20, "c": 20})
+    class_folders(tmp_path / "test", {"a": 5, "b": 5})
+    data = prepare(f"folder:{tmp_path}", 8)
+    with pytest.raises(DataError, match=r"'c' is missing from test.*train 16"):
+        make_split(data, "official", 0)
+
+
+def test_groups_csv(tmp_path: Path) -> None:
+    root = class_folders(tmp_path, {"a": 20, "b": 20})
+    without = data_digest(f"folder:{root}")
+    lines = [f"{c}/{i:03}.png,{c}{i // 4}" for c in "ab" for i in range(20)]
+    (root / "groups.csv").write_text("\n".join(["image,group", *lines]), encoding="utf-8-sig")
+    data = prepare(f"folder:{root}", 8)
+    assert data.groups is not None
+    assert data.groups[:5] == ("a0", "a0", "a0", "a0", "a1")
+    assert leaking(data, make_split(data, "grouped", 0)) == 0
+    assert data.digest != without  # other groups, other grouped splits
+    (root / "groups.csv").write_text("\n".join(["image,group", *lines[:-2]]))
+    fails(root, "names no group for 2 images, first 'b/018.png'")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,patient\na/000.png,1\n", "line 2: needs the columns image and group"),
+        ("image,group\na/000.png,\n", "line 2: needs the columns image and group"),
+        ("image,group\na/000.png,1\na/000.png,2\n", "line 3: 'a/000.png' has two groups"),
+        ("", "names no group for 2 images"),
+    ],
+)
+def test_a_wrong_groups_csv(tmp_path: Path, text: str, words: str) -> None:
+    root = class_folders(tmp_path, {"a": 1, "b": 1})
+    (root / "groups.csv").write_text(text)
+    fails(root, words)
+
+
+def test_a_groups_csv_in_another_encoding(tmp_path: Path) -> None:
+    root = class_folders(tmp_path, {"a": 1, "b": 1})
+    (root / "groups.csv").write_bytes("image,group\na/000.png,Zürich\n".encode("utf-16"))
+    fails(root, "cannot read .*groups.csv.*UTF-8")
+
+
+def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    class_folders(tmp_path / "set", {"a": 1, "b": 1})
+    assert data_digest("folder:~/set") == data_digest(f"folder:{tmp_path / 'set'}")

@@ -1,0 +1,221 @@
+"""Finding and downloading the Kaggle sets: tiny copies in Kaggle's layout, kagglehub itself."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import kagglehub
+import pytest
+
+from study.data import Data
+from study.data import data_digest
+from study.data import DataError
+from study.data import leaking
+from study.data import make_split
+from study.data import prepare
+
+from .make import blood
+from .make import chest
+from .workers import answers_of
+from .workers import download
+
+CHEST_HANDLE = "paultimothymooney/chest-xray-pneumonia"
+
+
+@pytest.fixture(autouse=True)
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty kagglehub cache, and a network in which nobody answers."""
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "hub"))
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    return tmp_path / "hub"
+
+
+def unpacked(hub: Path, handle: str, version: int, complete: bool = True) -> Path:
+    """The folder of a version in kagglehub's cache."""
+    if complete:
+        (hub / "datasets" / handle).mkdir(parents=True, exist_ok=True)
+        (hub / "datasets" / handle / f"{version}.complete").touch()
+    return hub / "datasets" / handle / "versions" / str(version)
+
+
+def counted(data: Data) -> dict[str, int]:
+    return dict(Counter(data.folders))
+
+
+@pytest.mark.parametrize("below", ["", "chest_xray", "chest-xray-pneumonia/chest_xray"])
+def test_data_dir_may_be_the_set_or_hold_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    chest(tmp_path / "images" / below)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "images"))
+    data = prepare("chest", 8)
+    assert data.source == f"https://www.kaggle.com/datasets/{CHEST_HANDLE}"
+    assert data.classes == ("NORMAL", "PNEUMONIA")
+    assert counted(data) == {"train": 20, "test": 20, "val": 20}
+    assert data.images[0] == "test/NORMAL/IM-0050-0001.jpeg"
+
+
+@pytest.mark.parametrize("below", ["", "images", "dataset2-master/dataset2-master/images"])
+def test_blood_keeps_the_later_of_two_images_of_one_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    blood(tmp_path / below)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    data = prepare("blood", 8)
+    assert counted(data) == {"train": 40, "test": 20, "test_simple": 4}
+    assert data.groups is None
+    pooled = make_split(data, "pooled", 0)
+    used = {data.images[row] for part in (pooled.train, pooled.val, pooled.test) for row in part}
+    assert len(used) == 60
+    assert "TRAIN/EOSINOPHIL/_0_9.jpeg" in used
+    assert "TEST/EOSINOPHIL/_0_9.jpeg" not in used
+    official = make_split(data, "official", 0)
+    assert {data.folders[row] for row in official.test} == {"test"}
+    assert len(official.test) == 20
+    with pytest.raises(DataError, match="no groups known for blood"):
+        make_split(data, "grouped", 0)
+
+
+def test_kaggles_nested_copy_and_mac_junk_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = chest(tmp_path / "chest_xray")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    plain = data_digest("chest")
+    shutil.copytree(root, root / "chest_xray")
+    for folder in ("train/NORMAL", "__MACOSX/chest_xray/train/NORMAL"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder / "._IM-0001-0001.jpeg").write_bytes(b"junk")
+    (root / "train" / ".DS_Store").write_bytes(b"junk")
+    assert data_digest("chest") == plain
+    for part in ("train", "test", "val"):
+        shutil.rmtree(root / part)
+    assert data_digest("chest") == plain
+
+
+def test_chest_groups_are_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {
+        "PNEUMONIA": [
+            "person1_bacteria_1.jpeg",
+            "person1_bacteria_2.jpeg",
+            "person1_virus_6.jpeg",
+            "person1_virus_2_1.jpeg",
+        ],
+        "NORMAL": ["IM-0001-0001.jpeg", "IM-0001-0002-0001.jpeg", "NORMAL2-IM-0001-0001.jpeg"],
+    }
+    root = chest(tmp_path)
+    for label, files in names.items():
+        shutil.rmtree(root / "train" / label)
+        (root / "train" / label).mkdir()
+        for file in files:
+            shutil.copy(
+                root / "test" / "NORMAL" / "IM-0050-0001.jpeg", root / "train" / label / file
+            )
+    monkeypatch.setenv("DATA_DIR", str(root))
+    data = prepare("chest", 8)
+    assert data.groups is not None
+    group = dict(zip((i.rsplit("/")[-1] for i in data.images), data.groups, strict=True))
+    assert group["person1_bacteria_1.jpeg"] == group["person1_bacteria_2.jpeg"]
+    assert group["person1_virus_6.jpeg"] == group["person1_virus_2_1.jpeg"]
+    assert group["IM-0001-0001.jpeg"] == group["IM-0001-0002-0001.jpeg"]
+    assert len({group[name] for files in names.values() for name in files}) == 4
+
+
+def test_chest_official_split_leaves_val_out_and_keeps_patients_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(chest(tmp_path)))
+    data = prepare("chest", 8)
+    split = make_split(data, "official", 0)
+    assert {data.folders[row] for row in (*split.train, *split.val)} == {"train"}
+    assert {data.folders[row] for row in split.test} == {"test"}
+    assert leaking(data, split) == 0
+
+
+def test_the_newest_complete_download_is_used(hub: Path) -> None:
+    for version, parts in ((2, ("train", "test")), (10, ("train", "test", "val"))):
+        chest(unpacked(hub, CHEST_HANDLE, version) / "chest_xray", parts)
+    unpacked(hub, CHEST_HANDLE, 11, complete=False).mkdir(parents=True)
+    assert counted(prepare("chest", 8)) == {"train": 20, "test": 20, "val": 20}
+
+
+def test_data_dir_without_the_set_falls_back_to_the_hub(
+    tmp_path: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chest(unpacked(hub, CHEST_HANDLE, 2) / "chest_xray")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "elsewhere"))
+    assert len(prepare("chest", 8).images) == 60
+
+
+def test_without_a_network_the_message_has_all_that_was_tried_and_the_ways_on(
+    tmp_path: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "elsewhere"))
+    for dataset, landmark in (("chest", "chest_xray/train/NORMAL"), ("blood", "images/TRAIN/EOS")):
+        with pytest.raises(DataError) as caught:
+            prepare(dataset, 8)
+        message = str(caught.value)
+        for words in (
+            f"DATA_DIR={tmp_path / 'elsewhere'}",
+            landmark,
+            str(hub),
+            "no connection to Kaggle",
+            "https://www.kaggle.com/datasets/paultimothymooney/",
+            "set DATA_DIR",
+            "--dataset demo",
+        ):
+            assert words in message
+        assert message.count("\n") == 1
+        assert len(message) < 900
+    monkeypatch.delenv("DATA_DIR")
+    with pytest.raises(DataError, match=r"DATA_DIR \(not set\)"):
+        data_digest("chest")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (RuntimeError("first line\nsecond line"), r"download \(RuntimeError: first line\)"),
+        (ValueError(), r"download \(ValueError\)"),
+    ],
+)
+def test_any_failure_of_the_download_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def fail(_: str) -> str:
+        raise error
+
+    monkeypatch.setattr(kagglehub, "dataset_download", fail)
+    with pytest.raises(DataError, match=words):
+        prepare("blood", 8)
+
+
+def test_a_download_is_used_and_found_again(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def fetch(handle: str) -> str:
+        asked.append(handle)
+        folder = unpacked(hub, handle, 2)
+        chest(folder / "chest_xray")
+        return str(folder)
+
+    monkeypatch.setattr(kagglehub, "dataset_download", fetch)
+    first, second = prepare("chest", 8), prepare("chest", 8)
+    assert asked == [CHEST_HANDLE]
+    assert first.digest == second.digest
+
+
+def test_a_download_of_another_layout_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kagglehub, "dataset_download", lambda _: str(tmp_path))
+    with pytest.raises(DataError, match="has no chest_xray/train/NORMAL"):
+        prepare("chest", 8)
+
+
+def test_of_two_processes_at_once_one_downloads(hub: Path) -> None:
+    answers = answers_of(download, 2, str(hub))
+    assert len({digest for digest, _ in answers}) == 1
+    assert sum(asked for _, asked in answers) == 1

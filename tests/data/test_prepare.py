@@ -1,0 +1,235 @@
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from study.data import cache_dir
+from study.data import clear_cache
+from study.data import data_digest
+from study.data import DataError
+from study.data import prepare
+
+from .make import class_folders
+from .make import noise
+from .workers import answers_of
+from .workers import prepare_and_tell
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own for every test of this file."""
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return class_folders(tmp_path / "set", {"cat": 4, "dog": 3})
+
+
+def cache_files(cache: Path, pattern: str = "images/*.u8") -> list[Path]:
+    return sorted(cache.glob(pattern))
+
+
+def test_a_folder_of_class_folders(root: Path) -> None:
+    data = prepare(f"folder:{root}", 16)
+    assert data.dataset == f"folder:{root}"
+    assert data.source == str(root)
+    assert data.classes == ("cat", "dog")
+    assert data.images == (
+        *(f"cat/00{i}.png" for i in range(4)),
+        *(f"dog/00{i}.png" for i in range(3)),
+    )
+    assert data.y.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert data.y.dtype == np.int64
+    assert data.folders == ("",) * 7
+    assert data.groups is None
+    assert data.skipped == ()
+    assert len(data.digest) == 64
+
+
+def test_pixels_are_a_read_only_map_of_the_stretched_images(root: Path) -> None:
+    noise(root / "cat" / "wide.png", 99, width=60, height=30)
+    data = prepare(f"folder:{root}", 16)
+    assert isinstance(data.x, np.memmap)
+    assert data.x.shape == (8, 16, 16, 3)
+    assert data.x.dtype == np.uint8
+    with pytest.raises(ValueError, match="read-only"):
+        data.x[0] = 0
+    for image, pixels in zip(data.images, data.x, strict=True):
+        with Image.open(root / image) as opened:
+            expected = opened.resize((16, 16), Image.Resampling.BILINEAR)
+        assert np.array_equal(pixels, np.asarray(expected))
+
+
+def test_without_cache_the_pixels_are_the_same_and_nothing_is_written(
+    root: Path, cache: Path
+) -> None:
+    private = prepare(f"folder:{root}", 16, use_cache=False)
+    assert not cache.exists()
+    assert not isinstance(private.x, np.memmap)
+    assert not private.x.flags.writeable
+    shared = prepare(f"folder:{root}", 16)
+    assert np.array_equal(private.x, shared.x)
+    assert private.digest == shared.digest == data_digest(f"folder:{root}")
+
+
+def test_images_are_decoded_once_per_size(root: Path, cache: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    def progress(what: str, done: int, total: int) -> None:
+        seen.append((what, done, total))
+
+    prepare(f"folder:{root}", 16, progress=progress)
+    assert seen == [("reading", 7, 7), ("decoding", 7, 7)]
+    seen.clear()
+    prepare(f"folder:{root}", 16, progress=progress)
+    assert "decoding" not in {what for what, _, _ in seen}
+    prepare(f"folder:{root}", 20, progress=progress)
+    assert len(cache_files(cache)) == 2
+
+
+def test_unchanged_files_are_not_read_again(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.data.digest.RACY_NS", -1)
+    seen: list[str] = []
+    digest = data_digest(f"folder:{root}")
+    assert len(cache_files(cache, "index/*.json")) == 1
+    data = prepare(f"folder:{root}", 16, progress=lambda what, *_: seen.append(what))
+    assert data.digest == digest
+    assert seen == ["decoding"]
+    cache_files(cache, "index/*.json")[0].write_text('{"cat/000.png": 3')
+    assert data_digest(f"folder:{root}") == digest
+
+
+def test_a_changed_file_changes_digest_and_pixels(root: Path) -> None:
+    before = prepare(f"folder:{root}", 16)
+    noise(root / "cat" / "000.png", 1234)
+    after = prepare(f"folder:{root}", 16)
+    assert after.digest != before.digest
+    assert not np.array_equal(after.x[0], before.x[0])
+    assert np.array_equal(after.x[1:], before.x[1:])
+
+
+def test_a_file_of_the_same_size_and_date_but_other_content_is_noticed(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for name in ("a/0", "a/1", "b/0"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (1, 2, 3)).save(root / f"{name}.bmp")
+    before, stat = data_digest(f"folder:{root}"), (root / "a/0.bmp").stat()
+    Image.new("RGB", (8, 8), (9, 9, 9)).save(root / "a/0.bmp")
+    os.utime(root / "a/0.bmp", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert data_digest(f"folder:{root}") != before
+
+
+def test_digest_is_of_names_classes_and_contents_not_of_the_place(
+    root: Path, tmp_path: Path
+) -> None:
+    digest = data_digest(f"folder:{root}")
+    copy = shutil.copytree(root, tmp_path / "copy")
+    assert data_digest(f"folder:{copy}") == digest
+    (copy / "cat" / "000.png").rename(copy / "cat" / "renamed.png")
+    renamed = data_digest(f"folder:{copy}")
+    assert renamed != digest
+    (copy / "cat" / "renamed.png").rename(copy / "dog" / "renamed.png")
+    assert data_digest(f"folder:{copy}") not in (digest, renamed)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "sidecar", "no sidecar", "gone"])
+def test_a_damaged_cache_is_rebuilt(root: Path, cache: Path, damage: str) -> None:
+    expected = np.array(prepare(f"folder:{root}", 16).x)
+    file = cache_files(cache)[0]
+    if damage == "truncated":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif damage == "sidecar":
+        file.with_suffix(".json").write_text("{")
+    elif damage == "no sidecar":
+        file.with_suffix(".json").unlink()
+    else:
+        file.unlink()
+    assert np.array_equal(prepare(f"folder:{root}", 16).x, expected)
+
+
+def test_leftovers_of_a_killed_process_do_no_harm(root: Path, cache: Path) -> None:
+    prepare(f"folder:{root}", 16)
+    file = cache_files(cache)[0]
+    expected = file.read_bytes()
+    file.unlink()
+    file.with_suffix(".tmp").write_bytes(b"half written")
+    prepare(f"folder:{root}", 16)
+    assert file.read_bytes() == expected
+    assert not cache_files(cache, "images/*.tmp")
+
+
+def test_of_four_processes_at_once_one_decodes(tmp_path: Path, cache: Path) -> None:
+    root = class_folders(tmp_path / "set", {"a": 150, "b": 150})
+    answers = answers_of(prepare_and_tell, 4, str(root))
+    assert len({answer[:2] for answer in answers}) == 1
+    assert sum(decoded for _, _, decoded in answers) == 1
+    assert not cache_files(cache, "**/*.tmp")
+
+
+def test_an_interrupted_decode_leaves_nothing_behind(root: Path, cache: Path) -> None:
+    def interrupt(what: str, *_: int) -> None:
+        if what == "decoding":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(f"folder:{root}", 16, progress=interrupt)
+    assert not cache_files(cache, "images/*")
+    assert len(prepare(f"folder:{root}", 16).x) == 7
+
+
+def test_a_file_that_changes_between_reading_and_decoding_is_an_error(root: Path) -> None:
+    def disturb(what: str, *_: int) -> None:
+        if what == "reading":
+            noise(root / "cat" / "000.png", 77)
+
+    with pytest.raises(DataError, match="changed while being read"):
+        prepare(f"folder:{root}", 16, progress=disturb)
+
+
+def test_a_cache_folder_that_cannot_be_written_names_the_ways_on(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(DataError, match=r"file/cache.*STUDY_CACHE.*--no-cache"):
+        prepare(f"folder:{root}", 16)
+    assert len(prepare(f"folder:{root}", 16, use_cache=False).x) == 7
+    assert data_digest(f"folder:{root}")
+
+
+def test_a_full_disk_is_found_before_decoding(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(root)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DataError, match=r"no space.*STUDY_CACHE.*--no-cache"):
+        prepare(f"folder:{root}", 16)
+
+
+def test_clear_cache_frees_what_was_written(root: Path, cache: Path) -> None:
+    (cache / "mine").mkdir(parents=True)
+    (cache / "mine" / "notes.txt").write_text("not ours")
+    prepare(f"folder:{root}", 16)
+    assert clear_cache() >= 7 * 16 * 16 * 3
+    assert cache_files(cache) == []
+    assert (cache / "mine" / "notes.txt").exists()
+    assert clear_cache() == 0
+    assert len(prepare(f"folder:{root}", 16).x) == 7
+
+
+def test_cache_dir_is_the_users_unless_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
+    assert cache_dir() == tmp_path
+    monkeypatch.delenv("STUDY_CACHE")
+    assert "finetune-study" in str(cache_dir())
+
+
+@pytest.mark.parametrize("name", ["cats", "folder:", "folder: ", "CHEST", ""])
+def test_unknown_data_sets(name: str) -> None:
+    with pytest.raises(DataError, match="choose one of chest, blood, demo, or folder:PATH"):
+        prepare(name, 16)

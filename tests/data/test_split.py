@@ -1,0 +1,225 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from study.data import Data
+from study.data import DataError
+from study.data import leaking
+from study.data import make_split
+from study.data import report_sizes
+from study.data import Split
+
+FAST = settings(deadline=None, max_examples=60)
+
+
+def data_of(
+    labels: list[int],
+    groups: list[str] | None = None,
+    folders: list[str] | None = None,
+    dataset: str = "folder:somewhere",
+    images: list[str] | None = None,
+) -> Data:
+    count = len(labels)
+    return Data(
+        dataset=dataset,
+        source="",
+        classes=tuple(f"class{k}" for k in range(max(labels) + 1)),
+        images=tuple(images or (f"class{k}/{i}.png" for i, k in enumerate(labels))),
+        x=np.zeros((count, 2, 2, 3), np.uint8),
+        y=np.array(labels, np.int64),
+        folders=tuple(folders or [""] * count),
+        groups=tuple(groups) if groups else None,
+        skipped=(),
+        digest="0" * 64,
+    )
+
+
+def parts(split: Split) -> list[list[int]]:
+    return [split.train.tolist(), split.val.tolist(), split.test.tolist()]
+
+
+class_sizes = st.lists(st.integers(9, 60), min_size=2, max_size=4)
+seeds = st.integers(0, 2**31 - 1)
+
+
+@st.composite
+def grouped_data(draw: st.DrawFn) -> Data:
+    labels, groups = [], []
+    for label in range(draw(st.integers(2, 4))):
+        for group in range(draw(st.integers(3, 15))):
+            size = draw(st.integers(1, 9))
+            labels += [label] * size
+            groups += [f"{label}-{group}"] * size
+    return data_of(labels, groups)
+
+
+@FAST
+@given(class_sizes, seeds)
+def test_pooled_uses_every_image_once_and_has_the_reports_sizes(
+    sizes: list[int], seed: int
+) -> None:
+    data = data_of([k for k, n in enumerate(sizes) for _ in range(n)])
+    split = make_split(data, "pooled", seed)
+    train, val, test = parts(split)
+    assert sorted(train + val + test) == list(range(sum(sizes)))
+    for label, n in enumerate(sizes):
+        in_test = n // 5
+        in_val = (n - in_test) // 5
+        counted = [int((data.y[part] == label).sum()) for part in (train, val, test)]
+        assert counted == [n - in_test - in_val, in_val, in_test]
+
+
+@FAST
+@given(grouped_data(), seeds)
+def test_grouped_uses_every_image_once_and_keeps_groups_together(data: Data, seed: int) -> None:
+    assert data.groups is not None
+    split = make_split(data, "grouped", seed)
+    train, val, test = parts(split)
+    assert sorted(train + val + test) == list(range(len(data.images)))
+    sides = [{data.groups[row] for row in part} for part in (train, val, test)]
+    assert not sides[0] & sides[1]
+    assert not sides[0] & sides[2]
+    assert not sides[1] & sides[2]
+    assert leaking(data, split) == 0
+
+
+@FAST
+@given(grouped_data(), seeds, st.sampled_from(["pooled", "grouped"]), st.integers(0, 40))
+def test_same_seed_same_split(data: Data, seed: int, protocol: str, limit: int) -> None:
+    try:
+        first = make_split(data, protocol, seed, limit)
+    except DataError:  # a class too small for the pooled split
+        return
+    assert parts(first) == parts(make_split(data, protocol, seed, limit))
+
+
+@FAST
+@given(class_sizes, seeds, st.integers(1, 300))
+def test_limit_keeps_shares_and_every_class(sizes: list[int], seed: int, limit: int) -> None:
+    data = data_of([k for k, n in enumerate(sizes) for _ in range(n)])
+    full = make_split(data, "pooled", seed)
+    small = make_split(data, "pooled", seed, limit)
+    share = min(1, limit / sum(sizes))
+    for kept, whole in zip(parts(small), parts(full), strict=True):
+        assert set(kept) <= set(whole)
+        assert kept == sorted(kept)
+        for label in range(len(sizes)):
+            n = int((data.y[whole] == label).sum())
+            assert int((data.y[kept] == label).sum()) == max(1, round(share * n))
+
+
+def test_seeds_differ_and_rows_are_sorted_int64() -> None:
+    data = data_of([0] * 50 + [1] * 50)
+    first, second = (make_split(data, "pooled", seed) for seed in (0, 1))
+    assert parts(first) != parts(second)
+    for rows in (first.train, first.val, first.test):
+        assert rows.dtype == np.int64
+        assert rows.tolist() == sorted(rows.tolist())
+
+
+def test_grouped_sizes_are_near_64_16_20_in_every_class() -> None:
+    rng = np.random.default_rng(0)
+    labels, groups = [], []
+    for label, count in enumerate((300, 80)):
+        for group in range(count):
+            size = int(rng.integers(1, 12))
+            labels += [label] * size
+            groups += [f"{label}-{group}"] * size
+    data = data_of(labels, groups)
+    split = make_split(data, "grouped", 3)
+    for label in (0, 1):
+        whole = int((data.y == label).sum())
+        shares = [int((data.y[part] == label).sum()) / whole for part in parts(split)]
+        assert shares == pytest.approx([0.64, 0.16, 0.20], abs=0.03)
+
+
+def test_grouped_keeps_a_group_of_several_classes_together() -> None:
+    labels = [i % 2 for i in range(120)]
+    data = data_of(labels, [f"patient{i // 4}" for i in range(120)])
+    assert leaking(data, make_split(data, "grouped", 0)) == 0
+
+
+def test_pooled_leaks_and_leaking_counts_test_images() -> None:
+    data = data_of([0, 0, 0, 1, 1, 1], ["a", "a", "b", "c", "d", "c"])
+    split = Split(np.array([0, 3]), np.array([2, 4]), np.array([1, 5]))
+    assert leaking(data, split) == 2
+    assert leaking(data, Split(np.array([2, 4]), np.array([0]), np.array([1, 5]))) == 0
+    assert leaking(data_of([0, 1]), split) is None
+
+
+def test_official_cuts_val_from_train_by_image() -> None:
+    folders = (["train"] * 11 + ["test"] * 4) * 2
+    data = data_of([0] * 15 + [1] * 15, folders=folders)
+    split = make_split(data, "official", 0)
+    assert {folders[row] for row in split.test} == {"test"}
+    assert {folders[row] for row in (*split.train, *split.val)} == {"train"}
+    assert [len(part) for part in parts(split)] == [18, 4, 8]
+
+
+def test_official_cuts_val_by_group_when_groups_are_known() -> None:
+    folders = ["train"] * 80 + ["test"] * 20
+    groups = [f"g{i // 4}" for i in range(100)]
+    data = data_of([i // 4 % 2 for i in range(100)], groups, folders)
+    split = make_split(data, "official", 0)
+    train, val = ({groups[row] for row in part} for part in (split.train, split.val))
+    assert not train & val
+    assert len(split.val) == pytest.approx(16, abs=4)
+
+
+def test_official_uses_a_folder_sets_own_val() -> None:
+    folders = (["train"] * 6 + ["val"] * 2 + ["test"] * 2) * 2
+    data = data_of([0] * 10 + [1] * 10, folders=folders)
+    split = make_split(data, "official", 0)
+    assert {folders[row] for row in split.val} == {"val"}
+
+
+def test_official_leaves_chests_useless_val_out() -> None:
+    folders = (["train"] * 10 + ["val"] * 2 + ["test"] * 4) * 2
+    data = data_of([0] * 16 + [1] * 16, folders=folders, dataset="chest")
+    used = [row for part in parts(make_split(data, "official", 0)) for row in part]
+    assert {folders[row] for row in used} == {"train", "test"}
+
+
+def test_of_kaggles_images_of_one_class_and_name_only_the_last_counts() -> None:
+    names = [f"{part}/A/{i}.jpeg" for part in ("TEST", "TRAIN") for i in range(10)]
+    names += [f"TRAIN/B/{i}.jpeg" for i in range(20)]
+    data = data_of([0] * 20 + [1] * 20, dataset="blood", images=names)
+    used = sorted(row for part in parts(make_split(data, "pooled", 0)) for row in part)
+    assert used == list(range(10, 40))
+
+
+def test_a_users_images_of_the_same_name_all_count() -> None:
+    names = [f"{part}/{c}/{i}.png" for c in "ab" for part in ("test", "train") for i in range(10)]
+    data = data_of([0] * 20 + [1] * 20, images=names)
+    assert sum(len(part) for part in parts(make_split(data, "pooled", 0))) == 40
+
+
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [
+        ("official", "no official train and test"),
+        ("grouped", "no groups known for folder:somewhere"),
+        ("random", "'random' is unknown"),
+    ],
+)
+def test_impossible_protocols_say_what_to_do(protocol: str, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        make_split(data_of([0] * 10 + [1] * 10), protocol, 0)
+
+
+def test_a_class_too_small_for_a_part_is_named_with_its_counts() -> None:
+    with pytest.raises(DataError, match=r"'class1' is missing from val.*train 4, val 0, test 1"):
+        make_split(data_of([0] * 30 + [1] * 5), "pooled", 0)
+    groups = [str(i) for i in range(30)] + ["x", "x", "y", "y"]
+    with pytest.raises(DataError, match=r"'class1' is missing from test.*groups"):
+        make_split(data_of([0] * 30 + [1] * 4, groups), "grouped", 0)
+
+
+def test_report_sizes() -> None:
+    assert report_sizes("chest", "pooled") == (3750, 936, 1170)
+    assert report_sizes("blood", "pooled") == (8007, 2000, 2500)
+    assert report_sizes("chest", "official") is None
+    assert report_sizes("demo", "pooled") is None
+    assert report_sizes("folder:/x", "pooled") is None
