@@ -1,0 +1,49 @@
+"""Batch normalization in TensorFlow's fused kernel, which Keras 3 no longer uses.
+
+On a CPU the unfused form takes more of a MobileNet step than all its convolutions together
+(benchmarks/epoch.py). The fused form is also what the reports' Keras ran: its moving variance takes
+the sample variance of a batch, n/(n-1) times Keras 3's.
+"""
+
+from typing import Any
+
+import keras
+
+
+class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
+    """Keras' layer over the last axis of images, with the same variables and config."""
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalize (n, height, width, channels)."""
+        import tensorflow as tf  # present only with that backend
+
+        if mask is not None or self.renorm:
+            return super().call(inputs, training=training, mask=mask)
+        gamma = self.gamma if self.scale else tf.ones_like(self.moving_mean)
+        beta = self.beta if self.center else tf.zeros_like(self.moving_mean)
+        fused = tf.compat.v1.nn.fused_batch_norm
+        if not (training and self.trainable):
+            mean, variance = tf.identity(self.moving_mean), tf.identity(self.moving_variance)
+            return fused(inputs, gamma, beta, mean, variance, self.epsilon, is_training=False)[0]
+        outputs, mean, variance = fused(inputs, gamma, beta, epsilon=self.epsilon)
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+        return outputs
+
+
+def with_fused_norm(model: keras.Model) -> keras.Model:
+    """A copy of a functional model with its batch normalization fused, weights included.
+
+    On other backends than TensorFlow it is the model itself.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return model
+
+    def copied(layer: keras.layers.Layer) -> keras.layers.Layer:
+        fusible = type(layer) is keras.layers.BatchNormalization and layer.axis in (-1, 3)
+        kind = FusedBatchNormalization if fusible else type(layer)
+        return kind.from_config(layer.get_config())
+
+    copy = keras.models.clone_model(model, clone_function=copied)
+    copy.set_weights(model.get_weights())
+    return copy

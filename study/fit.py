@@ -1,0 +1,231 @@
+"""Train one config on arrays: epoch by epoch, deterministic on CPU, safe to kill at any moment.
+
+After every epoch the whole training state goes to one file; the next call with the same folder
+goes on from it, and its figures equal those of an uninterrupted call bit for bit: each epoch is a
+function of the state it starts from, the config and its own number.
+"""
+
+import json
+import math
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from study import metrics
+from study.config import StudyError
+from study.config import TrialConfig
+from study.model import build
+
+STATE_FILE = "state.npz"
+Epoch = dict[str, float]  # epoch (from 1), loss, accuracy, val_loss, val_accuracy, seconds
+
+
+class TrialFailed(StudyError):
+    """Training cannot give a result: a loss that is not a number, or no memory."""
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """What a trial trains on.
+
+    x: uint8 (N, size, size, 3); y: int64 (N,), class index; train, val and test: row numbers.
+    """
+
+    x: NDArray[np.uint8]
+    y: NDArray[np.int64]
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    test: NDArray[np.int64]
+    num_classes: int
+
+
+def _ignore(*_: object) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """What a caller may watch: the start (epochs already done), each step, each finished epoch."""
+
+    on_start: Callable[[list[Epoch]], None] = _ignore
+    on_step: Callable[[int, int], None] = _ignore
+    on_epoch: Callable[[Epoch], None] = _ignore
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """All that a finished trial leaves. Probabilities are float32 (n, classes), in row order."""
+
+    history: list[Epoch]
+    val_probabilities: NDArray[np.float32]
+    test_probabilities: NDArray[np.float32]
+    figures: dict[str, float]  # name to value, the final metrics
+    model: keras.Model
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of rows of a memory-mapped array, gathered when asked for."""
+
+    def __init__(self, arrays: Arrays, rows: NDArray[np.int64], batch_size: int) -> None:
+        super().__init__()
+        self.arrays = arrays
+        self.rows = rows
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.rows) / self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        rows = self.rows[index * self.batch_size : (index + 1) * self.batch_size]
+        return self.arrays.x[rows], self.arrays.y[rows]
+
+
+def fit(
+    config: TrialConfig, arrays: Arrays, folder: Path, callbacks: Callbacks | None = None
+) -> TrialResult:
+    """Train, select nothing, evaluate once with the weights of the last epoch.
+
+    Args:
+        config: the trial.
+        arrays: images, labels and split.
+        folder: where the state lives between epochs; the caller deletes it when all is recorded.
+        callbacks: what to call on the way.
+
+    Raises:
+        TrialFailed: the loss is not finite, or memory ran out; the message says when.
+        StudyError: the weights cannot be had.
+    """
+    callbacks = callbacks or Callbacks()
+    _make_deterministic()
+    model = _compiled(config, arrays.num_classes)
+    history = _load_state(folder, model)
+    callbacks.on_start(history)
+    while not _done(config, history):
+        history.append(_train_epoch(model, config, arrays, len(history), callbacks))
+        _save_state(folder, model, history)
+        callbacks.on_epoch(history[-1])
+    return _evaluate(model, config, arrays, history)
+
+
+def _make_deterministic() -> None:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf  # only this backend needs telling
+
+        tf.config.experimental.enable_op_determinism()
+        tf.get_logger().setLevel("ERROR")  # it takes a second trial for a mistake: retracing
+
+
+def _compiled(config: TrialConfig, num_classes: int) -> keras.Model:
+    model = build(config, num_classes)
+    model.compile(
+        optimizer=keras.optimizers.Adam(config.lr),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _done(config: TrialConfig, history: list[Epoch]) -> bool:
+    """Whether all epochs ran, or `patience` of them passed without a lower validation loss."""
+    losses = [epoch["val_loss"] for epoch in history]
+    if len(losses) >= config.epochs:
+        return True
+    if not config.patience or not losses:
+        return False
+    return len(losses) - 1 - losses.index(min(losses)) >= config.patience
+
+
+class _Steps(keras.callbacks.Callback):  # type: ignore[misc]
+    def __init__(self, on_step: Callable[[int, int], None]) -> None:
+        super().__init__()
+        self.on_step = on_step
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
+        self.on_step(batch + 1, self.params["steps"])
+
+
+def _train_epoch(
+    model: keras.Model, config: TrialConfig, arrays: Arrays, done: int, callbacks: Callbacks
+) -> Epoch:
+    order = np.random.default_rng((config.seed, done)).permutation(arrays.train)
+    start = time.perf_counter()
+    try:
+        logs = model.fit(
+            Batches(arrays, order, config.batch_size),
+            validation_data=Batches(arrays, arrays.val, config.batch_size),
+            callbacks=[_Steps(callbacks.on_step)],
+            shuffle=False,  # the rows are; Keras would shuffle the batches from a hidden state
+            verbose=0,
+        ).history
+    except Exception as error:
+        if "ResourceExhausted" in type(error).__name__ or "RESOURCE_EXHAUSTED" in str(error):
+            raise TrialFailed(
+                f"out of memory in epoch {done + 1}: use a smaller batch_size or image_size"
+            ) from error
+        raise
+    seconds = time.perf_counter() - start
+    figures = {name: float(values[-1]) for name, values in logs.items()}
+    if not all(math.isfinite(value) for value in figures.values()):
+        raise TrialFailed(f"loss is not a number in epoch {done + 1}: lower lr={config.lr:g}")
+    return {"epoch": done + 1, **figures, "seconds": seconds}
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    """Everything that training changes: weights, batch statistics, dropout seeds, optimizer."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _save_state(folder: Path, model: keras.Model, history: list[Epoch]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = {f"v{i}": np.asarray(v) for i, v in enumerate(_variables(model))}
+    unfinished = folder / f"{STATE_FILE}.{os.getpid()}.part"
+    with unfinished.open("wb") as file:
+        np.savez(file, history=np.array(json.dumps(history)), **arrays)
+    unfinished.replace(folder / STATE_FILE)
+
+
+def _load_state(folder: Path, model: keras.Model) -> list[Epoch]:
+    """Put the saved state, if there is one, into the model; the epochs it holds, else none."""
+    try:
+        with np.load(folder / STATE_FILE, allow_pickle=False) as saved:
+            history: list[Epoch] = json.loads(str(saved["history"]))
+            values = [saved[f"v{i}"] for i in range(len(saved.files) - 1)]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return []  # none yet, or damaged from outside: an epoch lost is better than a wrong one
+    for variable, value in zip(_variables(model), values, strict=True):
+        variable.assign(value)
+    return history
+
+
+def _evaluate(
+    model: keras.Model, config: TrialConfig, arrays: Arrays, history: list[Epoch]
+) -> TrialResult:
+    hidden = [layer.output for layer in model.layers if layer.name.startswith("hidden_")]
+    probe = keras.Model(model.input, [model.output, *hidden])
+    val, *activations = _predict(probe, Batches(arrays, arrays.val, config.batch_size))
+    test = _predict(probe, Batches(arrays, arrays.test, config.batch_size))[0]
+    seconds = [epoch["seconds"] for epoch in history]
+    figures = {
+        "test_loss": metrics.cross_entropy(test, arrays.y[arrays.test]),
+        "test_accuracy": metrics.accuracy(test, arrays.y[arrays.test]),
+        "hidden_units": float(config.hidden_layers * config.dense_units),
+        "dead_units": float(metrics.dead_units(activations)),
+        "epochs_run": float(len(history)),
+        "fit_seconds": sum(seconds),
+        "images_per_second": len(arrays.train) / float(np.median(seconds)),
+    }
+    return TrialResult(history, val, test, figures, model)
+
+
+def _predict(probe: keras.Model, batches: Batches) -> list[NDArray[np.float32]]:
+    outputs = probe.predict(batches, verbose=0)
+    return outputs if isinstance(outputs, list) else [outputs]
