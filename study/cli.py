@@ -1,0 +1,157 @@
+"""What every command shares: flags made from the config, `.env`, and errors without a traceback."""
+
+import argparse
+import contextlib
+import dataclasses
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+from typing import NoReturn
+
+from dotenv import load_dotenv
+
+from study.config import parse_value
+from study.config import recipe
+from study.config import RECIPES
+from study.config import StudyError
+from study.config import TrialConfig
+from study.variants import resolve
+from study.variants import VARIANTS
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors take one line, and that takes `--image_size` too.
+
+    `mlflow run . -P image_size=96` passes parameters on with underscores.
+    """
+
+    def __init__(self, description: str) -> None:
+        super().__init__(
+            description=description,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message instead of printing the whole usage before it."""
+        raise StudyError(f"{message}; see {self.prog} --help")
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        """Parse, with `_` in option names read as `-`."""
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args([_dashed(word) for word in words], namespace)
+
+
+def _dashed(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else word
+
+
+def add_config_flags(parser: Parser, *, leave_out: Sequence[str] = ()) -> None:
+    """One flag for each config field, with unit, allowed values and each recipe's default."""
+    group = parser.add_argument_group("config (one field each)")
+    for spec in dataclasses.fields(TrialConfig):
+        if spec.name in leave_out:
+            continue
+        text = f"{spec.metadata['help']}{_allowed(spec)} [default: {_defaults(spec.name)}]"
+        group.add_argument(
+            "--" + spec.name.replace("_", "-"), metavar="X", help=text.replace("%", "%%")
+        )
+
+
+def _allowed(spec: "dataclasses.Field[Any]") -> str:
+    if "choices" in spec.metadata:
+        return f" ({', '.join(str(choice) for choice in spec.metadata['choices'])})"
+    if "low" in spec.metadata:
+        return f" ({spec.metadata['low']:g} to {spec.metadata['high']:g})"
+    return ""
+
+
+def _defaults(name: str) -> str:
+    common = getattr(recipe("folder:x"), name) if name != "dataset" else "demo"
+    if name == "dataset":
+        return "demo"
+    others = {dataset: getattr(recipe(dataset), name) for dataset in RECIPES}
+    differing = [f"{value} for {key}" for key, value in others.items() if value != common]
+    return ", ".join([str(common), *differing])
+
+
+def add_variant_flag(parser: Parser) -> None:
+    """`--variant`, one of the reports' seven."""
+    parser.add_argument(
+        "--variant", metavar="N", help=f"one of the reports' variants, 1 to {len(VARIANTS)}"
+    )
+
+
+def add_trial_flags(parser: Parser) -> None:
+    """What changes how a trial is run but not its numbers."""
+    parser.add_argument(
+        "--no-cache", action="store_true", help="keep decoded images in memory, not on disk"
+    )
+    parser.add_argument(
+        "--log-model", action="store_true", help="log the trained model, too (17 to 90 MB a run)"
+    )
+
+
+def config_from(args: argparse.Namespace) -> TrialConfig:
+    """The config that the parsed flags name.
+
+    `auto` stands for the recipe's value.
+
+    Raises:
+        ConfigError: a value is unknown, out of range, or contradicts another.
+    """
+    given = {key: value for key, value in vars(args).items() if value not in (None, "auto")}
+    names = [spec.name for spec in dataclasses.fields(TrialConfig)]
+    flags = {name: parse_value(name, given[name]) for name in names if name in given}
+    variant = parse_value("seed", given["variant"]) if "variant" in given else None
+    return resolve(flags.pop("dataset", "demo"), variant, flags)
+
+
+def run_command(main: Callable[[], None]) -> int:
+    """Run a command: exit code 0, 2 after an error the user can act on, 130 after Ctrl-C."""
+    load_dotenv(".env")
+    _hush()
+    try:
+        main()
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Drop what is written to stderr, below Python too; shown after all if an error is raised.
+
+    TensorFlow's libraries print lines while loading that no setting silences.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as dropped, os.fdopen(os.dup(2), "wb") as stderr:
+        os.dup2(dropped.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            dropped.seek(0)
+            stderr.write(dropped.read())
+            raise
+        finally:
+            os.dup2(stderr.fileno(), 2)
+
+
+def _hush() -> None:
+    """Keep the libraries' chatter out of the output (errors still show)."""
+    warnings.filterwarnings("ignore")
+    for name in ("alembic", "optuna", "absl", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.ERROR)

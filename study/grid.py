@@ -1,0 +1,228 @@
+"""Train the seven variants of a report as an Optuna grid, each as one MLflow run under a parent.
+
+    python -m study.grid --dataset demo
+    python -m study.grid --dataset chest --image-size 96 --epochs 3 --seeds 2
+
+Repeating the command trains only what is not finished: an interrupted variant goes on from its last
+epoch, a failed one is tried again. What tells the variants apart (hidden_layers, dense_units, lr)
+is theirs to set.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+import filelock
+import optuna
+from mlflow.tracking import MlflowClient
+from optuna.samplers import GridSampler
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from study import tracking
+from study.cli import add_config_flags
+from study.cli import add_trial_flags
+from study.cli import config_from
+from study.cli import Parser
+from study.cli import run_command
+from study.config import ConfigError
+from study.config import fingerprint
+from study.config import StudyError
+from study.config import TrialConfig
+from study.data import cache_dir
+from study.data import data_digest
+from study.launch import Worker
+from study.options import Options
+from study.options import Outcome
+from study.progress import duration
+from study.progress import Progress
+from study.variants import variant_fields
+from study.variants import VARIANTS
+
+BY_VARIANT = ("hidden_layers", "dense_units", "lr")
+Cell = tuple[int, int]  # variant, seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """What is to be trained, and under which name Optuna and MLflow know it."""
+
+    name: str
+    base: TrialConfig
+    space: dict[str, list[int]]  # Optuna's search space: `variant`, and `seed` if there are several
+    configs: dict[Cell, TrialConfig]
+    keys: dict[Cell, str]  # fingerprints
+
+
+def make_grid(base: TrialConfig, seeds: int | None, digest: str) -> Grid:
+    """The cells of a grid: seven variants of `base`, with `seeds` seeds each from its own on."""
+    numbers = [variant.number for variant in VARIANTS]
+    of_seed = [base.seed + i for i in range(seeds or 1)]
+    configs = {
+        (number, seed): base.replace(seed=seed, **variant_fields(number, base))
+        for number in numbers
+        for seed in of_seed
+    }
+    shared = {k: v for k, v in base.as_dict().items() if k not in (*BY_VARIANT, "seed")}
+    mark = hashlib.sha256(json.dumps([shared, digest], sort_keys=True).encode()).hexdigest()[:8]
+    name = f"grid-{base.dataset}-{base.image_size}px-{base.epochs}ep-{mark}"
+    space = {"variant": numbers} if seeds is None else {"variant": numbers, "seed": of_seed}
+    keys = {cell: fingerprint(config, digest) for cell, config in configs.items()}
+    return Grid(name, base, space, configs, keys)
+
+
+class Session:
+    """One call of the command: asks Optuna for cells and has each trained, or finds it finished."""
+
+    def __init__(self, grid: Grid, client: MlflowClient, options: Options) -> None:
+        self.grid = grid
+        self.client = client
+        self.options = options
+        self.progress = Progress()
+        self.worker = Worker()
+        self.finished = self._finished()
+        self.attempted: set[Cell] = set()
+        self.failed: dict[Cell, str] = {}
+        self.seconds: list[float] = []  # of the trials trained by this call
+
+    def _finished(self) -> dict[Cell, Outcome]:
+        runs = {
+            cell: tracking.find_finished(self.client, key) for cell, key in self.grid.keys.items()
+        }
+        return {cell: tracking.outcome(run) for cell, run in runs.items() if run is not None}
+
+    def run(self, study: optuna.Study) -> None:
+        """Visit every cell once, the ones never tried first."""
+        sampler = GridSampler(self.grid.space)
+        study.sampler = sampler
+        with self.worker:
+            while not sampler.is_exhausted(study):
+                study.optimize(self.objective, n_trials=1, catch=(Exception,))
+            # GridSampler takes a failed cell for visited, so these are asked for by name
+            for cell in self.grid.configs.keys() - self.finished.keys() - self.attempted:
+                study.enqueue_trial(dict(zip(("variant", "seed"), cell, strict=True)))
+                study.optimize(self.objective, n_trials=1, catch=(Exception,))
+
+    def objective(self, trial: optuna.Trial) -> float:
+        """Validation accuracy of the cell that Optuna asks for."""
+        chosen = {name: trial.suggest_categorical(name, v) for name, v in self.grid.space.items()}
+        cell = (int(chosen["variant"]), int(chosen.get("seed", self.grid.base.seed)))
+        self.attempted.add(cell)
+        if cell not in self.finished:
+            self._train(cell)
+        trial.set_user_attr("run_id", self.finished[cell].run_id)
+        return self.finished[cell].val_accuracy
+
+    def _train(self, cell: Cell) -> None:
+        number, start = len(self.finished) + len(self.failed) + 1, time.monotonic()
+        label = f"[{number}/{len(self.grid.configs)}] "
+        options = dataclasses.replace(self.options, label=label)
+        try:
+            config = self.grid.configs[cell]
+            self.finished[cell] = self.worker.call("study.train:train", config, options)
+        except Exception as error:
+            self.failed[cell] = (str(error).splitlines() or [type(error).__name__])[0]
+            self.progress.say(f"{label}variant {cell[0]} failed: {self.failed[cell]}")
+            raise
+        self.seconds.append(time.monotonic() - start)
+        if left := len(self.grid.configs) - number:
+            rest = duration(left * sum(self.seconds) / len(self.seconds))
+            self.progress.say(f"{label}done; about {rest} for the other {left}")
+
+
+def run_grid(base: TrialConfig, seeds: int | None, options: Options) -> Session:
+    """Train what is missing of a grid.
+
+    Raises:
+        StudyError: the data or a server cannot be had, or another process runs this grid.
+    """
+    client = tracking.connect()
+    grid = make_grid(base, seeds, data_digest(base.dataset))
+    with _held(grid.name):
+        session = Session(grid, client, options)
+        study = _optuna_study(grid.name)
+        session.progress.say(
+            f"{grid.name}: {len(grid.configs)} trials, {len(session.finished)} finished already"
+        )
+        if len(session.finished) < len(grid.configs):
+            with tracking.parent_run(client, base.dataset, grid.name, _shared(base)) as parent:
+                session.options = dataclasses.replace(options, parent=parent)
+                session.run(study)
+    return session
+
+
+def _shared(base: TrialConfig) -> dict[str, str | int | float]:
+    return {k: v for k, v in base.as_dict().items() if k not in (*BY_VARIANT, "seed")}
+
+
+@contextlib.contextmanager
+def _held(name: str) -> Iterator[None]:
+    """The grid, held against other processes on this machine."""
+    folder = cache_dir() / "grids"
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = hashlib.sha256(name.encode()).hexdigest()[:16]
+    try:
+        with filelock.FileLock(folder / f"{mark}.lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise StudyError(f"another process runs {name}: wait for it to end") from None
+
+
+def _optuna_study(name: str) -> optuna.Study:
+    storage = os.environ.get("STUDY_STORAGE") or "sqlite:///study.db"
+    try:
+        study = optuna.create_study(
+            study_name=name, storage=storage, direction="maximize", load_if_exists=True
+        )
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StudyError(
+            f"no Optuna storage at {tracking.shown(storage)}: {reason}\n"
+            "Mend STUDY_STORAGE, or unset it to use study.db in this folder."
+        ) from error
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)  # left by a process that was killed
+    return study
+
+
+def _summarize(session: Session) -> None:
+    grid, say = session.grid, session.progress.say
+    if session.finished:
+        best = max(session.finished, key=lambda cell: session.finished[cell].val_accuracy)
+        outcome = session.finished[best]
+        say(
+            f"{len(session.finished)} of {len(grid.configs)} finished; best on validation: variant "
+            f"{best[0]} (val {outcome.val_accuracy:.4f}, test {outcome.test_accuracy:.4f})"
+        )
+        say(f"table: python -m pipelines.export --dataset {grid.base.dataset}")
+    if session.failed:
+        (number, seed), reason = next(iter(session.failed.items()))
+        raise StudyError(
+            f"{len(session.failed)} of {len(grid.configs)} trials failed, such as variant {number} "
+            f"with seed {seed}: {reason}\nRepeat the command to try them again."
+        )
+
+
+def main() -> None:
+    """The command."""
+    parser = Parser(__doc__ or "")
+    parser.add_argument(
+        "--seeds", metavar="N", help="train each variant with N seeds, from --seed on [default: 1]"
+    )
+    add_trial_flags(parser)
+    add_config_flags(parser, leave_out=BY_VARIANT)
+    args = parser.parse_args()
+    base = config_from(args)
+    if args.seeds is not None and not (args.seeds.isdecimal() and 1 <= int(args.seeds) <= 1000):
+        raise ConfigError(f"seeds={args.seeds!r} is out of range: use 1 to 1000")
+    seeds = None if args.seeds is None else int(args.seeds)
+    _summarize(run_grid(base, seeds, Options(not args.no_cache, args.log_model)))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,109 @@
+"""Train one config and record it as one MLflow run.
+
+    python -m study.train --dataset chest --variant 2
+    python -m study.train --dataset demo --epochs 3
+
+A finished config is not trained again; an interrupted one goes on from its last epoch, in the same
+run. Look at the runs with `mlflow ui`.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from study import tracking
+from study.cli import add_config_flags
+from study.cli import add_trial_flags
+from study.cli import add_variant_flag
+from study.cli import config_from
+from study.cli import Parser
+from study.cli import run_command
+from study.config import fingerprint
+from study.config import StudyError
+from study.config import TrialConfig
+from study.data import cache_dir
+from study.data import data_digest
+from study.options import Options
+from study.options import Outcome
+from study.progress import duration
+from study.progress import Progress
+from study.trial import prepared
+from study.trial import recorded
+
+
+def train(config: TrialConfig, options: Options | None = None) -> Outcome:
+    """Train a config, or find that it is finished.
+
+    Raises:
+        StudyError: no data, no tracking server, no weights, or training failed; says what to do.
+    """
+    started = time.perf_counter()
+    options = options or Options()
+    progress = Progress(options.label)
+    client = tracking.connect()
+    progress.say(config.title)
+    key = fingerprint(config, data_digest(config.dataset))
+    if not options.again and (run := tracking.find_finished(client, key)) is not None:
+        return _reuse(client, run, progress)
+    with _held(key) as folder:
+        trial = prepared(config, progress, use_cache=options.use_cache)
+        place = tracking.Place(config.dataset, config.title, key, options.parent)
+        with tracking.open_run(client, place, resumable=any(folder.iterdir())) as log:
+            result = recorded(trial, log, folder, started, log_model=options.log_model)
+        shutil.rmtree(folder, ignore_errors=True)
+    figures = result.figures
+    progress.say(
+        f"  test accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f}; "
+        f"learning time {duration(figures['fit_seconds'])}; run {log.run_id}"
+    )
+    val_accuracy = result.history[-1]["val_accuracy"]
+    return Outcome(log.run_id, val_accuracy, figures["test_accuracy"])
+
+
+def _reuse(client: MlflowClient, run: Run, progress: Progress) -> Outcome:
+    found = tracking.outcome(run)
+    progress.say(
+        f"  already finished: test accuracy {found.test_accuracy:.4f}, run {found.run_id} "
+        "(--again trains it once more)"
+    )
+    if opened := os.environ.get("MLFLOW_RUN_ID"):  # by `mlflow run`, and there is nothing to do
+        client.set_tag(opened, "same_as", found.run_id)
+    return found
+
+
+@contextlib.contextmanager
+def _held(key: str) -> Iterator[Path]:
+    """The trial's state folder, held against other processes on this machine."""
+    folder = cache_dir() / "trials" / key
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = filelock.FileLock(f"{folder}.lock", timeout=0)
+        lock.acquire()
+    except filelock.Timeout:
+        raise StudyError("another process is training this config: wait for it to end") from None
+    with lock:
+        yield folder
+
+
+def main() -> None:
+    """The command."""
+    parser = Parser(__doc__ or "")
+    add_trial_flags(parser)
+    parser.add_argument("--again", action="store_true", help="train even if a run is finished")
+    add_variant_flag(parser)
+    add_config_flags(parser)
+    args = parser.parse_args()
+    options = Options(not args.no_cache, args.log_model, args.again)
+    train(config_from(args), options)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,176 @@
+"""One trial, from a checked config to a complete MLflow run: images, training, the record."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from study import artifacts
+from study import tracking
+from study.cli import quiet_stderr
+from study.config import TrialConfig
+from study.config import weights_kind
+from study.data import cache_dir
+from study.data import Data
+from study.data import leaking
+from study.data import make_split
+from study.data import prepare
+from study.data import report_sizes
+from study.data import Split
+from study.progress import duration
+from study.progress import Progress
+from study.variants import variant_of
+
+if TYPE_CHECKING:
+    from study.fit import Epoch
+    from study.fit import TrialResult
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial under way: what it trains, on which rows, and where it is shown."""
+
+    config: TrialConfig
+    data: Data
+    split: Split
+    progress: Progress
+
+
+def prepared(config: TrialConfig, progress: Progress, *, use_cache: bool) -> Trial:
+    """Images read and split, with a word on all that a reader of the result should know."""
+    data = _read(config, progress, use_cache)
+    split = make_split(data, config.split, config.seed, config.limit)
+    trial = Trial(config, data, split, progress)
+    _warn(trial)
+    return trial
+
+
+def recorded(
+    trial: Trial, log: tracking.RunLog, folder: Path, started: float, *, log_model: bool
+) -> "TrialResult":
+    """Train and write everything into an open run; the tag `finished` comes last.
+
+    Args:
+        trial: what to train.
+        log: the run.
+        folder: where the training state lives between epochs.
+        started: `time.perf_counter()` when this process took up the trial.
+        log_model: whether the model goes into the run, too.
+    """
+    log.log_params(trial.config.as_dict())
+    log.log_tags(_tags(trial))
+    log.log_dataset(trial.config.dataset, trial.data.source, trial.data.digest)
+    result, seconds_before = _fitted(trial, log, folder)
+    probabilities = {"val": result.val_probabilities, "test": result.test_probabilities}
+    with tempfile.TemporaryDirectory() as files:
+        artifacts.write(
+            Path(files), trial.config, trial.data, trial.split, result.history, probabilities
+        )
+        log.log_folder(Path(files))
+    if log_model:
+        log.log_model(result.model, np.asarray(trial.data.x[trial.split.test[:4]]))
+    total = seconds_before + time.perf_counter() - started
+    log.log_metrics({**result.figures, "total_seconds": total}, step=len(result.history))
+    log.log_tags({"finished": "true"})
+    return result
+
+
+def _fitted(trial: Trial, log: tracking.RunLog, folder: Path) -> "tuple[TrialResult, float]":
+    """The result, and the seconds of the epochs that an earlier process trained."""
+    with quiet_stderr():
+        from study import fit  # late: loading TensorFlow takes seconds, and errors come before it
+
+    before: list[float] = []
+
+    def on_start(history: "list[Epoch]") -> None:
+        before.extend(epoch["seconds"] for epoch in history)
+        for epoch in history:  # a kill may have come between the state and the record of it
+            log.log_epoch(epoch)
+        if history:
+            trial.progress.say(f"  going on after epoch {len(history)}")
+
+    split, data = trial.split, trial.data
+    arrays = fit.Arrays(data.x, data.y, split.train, split.val, split.test, len(data.classes))
+    callbacks = fit.Callbacks(on_start, *_watchers(trial, log))
+    return fit.fit(trial.config, arrays, folder, callbacks), sum(before)
+
+
+def _watchers(trial: Trial, log: tracking.RunLog) -> tuple[Any, Any]:
+    epochs, progress = trial.config.epochs, trial.progress
+    width = len(str(epochs))
+    seen: list[float] = []
+
+    def on_step(step: int, steps: int) -> None:
+        progress.step(f"  epoch {len(seen) + 1}/{epochs}, step", step, steps)
+
+    def on_epoch(epoch: "Epoch") -> None:
+        log.log_epoch(epoch)
+        seen.append(epoch["seconds"])
+        number = int(epoch["epoch"])
+        left = duration(sorted(seen)[len(seen) // 2] * (epochs - number))
+        speed = len(trial.split.train) / epoch["seconds"]
+        progress.say(
+            f"  epoch {number:{width}}/{epochs}  loss {epoch['loss']:.4f}  "
+            f"acc {epoch['accuracy']:.4f}  val_loss {epoch['val_loss']:.4f}  "
+            f"val_acc {epoch['val_accuracy']:.4f}  {speed:.0f} images/s"
+            + (f"  {left} left" if number < epochs else "")
+        )
+
+    return on_step, on_epoch
+
+
+def _read(config: TrialConfig, progress: Progress, use_cache: bool) -> Data:
+    start = time.perf_counter()
+    data = prepare(config.dataset, config.image_size, use_cache=use_cache, progress=progress.step)
+    seconds = time.perf_counter() - start
+    if seconds > 2:
+        where = f"cached in {cache_dir()}" if use_cache else "in memory"
+        size = data.x.nbytes / 2**20
+        progress.say(f"  {len(data.y)} images read in {duration(seconds)}, {size:.0f} MiB {where}")
+    return data
+
+
+def _warn(trial: Trial) -> None:
+    data, split, say = trial.data, trial.split, trial.progress.say
+    for image, reason in data.skipped[:5]:
+        say(f"  skipped {image}: {reason}")
+    if len(data.skipped) > 5:
+        say(f"  skipped {len(data.skipped) - 5} more: see the run's skipped.csv")
+    report = report_sizes(trial.config.dataset, trial.config.split)
+    if report is not None and _slashed(report) != _sizes(split):
+        say(
+            f"  split {_sizes(split)} (train/val/test) differs from the report's {_slashed(report)}"
+        )
+    if leaks := leaking(data, split):
+        say(
+            f"  {leaks} of {len(split.test)} test images have a sibling (same original or patient) "
+            "in train: test accuracy measures memory, too"
+        )
+
+
+def _sizes(split: Split) -> str:
+    return _slashed([len(split.train), len(split.val), len(split.test)])
+
+
+def _slashed(numbers: Sequence[int]) -> str:
+    return "/".join(str(number) for number in numbers)
+
+
+def _tags(trial: Trial) -> dict[str, str]:
+    config, leaks = trial.config, leaking(trial.data, trial.split)
+    return {
+        "dataset": config.dataset,
+        "split": config.split,
+        "variant": str(variant_of(config) or "none"),
+        "weights_kind": weights_kind(config),
+        "data_digest": trial.data.digest,
+        "sizes": _sizes(trial.split),
+        "leak": "unknown" if leaks is None else f"{leaks}/{len(trial.split.test)}",
+        "skipped": str(len(trial.data.skipped)),
+        "code_version": tracking.code_version(),
+    }
