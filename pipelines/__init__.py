@@ -1,0 +1,1 @@
+"""Commands that read finished runs from MLflow and write tables."""

@@ -1,0 +1,101 @@
+"""The columns of the comparison table, and how each is written."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+BLOCK = "Protocol"  # a column of the table, not of the files: rows of one block share a protocol
+
+
+def lr_text(lr: float) -> str:
+    """A learning rate as the reports write it: `5e-5`."""
+    return np.format_float_scientific(lr, trim="-", exp_digits=1)
+
+
+def lr_short(lr: float) -> str:
+    """The same to four digits, for searched rates, which have sixteen."""
+    return np.format_float_scientific(lr, precision=3, trim="-", exp_digits=1)
+
+
+def points_text(points: float) -> str:
+    """A signed difference in percentage points; none is `+0.00`, never `-0.00`."""
+    return f"{round(points, 2) + 0.0:+.2f}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a column is written: `file` in the CSV, `page` for readers; the group it stands in."""
+
+    title: str
+    group: str
+    file: Callable[[Any], str] = str
+    page: Callable[[Any], str] | None = None
+    optional: bool = False  # no value is left blank, where elsewhere it means a diverged loss
+
+    def text(self, value: Any, *, page: bool) -> str:
+        """One cell."""
+        if self.optional and pd.isna(value):
+            return ""
+        return (self.page if page and self.page else self.file)(value)
+
+
+def _figure(title: str, group: str, digits: int, page: str = "", **more: Any) -> Column:
+    return Column(title, group, f"{{:.{digits}f}}".format, page.format if page else None, **more)
+
+
+MEAN = "This study"
+HEAD = "Variant"
+REPORT = "The report"
+PROTOCOL = "Protocol"
+MEASURED = "Loss and accuracy"
+COST = "Cost and health"
+COLUMNS = (
+    Column("Model", MEAN),
+    Column("Hidden Layer", MEAN),
+    Column("Dense Count", MEAN),
+    Column("Learning Rate", MEAN, lr_text, lr_short),
+    _figure("Accuracy", MEAN, 2, "{:.2f}%"),
+    _figure("Learning Time(ms)", MEAN, 3, "{:,.0f}"),
+    Column("Variant", HEAD, optional=True),
+    Column("Head", HEAD),
+    _figure("Reported Accuracy", REPORT, 2, "{:.2f}%", optional=True),
+    Column("Difference (points)", REPORT, points_text, optional=True),
+    _figure("Reported Learning Time(ms)", REPORT, 3, "{:,.0f}", optional=True),
+    Column("Seeds", PROTOCOL),
+    Column("Split", PROTOCOL),
+    Column("Weights", PROTOCOL),
+    Column("Image Size", PROTOCOL),
+    Column("Epochs", PROTOCOL),
+    Column("Train/Val/Test Images", PROTOCOL),
+    Column("Leak", PROTOCOL),
+    *(
+        _figure(f"{part} {figure}", MEASURED, 4)
+        for part in ("Train", "Val", "Test")
+        for figure in ("Loss", "Accuracy")
+    ),
+    _figure("Total Time(s)", COST, 1),
+    _figure("Images per Second", COST, 1),
+    _figure("Dead Units", COST, 1),
+    Column("Run IDs", "Runs"),
+)
+KNOWN = {column.title: column for column in COLUMNS}
+TEXTS = ("Model", "Head", "Seeds", "Split", "Weights", "Train/Val/Test Images", "Leak", "Run IDs")
+NUMERIC = set(KNOWN) - set(TEXTS)  # titles of the columns that align right
+
+
+def columns_of(table: pd.DataFrame) -> list[Column]:
+    """How to write each column of a table, in order, without `BLOCK`."""
+    titles = [str(title) for title in table.columns if title != BLOCK]
+    return [KNOWN.get(title, Column(title, PROTOCOL)) for title in titles]
+
+
+def cells(table: pd.DataFrame, columns: Sequence[Column], *, page: bool) -> list[list[str]]:
+    """The table as text, a list for each row."""
+    return [
+        [column.text(row[column.title], page=page) for column in columns]
+        for row in table.to_dict("records")
+    ]

@@ -1,0 +1,100 @@
+"""Write the comparison table of a data set's finished runs: CSV, Markdown and HTML.
+
+    python -m pipelines.export --dataset chest
+
+Reads MLflow only (MLFLOW_TRACKING_URI, or mlflow.db of the working directory): it needs no image,
+no weights and no TensorFlow, and changes no run. The same runs give the same bytes.
+"""
+
+import sys
+from pathlib import Path
+
+from pipelines.render import csv_text
+from pipelines.render import html_text
+from pipelines.render import markdown_text
+from pipelines.render import Page
+from pipelines.render import print_page
+from pipelines.runs import folder_path
+from pipelines.runs import read_runs
+from pipelines.statement import cautions
+from pipelines.statement import report_notes
+from pipelines.statement import statement
+from pipelines.statement import title
+from pipelines.table import build_table
+from study.cli import Parser
+from study.cli import run_command
+from study.config import recipe
+from study.config import StudyError
+
+
+class ExportError(StudyError):
+    """The files cannot be written."""
+
+
+def main() -> None:
+    """Parse the flags, read, write, print."""
+    assert __doc__ is not None
+    parser = Parser(__doc__)
+    parser.prog = "python -m pipelines.export"
+    parser.add_argument(
+        "--dataset", required=True, metavar="X", help="chest, blood, demo, or folder:PATH"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="folder to write to [default: exports/DATASET]"
+    )
+    parser.add_argument(
+        "--experiment", metavar="NAME", help="read only this MLflow experiment [default: all]"
+    )
+    args = parser.parse_args()
+    recipe(args.dataset)  # refuses an unknown name
+    page = build_page(args.dataset, args.experiment)
+    out = args.out or default_folder(args.dataset)
+    write_files(page, out)
+    print_page(page)
+    print(f"\ncomparison.csv, comparison.md and comparison.html are in {out}")
+
+
+def build_page(dataset: str, experiment: str | None = None) -> Page:
+    """The table of a data set's finished runs, and the words around it.
+
+    Raises:
+        StudyError: MLflow cannot be read, or holds no such run.
+    """
+    runs = read_runs(dataset, experiment)
+    table = build_table(runs)
+    return Page(
+        title=title(dataset),
+        statement=statement(runs, len(table)),
+        cautions=cautions(runs),
+        table=table,
+        notes=report_notes(dataset),
+    )
+
+
+def default_folder(dataset: str) -> Path:
+    """`exports/chest`, or `exports/folder-NAME` for `folder:PATH`."""
+    if dataset.startswith("folder:"):
+        return Path("exports", f"folder-{folder_path(dataset).name}")
+    return Path("exports", dataset)
+
+
+def write_files(page: Page, out: Path) -> None:
+    """Write `comparison.csv`, `.md` and `.html`, UTF-8 with LF line ends, into `out`.
+
+    Raises:
+        ExportError: the folder cannot be made or written to.
+    """
+    texts = {"csv": csv_text(page), "md": markdown_text(page), "html": html_text(page)}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for suffix, text in texts.items():
+            (out / f"comparison.{suffix}").write_bytes(text.encode())
+    except OSError as error:
+        reason = error.strerror or error
+        raise ExportError(
+            f"cannot write to {out}: {reason}; name another folder with --out"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,146 @@
+"""The plain words above a table: what was run, under which protocol, and what to beware of."""
+
+from collections.abc import Iterable
+from collections.abc import Sequence
+
+from pipelines.protocol import plural
+from pipelines.protocol import protocol
+from pipelines.protocol import setting_text
+from pipelines.protocol import WEIGHTS
+from pipelines.runs import FinishedRun
+from pipelines.runs import folder_path
+from study.config import BACKBONES
+from study.config import recipe
+from study.reported import reported
+from study.reported import TEST_IMAGES
+
+# Named in the statement's own sentence, or no setting of the reports at all.
+TOLD = ("dataset", "split", "weights", "image_size", "epochs", "backbone", "limit")
+NOT_SETTINGS = ("dataset", "weights_file", "data_digest")
+
+
+def title(dataset: str) -> str:
+    """What the table is about."""
+    return f"Comparison table: {data_set_name(dataset)}"
+
+
+def data_set_name(dataset: str) -> str:
+    """`chest`, `demo (synthetic)`, or `folder NAME`: a folder's path stays private."""
+    if dataset.startswith("folder:"):
+        return f"folder {folder_path(dataset).name}"
+    return {"demo": "demo (synthetic)"}.get(dataset, dataset)
+
+
+def statement(runs: Sequence[FinishedRun], rows: int) -> str:
+    """One paragraph: data set, backbone, weights, split, image size, epochs, number of runs."""
+    configs = [run.config for run in runs]
+    models = _listed(BACKBONES[config.backbone].title for config in configs)
+    sizes = _listed(f"{size} x {size}" for size in sorted({c.image_size for c in configs}))
+    epochs = _listed(str(count) for count in sorted({c.epochs for c in configs}))
+    weights = _listed(WEIGHTS.get(run.weights_kind, run.weights_kind) for run in runs)
+    sentences = [
+        f"Data set: {data_set_name(configs[0].dataset)}.",
+        *_synthetic(configs[0].dataset),
+        f"{models} with {weights}, {_listed(c.split for c in configs)} split,"
+        f" images of {sizes} pixels, at most {epochs} {'epoch' if epochs == '1' else 'epochs'}.",
+        f"{plural(len(runs), 'run')} in {plural(rows, 'row')};"
+        " each figure is the mean over the seeds of its row.",
+        *_other_settings(runs),
+        *_against_report(runs),
+    ]
+    return " ".join(sentences)
+
+
+def cautions(runs: Sequence[FinishedRun]) -> list[str]:
+    """One plain line for each thing that makes the accuracies mean less than they seem to."""
+    lines = []
+    subsets = [run for run in runs if run.config.limit]
+    if subsets:
+        sizes = _listed(str(limit) for limit in sorted({run.config.limit for run in subsets}))
+        lines.append(f"Subset: {_share(subsets, runs)} used only about {sizes} images.")
+    leaking = [run for run in runs if _leaked(run)]
+    if leaking:
+        most = max(leaking, key=lambda run: (_leaked(run), run.leak))
+        lines.append(
+            f"Warning: in {_share(leaking, runs)}, test images have a sibling in train (the same"
+            f" original or the same patient; up to {most.leak.replace('/', ' of ')}),"
+            " so test accuracy partly measures memory."
+        )
+    unknown = [run for run in runs if not run.leak.split("/")[0].isdigit()]
+    if unknown:
+        lines.append(
+            f"In {_share(unknown, runs)}, it is unknown how many test images have a sibling in"
+            " train."
+        )
+    return lines
+
+
+def report_notes(dataset: str) -> list[str]:
+    """What is wrong with the figures that a report prints, a line for each variant concerned."""
+    rows = reported(dataset).values()
+    return [f"Variant {row.variant}: {row.note}." for row in rows if row.note]
+
+
+def departures(run: FinishedRun) -> list[str]:
+    """The settings in which a run departs from its data set's recipe, the reports' protocol."""
+    base = recipe(run.config.dataset).as_dict()
+    names = [
+        name
+        for name, value in protocol(run).items()
+        if name not in NOT_SETTINGS and value != base[name]
+    ]
+    total = TEST_IMAGES.get(run.config.dataset)
+    tested = run.sizes.split("/")[-1]
+    if total and "split" not in names and "limit" not in names and tested != str(total):
+        names.append("test_images")
+    return names
+
+
+def _synthetic(dataset: str) -> list[str]:
+    return ["Its images are synthetic: drawn, not photographed."] * (dataset == "demo")
+
+
+def _other_settings(runs: Sequence[FinishedRun]) -> list[str]:
+    base = recipe(runs[0].config.dataset).as_dict()
+    values: dict[str, set[str]] = {}
+    for run in runs:
+        for name, value in protocol(run).items():
+            if name not in (*TOLD, *NOT_SETTINGS):
+                values.setdefault(name, set()).add(setting_text(name, value))
+    usual = {name: setting_text(name, base[name]) for name in values}
+    unusual = [
+        f"{name.replace('_', ' ')} {_listed(sorted(texts))} (usual: {usual[name]})"
+        for name, texts in values.items()
+        if texts != {usual[name]}
+    ]
+    return [f"Further settings: {'; '.join(unusual)}."] if unusual else []
+
+
+def _against_report(runs: Sequence[FinishedRun]) -> list[str]:
+    if not reported(runs[0].config.dataset):
+        return []
+    names = [departures(run) for run in runs]
+    differing = [run for run, found in zip(runs, names, strict=True) if found]
+    if not differing:
+        return ["This is the report's protocol, as far as it is known."]
+    what = _listed(name.replace("_", " ") for found in names for name in found)
+    who = "These are" if len(differing) == len(runs) else f"{_share(differing, runs)} are"
+    return [
+        f"{who} not under the report's protocol (different: {what}):"
+        " their difference from a reported accuracy neither confirms nor refutes it."
+    ]
+
+
+def _leaked(run: FinishedRun) -> int:
+    count = run.leak.split("/")[0]
+    return int(count) if count.isdigit() else 0
+
+
+def _share(some: Sequence[FinishedRun], runs: Sequence[FinishedRun]) -> str:
+    return "all runs" if len(some) == len(runs) else f"{len(some)} of {plural(len(runs), 'run')}"
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`: each once, in the order of first appearance."""
+    *others, last = dict.fromkeys(texts)
+    return f"{', '.join(others)} and {last}" if others else last

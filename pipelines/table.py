@@ -1,0 +1,126 @@
+"""The comparison table: a row for each protocol and variant, every figure a mean over the seeds."""
+
+import math
+import sys
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from pipelines.columns import BLOCK
+from pipelines.protocol import caption
+from pipelines.protocol import differing
+from pipelines.protocol import protocol
+from pipelines.protocol import setting_text
+from pipelines.protocol import SHOWN
+from pipelines.protocol import VARIED
+from pipelines.protocol import WEIGHTS
+from pipelines.runs import FinishedRun
+from study.config import BACKBONES
+from study.reported import Reported
+from study.reported import reported
+from study.variants import variant_of
+
+
+def build_table(runs: Sequence[FinishedRun]) -> pd.DataFrame:
+    """Runs of one data set to rows, unrounded; accuracies of the first columns in percent.
+
+    One row for each (protocol, variant), and after the seven one for each further head and
+    learning rate; blocks and rows are sorted. Columns: `BLOCK`, those of `COLUMNS` (the reports'
+    only where there is a report), and one for each further setting that differs between runs.
+    """
+    named = differing(runs)
+    rows: dict[tuple[Any, ...], list[FinishedRun]] = {}
+    for run in sorted(runs, key=lambda run: (run.config.seed, run.started, run.run_id)):
+        rows.setdefault(_row_key(run), []).append(run)
+    table = pd.DataFrame([_row(rows[key], named) for key in sorted(rows)])
+    table["Variant"] = table["Variant"].astype("Int64")
+    if not reported(runs[0].config.dataset):
+        table = table.drop(columns=[title for title in table if _needs_report(str(title))])
+    return table
+
+
+def _needs_report(title: str) -> bool:
+    return title.startswith("Reported") or title == "Difference (points)"
+
+
+def _row_key(run: FinishedRun) -> tuple[Any, ...]:
+    swept = tuple(getattr(run.config, name) for name in VARIED if name != "seed")
+    return (*protocol(run).values(), variant_of(run.config) or sys.maxsize, *swept)
+
+
+def _row(runs: list[FinishedRun], named: list[str]) -> dict[str, Any]:
+    config = runs[0].config
+    row = {
+        BLOCK: caption(runs[0], named),
+        "Model": BACKBONES[config.backbone].title,
+        "Hidden Layer": config.hidden_layers,
+        "Dense Count": config.dense_units,
+        "Learning Rate": config.lr,
+        "Accuracy": 100 * _mean(runs, "test_accuracy"),
+        "Learning Time(ms)": 1000 * _mean(runs, "fit_seconds"),
+        **_beside(runs),
+        **_settings(runs, named),
+    }
+    for part in ("Train", "Val", "Test"):
+        for figure in ("Loss", "Accuracy"):
+            row[f"{part} {figure}"] = _mean(runs, f"{part}_{figure}".lower())
+    return row | {
+        "Total Time(s)": _mean(runs, "total_seconds"),
+        "Images per Second": _mean(runs, "images_per_second"),
+        "Dead Units": _mean(runs, "dead_units"),
+        "Run IDs": " ".join(run.run_id for run in runs),
+    }
+
+
+def _beside(runs: list[FinishedRun]) -> dict[str, Any]:
+    variant = variant_of(runs[0].config)
+    report = _report_of(runs[0])
+    ours = _mean(runs, "test_accuracy")
+    return {
+        "Variant": variant,
+        "Head": runs[0].config.head_notation,
+        "Reported Accuracy": 100 * report.test_acc if report else None,
+        "Difference (points)": 100 * (ours - report.test_acc) if report else None,
+        "Reported Learning Time(ms)": 1000 * report.fit_seconds if report else None,
+    }
+
+
+def _report_of(run: FinishedRun) -> Reported | None:
+    report = reported(run.config.dataset).get(variant_of(run.config) or 0)
+    return report if report and report.backbone == run.config.backbone else None
+
+
+def _settings(runs: list[FinishedRun], named: list[str]) -> dict[str, Any]:
+    fields = protocol(runs[0])
+    extra = [name for name in named if name not in SHOWN]
+    return {
+        "Seeds": " ".join(str(run.config.seed) for run in runs),
+        "Split": fields["split"],
+        "Weights": WEIGHTS.get(fields["weights"], fields["weights"]),
+        "Image Size": fields["image_size"],
+        "Epochs": fields["epochs"],
+        **{name.replace("_", " ").title(): setting_text(name, fields[name]) for name in extra},
+        "Train/Val/Test Images": _span([run.sizes for run in runs]),
+        "Leak": _span([run.leak for run in runs]),
+    }
+
+
+def _mean(runs: list[FinishedRun], metric: str) -> float:
+    return fmean(_finite(run.metrics.get(metric, math.nan)) for run in runs)
+
+
+def _finite(value: float) -> float:
+    # MLflow's databases hold infinity as the largest float.
+    return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
+
+
+def _span(texts: list[str]) -> str:
+    """Counts like `812/1168`, those that differ between the seeds as `798-812/1168`."""
+    distinct = sorted(set(texts))
+    parts = [text.split("/") for text in distinct]
+    if len({len(part) for part in parts}) > 1 or not all(n.isdigit() for p in parts for n in p):
+        return " or ".join(distinct)
+    spans = [sorted({int(count) for count in counts}) for counts in zip(*parts, strict=True)]
+    return "/".join(f"{s[0]}-{s[-1]}" if len(s) > 1 else str(s[0]) for s in spans)

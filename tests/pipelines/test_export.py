@@ -1,0 +1,346 @@
+import csv
+import io
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipelines.columns import cells
+from pipelines.columns import columns_of
+from pipelines.export import build_page
+from pipelines.export import default_folder
+from pipelines.export import ExportError
+from pipelines.export import main
+from pipelines.export import write_files
+from pipelines.render import csv_text
+from pipelines.render import html_text
+from pipelines.render import markdown_text
+from pipelines.render import Page
+from pipelines.runs import FinishedRun
+from pipelines.runs import NoRunsError
+from pipelines.runs import read_runs
+from pipelines.statement import cautions
+from pipelines.statement import statement
+from pipelines.statement import title
+from pipelines.table import build_table
+from study.cli import run_command
+from study.config import recipe
+from study.config import StudyError
+from study.tracking import TrackingError
+from tests.pipelines.store import final_metrics
+from tests.pipelines.store import log_run
+from tests.pipelines.store import PARTIAL
+
+ROOT = Path(__file__).parents[2]
+SMALL = {"image_size": 96, "epochs": 4}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with the seven chest variants, two seeds each, and what must not mislead."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    client = MlflowClient(uri)
+    study = client.create_experiment("study", artifact_location=str(folder))
+    spare = client.create_experiment("spare", artifact_location=str(folder))
+    for number in range(1, 8):
+        for seed in (1, 0):
+            spelled = {"weights": PARTIAL} | ({"lr": "5e-5"} if number == 6 and seed else {})
+            log_run(client, study, variant=number, fields={**SMALL, "seed": seed}, params=spelled)
+    partial = {"params": {"weights": PARTIAL}, "fields": SMALL}
+    wrong = {"metrics": {"test_accuracy": 0.5}}
+    log_run(client, study, **partial, **wrong, started=2_000)  # the same again, later
+    log_run(client, study, **partial, **wrong, status="FAILED", tags={"finished": ""})
+    log_run(client, study, **partial, **wrong, tags={"finished": ""})  # a study's parent
+    dropped = {"fields": {**SMALL, "dropout": 0.2}, "params": {"weights": PARTIAL}}
+    log_run(client, study, **dropped)
+    log_run(client, study, variant=2, **dropped)
+    searched = {"fields": {**SMALL, "dense_units": 64, "lr": 3.71234567e-4}}
+    log_run(client, study, variant=None, **searched, params={"weights": PARTIAL})
+    log_run(client, spare, "demo", 6, tags={"leak": "0/120", "sizes": "384/96/120"})
+    return uri
+
+
+@pytest.fixture
+def here(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def a_run(variant_fields: dict[str, object] | None = None, **more: object) -> FinishedRun:
+    config = recipe("chest").replace(**(variant_fields or {}))
+    values = {
+        "run_id": "r",
+        "started": 0,
+        "config": config,
+        "weights_kind": "imagenet",
+        "weights_file": "",
+        "data_digest": "d",
+        "fingerprint": "f",
+        "sizes": "3750/936/1170",
+        "leak": "0/1170",
+        "metrics": final_metrics(config.seed),
+    }
+    return FinishedRun(**(values | more))  # type: ignore[arg-type]
+
+
+def test_command_writes_three_files_and_prints_the_table(here: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.export", "--dataset", "chest"],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_EXPERIMENT_NAME": "spare"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert max(len(line) for line in done.stdout.splitlines()) <= 100
+    assert "\x1b" not in done.stdout
+    assert done.stdout.splitlines()[-1].endswith(str(Path("exports", "chest")))
+    assert "test images have a sibling in train" in done.stdout
+    folder = here / "exports" / "chest"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "comparison.csv",
+        "comparison.html",
+        "comparison.md",
+    ]
+    page = build_page("chest")
+    assert (folder / "comparison.csv").read_bytes() == csv_text(page).encode()
+    assert (folder / "comparison.md").read_bytes() == markdown_text(page).encode()
+    assert (folder / "comparison.html").read_bytes() == html_text(page).encode()
+    assert b"\r" not in (folder / "comparison.csv").read_bytes()
+
+
+@pytest.mark.usefixtures("here")
+def test_csv_holds_the_seven_variants_first() -> None:
+    frame = pd.read_csv(io.StringIO(csv_text(build_page("chest"))))
+    assert list(frame.columns[:6]) == [
+        "Model",
+        "Hidden Layer",
+        "Dense Count",
+        "Learning Rate",
+        "Accuracy",
+        "Learning Time(ms)",
+    ]
+    block = frame[frame["Dropout"] == 0.5]
+    assert list(block["Variant"])[:7] == [1, 2, 3, 4, 5, 6, 7]
+    assert list(block["Seeds"])[:7] == ["0 1"] * 7
+    assert pd.isna(block["Variant"].iloc[7])
+    assert set(block["Model"]) == {"MobileNet"}
+    first = block.iloc[0]
+    assert first["Accuracy"] == 96.5
+    assert first["Reported Accuracy"] == 97.26
+    assert first["Difference (points)"] == -0.76
+    assert first["Learning Time(ms)"] == 1_201_000
+    assert first["Reported Learning Time(ms)"] == 2315143.337
+    assert first["Weights"] == "partial ImageNet weights"
+    assert first["Leak"] == "812/1168"
+    assert first["Test Accuracy"] == 0.965
+    assert len(first["Run IDs"].split()) == 2
+
+
+@pytest.mark.usefixtures("here")
+def test_learning_rates_read_as_in_the_reports() -> None:
+    rows = list(csv.DictReader(io.StringIO(csv_text(build_page("chest")))))
+    rates = [row["Learning Rate"] for row in rows if row["Dropout"] == "0.5"]
+    assert rates == ["1e-5"] * 5 + ["5e-5", "1e-4", "3.71234567e-4"]
+    assert "3.712e-4" in markdown_text(build_page("chest"))
+
+
+@pytest.mark.usefixtures("here")
+def test_other_dropout_is_a_block_of_its_own() -> None:
+    page = build_page("chest")
+    blocks = {name: list(rows["Variant"].dropna()) for name, rows in page.blocks()}
+    assert [name.rsplit(", ", 1)[1] for name in blocks] == ["dropout 0.2", "dropout 0.5"]
+    assert list(blocks.values()) == [[1, 2], [1, 2, 3, 4, 5, 6, 7]]
+
+
+@pytest.mark.usefixtures("here")
+def test_failed_parent_and_repeated_runs_do_not_count() -> None:
+    runs = read_runs("chest")
+    assert len(runs) == 7 * 2 + 2 + 1
+    assert min(run.metrics["test_accuracy"] for run in runs) == 0.96
+
+
+@pytest.mark.usefixtures("here")
+def test_statement_says_what_was_run() -> None:
+    text = markdown_text(build_page("chest"))
+    paragraph = text.split("\n\n")[1]
+    for words in (
+        "chest",
+        "partial ImageNet weights",
+        "pooled split",
+        "96 x 96 pixels",
+        "at most 4 epochs",
+        "17 runs",
+        "not under the report's protocol",
+        "dropout 0.2 and 0.5",
+    ):
+        assert words in paragraph
+    assert "all runs, test images have a sibling in train" in text.split("\n\n")[2]
+    assert "up to 812 of 1168" in text
+
+
+@pytest.mark.usefixtures("here")
+def test_demo_is_called_synthetic_and_has_no_reported_columns() -> None:
+    page = build_page("demo")
+    assert "synthetic" in page.statement
+    assert page.cautions == []
+    assert not [title for title in page.table.columns if "eported" in str(title)]
+    assert list(page.table["Variant"]) == [6]
+
+
+@pytest.mark.usefixtures("here")
+def test_html_is_self_contained_and_accessible() -> None:
+    text = html_text(build_page("chest"))
+    assert not re.search(r"https?://|<script|<link|@import|url\(|src=", text)
+    assert text.count("<caption>") == text.count("<table>") == 2
+    assert 'scope="row"' in text
+    assert 'scope="col"' in text
+    assert "prefers-color-scheme" in text
+    assert "@media print" in text
+
+
+@pytest.mark.usefixtures("here")
+def test_named_experiment_restricts_the_runs() -> None:
+    assert len(read_runs("demo", "spare")) == 1
+    with pytest.raises(NoRunsError, match="in experiment 'study'"):
+        read_runs("demo", "study")
+    with pytest.raises(TrackingError, match=r"no active experiment 'studdy'.*spare, study"):
+        read_runs("demo", "studdy")
+
+
+@pytest.mark.usefixtures("here")
+def test_reads_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = read_runs("chest")
+    monkeypatch.setattr("pipelines.runs.PAGE", 5)
+    assert read_runs("chest") == whole
+
+
+def failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command says of a failure; run in this process, since imports take seconds."""
+    monkeypatch.setattr(sys, "argv", ["export", "--dataset", "chest"])
+    assert run_command(main) == 2
+    message = capsys.readouterr().err
+    assert len(message.splitlines()) <= 2
+    return message
+
+
+def test_missing_database_is_not_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = failure(monkeypatch, capsys)
+    assert message.startswith("error: no runs yet: mlflow.db does not exist")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_absent_server_fails_soon_and_shows_no_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("MLFLOW_TRACKING_URI=http://somebody:secret@127.0.0.1:9\n")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    began = time.monotonic()
+    message = failure(monkeypatch, capsys)
+    assert time.monotonic() - began < 20
+    assert message.startswith("error: no MLflow at http://127.0.0.1:9")
+    assert "MLFLOW_TRACKING_URI" in message
+    assert "secret" not in message
+
+
+@pytest.mark.parametrize("content", [b"", b"no database"])
+def test_file_that_is_no_store_is_left_alone(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "other.db"
+    path.write_bytes(content)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    with pytest.raises(TrackingError):
+        read_runs("chest")
+    assert path.read_bytes() == content
+
+
+def test_unwritable_folder_is_an_error(here: Path) -> None:
+    (here / "taken").write_text("a file")
+    with pytest.raises(ExportError, match="--out"):
+        write_files(build_page("demo"), here / "taken")
+
+
+def test_default_folder_of_an_image_folder_is_its_name(tmp_path: Path) -> None:
+    assert default_folder(f"folder:{tmp_path}/pets/") == Path("exports", "folder-pets")
+    assert default_folder("blood") == Path("exports", "blood")
+
+
+def test_means_do_not_depend_on_the_order_of_runs() -> None:
+    runs = [a_run({"seed": seed}, run_id=f"r{seed}", fingerprint=str(seed)) for seed in range(5)]
+    assert build_table(runs).equals(build_table(runs[::-1]))
+    assert build_table(runs)["Seeds"].tolist() == ["0 1 2 3 4"]
+
+
+def test_spread_of_leak_is_shown_as_a_span() -> None:
+    runs = [a_run({"seed": seed}, leak=f"{800 - seed}/1170") for seed in range(3)]
+    assert build_table(runs)["Leak"].tolist() == ["798-800/1170"]
+
+
+def test_diverged_and_infinite_losses_are_shown() -> None:
+    losses = {"test_loss": float("nan"), "train_loss": sys.float_info.max}
+    row = build_table([a_run(metrics=final_metrics(0) | losses)]).iloc[0]
+    assert pd.isna(row["Test Loss"])
+    assert row["Train Loss"] == float("inf")
+
+
+def test_no_difference_is_not_negative() -> None:
+    figures = final_metrics(0) | {"test_accuracy": 0.97259}
+    table = build_table([a_run(metrics=figures)])
+    row = cells(table, columns_of(table), page=False)[0]
+    assert row[9] == "+0.00"
+
+
+def test_runs_under_the_reports_protocol_are_said_to_be() -> None:
+    assert "This is the report's protocol" in statement([a_run()], 1)
+    assert cautions([a_run()]) == []
+    mixed = [a_run(), a_run({"epochs": 2})]
+    assert "1 of 2 runs are not under the report's protocol (different: epochs)" in statement(
+        mixed, 2
+    )
+
+
+def test_unknown_leak_is_told() -> None:
+    assert "unknown how many" in cautions([a_run(leak="unknown")])[0]
+
+
+def test_markup_in_names_stays_text() -> None:
+    run = a_run({"dataset": "folder:a|b<i>&"})
+    words = (title(run.config.dataset), statement([run], 1), [], build_table([run]), ["a *note*"])
+    page = Page(*words)
+    assert "folder a\\|b\\<i\\>&" in markdown_text(page)
+    assert "<i>" not in markdown_text(page).replace("\\<i\\>", "")
+    assert "folder a|b&lt;i&gt;&amp;" in html_text(page)
+
+
+def test_another_backbone_has_no_reported_figure() -> None:
+    row = build_table([a_run({"backbone": "resnet50"})]).iloc[0]
+    assert row["Variant"] == 1
+    assert pd.isna(row["Reported Accuracy"])
+
+
+def test_subset_and_weights_are_never_silent() -> None:
+    subset = build_table([a_run({"limit": 600})])
+    assert subset["Limit"].tolist() == ["subset of about 600 images"]
+    assert "subset of about 600 images" in subset["Protocol"].iloc[0]
+    random = build_table([a_run(), a_run(weights_kind="none", run_id="s")])
+    assert random["Weights"].tolist() == ["ImageNet weights", "no pretrained weights"]
+
+
+def test_unknown_data_set_is_refused() -> None:
+    with pytest.raises(StudyError, match="unknown"):
+        recipe("chess")
