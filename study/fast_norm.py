@@ -31,18 +31,22 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
         return outputs
 
 
-def with_fused_norm(model: keras.Model) -> keras.Model:
-    """A copy of a functional model with its batch normalization fused, weights included.
+def with_norm(model: keras.Model, momentum: float, *, fused: bool) -> keras.Model:
+    """A copy of a functional model, weights included, with another batch normalization.
 
-    On other backends than TensorFlow it is the model itself.
+    Args:
+        model: any of keras.applications, without its top.
+        momentum: of the moving averages, 0 to 1.
+        fused: use TensorFlow's fused kernel, where that is the backend.
     """
-    if keras.backend.backend() != "tensorflow":
-        return model
+    fused = fused and keras.backend.backend() == "tensorflow"
 
     def copied(layer: keras.layers.Layer) -> keras.layers.Layer:
-        fusible = type(layer) is keras.layers.BatchNormalization and layer.axis in (-1, 3)
-        kind = FusedBatchNormalization if fusible else type(layer)
-        return kind.from_config(layer.get_config())
+        config = layer.get_config()
+        if type(layer) is not keras.layers.BatchNormalization:
+            return type(layer).from_config(config)
+        kind = FusedBatchNormalization if fused and layer.axis in (-1, 3) else type(layer)
+        return kind.from_config({**config, "momentum": momentum})
 
     copy = keras.models.clone_model(model, clone_function=copied)
     copy.set_weights(model.get_weights())

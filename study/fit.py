@@ -131,6 +131,11 @@ def _compiled(config: TrialConfig, num_classes: int) -> keras.Model:
         metrics=["accuracy"],
     )
     model.optimizer.build(model.trainable_variables)
+    # Keras would make the metrics' variables within the first trace, and so trace all of it twice
+    label, guess = np.zeros(1, np.int64), np.full((1, num_classes), 1 / num_classes, np.float32)
+    model.compute_loss(y=keras.ops.array(label), y_pred=keras.ops.array(guess))
+    model.compute_metrics(None, keras.ops.array(label), keras.ops.array(guess))
+    model.reset_metrics()
     return model
 
 

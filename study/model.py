@@ -8,7 +8,7 @@ import keras
 from study.config import BACKBONES
 from study.config import StudyError
 from study.config import TrialConfig
-from study.fast_norm import with_fused_norm
+from study.fast_norm import with_norm
 
 APPLICATIONS = {
     "mobilenet": keras.applications.MobileNet,
@@ -36,8 +36,8 @@ def build(config: TrialConfig, num_classes: int, *, fused: bool = True) -> keras
     keras.config.set_dtype_policy(config.precision)
     shape = (config.image_size, config.image_size, 3)
     images = keras.Input(shape, dtype="uint8", name="images")
-    backbone = _backbone(config, shape)
-    features = (with_fused_norm(backbone) if fused else backbone)(_scaled(images, config))
+    backbone = with_norm(_backbone(config, shape), config.bn_momentum, fused=fused)
+    features = backbone(_scaled(images, config))
     outputs = _head(features, config, num_classes)
     return keras.Model(images, outputs, name=config.backbone)
 
