@@ -50,7 +50,7 @@ contracts: $(VENV)/.installed-dev ## Check which room imports which (import-lint
 check: lint types contracts test ## Lint, types, contracts and tests
 
 bench: setup ## Time a tracked epoch against a bare Keras one
-	@$(BIN)/python benchmarks/epoch.py
+	@$(BIN)/python -m benchmarks.epoch
 
 lock: $(VENV)/.installed-dev ## Remake both locks from pyproject.toml (UPGRADE=--upgrade for newer ones)
 	@PATH="$(BIN):$$PATH"; set -e; \

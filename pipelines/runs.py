@@ -153,9 +153,10 @@ def _name(path: str) -> str:
 
 
 def _config(params: dict[str, str]) -> TrialConfig:
-    names = [spec.name for spec in dataclasses.fields(TrialConfig)]
+    # a run from before a field was added lacks it, and had what is now its default
+    names = {spec.name for spec in dataclasses.fields(TrialConfig)} & params.keys()
     values = {name: parse_value(name, params[name]) for name in names}
-    if values["weights"] != "none":
+    if values.get("weights") != "none":
         values["weights"] = "imagenet"  # a file's path would be looked up on this machine
     return TrialConfig(**values)
 

@@ -211,8 +211,11 @@ def fingerprint(config: TrialConfig, data_digest: str) -> str:
     """SHA-256 (64 hex digits) of what decides a trial's numbers.
 
     Paths do not count, contents do: a folder enters by its data digest, a weights file by its own.
+    A field at its declared default is left out, so that a knob added later leaves the fingerprints
+    of earlier runs as they were.
     """
-    content = config.as_dict()
+    defaults = {spec.name: spec.default for spec in dataclasses.fields(config)}
+    content = {k: v for k, v in config.as_dict().items() if v != defaults[k]}
     content["dataset"] = config.dataset.split(":", 1)[0]
     if config.weights not in ("imagenet", "none"):
         content["weights"] = "sha256:" + _file_digest(Path(config.weights), "sha256")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -25,6 +26,14 @@ def clean_env(monkeypatch: pytest.MonkeyPatch, session_cache: Path) -> None:
         if name == "DATA_DIR" or name.startswith(("MLFLOW_", "STUDY_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("STUDY_CACHE", str(session_cache))
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow SQLite file without runs, to copy: making its tables takes seconds."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
 
 
 @pytest.fixture(scope="session")
