@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from dotenv import load_dotenv
 
+from study.config import ConfigError
 from study.config import parse_value
 from study.config import recipe
 from study.config import RECIPES
@@ -112,8 +113,15 @@ def config_from(args: argparse.Namespace) -> TrialConfig:
     given = {key: value for key, value in vars(args).items() if value not in (None, "auto")}
     names = [spec.name for spec in dataclasses.fields(TrialConfig)]
     flags = {name: parse_value(name, given[name]) for name in names if name in given}
-    variant = parse_value("seed", given["variant"]) if "variant" in given else None
+    variant = _variant(given["variant"]) if "variant" in given else None
     return resolve(flags.pop("dataset", "demo"), variant, flags)
+
+
+def _variant(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"variant={text!r} is unknown: use 1 to {len(VARIANTS)}") from None
 
 
 def run_command(main: Callable[[], None]) -> int:

@@ -69,6 +69,13 @@ class TrialResult:
     test_probabilities: NDArray[np.float32]
     figures: dict[str, float]  # name to value, the final metrics
     model: keras.Model
+    config: TrialConfig
+
+    def portable_model(self) -> keras.Model:
+        """The trained model, made of Keras' own layers only, so that it loads without this code."""
+        plain = build(self.config, self.test_probabilities.shape[1], fused=False)
+        plain.set_weights(self.model.get_weights())
+        return plain
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -192,6 +199,10 @@ def _variables(model: keras.Model) -> list[Any]:
 def _save_state(folder: Path, model: keras.Model, history: list[Epoch]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {f"v{i}": np.asarray(v) for i, v in enumerate(_variables(model))}
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise TrialFailed(  # relu6 turns NaN into 0, so the loss alone may not show it
+            f"weights are not numbers after epoch {len(history)}: lower the learning rate"
+        )
     unfinished = folder / f"{STATE_FILE}.{os.getpid()}.part"
     with unfinished.open("wb") as file:
         np.savez(file, history=np.array(json.dumps(history)), **arrays)
@@ -228,7 +239,7 @@ def _evaluate(
         "fit_seconds": sum(seconds),
         "images_per_second": len(arrays.train) / float(np.median(seconds)),
     }
-    return TrialResult(history, val, test, figures, model)
+    return TrialResult(history, val, test, figures, model, config)
 
 
 def _predict(probe: keras.Model, batches: Batches) -> list[NDArray[np.float32]]:

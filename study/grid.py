@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from collections.abc import Mapping
 
 import filelock
 import optuna
@@ -104,19 +105,24 @@ class Session:
             while not sampler.is_exhausted(study):
                 study.optimize(self.objective, n_trials=1, catch=(Exception,))
             # GridSampler takes a failed cell for visited, so these are asked for by name
-            for cell in self.grid.configs.keys() - self.finished.keys() - self.attempted:
+            complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            done = {self._cell(trial.params) for trial in complete} & self.finished.keys()
+            for cell in sorted(self.grid.configs.keys() - done - self.attempted):
                 study.enqueue_trial(dict(zip(("variant", "seed"), cell, strict=True)))
                 study.optimize(self.objective, n_trials=1, catch=(Exception,))
 
     def objective(self, trial: optuna.Trial) -> float:
         """Validation accuracy of the cell that Optuna asks for."""
         chosen = {name: trial.suggest_categorical(name, v) for name, v in self.grid.space.items()}
-        cell = (int(chosen["variant"]), int(chosen.get("seed", self.grid.base.seed)))
+        cell = self._cell(chosen)
         self.attempted.add(cell)
         if cell not in self.finished:
             self._train(cell)
         trial.set_user_attr("run_id", self.finished[cell].run_id)
         return self.finished[cell].val_accuracy
+
+    def _cell(self, params: Mapping[str, int]) -> Cell:
+        return params["variant"], params.get("seed", self.grid.base.seed)
 
     def _train(self, cell: Cell) -> None:
         number, start = len(self.finished) + len(self.failed) + 1, time.monotonic()
@@ -126,7 +132,9 @@ class Session:
             config = self.grid.configs[cell]
             self.finished[cell] = self.worker.call("study.train:train", config, options)
         except Exception as error:
-            self.failed[cell] = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = (str(error).splitlines() or [""])[0]
+            known = isinstance(error, StudyError)
+            self.failed[cell] = reason if known else f"{type(error).__name__}: {reason}"
             self.progress.say(f"{label}variant {cell[0]} failed: {self.failed[cell]}")
             raise
         self.seconds.append(time.monotonic() - start)
@@ -149,7 +157,8 @@ def run_grid(base: TrialConfig, seeds: int | None, options: Options) -> Session:
         session.progress.say(
             f"{grid.name}: {len(grid.configs)} trials, {len(session.finished)} finished already"
         )
-        if len(session.finished) < len(grid.configs):
+        settled = tracking.is_settled(client, grid.name)  # not if it was killed before its end
+        if len(session.finished) < len(grid.configs) or not settled:
             with tracking.parent_run(client, base.dataset, grid.name, _shared(base)) as parent:
                 session.options = dataclasses.replace(options, parent=parent)
                 session.run(study)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -181,10 +182,14 @@ class RunLog:
 
     def log_model(self, model: Any, example: NDArray[np.uint8]) -> None:
         """Upload a Keras model, with its signature and an input example (n, size, size, 3)."""
-        import mlflow.keras  # brings Keras with it, which the drivers do without
+        import mlflow.tensorflow  # brings Keras with it, which the drivers do without
 
         signature = infer_signature(example, model.predict(example, verbose=0))
-        mlflow.keras.log_model(model, name="model", signature=signature, input_example=example)
+        # named, for MLflow would find them out by loading the model in another process
+        pins = [f"{name}=={version(name)}" for name in ("tensorflow", "keras", "numpy")]
+        mlflow.tensorflow.log_model(
+            model, name="model", signature=signature, input_example=example, pip_requirements=pins
+        )
 
 
 @dataclass(frozen=True)
@@ -233,6 +238,11 @@ def open_run(client: MlflowClient, place: Place, *, resumable: bool) -> Iterator
         mlflow.end_run(status)
 
 
+def is_settled(client: MlflowClient, study: str) -> bool:
+    """Whether the parent run of a study is there and ended well."""
+    return any(run.info.status == "FINISHED" for run in search(client, f"tags.study = '{study}'"))
+
+
 @contextlib.contextmanager
 def parent_run(
     client: MlflowClient, dataset: str, study: str, params: Mapping[str, Any]
@@ -261,13 +271,15 @@ def parent_run(
         client.set_terminated(run_id, status)
 
 
+def find_begun(client: MlflowClient, fingerprint: str) -> list[str]:
+    """The ids of a config's runs that were begun and neither completed nor given up."""
+    runs = search(client, f"tags.fingerprint = '{fingerprint}'")
+    return [run.info.run_id for run in runs if not {"finished", "given_up"} & set(run.data.tags)]
+
+
 def _run_to_use(client: MlflowClient, place: Place, resumable: bool) -> str | None:
     opened = os.environ.get("MLFLOW_RUN_ID")  # by `mlflow run`
-    begun = [
-        run.info.run_id
-        for run in search(client, f"tags.fingerprint = '{place.fingerprint}'")
-        if not {"finished", "given_up"} & set(run.data.tags)
-    ]
+    begun = find_begun(client, place.fingerprint)
     keep = opened or (begun[-1] if begun and resumable else None)
     for run_id in begun:
         if run_id != keep:

@@ -54,6 +54,9 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     if not options.again and (run := tracking.find_finished(client, key)) is not None:
         return _reuse(client, run, progress)
     with _held(key) as folder:
+        if options.again and not tracking.find_begun(client, key):
+            shutil.rmtree(folder)  # what a finished run left when it was killed at its very end
+            folder.mkdir()
         trial = prepared(config, progress, use_cache=options.use_cache)
         place = tracking.Place(config.dataset, config.title, key, options.parent)
         with tracking.open_run(client, place, resumable=any(folder.iterdir())) as log:

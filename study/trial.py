@@ -73,7 +73,7 @@ def recorded(
         )
         log.log_folder(Path(files))
     if log_model:
-        log.log_model(result.model, np.asarray(trial.data.x[trial.split.test[:4]]))
+        log.log_model(result.portable_model(), np.asarray(trial.data.x[trial.split.test[:4]]))
     total = seconds_before + time.perf_counter() - started
     log.log_metrics({**result.figures, "total_seconds": total}, step=len(result.history))
     log.log_tags({"finished": "true"})

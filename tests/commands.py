@@ -1,0 +1,90 @@
+"""Runs the real commands as a user does: in a process of their own, in an empty folder."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+ROOT = Path(__file__).resolve().parents[1]
+# A trial of a few seconds; its numbers mean nothing
+TINY = (
+    *("--dataset", "demo", "--image-size", "32", "--alpha", "0.25", "--weights", "none"),
+    *("--limit", "80", "--batch-size", "16"),
+)
+
+
+def start(module: str, *flags: str, cwd: Path, **settings: str) -> "subprocess.Popen[str]":
+    """Start `python -m module flags` in `cwd`, with no settings but these and STUDY_CACHE."""
+    mine = ("DATA_DIR", "PYTHONPATH")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in mine and not name.startswith(("MLFLOW_", "STUDY_"))
+    }
+    environment |= {"PYTHONPATH": str(ROOT), "STUDY_CACHE": os.environ["STUDY_CACHE"]} | settings
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *flags],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]":
+    """Wait for a started command."""
+    try:
+        stdout, stderr = process.communicate(timeout=400)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def run(module: str, *flags: str, cwd: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m module flags` in `cwd` to its end."""
+    return finish(start(module, *flags, cwd=cwd, **settings))
+
+
+def succeed(module: str, *flags: str, cwd: Path, **settings: str) -> str:
+    """Run a command that must succeed; what it wrote to stderr."""
+    done = run(module, *flags, cwd=cwd, **settings)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def wait_until(
+    condition: Callable[[], bool],
+    process: "subprocess.Popen[str] | None" = None,
+    *,
+    seconds: float = 300,
+) -> None:
+    """Poll until a condition holds; fail if the process ends before."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not so within {seconds:g} s"
+        if process is not None and process.poll() is not None:
+            assert condition(), f"it ended first: {process.communicate()[1]}"
+        time.sleep(0.02)
+
+
+def client_of(folder: Path) -> MlflowClient:
+    """Of the SQLite file that commands run in `folder` write to when nothing is set."""
+    return MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+
+
+def runs_of(client: MlflowClient) -> list[Run]:
+    """All active runs, earliest first."""
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(ids, order_by=["attributes.start_time ASC"]))
+
+
+def history_of(client: MlflowClient, run: Run, name: str) -> list[tuple[int, float]]:
+    """The (step, value) points of a metric in the order of writing."""
+    return [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]

@@ -1,0 +1,268 @@
+"""Config: what is refused and how, recipes, weights, and the fingerprint."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from study.config import BACKBONES
+from study.config import ConfigError
+from study.config import fingerprint
+from study.config import parse_value
+from study.config import recipe
+from study.config import RECIPES
+from study.config import TrialConfig
+from study.config import weights_kind
+
+SPECS = {spec.name: spec for spec in dataclasses.fields(TrialConfig)}
+LIMITED = [name for name, spec in SPECS.items() if "low" in spec.metadata]
+CHOSEN = [name for name, spec in SPECS.items() if "choices" in spec.metadata]
+
+
+def message_of(**fields: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig(**fields)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def values_of(name: str) -> st.SearchStrategy[Any]:
+    """Allowed values of a field, whatever the others are."""
+    spec = SPECS[name]
+    if name == "dataset":
+        return st.sampled_from(sorted(RECIPES))
+    if name == "weights":
+        return st.sampled_from(("imagenet", "none"))
+    if "choices" in spec.metadata:
+        return st.sampled_from(spec.metadata["choices"])
+    low, high = spec.metadata["low"], spec.metadata["high"]
+    return st.integers(low, high) if type(spec.default) is int else st.floats(low, high)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> TrialConfig:
+    fields = {name: draw(values_of(name)) for name in SPECS}
+    if fields["backbone"] != "mobilenet":
+        fields["alpha"] = 1.0
+    fields["image_size"] = max(fields["image_size"], BACKBONES[fields["backbone"]].min_image_size)
+    return TrialConfig(**fields)
+
+
+@pytest.mark.parametrize("name", LIMITED)
+def test_a_value_out_of_range_is_refused_with_the_range(name: str) -> None:
+    low, high = SPECS[name].metadata["low"], SPECS[name].metadata["high"]
+    for value in (low - 1, high + 1):
+        message = message_of(**{name: value})
+        assert message.startswith(f"{name}={value} ")
+        assert str(low) in message
+        assert str(high) in message
+
+
+@pytest.mark.parametrize("name", [n for n in LIMITED if type(SPECS[n].default) is float])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_no_number_is_refused(name: str, value: float) -> None:
+    assert message_of(**{name: value}).startswith(f"{name}=")
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_an_unknown_choice_is_refused_with_the_choices(name: str) -> None:
+    value = "other" if type(SPECS[name].default) is str else 0.3
+    message = message_of(**{name: value})
+    assert message.startswith(f"{name}={value!r} ")
+    assert all(str(choice) in message for choice in SPECS[name].metadata["choices"])
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_value_of_another_type_is_refused(name: str) -> None:
+    assert message_of(**{name: None}).startswith(f"{name}=None is not of type ")
+
+
+def test_a_truth_value_is_no_number() -> None:
+    assert "epochs=True" in message_of(epochs=True)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_an_image_too_small_for_the_backbone_is_refused(name: str) -> None:
+    least = BACKBONES[name].min_image_size
+    assert TrialConfig(backbone=name, image_size=least).image_size == least
+    message = message_of(backbone=name, image_size=least - 1)
+    assert f"image_size={least - 1}" in message
+    assert str(least) in message
+
+
+def test_an_unknown_dataset_is_refused_with_the_known() -> None:
+    for value in ("mnist", "", "Demo"):
+        message = message_of(dataset=value)
+        assert message.startswith("dataset=")
+        assert all(name in message for name in (*RECIPES, "folder:PATH"))
+
+
+def test_a_folder_needs_a_path() -> None:
+    for value in ("folder", "folder:", "folder: "):
+        assert "folder:PATH" in message_of(dataset=value)
+
+
+def test_alpha_is_for_mobilenet_only() -> None:
+    assert message_of(backbone="vgg16", alpha=0.5).startswith("alpha=0.5 ")
+
+
+def test_a_missing_weights_file_is_refused(tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.h5")
+    assert message_of(weights=missing).startswith("weights: ")
+    assert missing in message_of(weights=missing)
+    assert message_of(weights=str(tmp_path)).startswith("weights: ")
+
+
+def test_a_change_is_checked_too() -> None:
+    with pytest.raises(ConfigError, match=r"^lr="):
+        TrialConfig().replace(lr=0.0)
+
+
+def test_text_becomes_a_value_of_the_fields_type() -> None:
+    assert parse_value("lr", "5e-5") == 5e-5
+    assert parse_value("epochs", "3") == 3
+    assert parse_value("dataset", "folder:a b") == "folder:a b"
+
+
+@pytest.mark.parametrize(("name", "text"), [("lr", "abc"), ("epochs", "1.5"), ("seed", "")])
+def test_text_of_another_type_is_refused(name: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}={text!r} is not of type"):
+        parse_value(name, text)
+
+
+def test_an_unknown_field_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^momentum is no field"):
+        parse_value("momentum", "1")
+
+
+@given(configs())
+def test_every_value_comes_back_from_its_text(config: TrialConfig) -> None:
+    back = {name: parse_value(name, str(value)) for name, value in config.as_dict().items()}
+    assert TrialConfig(**back) == config
+
+
+@pytest.mark.parametrize("dataset", [*RECIPES, "folder:somewhere"])
+def test_a_recipe_is_a_valid_config_of_its_dataset(dataset: str) -> None:
+    assert recipe(dataset).dataset == dataset
+
+
+def test_the_recipes_are_the_reports() -> None:
+    chest, blood = recipe("chest"), recipe("blood")
+    assert (chest.backbone, blood.backbone) == ("mobilenet", "inception_v3")
+    for config in (chest, blood):
+        assert (config.image_size, config.batch_size, config.epochs) == (224, 32, 30)
+        assert (config.lr, config.split, config.scaling) == (1e-5, "pooled", "1/255")
+        assert (config.head_notation, config.dropout) == ("F - D(8)", 0.5)
+        assert config.weights == "imagenet"
+
+
+def test_a_folder_gets_the_chest_protocol() -> None:
+    assert recipe("folder:x") == recipe("chest").replace(dataset="folder:x")
+
+
+def test_the_reports_notation() -> None:
+    config = TrialConfig(dense_units=16)
+    assert config.replace(hidden_layers=0).head_notation == "F"
+    assert config.replace(hidden_layers=2).head_notation == "F - D(16) - D(16)"
+    assert config.replace(head="gap").head_notation == "GAP - D(16)"
+
+
+@given(configs(), st.data())
+def test_any_changed_field_changes_the_fingerprint(config: TrialConfig, data: Any) -> None:
+    name = data.draw(st.sampled_from(sorted(SPECS)))
+    value = data.draw(values_of(name))
+    assume(value != getattr(config, name))
+    try:
+        other = config.replace(**{name: value})
+    except ConfigError:
+        assume(False)
+    assert fingerprint(config, "d") != fingerprint(other, "d")
+
+
+@given(configs())
+@settings(max_examples=20)
+def test_a_fingerprint_is_64_hex_digits_and_depends_on_the_data(config: TrialConfig) -> None:
+    key = fingerprint(config, "one")
+    assert len(bytes.fromhex(key)) == 32
+    assert key == fingerprint(TrialConfig(**config.as_dict()), "one")
+    assert key != fingerprint(config, "other")
+
+
+def test_a_folders_path_does_not_count() -> None:
+    keys = {fingerprint(recipe(f"folder:{path}"), "d") for path in ("a", "/b/c", "d:e")}
+    assert len(keys) == 1
+    assert fingerprint(recipe("chest"), "d") not in keys
+
+
+@given(first=st.binary(max_size=30), second=st.binary(max_size=30))
+@settings(max_examples=20)
+def test_a_weights_file_counts_by_its_bytes(
+    tmp_path_factory: pytest.TempPathFactory, first: bytes, second: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("weights")
+    keys = []
+    for name, content in (("a.h5", first), ("b.h5", first), ("c.h5", second)):
+        (folder / name).write_bytes(content)
+        keys.append(fingerprint(TrialConfig(weights=str(folder / name)), "d"))
+    assert keys[0] == keys[1]
+    assert (keys[0] == keys[2]) == (first == second)
+    assert fingerprint(TrialConfig(), "d") not in keys
+
+
+@pytest.mark.parametrize("kind", ["imagenet", "none"])
+def test_the_kind_of_named_weights_is_their_name(kind: str) -> None:
+    assert weights_kind(TrialConfig(weights=kind)) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("mobilenet.partial.weights.h5", "partial"),
+        ("partially.h5", "file"),
+        ("imagenet.h5", "file"),
+        ("mobilenet_1_0_224_tf_no_top.h5", "file"),
+    ],
+)
+def test_a_weights_file_is_not_imagenet_by_its_name(tmp_path: Path, name: str, kind: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"anything")
+    assert weights_kind(TrialConfig(weights=str(path))) == kind
+
+
+def test_a_folder_named_partial_says_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.partial.b" / "weights.h5"
+    path.parent.mkdir()
+    path.write_bytes(b"anything")
+    assert weights_kind(TrialConfig(weights=str(path))) == "file"
+
+
+@pytest.mark.shared
+def test_a_published_file_is_imagenet_for_its_own_backbone(shared_dir: Path) -> None:
+    path = shared_dir / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
+    config = TrialConfig(alpha=0.25, weights=str(path))
+    assert weights_kind(config) == "imagenet"
+    assert weights_kind(config.replace(backbone="vgg16", alpha=1.0)) == "file"
+
+
+@pytest.mark.shared
+def test_a_changed_copy_of_a_published_file_is_not(shared_dir: Path, tmp_path: Path) -> None:
+    content = (shared_dir / "weights" / "mobilenet_2_5_224_tf_no_top.h5").read_bytes()
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes(content)
+    assert weights_kind(TrialConfig(alpha=0.25, weights=str(copy))) == "imagenet"
+    copy.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert weights_kind(TrialConfig(alpha=0.25, weights=str(copy))) == "file"
+
+
+def test_published_digests_are_md5() -> None:
+    length = len(hashlib.md5(b"").hexdigest())
+    for backbone in BACKBONES.values():
+        assert backbone.published_md5
+        assert all(len(bytes.fromhex(d)) * 2 == length for d in backbone.published_md5)

@@ -1,0 +1,202 @@
+"""Training: deterministic, resumable bit for bit, and honest about what went wrong."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from study import metrics
+from study.config import TrialConfig
+from study.fit import Arrays
+from study.fit import Callbacks
+from study.fit import Epoch
+from study.fit import fit
+from study.fit import STATE_FILE
+from study.fit import TrialFailed
+from study.fit import TrialResult
+
+CONFIG = TrialConfig(
+    alpha=0.25, weights="none", image_size=32, batch_size=16, epochs=4, lr=3e-3, dense_units=16
+)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """An uninterrupted trial, and a copy of its folder as it was after each epoch."""
+
+    result: TrialResult
+    seen: list[Epoch]
+    folders: dict[int, Path]
+
+
+@pytest.fixture(scope="module")
+def arrays() -> Arrays:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (88, 32, 32, 3), np.uint8)
+    y = rng.integers(0, 3, 88)
+    rows = rng.permutation(88)
+    return Arrays(x, y, rows[:50], rows[50:68], rows[68:], 3)
+
+
+@pytest.fixture(scope="module")
+def baseline(arrays: Arrays, tmp_path_factory: pytest.TempPathFactory) -> Baseline:
+    root = tmp_path_factory.mktemp("baseline")
+    seen: list[Epoch] = []
+    folders: dict[int, Path] = {}
+
+    def keep(epoch: Epoch) -> None:
+        seen.append(epoch)
+        folders[len(seen)] = shutil.copytree(root / "state", root / str(len(seen)))
+
+    result = fit(CONFIG, arrays, root / "state", Callbacks(on_epoch=keep))
+    return Baseline(result, seen, folders)
+
+
+def without_seconds(history: list[Epoch]) -> list[Epoch]:
+    return [{name: v for name, v in epoch.items() if name != "seconds"} for epoch in history]
+
+
+def assert_same(result: TrialResult, expected: TrialResult) -> None:
+    """Equal to the last bit, but for the time it took."""
+    assert without_seconds(result.history) == without_seconds(expected.history)
+    np.testing.assert_array_equal(result.val_probabilities, expected.val_probabilities)
+    np.testing.assert_array_equal(result.test_probabilities, expected.test_probabilities)
+
+
+def test_it_tells_every_epoch(baseline: Baseline) -> None:
+    names = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"}
+    assert [epoch["epoch"] for epoch in baseline.seen] == [1, 2, 3, 4]
+    assert all(epoch.keys() == names for epoch in baseline.seen)
+    assert baseline.result.history == baseline.seen
+
+
+def test_the_figures_follow_from_the_predictions(baseline: Baseline, arrays: Arrays) -> None:
+    figures, labels = baseline.result.figures, arrays.y[arrays.test]
+    assert figures.keys() == {
+        *("test_loss", "test_accuracy", "hidden_units", "dead_units"),
+        *("epochs_run", "fit_seconds", "images_per_second"),
+    }
+    probabilities = baseline.result.test_probabilities
+    assert figures["test_accuracy"] == metrics.accuracy(probabilities, labels)
+    assert figures["test_loss"] == metrics.cross_entropy(probabilities, labels)
+    assert figures["epochs_run"] == 4
+    assert figures["fit_seconds"] == sum(epoch["seconds"] for epoch in baseline.seen)
+    assert figures["images_per_second"] > 0
+
+
+def test_probabilities_are_in_row_order(baseline: Baseline, arrays: Arrays) -> None:
+    result = baseline.result
+    for rows, probabilities in (
+        (arrays.val, result.val_probabilities),
+        (arrays.test, result.test_probabilities),
+    ):
+        assert probabilities.shape == (len(rows), 3)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+        expected = np.asarray(result.model(arrays.x[rows], training=False))
+        np.testing.assert_allclose(probabilities, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_the_last_validation_figures_are_those_of_the_predictions(
+    baseline: Baseline, arrays: Arrays
+) -> None:
+    last, labels = baseline.seen[-1], arrays.y[arrays.val]
+    probabilities = baseline.result.val_probabilities
+    assert last["val_accuracy"] == pytest.approx(metrics.accuracy(probabilities, labels))
+    assert last["val_loss"] == pytest.approx(metrics.cross_entropy(probabilities, labels), rel=1e-4)
+
+
+def test_dead_units_are_those_silent_on_all_of_val(baseline: Baseline, arrays: Arrays) -> None:
+    model, figures = baseline.result.model, baseline.result.figures
+    hidden = keras.Model(model.input, model.get_layer("hidden_1").output)
+    silent = (np.asarray(hidden(arrays.x[arrays.val])) <= 0).all(axis=0)
+    assert figures["hidden_units"] == 16
+    assert figures["dead_units"] == silent.sum()
+
+
+def test_interrupted_and_taken_up_again_it_ends_the_same(
+    baseline: Baseline, arrays: Arrays, tmp_path: Path
+) -> None:
+    seen: list[Epoch] = []
+
+    def stop_after_two(epoch: Epoch) -> None:
+        seen.append(epoch)
+        if epoch["epoch"] == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(CONFIG, arrays, tmp_path, Callbacks(on_epoch=stop_after_two))
+    started: list[int] = []
+    callbacks = Callbacks(lambda history: started.append(len(history)), on_epoch=seen.append)
+    result = fit(CONFIG, arrays, tmp_path, callbacks)
+    assert started == [2]
+    assert [epoch["epoch"] for epoch in seen] == [1, 2, 3, 4]
+    assert_same(result, baseline.result)
+    assert result.history == seen
+    assert result.figures["fit_seconds"] == sum(epoch["seconds"] for epoch in seen)
+
+
+def test_a_damaged_state_starts_over_and_ends_the_same(
+    baseline: Baseline, arrays: Arrays, tmp_path: Path
+) -> None:
+    whole = (baseline.folders[3] / STATE_FILE).read_bytes()
+    (tmp_path / STATE_FILE).write_bytes(whole[: len(whole) // 2])
+    seen: list[Epoch] = []
+    result = fit(CONFIG, arrays, tmp_path, Callbacks(on_epoch=seen.append))
+    assert len(seen) == 4
+    assert_same(result, baseline.result)
+
+
+def test_a_finished_state_is_only_evaluated(
+    baseline: Baseline, arrays: Arrays, tmp_path: Path
+) -> None:
+    shutil.copytree(baseline.folders[4], tmp_path, dirs_exist_ok=True)
+    seen: list[Epoch] = []
+    result = fit(CONFIG, arrays, tmp_path, Callbacks(on_epoch=seen.append))
+    assert seen == []
+    assert_same(result, baseline.result)
+    assert result.history == baseline.result.history
+
+
+def change_state(folder: Path, *, best: float | None = None, poison: bool = False) -> None:
+    """Make a state say that its first epoch had that val_loss; or make its weights no numbers."""
+    with np.load(folder / STATE_FILE) as saved:
+        values = dict(saved)
+    history = json.loads(str(values.pop("history")))
+    if best is not None:
+        history[0]["val_loss"] = best
+    if poison:
+        floats = {name: v for name, v in values.items() if v.dtype == np.float32}
+        values |= {name: np.full_like(v, np.nan) for name, v in floats.items()}
+    np.savez(folder / STATE_FILE, history=np.array(json.dumps(history)), **values)
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+def test_patience_counts_the_epochs_of_an_earlier_process(
+    baseline: Baseline, arrays: Arrays, tmp_path: Path, patience: int
+) -> None:
+    shutil.copytree(baseline.folders[2], tmp_path, dirs_exist_ok=True)
+    change_state(tmp_path, best=0.0)
+    result = fit(CONFIG.replace(patience=patience), arrays, tmp_path)
+    assert len(result.history) == patience + 1
+    trained, expected = result.history[1:], baseline.result.history[1:]
+    assert without_seconds(trained) == without_seconds(expected)[:patience]
+
+
+def test_a_loss_that_is_no_number_fails_and_says_when(
+    baseline: Baseline, arrays: Arrays, tmp_path: Path
+) -> None:
+    shutil.copytree(baseline.folders[1], tmp_path, dirs_exist_ok=True)
+    change_state(tmp_path, poison=True)
+    before = (tmp_path / STATE_FILE).read_bytes()
+    with pytest.raises(TrialFailed, match=r"in epoch 2.*lr=0.003") as caught:
+        fit(CONFIG, arrays, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / STATE_FILE).read_bytes() == before

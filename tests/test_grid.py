@@ -1,0 +1,245 @@
+"""The real command `python -m study.grid`: seven trials, killed, repeated, failing in part."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from optuna.trial import TrialState
+
+from study.cli import run_command
+from study.config import recipe
+from study.grid import main
+from study.grid import make_grid
+from study.variants import variant_of
+from study.variants import VARIANTS
+
+from .commands import client_of
+from .commands import finish
+from .commands import run
+from .commands import runs_of
+from .commands import start
+from .commands import succeed
+from .commands import TINY
+from .commands import wait_until
+
+FLAGS = (*TINY, "--epochs", "1", "--limit", "60")
+NUMBERS = [str(variant.number) for variant in VARIANTS]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A folder in which the grid was run, killed on the way, and run again."""
+
+    folder: Path
+    client: MlflowClient
+    finished_when_killed: list[str]  # run ids
+    output: str  # of the second call
+
+    def runs(self) -> tuple[Run, dict[str, list[Run]]]:
+        """The parent, and its children by variant."""
+        runs = runs_of(self.client)
+        (parent,) = (each for each in runs if "study" in each.data.tags)
+        children: dict[str, list[Run]] = {number: [] for number in NUMBERS}
+        for child in (each for each in runs if each is not parent):
+            assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+            children[child.data.tags["variant"]].append(child)
+        return parent, children
+
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        (study,) = optuna.get_all_study_names(f"sqlite:///{self.folder}/study.db")
+        storage = f"sqlite:///{self.folder}/study.db"
+        return optuna.load_study(study_name=study, storage=storage).trials
+
+
+def finished_ids(client: MlflowClient) -> list[str]:
+    return [r.info.run_id for r in runs_of(client) if r.data.tags.get("finished") == "true"]
+
+
+@pytest.fixture(scope="module")
+def trained(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("grid")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    client = client_of(folder)
+    driver = start("study.grid", *FLAGS, cwd=folder)
+    try:
+        wait_until(lambda: len(finished_ids(client)) >= 2, driver)
+        workers = psutil.Process(driver.pid).children(recursive=True)
+    finally:
+        driver.kill()
+    finish(driver)
+    psutil.wait_procs(workers, timeout=20)
+    finished = finished_ids(client)
+    output = succeed("study.grid", *FLAGS, cwd=folder)
+    return Trained(folder, client, finished, output)
+
+
+def test_a_killed_grid_goes_on(trained: Trained) -> None:
+    before = len(trained.finished_when_killed)
+    assert 2 <= before < 7
+    assert f"7 trials, {before} finished already" in trained.output
+    assert "7 of 7 finished" in trained.output
+    assert set(trained.finished_when_killed) <= set(finished_ids(trained.client))
+
+
+def test_every_variant_is_one_finished_child_of_one_parent(trained: Trained) -> None:
+    parent, children = trained.runs()
+    assert parent.info.status == "FINISHED"
+    for number in NUMBERS:
+        (child,) = children[number]
+        assert child.info.status == "FINISHED"
+        assert child.data.tags["finished"] == "true"
+
+
+def test_children_differ_in_what_the_variants_set(trained: Trained) -> None:
+    _, children = trained.runs()
+    base = recipe("demo")
+    for variant in VARIANTS:
+        (child,) = children[str(variant.number)]
+        params = child.data.params
+        assert params["hidden_layers"] == str(variant.hidden_layers)
+        assert params["dense_units"] == str(variant.dense_units)
+        assert float(params["lr"]) == pytest.approx(base.lr * variant.lr_factor)
+        assert (params["image_size"], params["epochs"], params["limit"]) == ("32", "1", "60")
+
+
+def test_progress_counts_the_trials(trained: Trained) -> None:
+    assert "[7/7] demo" in trained.output
+    assert "[8/7]" not in trained.output
+    assert "about " in trained.output
+    assert "python -m pipelines.export --dataset demo" in trained.output
+
+
+def test_optuna_points_at_the_runs(trained: Trained) -> None:
+    _, children = trained.runs()
+    for trial in trained.trials():
+        assert trial.state in (TrialState.COMPLETE, TrialState.FAIL)
+        if trial.state == TrialState.COMPLETE:
+            (child,) = children[str(trial.params["variant"])]
+            assert trial.user_attrs["run_id"] == child.info.run_id
+            assert trial.value == child.data.metrics["val_accuracy"]
+
+
+def test_optuna_knows_all_variants_though_it_was_killed_before_a_record(trained: Trained) -> None:
+    complete = {
+        str(trial.params["variant"])
+        for trial in trained.trials()
+        if trial.state == TrialState.COMPLETE
+    }
+    assert sorted(complete) == NUMBERS
+
+
+def test_a_repeat_trains_nothing(trained: Trained) -> None:
+    before = runs_of(trained.client)
+    output = succeed("study.grid", *FLAGS, cwd=trained.folder)
+    assert "7 trials, 7 finished already" in output
+    assert "epoch" not in output
+    after = runs_of(trained.client)
+    assert [r.info.run_id for r in after] == [r.info.run_id for r in before]
+    assert [r.info.end_time for r in after] == [r.info.end_time for r in before]
+
+
+def test_a_failed_cell_stops_no_other_and_is_tried_again(
+    trained: Trained, session_cache: Path
+) -> None:
+    _, before = trained.runs()
+    for number in ("3", "5"):
+        trained.client.delete_run(before[number][0].info.run_id)
+    obstacle = session_cache / "trials" / before["3"][0].data.tags["fingerprint"]
+    obstacle.touch()  # where the trial's folder would be
+
+    broken = run("study.grid", *FLAGS, cwd=trained.folder)
+    assert broken.returncode == 2
+    assert "Traceback" not in broken.stderr
+    assert "variant 3 failed: " in broken.stderr
+    assert "6 of 7 finished" in broken.stderr
+    assert "error: 1 of 7 trials failed, such as variant 3" in broken.stderr
+    assert "Repeat the command" in broken.stderr.splitlines()[-1]
+    parent, halfway = trained.runs()
+    assert [len(halfway[number]) for number in NUMBERS] == [1, 1, 0, 1, 1, 1, 1]
+    assert halfway["5"][0].info.run_id != before["5"][0].info.run_id
+
+    obstacle.unlink()
+    mended = succeed("study.grid", *FLAGS, cwd=trained.folder)
+    assert "7 trials, 6 finished already" in mended
+    assert mended.count("epoch 1/1") == 1
+    _, after = trained.runs()
+    assert [len(after[number]) for number in NUMBERS] == [1] * 7
+    for number in ("3", "5"):
+        figures, same = after[number][0].data.metrics, before[number][0].data.metrics
+        assert figures["test_loss"] == same["test_loss"]
+    assert trained.runs()[0].info.run_id == parent.info.run_id
+
+
+# --- without training -------------------------------------------------------------------------
+
+
+def test_cells_are_variants_times_seeds() -> None:
+    grid = make_grid(recipe("chest").replace(seed=5), 3, "digest")
+    assert len(grid.configs) == len(set(grid.keys.values())) == 21
+    for (number, seed), config in grid.configs.items():
+        assert (variant_of(config), config.seed) == (number, seed)
+    assert grid.space == {"variant": [1, 2, 3, 4, 5, 6, 7], "seed": [5, 6, 7]}
+
+
+def test_without_seeds_there_is_only_the_variant() -> None:
+    grid = make_grid(recipe("chest").replace(seed=5), None, "digest")
+    assert grid.space == {"variant": [1, 2, 3, 4, 5, 6, 7]}
+    assert {seed for _, seed in grid.configs} == {5}
+
+
+def test_one_grid_per_config_and_data() -> None:
+    base = recipe("chest")
+    name = make_grid(base, None, "digest").name
+    assert name == make_grid(base, None, "digest").name
+    others = {
+        make_grid(base.replace(dropout=0.1), None, "digest").name,
+        make_grid(base.replace(epochs=2), None, "digest").name,
+        make_grid(recipe("blood"), None, "digest").name,
+        make_grid(base, None, "other").name,
+    }
+    assert len(others) == 4
+    assert name not in others
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (("--seeds", "0"), "seeds='0'"),
+        (("--seeds", "two"), "seeds='two'"),
+        (("--variant", "2"), "--variant"),
+        (("--lr", "1e-3"), "--lr"),
+        (("--dataset", "mnist"), "dataset='mnist'"),
+    ],
+)
+def test_a_bad_value_is_one_error_line(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    flags: tuple[str, ...],
+    word: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["study.grid", *flags])
+    assert run_command(main) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert word in err
+    assert len(err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_optuna_storage_that_does_not_answer_is_one_error(
+    empty_database: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    storage = "sqlite:////nowhere/at/all/study.db"
+    done = run("study.grid", *FLAGS, cwd=tmp_path, STUDY_STORAGE=storage)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 2
+    assert storage in done.stderr
+    assert "STUDY_STORAGE" in done.stderr

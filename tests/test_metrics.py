@@ -1,0 +1,61 @@
+"""Figures from predictions, against scikit-learn."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score
+from sklearn.metrics import log_loss
+
+from study.metrics import accuracy
+from study.metrics import cross_entropy
+from study.metrics import dead_units
+
+Drawn = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+@st.composite
+def predictions(draw: st.DrawFn) -> Drawn:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    count, classes = draw(st.integers(1, 50)), draw(st.integers(2, 6))
+    values = rng.dirichlet(np.ones(classes), count)
+    return values.astype(np.float32), rng.integers(0, classes, count)
+
+
+@given(predictions())
+@settings(max_examples=50, deadline=None)
+def test_cross_entropy_is_scikit_learns(drawn: Drawn) -> None:
+    values, labels = drawn
+    clipped = np.clip(values.astype(np.float64), 1e-7, 1)
+    expected = -np.log(clipped[np.arange(len(labels)), labels]).mean()
+    assert cross_entropy(values, labels) == pytest.approx(expected, rel=1e-5)
+    if values.min() > 1e-6:
+        exact = values.astype(np.float64)
+        exact /= exact.sum(axis=1, keepdims=True)
+        by_sklearn = log_loss(labels, exact, labels=range(values.shape[1]))
+        assert cross_entropy(values, labels) == pytest.approx(by_sklearn, rel=1e-5, abs=1e-7)
+
+
+@given(predictions())
+@settings(max_examples=50, deadline=None)
+def test_accuracy_is_scikit_learns(drawn: Drawn) -> None:
+    values, labels = drawn
+    expected = accuracy_score(labels, values.argmax(axis=1))
+    assert accuracy(values, labels) == pytest.approx(expected)
+
+
+def test_a_confident_mistake_costs_16_nats_not_infinity() -> None:
+    sure = np.array([[1.0, 0.0]], np.float32)
+    assert cross_entropy(sure, np.array([1])) == pytest.approx(16.118, abs=1e-3)
+    assert cross_entropy(sure, np.array([0])) == 0
+
+
+def test_a_unit_is_dead_if_it_is_zero_for_every_image() -> None:
+    first = np.array([[0, 1, 0], [0, 0, 0]], np.float32)
+    second = np.array([[0, 2], [3, 0]], np.float32)
+    assert dead_units([first]) == 2
+    assert dead_units([second]) == 0
+    assert dead_units([first, second]) == 2
+    assert dead_units([]) == 0

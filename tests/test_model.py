@@ -1,0 +1,176 @@
+"""Models built from configs."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.datasets import load_sample_image
+
+from study.config import BACKBONES
+from study.config import StudyError
+from study.config import TrialConfig
+from study.model import APPLICATIONS
+from study.model import build
+
+SMALL = TrialConfig(alpha=0.25, weights="none", image_size=32)
+PREPROCESSORS = {
+    "mobilenet": keras.applications.mobilenet.preprocess_input,
+    "inception_v3": keras.applications.inception_v3.preprocess_input,
+    "xception": keras.applications.xception.preprocess_input,
+    "resnet50": keras.applications.resnet50.preprocess_input,
+    "vgg16": keras.applications.vgg16.preprocess_input,
+}
+
+
+def picture(size: int) -> NDArray[np.uint8]:
+    """A photograph, (1, size, size, 3)."""
+    photograph = load_sample_image("flower.jpg")
+    return np.ascontiguousarray(photograph[None, 100 : 100 + size, 200 : 200 + size])
+
+
+def backbone_of(model: keras.Model) -> keras.Model:
+    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
+
+
+def before_backbone(model: keras.Model) -> keras.Model:
+    """From raw images to what the backbone sees."""
+    position = model.layers.index(backbone_of(model))
+    return keras.Model(model.input, model.layers[position - 1].output)
+
+
+def with_random_weights(model: keras.Model) -> list[NDArray[np.float32]]:
+    rng = np.random.default_rng(0)
+    weights = [rng.uniform(0.1, 0.3, w.shape).astype(w.dtype) for w in model.get_weights()]
+    model.set_weights(weights)
+    return weights
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_backbone_at_its_least_size_gives_probabilities_and_has_its_own_scaling(
+    name: str,
+) -> None:
+    size = BACKBONES[name].min_image_size
+    config = TrialConfig(backbone=name, weights="none", image_size=size, scaling="backbone")
+    model, images = build(config, 3), picture(size)
+    probabilities = np.asarray(model(images))
+    assert probabilities.shape == (1, 3)
+    assert probabilities.dtype == np.float32
+    assert probabilities.sum() == pytest.approx(1)
+    assert all(layer.trainable for layer in model.layers)
+    expected = PREPROCESSORS[name](images.astype(np.float32))
+    np.testing.assert_allclose(before_backbone(model)(images), expected, atol=1e-3)
+
+
+def test_there_is_an_application_for_every_backbone() -> None:
+    assert APPLICATIONS.keys() == BACKBONES.keys() == PREPROCESSORS.keys()
+
+
+def test_the_reports_scaling_is_a_255th() -> None:
+    images = picture(32)
+    seen = before_backbone(build(SMALL, 2))(images)
+    np.testing.assert_allclose(seen, images / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_the_head_is_what_the_config_says(number: int) -> None:
+    model = build(SMALL.replace(hidden_layers=number, dense_units=12, dropout=0.25), 4)
+    hidden = [layer for layer in model.layers if layer.name.startswith("hidden_")]
+    dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    assert [layer.name for layer in hidden] == [f"hidden_{i + 1}" for i in range(number)]
+    assert all(layer.units == 12 for layer in hidden)
+    assert all(layer.activation is keras.activations.relu for layer in hidden)
+    assert [layer.rate for layer in dropouts] == [0.25] * number
+    assert model.output_shape == (None, 4)
+
+
+def test_gap_averages_and_flatten_keeps_every_position() -> None:
+    config = SMALL.replace(image_size=64, hidden_layers=0)
+    channels = backbone_of(build(config, 2)).output_shape[-1]
+    assert build(config, 2).layers[-1].kernel.shape[0] == 2 * 2 * channels
+    assert build(config.replace(head="gap"), 2).layers[-1].kernel.shape[0] == channels
+
+
+def test_the_seed_decides_the_initial_weights() -> None:
+    first, same, other = (build(SMALL.replace(seed=seed), 2).get_weights() for seed in (0, 0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(first, same, strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_fused_and_plain_models_take_the_same_weights_to_the_same_outputs() -> None:
+    fused, images = build(SMALL, 3), picture(32)
+    weights = with_random_weights(fused)
+    features = np.asarray(backbone_of(fused)(images / 255))
+    plain = build(SMALL, 3, fused=False)
+    plain.set_weights(weights)
+    np.testing.assert_allclose(features, backbone_of(plain)(images / 255), rtol=1e-3)
+    np.testing.assert_allclose(fused(images), plain(images), rtol=1e-3, atol=1e-6)
+    kinds = {type(layer).__module__.split(".")[0] for layer in backbone_of(plain).layers}
+    assert kinds == {"keras"}
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_momentum_reaches_every_batch_normalization(fused: bool) -> None:
+    layers = backbone_of(build(SMALL.replace(bn_momentum=0.875), 2, fused=fused)).layers
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) == 27  # as in MobileNet's paper: after each of its 27 convolutions
+    assert {layer.momentum for layer in norms} == {0.875}
+
+
+def test_half_precision_ends_in_float32() -> None:
+    try:
+        model = build(SMALL.replace(precision="mixed_bfloat16"), 2)
+        assert backbone_of(model).output.dtype == "bfloat16"
+        assert np.asarray(model(picture(32))).dtype == np.float32
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def refusal(weights: Path, **fields: Any) -> str:
+    with pytest.raises(StudyError) as caught:
+        build(SMALL.replace(weights=str(weights), **fields), 2)
+    return str(caught.value)
+
+
+def test_weights_of_another_width_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "narrow.weights.h5"
+    options = {"alpha": 0.25, "weights": None, "include_top": False}
+    keras.applications.MobileNet(input_shape=(32, 32, 3), **options).save_weights(path)
+    assert build(SMALL.replace(weights=str(path)), 2)
+    message = refusal(path, alpha=0.5)
+    assert message.startswith(f"weights file {path} does not fit MobileNet: ")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["text.h5", "text.weights.h5", "text.txt"])
+def test_a_file_that_is_no_weights_file_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("not weights\n")
+    message = refusal(path)
+    assert message.startswith(f"weights file {path} does not fit MobileNet: ")
+    assert "\n" not in message
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("backbone", "file"),
+    [
+        ("mobilenet", "mobilenet_1_0_224_notop.partial.weights.h5"),
+        ("inception_v3", "inception_v3_notop.partial.weights.h5"),
+    ],
+)
+def test_real_weights_reach_the_model(shared_dir: Path, backbone: str, file: str) -> None:
+    path, size = shared_dir / "weights" / file, 96
+    config = TrialConfig(backbone=backbone, image_size=size, weights=str(path))
+    options = {"weights": str(path), "include_top": False, "input_shape": (size, size, 3)}
+    expected = APPLICATIONS[backbone](**options).get_weights()
+    loaded = backbone_of(build(config, 2)).get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(loaded, expected, strict=True))
+
+
+@pytest.mark.shared
+def test_real_weights_of_one_backbone_do_not_fit_another(shared_dir: Path) -> None:
+    path = shared_dir / "weights" / "mobilenet_1_0_224_notop.partial.weights.h5"
+    assert "does not fit VGG16" in refusal(path, backbone="vgg16", alpha=1.0)

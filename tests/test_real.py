@@ -1,0 +1,86 @@
+"""The real command on real chest and blood images, from real (partial) ImageNet weights."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Run
+
+from study.data import report_sizes
+
+from .commands import client_of
+from .commands import runs_of
+from .commands import succeed
+
+pytestmark = pytest.mark.shared
+
+WEIGHTS = {
+    "chest": "mobilenet_1_0_224_notop.partial.weights.h5",
+    "blood": "inception_v3_notop.partial.weights.h5",
+}
+FLAGS = {
+    "chest": ("--image-size", "64", "--limit", "300"),
+    "blood": ("--image-size", "75", "--limit", "120"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    dataset: str
+    run: Run
+    output: str  # on stderr
+
+
+@pytest.fixture(scope="module", params=["chest", "blood"])
+def trained(
+    request: pytest.FixtureRequest,
+    shared_dir: Path,
+    empty_database: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Trained:
+    dataset, folder = request.param, tmp_path_factory.mktemp("real")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    flags = (
+        *("--dataset", dataset, *FLAGS[dataset]),
+        *("--weights", str(shared_dir / "weights" / WEIGHTS[dataset])),
+        *("--variant", "7", "--epochs", "1", "--batch-size", "16"),
+    )
+    output = succeed("study.train", *flags, cwd=folder, DATA_DIR=str(shared_dir / "data"))
+    (run,) = runs_of(client_of(folder))
+    return Trained(dataset, run, output)
+
+
+def test_it_finishes_and_says_what_it_is(trained: Trained) -> None:
+    tags = trained.run.data.tags
+    assert trained.run.info.status == "FINISHED"
+    assert tags["finished"] == "true"
+    assert (tags["dataset"], tags["variant"]) == (trained.dataset, "7")
+    assert tags["weights_kind"] == "partial"
+    backbone = {"chest": "mobilenet", "blood": "inception_v3"}[trained.dataset]
+    assert trained.run.data.params["backbone"] == backbone
+    assert trained.run.data.params["lr"] == "0.0001"
+
+
+def test_its_sizes_keep_the_shares_and_are_said_to_differ(trained: Trained) -> None:
+    sizes = trained.run.data.tags["sizes"]
+    train, val, test = (int(size) for size in sizes.split("/"))
+    limit = int(FLAGS[trained.dataset][-1])
+    assert train + val + test == pytest.approx(limit, abs=6)
+    assert train / limit == pytest.approx(0.64, abs=0.03)
+    assert test / limit == pytest.approx(0.20, abs=0.03)
+    report = "/".join(str(size) for size in report_sizes(trained.dataset, "pooled"))
+    assert f"split {sizes} (train/val/test) differs from the report's {report}" in trained.output
+
+
+def test_siblings_in_train_are_counted(trained: Trained) -> None:
+    leak = trained.run.data.tags["leak"]
+    assert leak == "unknown" or int(leak.split("/")[0]) > 0
+
+
+def test_its_figures_are_of_this_world(trained: Trained) -> None:
+    figures = trained.run.data.metrics
+    assert 0 <= figures["test_accuracy"] <= 1
+    assert 0 < figures["test_loss"] < 17
+    assert figures["epochs_run"] == 1
+    assert figures["images_per_second"] > 0

@@ -1,0 +1,177 @@
+"""A trial killed again and again ends as one that nobody touched, in the same MLflow run."""
+
+import dataclasses
+import json
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from .commands import client_of
+from .commands import finish
+from .commands import history_of
+from .commands import runs_of
+from .commands import start
+from .commands import TINY
+from .commands import wait_until
+
+EPOCHS = 16  # enough that two interruptions come in time
+FLAGS = (*TINY, "--epochs", str(EPOCHS), "--hidden-layers", "2")
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A folder with its own database and training state; the images are shared."""
+
+    folder: Path
+
+    @property
+    def client(self) -> MlflowClient:
+        return client_of(self.folder)
+
+    @property
+    def run(self) -> Run:
+        (found,) = runs_of(self.client)
+        return found
+
+    def start(self) -> "subprocess.Popen[str]":
+        return start("study.train", *FLAGS, cwd=self.folder, STUDY_CACHE=str(self.folder / "cache"))
+
+    def epochs_saved(self) -> int:
+        found = list((self.folder / "cache" / "trials").glob("*/state.npz"))
+        if not found:
+            return 0
+        with np.load(found[0]) as saved:
+            return len(json.loads(str(saved["history"])))
+
+    def predictions(self) -> pd.DataFrame:
+        return pd.read_parquet(
+            self.client.download_artifacts(self.run.info.run_id, "predictions.parquet")
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Story:
+    """What happened: one trial left alone, one killed, then stopped with Ctrl-C, then finished."""
+
+    alone: Place
+    disturbed: Place
+    run_ids: list[str]  # of the disturbed trial after each of its three processes
+    statuses: list[str]
+    exit_codes: list[int]
+    saved: list[int]  # epochs
+    outputs: list[str]
+
+
+def new_place(folder: Path, empty_database: Path) -> Place:
+    folder.mkdir()
+    shutil.copy(empty_database, folder / "mlflow.db")
+    return Place(folder)
+
+
+@pytest.fixture(scope="module")
+def story(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    root = tmp_path_factory.mktemp("resume")
+    alone = new_place(root / "alone", empty_database)
+    disturbed = new_place(root / "disturbed", empty_database)
+    story = Story(alone, disturbed, [], [], [], [], [])
+    unhurried = alone.start()
+    try:
+        for wanted, sign in ((1, signal.SIGKILL), (3, signal.SIGINT), (EPOCHS + 1, None)):
+            tell(story, *interrupted(disturbed, wanted, sign))
+        left_alone = finish(unhurried)
+    finally:
+        unhurried.kill()
+    assert left_alone.returncode == 0, left_alone.stderr
+    return story
+
+
+def interrupted(
+    place: Place, epochs: int, sign: signal.Signals | None
+) -> "tuple[subprocess.CompletedProcess[str], int]":
+    """Run the command until `epochs` are saved, then send it a signal; and how many were."""
+    process = place.start()
+    try:
+        if sign is not None:
+            wait_until(lambda: place.epochs_saved() >= epochs, process)
+            process.send_signal(sign)
+        return finish(process), place.epochs_saved()
+    finally:
+        process.kill()
+
+
+def tell(story: Story, done: "subprocess.CompletedProcess[str]", saved: int) -> None:
+    run = story.disturbed.run
+    story.run_ids.append(run.info.run_id)
+    story.statuses.append(run.info.status)
+    story.exit_codes.append(done.returncode)
+    story.saved.append(saved)
+    story.outputs.append(done.stderr)
+
+
+def test_the_interruptions_came_in_the_middle(story: Story) -> None:
+    assert 1 <= story.saved[0] < story.saved[1] < EPOCHS
+
+
+def test_it_stays_one_run(story: Story) -> None:
+    assert len(set(story.run_ids)) == 1
+    assert story.statuses == ["RUNNING", "KILLED", "FINISHED"]
+    assert story.disturbed.run.data.tags["finished"] == "true"
+    assert "given_up" not in story.disturbed.run.data.tags
+
+
+def test_exit_codes_and_words(story: Story) -> None:
+    assert story.exit_codes == [-signal.SIGKILL, 130, 0]
+    assert "Traceback" not in story.outputs[1]
+    assert story.outputs[1].endswith("the same command goes on from here\n")
+    assert f"going on after epoch {story.saved[0]}\n" in story.outputs[1]
+    assert f"going on after epoch {story.saved[1]}\n" in story.outputs[2]
+
+
+@pytest.mark.parametrize(
+    "name", ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "epoch_seconds"]
+)
+def test_every_epoch_is_one_point(story: Story, name: str) -> None:
+    points = history_of(story.disturbed.client, story.disturbed.run, name)
+    assert sorted(step for step, _ in points) == list(range(1, EPOCHS + 1))
+
+
+@pytest.mark.parametrize("name", ["train_loss", "train_accuracy", "val_loss", "val_accuracy"])
+def test_curves_equal_those_of_the_trial_left_alone(story: Story, name: str) -> None:
+    curves = [
+        sorted(history_of(place.client, place.run, name))
+        for place in (story.alone, story.disturbed)
+    ]
+    assert curves[0] == curves[1]
+
+
+def test_final_figures_equal_those_of_the_trial_left_alone(story: Story) -> None:
+    alone, disturbed = story.alone.run.data.metrics, story.disturbed.run.data.metrics
+    for name in ("test_loss", "test_accuracy", "dead_units", "epochs_run"):
+        assert disturbed[name] == alone[name]
+        assert len(history_of(story.disturbed.client, story.disturbed.run, name)) == 1
+
+
+def test_predictions_equal_those_of_the_trial_left_alone(story: Story) -> None:
+    pd.testing.assert_frame_equal(
+        story.disturbed.predictions(), story.alone.predictions(), check_exact=True
+    )
+
+
+def test_times_are_those_of_all_processes(story: Story) -> None:
+    run = story.disturbed.run
+    points = history_of(story.disturbed.client, run, "epoch_seconds")
+    figures = run.data.metrics
+    assert figures["fit_seconds"] == pytest.approx(sum(value for _, value in points))
+    assert figures["total_seconds"] > figures["fit_seconds"]
+
+
+def test_the_state_is_gone_when_all_is_recorded(story: Story) -> None:
+    for place in (story.alone, story.disturbed):
+        assert place.epochs_saved() == 0

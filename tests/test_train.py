@@ -1,0 +1,455 @@
+"""The real command `python -m study.train`, and what it leaves in MLflow."""
+
+import dataclasses
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from PIL import Image
+
+from study.cli import run_command
+from study.config import fingerprint
+from study.config import TrialConfig
+from study.data import data_digest
+from study.data import make_split
+from study.data import prepare
+from study.train import main
+from study.variants import resolve
+
+from .commands import client_of
+from .commands import history_of
+from .commands import ROOT
+from .commands import run
+from .commands import runs_of
+from .commands import succeed
+from .commands import TINY
+from .commands import wait_until
+
+FLAGS = (*TINY, "--variant", "4", "--epochs", "2", "--dense-units", "12")
+CONFIG = resolve(
+    "demo",
+    4,
+    {
+        **{"image_size": 32, "alpha": 0.25, "weights": "none", "limit": 80, "batch_size": 16},
+        **{"epochs": 2, "dense_units": 12},
+    },
+)
+CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "epoch_seconds")
+FINAL = (
+    *("test_loss", "test_accuracy", "fit_seconds", "total_seconds", "images_per_second"),
+    *("dead_units", "hidden_units", "epochs_run"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A folder in which one config was trained."""
+
+    folder: Path
+    client: MlflowClient
+    output: str  # on stderr
+
+    @property
+    def run(self) -> Run:
+        (found,) = runs_of(self.client)
+        return found
+
+    def artifact(self, name: str) -> Path:
+        return Path(self.client.download_artifacts(self.run.info.run_id, name))
+
+
+@pytest.fixture(scope="module")
+def trained(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    output = succeed("study.train", *FLAGS, cwd=folder)
+    return Trained(folder, client_of(folder), output)
+
+
+@pytest.fixture(scope="module")
+def predictions(trained: Trained) -> pd.DataFrame:
+    return pd.read_parquet(trained.artifact("predictions.parquet"))
+
+
+def probabilities(table: pd.DataFrame) -> np.ndarray:
+    return table[[name for name in table if name.startswith("p_")]].to_numpy()
+
+
+def test_one_run_is_recorded_and_finished(trained: Trained) -> None:
+    assert trained.run.info.status == "FINISHED"
+    assert trained.run.info.run_name == CONFIG.title
+    experiment = trained.client.get_experiment(trained.run.info.experiment_id)
+    assert experiment.name == "demo"
+
+
+def test_params_are_the_config(trained: Trained) -> None:
+    expected = {name: str(value) for name, value in CONFIG.as_dict().items()}
+    assert trained.run.data.params == expected
+
+
+def test_tags_say_what_was_trained_on_what(trained: Trained) -> None:
+    tags, digest = trained.run.data.tags, data_digest("demo")
+    assert tags["fingerprint"] == fingerprint(CONFIG, digest)
+    assert tags["data_digest"] == digest
+    assert (tags["dataset"], tags["split"], tags["weights_kind"]) == ("demo", "pooled", "none")
+    assert tags["variant"] == "none"  # a variant has 8 units in two layers, this one 12
+    assert tags["finished"] == "true"
+    assert tags["skipped"] == "0"
+    assert tags["code_version"]
+
+
+def test_sizes_and_leak_are_those_of_the_split(trained: Trained) -> None:
+    split = make_split(prepare("demo", 32), "pooled", 0, 80)
+    tags = trained.run.data.tags
+    assert tags["sizes"] == f"{len(split.train)}/{len(split.val)}/{len(split.test)}"
+    leaking, of_test = tags["leak"].split("/")
+    assert 0 < int(leaking) <= int(of_test) == len(split.test)
+    assert f"{leaking} of {of_test} test images have a sibling" in trained.output
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_every_epoch_is_one_point(trained: Trained, name: str) -> None:
+    assert [step for step, _ in history_of(trained.client, trained.run, name)] == [1, 2]
+
+
+@pytest.mark.parametrize("name", FINAL)
+def test_a_final_figure_is_one_point(trained: Trained, name: str) -> None:
+    assert [step for step, _ in history_of(trained.client, trained.run, name)] == [2]
+
+
+def test_times_fit_into_each_other(trained: Trained) -> None:
+    figures = trained.run.data.metrics
+    epochs = [value for _, value in history_of(trained.client, trained.run, "epoch_seconds")]
+    assert figures["fit_seconds"] == pytest.approx(sum(epochs))
+    assert figures["total_seconds"] > figures["fit_seconds"]
+    assert figures["hidden_units"] == 24
+    assert 0 <= figures["dead_units"] <= 24
+
+
+def test_the_data_is_the_runs_input(trained: Trained) -> None:
+    (used,) = trained.run.inputs.dataset_inputs
+    assert used.dataset.name == "demo"
+    assert data_digest("demo").startswith(used.dataset.digest)
+    assert [tag.value for tag in used.tags] == ["training"]
+
+
+def test_predictions_are_of_the_images_of_val_and_test(predictions: pd.DataFrame) -> None:
+    data = prepare("demo", 32)
+    split = make_split(data, "pooled", 0, 80)
+    for part in ("val", "test"):
+        rows, table = getattr(split, part), predictions[predictions["split"] == part]
+        assert table["image"].tolist() == [data.images[row] for row in rows]
+        assert table["label"].tolist() == [data.classes[data.y[row]] for row in rows]
+    assert len(predictions) == len(split.val) + len(split.test)
+    assert [n for n in predictions if n.startswith("p_")] == [f"p_{n}" for n in data.classes]
+    np.testing.assert_allclose(probabilities(predictions).sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_figures_follow_from_the_predictions(
+    trained: Trained, predictions: pd.DataFrame, part: str
+) -> None:
+    table = predictions[predictions["split"] == part]
+    names = [name for name in table if name.startswith("p_")]
+    guessed = np.array([name.removeprefix("p_") for name in names])
+    right = guessed[probabilities(table).argmax(axis=1)] == table["label"]
+    picked = [table.loc[row, f"p_{label}"] for row, label in table["label"].items()]
+    figures = trained.run.data.metrics
+    assert figures[f"{part}_accuracy"] == pytest.approx(right.mean())
+    assert figures[f"{part}_loss"] == pytest.approx(-np.log(picked).mean(), rel=1e-4)
+
+
+def test_the_config_is_an_artifact(trained: Trained) -> None:
+    text = trained.artifact("config.json").read_text(encoding="utf-8")
+    assert TrialConfig(**json.loads(text)) == CONFIG
+
+
+def test_the_history_is_an_artifact(trained: Trained) -> None:
+    table = pd.read_csv(trained.artifact("history.csv"))
+    assert table["epoch"].tolist() == [1, 2]
+    for column, name in (("loss", "train_loss"), ("val_accuracy", "val_accuracy")):
+        logged = [value for _, value in history_of(trained.client, trained.run, name)]
+        assert table[column].tolist() == pytest.approx(logged)
+
+
+def test_the_curves_are_a_picture_of_the_run(trained: Trained) -> None:
+    picture = Image.open(io.BytesIO(trained.artifact("curves.png").read_bytes()))
+    assert picture.format == "PNG"
+    assert picture.width > picture.height > 200
+
+
+def test_a_log_file_sees_plain_lines(trained: Trained) -> None:
+    lines = trained.output.splitlines()
+    assert "\x1b" not in trained.output
+    assert lines[0] == CONFIG.title
+    assert [line[:11] for line in lines if "val_loss" in line] == ["  epoch 1/2", "  epoch 2/2"]
+    assert trained.run.info.run_id in lines[-1]
+
+
+def test_no_state_is_left_behind(trained: Trained, session_cache: Path) -> None:
+    assert not (session_cache / "trials" / trained.run.data.tags["fingerprint"]).exists()
+
+
+def test_a_finished_config_is_not_trained_again(trained: Trained) -> None:
+    spelled = (*FLAGS, "--patience", "0", "--lr", "auto", "--no-cache")
+    start = time.monotonic()
+    output = succeed("study.train", *spelled, cwd=trained.folder)
+    assert "already finished" in output
+    assert trained.run.info.run_id in output
+    assert "epoch" not in output
+    assert time.monotonic() - start < 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Again:
+    """The same config trained once more, in a copy of the folder."""
+
+    client: MlflowClient
+    first: Run
+    second: Run
+    output: str
+    folder: Path
+    touched: set[Path]  # files of the cache
+
+
+@pytest.fixture(scope="module")
+def again(trained: Trained, tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> Again:
+    folder = tmp_path_factory.mktemp("again")
+    shutil.copy(trained.folder / "mlflow.db", folder)
+    before = times_of(session_cache)
+    flags = (*FLAGS, "--again", "--no-cache", "--log-model")
+    output = succeed("study.train", *flags, cwd=folder)
+    after = times_of(session_cache)
+    touched = {path for path in after if after[path] != before.get(path)}
+    first, second = runs_of(client_of(folder))
+    return Again(client_of(folder), first, second, output, folder, touched)
+
+
+def times_of(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_again_trains_it_again_to_the_same_numbers(again: Again) -> None:
+    assert "already finished" not in again.output
+    assert again.second.data.tags["finished"] == "true"
+    for name in ("test_loss", "test_accuracy", "dead_units"):
+        assert again.second.data.metrics[name] == again.first.data.metrics[name]
+    for name in ("train_loss", "val_loss"):
+        curves = [history_of(again.client, run, name) for run in (again.first, again.second)]
+        assert curves[0] == curves[1]
+
+
+def test_without_a_cache_nothing_is_cached(again: Again) -> None:
+    assert {path for path in again.touched if path.suffix != ".lock"} == set()
+
+
+PREDICT = """
+import json, sys
+import mlflow, numpy as np
+from study.data import make_split
+from study.data import prepare
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+model = mlflow.pyfunc.load_model(f"runs:/{sys.argv[1]}/model")
+data = prepare("demo", 32)
+rows = make_split(data, "pooled", 0, 80).test
+schema = model.metadata.get_input_schema()
+print(json.dumps({"shape": list(schema.inputs[0].shape), "type": str(schema.inputs[0].type),
+                  "probabilities": np.asarray(model.predict(data.x[rows])).tolist()}))
+"""
+
+
+def test_the_logged_model_predicts_the_same(
+    again: Again, predictions: pd.DataFrame, session_cache: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PREDICT, again.second.info.run_id],
+        cwd=again.folder,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "STUDY_CACHE": str(session_cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert (answer["shape"], answer["type"]) == ([-1, 32, 32, 3], "uint8")
+    expected = probabilities(predictions[predictions["split"] == "test"])
+    np.testing.assert_allclose(answer["probabilities"], expected, rtol=1e-3, atol=1e-5)
+
+
+# --- what is refused --------------------------------------------------------------------------
+
+
+def refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *flags: str
+) -> str:
+    """The one or two lines of a command that must leave nothing behind."""
+    monkeypatch.setattr(sys, "argv", ["study.train", *flags])
+    assert run_command(main) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert 1 <= len(err.splitlines()) <= 2
+    assert list(Path.cwd().iterdir()) == []
+    return err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--dataset", "mnist"), ("dataset='mnist'", "folder:PATH")),
+        (("--lr", "abc"), ("lr='abc'", "float")),
+        (("--lr", "-1"), ("lr=-1", "range")),
+        (("--lr", "nan"), ("lr=nan", "range")),
+        (("--epochs", "1.5"), ("epochs='1.5'", "int")),
+        (("--image-size", "16"), ("image_size=16", "32")),
+        (("--image_size=16",), ("image_size=16", "32")),
+        (("--backbone", "inception_v3", "--alpha", "1", "--image-size", "64"), ("75",)),
+        (("--weights", "nowhere.h5"), ("weights", "'nowhere.h5'", "imagenet")),
+        (("--variant", "8"), ("variant=8", "1 to 7")),
+        (("--variant", "two"), ("variant='two'",)),
+        (("--learning-rate", "1"), ("--learning-rate", "--help")),
+        (("--epoch", "1"), ("--epoch", "--help")),  # no abbreviations
+        (("--lr",), ("--lr", "--help")),
+        (("stray",), ("stray", "--help")),
+    ],
+)
+def test_a_bad_value_is_one_error_line(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    flags: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = refused(capsys, monkeypatch, *flags)
+    assert all(word in message for word in words)
+
+
+def test_a_file_store_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for uri in ("./mlruns", "mlruns", "file:///tmp/mlruns", str(tmp_path / "mlruns")):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        message = refused(capsys, monkeypatch, *TINY)
+        assert uri in message
+        assert "sqlite:///mlflow.db" in message
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
+    port = free_port()
+    uri = f"http://somebody:secret@127.0.0.1:{port}"
+    done = run("study.train", *TINY, cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
+    assert done.returncode == 2
+    assert 1 <= len(done.stderr.splitlines()) <= 2
+    assert f"http://127.0.0.1:{port}" in done.stderr
+    assert "MLFLOW_TRACKING_URI" in done.stderr
+    assert "secret" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_while_training_is_recorded_with_its_reason(
+    empty_database: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    (tmp_path / "wrong.partial.h5").write_text("no weights")
+    flags = (*TINY, "--weights", "wrong.partial.h5")
+    done = run("study.train", *flags, cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
+    assert "wrong.partial.h5 does not fit MobileNet" in line
+    assert "Traceback" not in done.stderr
+    (failed,) = runs_of(client_of(tmp_path))
+    assert failed.info.status == "FAILED"
+    assert "does not fit MobileNet" in failed.data.tags["given_up"]
+    assert failed.data.tags["weights_kind"] == "partial"
+    assert "finished" not in failed.data.tags
+
+
+def test_help_explains_every_field(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["study.train", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        run_command(main)
+    assert ended.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for spec in dataclasses.fields(TrialConfig):
+        assert f"--{spec.name.replace('_', '-')} X {spec.metadata['help']}" in text
+    assert text.count("[default: ") == len(dataclasses.fields(TrialConfig))
+
+
+# --- with a server ----------------------------------------------------------------------------
+
+
+def test_a_run_goes_to_a_server(empty_database: Path, tmp_path: Path) -> None:
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    shutil.copy(empty_database, tmp_path / "server.db")
+    log = (tmp_path / "server.log").open("w")
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+            *("--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--workers", "1"),
+            *("--artifacts-destination", str(tmp_path / "artifacts")),
+        ],
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    here = tmp_path / "here"
+    here.mkdir()
+    try:
+        wait_until(lambda: answers(uri))
+        flags = (*TINY, "--epochs", "1")
+        output = succeed("study.train", *flags, cwd=here, MLFLOW_TRACKING_URI=uri)
+        again = succeed("study.train", *flags, cwd=here, MLFLOW_TRACKING_URI=uri)
+        client = MlflowClient(tracking_uri=uri)
+        (trained,) = runs_of(client)
+        assert trained.info.status == "FINISHED"
+        assert trained.data.tags["finished"] == "true"
+        assert history_of(client, trained, "val_loss")[0][0] == 1
+        names = {file.path for file in client.list_artifacts(trained.info.run_id)}
+        assert names == {"config.json", "history.csv", "predictions.parquet", "curves.png"}
+    finally:
+        stop(server)
+        log.close()
+    assert trained.info.run_id in output
+    assert "already finished" in again
+    assert list(here.iterdir()) == []
+
+
+def answers(uri: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{uri}/health", timeout=2) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+def stop(server: "subprocess.Popen[bytes]") -> None:
+    """End a server and the processes that it started."""
+    os.killpg(server.pid, signal.SIGTERM)
+    try:
+        server.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
