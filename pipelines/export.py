@@ -33,9 +33,7 @@ class ExportError(StudyError):
 
 def main() -> None:
     """Parse the flags, read, write, print."""
-    assert __doc__ is not None
-    parser = Parser(__doc__)
-    parser.prog = "python -m pipelines.export"
+    parser = Parser(__doc__ or "", "pipelines.export")
     parser.add_argument(
         "--dataset", required=True, metavar="X", help="chest, blood, demo, or folder:PATH"
     )

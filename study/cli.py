@@ -32,8 +32,9 @@ class Parser(argparse.ArgumentParser):
     `mlflow run . -P image_size=96` passes parameters on with underscores.
     """
 
-    def __init__(self, description: str) -> None:
+    def __init__(self, description: str, module: str) -> None:
         super().__init__(
+            prog=f"python -m {module}",
             description=description,
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -105,12 +106,10 @@ def add_trial_flags(parser: Parser) -> None:
 def config_from(args: argparse.Namespace) -> TrialConfig:
     """The config that the parsed flags name.
 
-    `auto` stands for the recipe's value.
-
     Raises:
         ConfigError: a value is unknown, out of range, or contradicts another.
     """
-    given = {key: value for key, value in vars(args).items() if value not in (None, "auto")}
+    given = {key: value for key, value in vars(args).items() if value is not None}
     names = [spec.name for spec in dataclasses.fields(TrialConfig)]
     flags = {name: parse_value(name, given[name]) for name in names if name in given}
     variant = _variant(given["variant"]) if "variant" in given else None

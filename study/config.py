@@ -122,8 +122,10 @@ class TrialConfig:
 
     @property
     def title(self) -> str:
-        """A trial's name, as `blood · F - D(8) - D(8) · lr 1e-05 · seed 2`."""
-        return f"{self.dataset} · {self.head_notation} · lr {self.lr:g} · seed {self.seed}"
+        """A trial's name, as `blood · D(8)·D(8) · 1e-5 · seed 2`; short, for the UI cuts it."""
+        head = ["GAP"] * (self.head == "gap") + [f"D({self.dense_units})"] * self.hidden_layers
+        rate = f"{self.lr:g}".replace("e-0", "e-")
+        return f"{self.dataset} · {'·'.join(head) or 'F'} · {rate} · seed {self.seed}"
 
 
 def _check(spec: "dataclasses.Field[Any]", value: Any) -> None:

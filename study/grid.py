@@ -219,7 +219,7 @@ def _summarize(session: Session) -> None:
 
 def main() -> None:
     """The command."""
-    parser = Parser(__doc__ or "")
+    parser = Parser(__doc__ or "", "study.grid")
     parser.add_argument(
         "--seeds", metavar="N", help="train each variant with N seeds, from --seed on [default: 1]"
     )

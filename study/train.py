@@ -78,7 +78,9 @@ def _reuse(client: MlflowClient, run: Run, progress: Progress) -> Outcome:
         "(--again trains it once more)"
     )
     if opened := os.environ.get("MLFLOW_RUN_ID"):  # by `mlflow run`, and there is nothing to do
+        client.update_run(opened, name=f"same as {run.info.run_name}")
         client.set_tag(opened, "same_as", found.run_id)
+        client.set_tag(opened, "mlflow.note.content", f"Already finished in run {found.run_id}.")
     return found
 
 
@@ -98,7 +100,7 @@ def _held(key: str) -> Iterator[Path]:
 
 def main() -> None:
     """The command."""
-    parser = Parser(__doc__ or "")
+    parser = Parser(__doc__ or "", "study.train")
     add_trial_flags(parser)
     parser.add_argument("--again", action="store_true", help="train even if a run is finished")
     add_variant_flag(parser)

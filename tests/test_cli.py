@@ -23,7 +23,7 @@ from .commands import ROOT
 
 
 def parsed(*words: str) -> TrialConfig:
-    parser = Parser("A test.")
+    parser = Parser("A test.", "study.train")
     add_variant_flag(parser)
     add_config_flags(parser)
     return config_from(parser.parse_args(words))
@@ -43,12 +43,6 @@ def test_underscores_are_dashes_in_names_but_not_in_values() -> None:
     assert config == resolve("folder:a_b", None, {"image_size": 96, "dense_units": 16})
 
 
-def test_auto_is_the_recipes() -> None:
-    names = [f"--{name.replace('_', '-')}=auto" for name in recipe("blood").as_dict()]
-    assert parsed(*names) == recipe("demo")
-    assert parsed(*names[1:], "--dataset=blood", "--variant=auto") == recipe("blood")
-
-
 def test_every_field_has_a_flag_that_sets_it() -> None:
     config = resolve("chest", 7, {"seed": 3, "scaling": "backbone", "precision": "mixed_bfloat16"})
     words = [f"--{name}={value}" for name, value in config.as_dict().items()]
@@ -56,7 +50,7 @@ def test_every_field_has_a_flag_that_sets_it() -> None:
 
 
 def test_a_left_out_field_is_no_flag() -> None:
-    parser = Parser("A test.")
+    parser = Parser("A test.", "study.train")
     add_config_flags(parser, leave_out=("lr",))
     with pytest.raises(StudyError, match="--lr"):
         parser.parse_args(["--lr", "1"])

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -127,7 +126,7 @@ def test_every_epoch_is_one_point(trained: Trained, name: str) -> None:
 
 @pytest.mark.parametrize("name", FINAL)
 def test_a_final_figure_is_one_point(trained: Trained, name: str) -> None:
-    assert [step for step, _ in history_of(trained.client, trained.run, name)] == [2]
+    assert [step for step, _ in history_of(trained.client, trained.run, name)] == [0]
 
 
 def test_times_fit_into_each_other(trained: Trained) -> None:
@@ -204,13 +203,11 @@ def test_no_state_is_left_behind(trained: Trained, session_cache: Path) -> None:
 
 
 def test_a_finished_config_is_not_trained_again(trained: Trained) -> None:
-    spelled = (*FLAGS, "--patience", "0", "--lr", "auto", "--no-cache")
-    start = time.monotonic()
+    spelled = (*FLAGS, "--patience", "0", "--no-cache")
     output = succeed("study.train", *spelled, cwd=trained.folder)
     assert "already finished" in output
     assert trained.run.info.run_id in output
     assert "epoch" not in output
-    assert time.monotonic() - start < 60
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,237 @@
+"""Times a tracked epoch of `study.train` against a bare Keras one on the same arrays.
+
+    DATA_DIR=../shared/data make bench
+    python -m benchmarks.epoch --dataset demo --epochs 3
+
+Three models take turns in one process, an epoch each, so that whatever else the machine does hits
+all of them alike:
+
+    tracked     study.trial: state saved and MLflow (SQLite) written after each epoch
+    bare fused  Keras' `fit` alone, on the model of study.model (fused batch normalization)
+    bare        Keras' `fit` alone, on the model of keras.applications as it is
+
+bare fused / tracked is what the study costs, bare / bare fused what the fused kernel gains, and
+bare / tracked both together: 1 or more means that a tracked epoch is no slower than a bare one.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dotenv import load_dotenv
+
+from study import tracking
+from study.cli import quiet_stderr
+from study.cli import run_command
+from study.config import recipe
+from study.config import TrialConfig
+from study.data import cache_dir
+from study.data.chest import KAGGLE
+from study.progress import Progress
+from study.trial import prepared
+from study.trial import recorded
+from study.trial import Trial
+
+with quiet_stderr():  # TensorFlow talks while it loads, and MLflow if loaded before study
+    import keras
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    from study.fit import STATE_FILE
+    from study.model import APPLICATIONS
+    from study.model import build
+
+
+@dataclass
+class Laps:
+    """Seconds of each epoch, the warm-up left out, and of its parts."""
+
+    epochs: dict[str, list[float]] = field(default_factory=dict)
+    saving: list[float] = field(default_factory=list)
+    logging: list[float] = field(default_factory=list)
+    system: list[float] = field(default_factory=list)
+
+    def median(self, name: str) -> float:
+        """Seconds of one epoch of `tracked`, `bare fused` or `bare`."""
+        return statistics.median(self.epochs[name])
+
+
+class SystemMetrics:
+    """MLflow's monitor of the machine: timed, and at rest while a bare epoch runs.
+
+    It has a thread of its own, most of whose time is waiting for a core: only CPU seconds count.
+    """
+
+    def __init__(self) -> None:
+        self.may_run = threading.Event()
+        self.seconds = 0.0
+        for name in ("collect_metrics", "publish_metrics"):
+            setattr(SystemMetricsMonitor, name, self._timed(getattr(SystemMetricsMonitor, name)))
+
+    def _timed(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any) -> Any:
+            self.may_run.wait()
+            start = time.thread_time()
+            try:
+                return work(*args)
+            finally:
+                self.seconds += time.thread_time() - start
+
+        return timed
+
+    def taken(self) -> float:
+        """Seconds since the last call."""
+        seconds, self.seconds = self.seconds, 0.0
+        return seconds
+
+
+@dataclass(frozen=True)
+class TimedLog(tracking.RunLog):
+    """A run's log that, once an epoch is recorded, lets the bare models have their turn."""
+
+    others: Mapping[str, Callable[[], None]]
+    system: SystemMetrics
+    state_file: Path
+    laps: Laps = field(default_factory=Laps)
+    resumed: list[float] = field(default_factory=list)  # when the tracked model got its turn
+
+    def log_epoch(self, epoch: Mapping[str, float]) -> None:
+        """Record as ever; then time the others, unless all of this was the warm-up."""
+        saved = time.perf_counter()
+        super().log_epoch(epoch)
+        done, warm_up = time.perf_counter(), epoch["epoch"] == 1
+        system = self.system.taken()
+        if not warm_up:
+            start = self.resumed[-1]
+            self.laps.epochs.setdefault("tracked", []).append(done - start)
+            self.laps.saving.append(saved - start - epoch["seconds"])
+            self.laps.logging.append(done - saved)
+            self.laps.system.append(system)
+        self.system.may_run.clear()
+        for name, run_epoch in self.others.items():
+            start = time.perf_counter()
+            run_epoch()
+            if not warm_up:
+                self.laps.epochs.setdefault(name, []).append(time.perf_counter() - start)
+        self.system.may_run.set()
+        self.resumed.append(time.perf_counter())
+
+
+def bare_model(config: TrialConfig, classes: int) -> keras.Model:
+    """The same network as anyone would write it with Keras' own layers."""
+    shape = (config.image_size, config.image_size, 3)
+    options: dict[str, Any] = {"alpha": config.alpha} if config.backbone == "mobilenet" else {}
+    weights = None if config.weights == "none" else config.weights
+    backbone = APPLICATIONS[config.backbone](
+        include_top=False, weights=weights, input_shape=shape, **options
+    )
+    joint = {"flatten": "Flatten", "gap": "GlobalAveragePooling2D"}[config.head]
+    hidden: list[keras.Layer] = []
+    for _ in range(config.hidden_layers):
+        hidden.append(keras.layers.Dense(config.dense_units, activation="relu"))
+        hidden.append(keras.layers.Dropout(config.dropout))
+    output = keras.layers.Dense(classes, activation="softmax")
+    layers = [keras.layers.Rescaling(1 / 255), backbone, getattr(keras.layers, joint)()]
+    return keras.Sequential([keras.Input(shape, dtype="uint8"), *layers, *hidden, output])
+
+
+def bare_epoch(trial: Trial, model: keras.Model) -> Callable[[], None]:
+    """One epoch of a model, compiled and fitted as anyone would, from arrays in memory."""
+    model.compile(
+        optimizer=keras.optimizers.Adam(trial.config.lr),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    data, split = trial.data, trial.split
+    x, y = np.asarray(data.x[split.train]), data.y[split.train]
+    validation = (np.asarray(data.x[split.val]), data.y[split.val])
+    batch_size = trial.config.batch_size
+
+    def run_epoch() -> None:
+        model.fit(x, y, batch_size=batch_size, validation_data=validation, verbose=0)
+
+    return run_epoch
+
+
+def measure(trial: Trial, folder: Path) -> tuple[Laps, float]:
+    """The laps of all three, and the size of the saved state in MB; `folder` is thrown away."""
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        os.environ.pop(name, None)
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
+    client = tracking.connect()
+    client.create_experiment(trial.config.dataset, (folder / "artifacts").as_uri())
+    classes = len(trial.data.classes)
+    fused, plain = build(trial.config, classes), bare_model(trial.config, classes)
+    others = {"bare fused": bare_epoch(trial, fused), "bare": bare_epoch(trial, plain)}
+    system = SystemMetrics()
+    system.may_run.set()
+    place = tracking.Place(trial.config.dataset, trial.config.title, "benchmark")
+    with tracking.open_run(client, place, resumable=False) as run:
+        log = TimedLog(run.client, run.run_id, run.seen, others, system, folder / STATE_FILE)
+        recorded(trial, log, folder, time.perf_counter(), log_model=False)
+    return log.laps, log.state_file.stat().st_size / 1e6
+
+
+def report(laps: Laps, megabytes: float) -> None:
+    tracked, fused, bare = map(laps.median, ("tracked", "bare fused", "bare"))
+    parts = [statistics.mean(part) for part in (laps.saving, laps.logging, laps.system)]
+    total = statistics.mean(laps.epochs["tracked"])
+    saving, logging, system = (part / total for part in parts)
+    rounds = len(laps.saving)
+    print(f"median seconds of {rounds} epochs each, and the least and the most")
+    for name, seconds in laps.epochs.items():
+        print(f"  {name:17} {laps.median(name):8.2f}   {min(seconds):.2f} to {max(seconds):.2f}")
+    print("ratios of these medians (above 1: the second is faster)")
+    print(f"  bare / tracked    {bare / tracked:8.3f}   target 0.95 or more")
+    print(f"  bare fused / tracked{fused / tracked:6.3f}   what saving and tracking leave")
+    print(f"  bare / bare fused {bare / fused:8.3f}   what the fused kernel gains")
+    print("share of a tracked epoch that is no training")
+    print(f"  state saved       {saving:8.2%}   {parts[0]:.3f} s for {megabytes:.0f} MB")
+    print(f"  MLflow, metrics   {logging:8.2%}   {parts[1]:.3f} s")
+    print(f"  MLflow, system    {system:8.2%}   {parts[2]:.3f} s of CPU in a thread of its own")
+    print(f"  together          {saving + logging + system:8.2%}   target 3 % or less")
+
+
+def default_dataset() -> str:
+    """`chest` if DATA_DIR has it, else `demo`."""
+    folder = os.environ.get("DATA_DIR", "").strip()
+    return "chest" if folder and (Path(folder) / KAGGLE.landmark).is_dir() else "demo"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", help="default: chest if DATA_DIR has it, else demo")
+    parser.add_argument("--image-size", type=int, default=128, help="pixels [default: 128]")
+    parser.add_argument("--limit", type=int, default=480, help="images, 0 for all [default: 480]")
+    parser.add_argument("--epochs", type=int, default=5, help="timed, of each [default: 5]")
+    parser.add_argument("--weights", default="none", help="none, imagenet or FILE [default: none]")
+    args = parser.parse_args()
+    config = recipe(args.dataset or default_dataset()).replace(
+        image_size=args.image_size, limit=args.limit, weights=args.weights, epochs=args.epochs + 1
+    )
+    trial = prepared(config, Progress(), use_cache=True)
+    train, val = len(trial.split.train), len(trial.split.val)
+    print(
+        f"{config.dataset}, {config.backbone} alpha {config.alpha:g}, {config.image_size} px, "
+        f"batch {config.batch_size}, {train} images to train, {val} to validate"
+    )
+    # Beside the real state files, so on the same kind of disk
+    with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="bench-") as folder:
+        report(*measure(trial, Path(folder)))
+
+
+if __name__ == "__main__":
+    load_dotenv(".env")
+    sys.exit(run_command(main))
