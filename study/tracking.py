@@ -6,6 +6,7 @@ written twice: a resumed run is asked first which it holds.
 
 import contextlib
 import json
+import logging
 import os
 import re
 import subprocess
@@ -65,6 +66,8 @@ def connect() -> MlflowClient:
             "sqlite:///mlflow.db or a server's http:// address"
         )
     mlflow.set_tracking_uri(uri)
+    # SQLAlchemy logs a traceback where Ctrl-C comes within a query, besides raising it
+    logging.getLogger("sqlalchemy").setLevel(logging.CRITICAL)
     client = MlflowClient()
     patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
     before = {name: os.environ.get(name) for name in patience}

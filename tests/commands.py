@@ -1,6 +1,7 @@
 """Runs the real commands as a user does: in a process of their own, in an empty folder."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -35,7 +36,13 @@ def start(module: str, *flags: str, cwd: Path, **settings: str) -> "subprocess.P
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_mind_interrupts,
     )
+
+
+def _mind_interrupts() -> None:
+    # A shell that starts the tests in the background has its children ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]":
