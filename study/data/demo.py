@@ -18,7 +18,7 @@ from study.data.smear import augmented
 from study.data.smear import draw_original
 from study.data.smear import LABELS
 
-VERSION = 1  # names the folder; raise it when the drawing changes
+VERSION = 2  # names the folder; raise it when the drawing changes
 SEED = 20240229
 ORIGINALS = 6  # per class
 COPIES = 26  # per original
