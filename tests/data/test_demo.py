@@ -12,6 +12,7 @@ from study.data import DataError
 from study.data import leaking
 from study.data import make_split
 from study.data import prepare
+from study.data.demo import VERSION
 
 from .workers import answers_of
 from .workers import demo_digest
@@ -72,10 +73,10 @@ def test_drawn_again_by_two_processes_at_once_it_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = data_digest("demo")
-    (tmp_path / "demo" / "v1.tmp" / "left by a killed process").mkdir(parents=True)
+    (tmp_path / "demo" / f"v{VERSION}.tmp" / "left by a killed process").mkdir(parents=True)
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
     assert answers_of(demo_digest, 2) == [digest, digest]
-    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["v1"]
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == [f"v{VERSION}"]
 
 
 def test_nowhere_to_draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,5 +92,5 @@ def test_a_demo_with_a_lost_file_is_drawn_again(
     digest = data_digest("demo")
     shutil.copytree(cache_dir() / "demo", tmp_path / "demo")
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
-    next((tmp_path / "demo" / "v1" / "monocyte").iterdir()).unlink()
+    next((tmp_path / "demo" / f"v{VERSION}" / "monocyte").iterdir()).unlink()
     assert data_digest("demo") == digest
