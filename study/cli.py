@@ -78,9 +78,9 @@ def _allowed(spec: "dataclasses.Field[Any]") -> str:
 
 
 def _defaults(name: str) -> str:
-    common = getattr(recipe("folder:x"), name) if name != "dataset" else "demo"
     if name == "dataset":
         return "demo"
+    common = getattr(recipe("folder:x"), name)
     others = {dataset: getattr(recipe(dataset), name) for dataset in RECIPES}
     differing = [f"{value} for {key}" for key, value in others.items() if value != common]
     return ", ".join([str(common), *differing])

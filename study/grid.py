@@ -69,8 +69,8 @@ def make_grid(base: TrialConfig, seeds: int | None, digest: str) -> Grid:
         for number in numbers
         for seed in of_seed
     }
-    shared = {k: v for k, v in base.as_dict().items() if k not in (*BY_VARIANT, "seed")}
-    mark = hashlib.sha256(json.dumps([shared, digest], sort_keys=True).encode()).hexdigest()[:8]
+    settings = json.dumps([_shared(base), digest], sort_keys=True)
+    mark = hashlib.sha256(settings.encode()).hexdigest()[:8]
     name = f"grid-{base.dataset}-{base.image_size}px-{base.epochs}ep-{mark}"
     space = {"variant": numbers} if seeds is None else {"variant": numbers, "seed": of_seed}
     keys = {cell: fingerprint(config, digest) for cell, config in configs.items()}

@@ -97,17 +97,18 @@ def _fitted(trial: Trial, log: tracking.RunLog, folder: Path) -> "tuple[TrialRes
 
     split, data = trial.split, trial.data
     arrays = fit.Arrays(data.x, data.y, split.train, split.val, split.test, len(data.classes))
-    callbacks = fit.Callbacks(on_start, *_watchers(trial, log))
+    callbacks = fit.Callbacks(on_start, *_watchers(trial, log, before))
     return fit.fit(trial.config, arrays, folder, callbacks), sum(before)
 
 
-def _watchers(trial: Trial, log: tracking.RunLog) -> tuple[Any, Any]:
+def _watchers(trial: Trial, log: tracking.RunLog, before: list[float]) -> tuple[Any, Any]:
     epochs, progress = trial.config.epochs, trial.progress
     width = len(str(epochs))
     seen: list[float] = []
 
     def on_step(step: int, steps: int) -> None:
-        progress.step(f"  epoch {len(seen) + 1}/{epochs}, step", step, steps)
+        number = len(before) + len(seen) + 1
+        progress.step(f"  epoch {number}/{epochs}, step", step, steps)
 
     def on_epoch(epoch: "Epoch") -> None:
         log.log_epoch(epoch)
