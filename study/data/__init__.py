@@ -11,6 +11,7 @@ from study.data.listing import DataError
 from study.data.prepare import Data
 from study.data.prepare import data_digest
 from study.data.prepare import prepare
+from study.data.prepare import Samples
 from study.data.split import leaking
 from study.data.split import make_split
 from study.data.split import report_sizes
@@ -19,6 +20,7 @@ from study.data.split import Split
 __all__ = [
     "Data",
     "DataError",
+    "Samples",
     "Split",
     "cache_dir",
     "clear_cache",

@@ -18,17 +18,23 @@ from study.data.registry import dataset_named
 
 
 @dataclass(frozen=True)
-class Data:
-    """A data set at one image size: N usable images, sorted by id. Immutable."""
+class Samples:
+    """The N usable images of a data set, sorted by id, without their pixels. Immutable."""
 
     dataset: str  # as asked for: "chest", "blood", "demo", "folder:PATH"
-    source: str  # URL of the Kaggle page, "synthetic", or the folder's path
     classes: tuple[str, ...]  # sorted
     images: tuple[str, ...]  # N ids: path relative to the image root, with forward slashes
-    x: Pixels  # uint8 (N, size, size, 3) RGB, read-only
     y: npt.NDArray[np.int64]  # (N,) index into classes
     folders: tuple[str, ...]  # N official parts in lower case, "" if the set has none
     groups: tuple[str, ...] | None  # N patients or originals; None if not known for this set
+
+
+@dataclass(frozen=True)
+class Data(Samples):
+    """The same at one image size, with pixels."""
+
+    source: str  # URL of the Kaggle page, "synthetic", or the folder's path
+    x: Pixels  # uint8 (N, size, size, 3) RGB, read-only
     skipped: tuple[tuple[str, str], ...]  # (image, reason) of listed files that are not usable
     digest: str  # SHA-256 over (image, class, content) of all listed files
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from study.data.listing import DataError
-from study.data.prepare import Data
+from study.data.prepare import Samples
 from study.data.registry import dataset_named
 
 NAMES = ("train", "val", "test")
@@ -16,18 +16,18 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Split:
-    """Three disjoint sets of row numbers of a `Data`, each sorted."""
+    """Three disjoint sets of row numbers of `Samples`, each sorted."""
 
     train: Rows
     val: Rows
     test: Rows
 
 
-def make_split(data: Data, protocol: str, seed: int, limit: int = 0) -> Split:
+def make_split(data: Samples, protocol: str, seed: int, limit: int = 0) -> Split:
     """Draws a split; the same arguments give the same split.
 
     Args:
-        data: the prepared data set.
+        data: the images.
         protocol: "pooled" (64/16/20 per class, at random, as in the reports), "official" (the
             set's own test folder) or "grouped" (near 64/16/20, no group on two sides).
         seed: of all draws.
@@ -49,7 +49,7 @@ def make_split(data: Data, protocol: str, seed: int, limit: int = 0) -> Split:
     return Split(*(np.sort(part) for part in parts))
 
 
-def leaking(data: Data, split: Split) -> int | None:
+def leaking(data: Samples, split: Split) -> int | None:
     """How many test images have a sibling (same group) in train; None if groups are unknown."""
     if data.groups is None:
         return None
@@ -66,14 +66,14 @@ def report_sizes(dataset: str, protocol: str) -> tuple[int, int, int] | None:
     return dataset_named(dataset).report_sizes.get(protocol)
 
 
-def _pooled(data: Data, rng: np.random.Generator) -> list[Rows]:
+def _pooled(data: Samples, rng: np.random.Generator) -> list[Rows]:
     rows = _pool(data)
     rest, test = _cut_by_image(data, rows, rng)
     train, val = _cut_by_image(data, rest, rng)
     return [train, val, test]
 
 
-def _official(data: Data, rng: np.random.Generator) -> list[Rows]:
+def _official(data: Samples, rng: np.random.Generator) -> list[Rows]:
     folders = np.array(data.folders)
     train, val, test = (np.flatnonzero(folders == name) for name in NAMES)
     if not len(train) or not len(test):
@@ -87,11 +87,11 @@ def _official(data: Data, rng: np.random.Generator) -> list[Rows]:
     return [train, val, test]
 
 
-def _grouped(data: Data, rng: np.random.Generator) -> list[Rows]:
+def _grouped(data: Samples, rng: np.random.Generator) -> list[Rows]:
     return _by_group(data, _pool(data), (0.64, 0.16, 0.20), rng)
 
 
-def _pool(data: Data) -> Rows:
+def _pool(data: Samples) -> Rows:
     """All rows; for the reports' sets, of several of one class and name the last only."""
     if not dataset_named(data.dataset).one_per_name:
         return np.arange(len(data.images))
@@ -100,7 +100,7 @@ def _pool(data: Data) -> Rows:
     return np.array(list(kept.values()), np.int64)
 
 
-def _cut_by_image(data: Data, rows: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
+def _cut_by_image(data: Samples, rows: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
     """(rest, cut): of the n rows of every class, int(0.2 n) at random are cut off."""
     rest, cut = [], []
     for label in range(len(data.classes)):
@@ -111,13 +111,13 @@ def _cut_by_image(data: Data, rows: Rows, rng: np.random.Generator) -> tuple[Row
     return np.concatenate(rest), np.concatenate(cut)
 
 
-def _cut_by_group(data: Data, rows: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
+def _cut_by_group(data: Samples, rows: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
     rest, cut = _by_group(data, rows, (0.8, 0.2), rng)
     return rest, cut
 
 
 def _by_group(
-    data: Data, rows: Rows, shares: tuple[float, ...], rng: np.random.Generator
+    data: Samples, rows: Rows, shares: tuple[float, ...], rng: np.random.Generator
 ) -> list[Rows]:
     """One part per share, near it in every class, all images of a group in one part.
 
@@ -141,7 +141,7 @@ def _by_group(
     return [rows[part_of[group] == part] for part in range(len(shares))]
 
 
-def _check(data: Data, protocol: str, parts: list[Rows]) -> None:
+def _check(data: Samples, protocol: str, parts: list[Rows]) -> None:
     for label, name in enumerate(data.classes):
         sizes = [int((data.y[part] == label).sum()) for part in parts]
         if 0 in sizes:
@@ -154,7 +154,7 @@ def _check(data: Data, protocol: str, parts: list[Rows]) -> None:
             )
 
 
-def _limited(data: Data, parts: list[Rows], limit: int, rng: np.random.Generator) -> list[Rows]:
+def _limited(data: Samples, parts: list[Rows], limit: int, rng: np.random.Generator) -> list[Rows]:
     share = min(1.0, limit / sum(len(part) for part in parts))
     kept = []
     for part in parts:
