@@ -26,6 +26,11 @@ def points_text(points: float) -> str:
     return f"{round(points, 2) + 0.0:+.2f}"
 
 
+def count_text(count: float) -> str:
+    """A count, or a mean of counts to one decimal."""
+    return f"{count:.1f}".removesuffix(".0")
+
+
 @dataclass(frozen=True)
 class Column:
     """How a column is written: `file` in the CSV, `page` for readers; the group it stands in."""
@@ -34,12 +39,12 @@ class Column:
     group: str
     file: Callable[[Any], str] = str
     page: Callable[[Any], str] | None = None
-    optional: bool = False  # no value is left blank, where elsewhere it means a diverged loss
+    missing: str | None = None  # stands for no value, which elsewhere means a diverged loss
 
     def text(self, value: Any, *, page: bool) -> str:
         """One cell."""
-        if self.optional and pd.isna(value):
-            return ""
+        if self.missing is not None and pd.isna(value):
+            return self.missing
         return (self.page if page and self.page else self.file)(value)
 
 
@@ -60,18 +65,20 @@ COLUMNS = (
     Column("Learning Rate", MEAN, lr_text, lr_short),
     _figure("Accuracy", MEAN, 2, "{:.2f}%"),
     _figure("Learning Time(ms)", MEAN, 3, "{:,.0f}"),
-    Column("Variant", HEAD, optional=True),
+    Column("Variant", HEAD, missing=""),
     Column("Head", HEAD),
-    _figure("Reported Accuracy", REPORT, 2, "{:.2f}%", optional=True),
-    Column("Difference (points)", REPORT, points_text, optional=True),
-    _figure("Reported Learning Time(ms)", REPORT, 3, "{:,.0f}", optional=True),
+    _figure("Reported Accuracy", REPORT, 2, "{:.2f}%", missing=""),
+    Column("Difference (points)", REPORT, points_text, missing=""),
+    _figure("Reported Learning Time(ms)", REPORT, 3, "{:,.0f}", missing=""),
     Column("Seeds", PROTOCOL),
+    Column("Folds", PROTOCOL),
     Column("Split", PROTOCOL),
     Column("Weights", PROTOCOL),
     Column("Image Size", PROTOCOL),
     Column("Epochs", PROTOCOL),
     Column("Train/Val/Test Images", PROTOCOL),
-    Column("Leak", PROTOCOL),
+    _figure("Leak", PROTOCOL, 4, "{:.1%}", missing="unknown"),
+    Column("Test Groups", PROTOCOL, count_text, missing="unknown"),
     *(
         _figure(f"{part} {figure}", MEASURED, 4)
         for part in ("Train", "Val", "Test")
@@ -83,7 +90,7 @@ COLUMNS = (
     Column("Run IDs", "Runs"),
 )
 KNOWN = {column.title: column for column in COLUMNS}
-TEXTS = ("Model", "Head", "Seeds", "Split", "Weights", "Train/Val/Test Images", "Leak", "Run IDs")
+TEXTS = ("Model", "Head", "Seeds", "Folds", "Split", "Weights", "Train/Val/Test Images", "Run IDs")
 NUMERIC = set(KNOWN) - set(TEXTS)  # titles of the columns that align right
 
 

@@ -1,7 +1,7 @@
 """What must agree before two runs may share a row, and how to say it in plain words.
 
 A protocol is every setting but those that the study varies (hidden layers, their units, the
-learning rate) and the seed.
+learning rate) and those of which a row is the mean (the seed, and the fold of a cross-validation).
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,10 @@ from typing import Any
 from pipelines.runs import FinishedRun
 from study.config import BACKBONES
 
-VARIED = ("hidden_layers", "dense_units", "lr", "seed")
+VARIED = ("hidden_layers", "dense_units", "lr")
+AVERAGED = ("seed", "fold")
 # Settings that every table shows, so that they need no column of their own when they differ.
-SHOWN = ("split", "weights", "image_size", "epochs", "backbone", "head")
+SHOWN = ("split", "folds", "weights", "image_size", "epochs", "backbone", "head")
 WEIGHTS = {
     "imagenet": "ImageNet weights",
     "none": "no pretrained weights",
@@ -24,12 +25,14 @@ WEIGHTS = {
 
 def protocol(run: FinishedRun) -> dict[str, Any]:
     """Setting to plain value, the telling ones first; `weights` is the kind, paths are dropped."""
-    fields = {name: value for name, value in run.config.as_dict().items() if name not in VARIED}
+    settings = run.config.as_dict().items()
+    fields = {name: value for name, value in settings if name not in (*VARIED, *AVERAGED)}
     fields |= {
         "dataset": run.config.dataset.split(":")[0],
         "weights": run.weights_kind,
         "weights_file": run.weights_file,
         "data_digest": run.data_digest,
+        "protocol_version": run.protocol_version,
     }
     return {name: fields.pop(name) for name in ("dataset", *SHOWN)} | fields
 
@@ -61,7 +64,7 @@ def caption(run: FinishedRun, named: Sequence[str]) -> str:
     fields = protocol(run)
     parts = [
         BACKBONES[fields["backbone"]].title,
-        f"{fields['split']} split",
+        split_text(run),
         WEIGHTS.get(fields["weights"], fields["weights"]),
         f"{fields['image_size']} x {fields['image_size']} pixels",
         f"at most {plural(fields['epochs'], 'epoch')}",
@@ -72,6 +75,12 @@ def caption(run: FinishedRun, named: Sequence[str]) -> str:
         elif name == "head" or name not in SHOWN:
             parts.append(f"{name.replace('_', ' ')} {setting_text(name, fields[name])}")
     return ", ".join(parts)
+
+
+def split_text(run: FinishedRun) -> str:
+    """`pooled split`, or `grouped split in 5 folds`."""
+    folds = run.config.folds
+    return f"{run.config.split} split" + f" in {folds} folds" * (folds > 0)
 
 
 def plural(count: int, noun: str) -> str:

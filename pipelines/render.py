@@ -29,6 +29,8 @@ TERMINAL = (
     "Reported Accuracy",
     "Difference (points)",
     "Learning Time(ms)",
+    "Leak",
+    "Test Groups",
     "Seeds",
 )
 
@@ -166,6 +168,8 @@ def print_page(page: Page) -> None:
 
 def _terminal_table(rows: pd.DataFrame, box: Box | None) -> Table:
     columns = [KNOWN[title] for title in TERMINAL if title in rows.columns]
+    if "Reported Accuracy" in rows.columns:  # no room for both
+        columns.remove(KNOWN["Test Groups"])
     table = Table(box=box, pad_edge=False)
     for column in columns:
         heading = column.title.replace(" ", "\n")  # narrow, so that no cell has to wrap

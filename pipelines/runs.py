@@ -49,10 +49,18 @@ class FinishedRun:
     weights_kind: str  # imagenet, none, partial or file
     weights_file: str
     data_digest: str
+    protocol_version: str  # runs of different versions are not comparable
     fingerprint: str
     sizes: str  # images in train/val/test
     leak: str  # test images with a sibling in train, of all: `812/1168`, or `unknown`
     metrics: dict[str, float]
+
+    @property
+    def leaking(self) -> tuple[int, int] | None:
+        """Test images with a sibling in train, and all test images; None if that is unknown."""
+        counts = self.leak.split("/")
+        known = len(counts) == 2 and all(count.isdigit() for count in counts)
+        return (int(counts[0]), int(counts[1])) if known else None
 
 
 def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
@@ -141,6 +149,7 @@ def _parse(run: Run) -> FinishedRun | None:
         weights_kind=kind,
         weights_file="" if kind in ("imagenet", "none") else _name(params["weights"]),
         data_digest=tags.get("data_digest", ""),
+        protocol_version=tags.get("protocol_version", "1"),
         fingerprint=tags.get("fingerprint", run.info.run_id),
         sizes=tags.get("sizes", "unknown"),
         leak=tags.get("leak", "unknown"),

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from pipelines.protocol import plural
 from pipelines.protocol import protocol
 from pipelines.protocol import setting_text
+from pipelines.protocol import split_text
 from pipelines.protocol import WEIGHTS
 from pipelines.runs import FinishedRun
 from pipelines.runs import folder_path
 from study.config import BACKBONES
 from study.config import recipe
+from study.config import TrialConfig
 from study.reported import reported
 from study.reported import TEST_IMAGES
 
 # Named in the statement's own sentence, or no setting of the reports at all.
-TOLD = ("dataset", "split", "weights", "image_size", "epochs", "backbone", "limit")
-NOT_SETTINGS = ("dataset", "weights_file", "data_digest")
+TOLD = ("dataset", "split", "folds", "weights", "image_size", "epochs", "backbone", "limit")
+NOT_SETTINGS = ("dataset", "weights_file", "data_digest", "protocol_version")
 
 
 def title(dataset: str) -> str:
@@ -41,10 +43,11 @@ def statement(runs: Sequence[FinishedRun], rows: int) -> str:
     sentences = [
         f"Data set: {data_set_name(configs[0].dataset)}.",
         *_synthetic(configs[0].dataset),
-        f"{models} with {weights}, {_listed(c.split for c in configs)} split,"
+        f"{models} with {weights}, {_listed(split_text(run) for run in runs)},"
         f" images of {sizes} pixels, at most {epochs} {'epoch' if epochs == '1' else 'epochs'}.",
         f"{plural(len(runs), 'run')} in {plural(rows, 'row')};"
         " each figure is the mean over the seeds of its row.",
+        *_cross_validated(runs),
         *_other_settings(runs),
         *_against_report(runs),
     ]
@@ -58,21 +61,21 @@ def cautions(runs: Sequence[FinishedRun]) -> list[str]:
     if subsets:
         sizes = _listed(str(limit) for limit in sorted({run.config.limit for run in subsets}))
         lines.append(f"Subset: {_share(subsets, runs)} used only about {sizes} images.")
-    leaking = [run for run in runs if _leaked(run)]
+    leaking = [run for run in runs if run.leaking and run.leaking[0]]
     if leaking:
-        most = max(leaking, key=lambda run: (_leaked(run), run.leak))
+        most, of = max(run.leaking for run in leaking if run.leaking)
         lines.append(
             f"Warning: in {_share(leaking, runs)}, test images have a sibling in train (the same"
-            f" original or the same patient; up to {most.leak.replace('/', ' of ')}),"
+            f" original or the same patient; up to {most} of {of}),"
             " so test accuracy partly measures memory."
         )
-    unknown = [run for run in runs if not run.leak.split("/")[0].isdigit()]
+    unknown = [run for run in runs if run.leaking is None]
     if unknown:
         lines.append(
             f"In {_share(unknown, runs)}, it is unknown how many test images have a sibling in"
             " train."
         )
-    return lines
+    return lines + _missing_folds(runs)
 
 
 def report_notes(dataset: str) -> list[str]:
@@ -98,6 +101,29 @@ def departures(run: FinishedRun) -> list[str]:
 
 def _synthetic(dataset: str) -> list[str]:
     return ["Its images are synthetic: drawn, not photographed."] * (dataset == "demo")
+
+
+def _cross_validated(runs: Sequence[FinishedRun]) -> list[str]:
+    if not any(run.config.folds for run in runs):
+        return []
+    return [
+        "Where a row has folds, its test loss and accuracy are over the test images of all of them"
+        " together: with every fold there, each image is tested once per seed."
+    ]
+
+
+def _missing_folds(runs: Sequence[FinishedRun]) -> list[str]:
+    found: dict[tuple[TrialConfig, str, str, str], set[int]] = {}
+    for run in (run for run in runs if run.config.folds):
+        rest = (run.weights_kind, run.weights_file, run.data_digest)
+        found.setdefault((run.config.replace(fold=1), *rest), set()).add(run.config.fold)
+    partial = sum(len(folds) < config.folds for (config, *_), folds in found.items())
+    if not partial:
+        return []
+    return [
+        f"In {partial} of {plural(len(found), 'cross-validation')}, folds are missing: some images"
+        " are never tested."
+    ]
 
 
 def _other_settings(runs: Sequence[FinishedRun]) -> list[str]:
@@ -129,11 +155,6 @@ def _against_report(runs: Sequence[FinishedRun]) -> list[str]:
         f"{who} not under the report's protocol (different: {what}):"
         " their difference from a reported accuracy neither confirms nor refutes it."
     ]
-
-
-def _leaked(run: FinishedRun) -> int:
-    count = run.leak.split("/")[0]
-    return int(count) if count.isdigit() else 0
 
 
 def _share(some: Sequence[FinishedRun], runs: Sequence[FinishedRun]) -> str:

@@ -1,4 +1,4 @@
-"""The comparison table: a row for each protocol and variant, every figure a mean over the seeds."""
+"""The comparison table: a row for each protocol and variant, every figure a mean over its runs."""
 
 import math
 import sys
@@ -27,18 +27,26 @@ def build_table(runs: Sequence[FinishedRun]) -> pd.DataFrame:
     """Runs of one data set to rows, unrounded; accuracies of the first columns in percent.
 
     One row for each (protocol, variant), and after the seven one for each further head and
-    learning rate; blocks and rows are sorted. Columns: `BLOCK`, those of `COLUMNS` (the reports'
-    only where there is a report), and one for each further setting that differs between runs.
+    learning rate; blocks and rows are sorted. Figures are means over a row's runs; those on test
+    images, of a cross-validation, are taken over the images of its folds together. Columns:
+    `BLOCK`, those of `COLUMNS` (the reports' only where there is a report, `Folds` only where there
+    are any), and one for each further setting that differs between runs.
     """
     named = differing(runs)
     rows: dict[tuple[Any, ...], list[FinishedRun]] = {}
-    for run in sorted(runs, key=lambda run: (run.config.seed, run.started, run.run_id)):
+    for run in sorted(runs, key=_order):
         rows.setdefault(_row_key(run), []).append(run)
     table = pd.DataFrame([_row(rows[key], named) for key in sorted(rows)])
     table["Variant"] = table["Variant"].astype("Int64")
+    if not any(run.config.folds for run in runs):
+        table = table.drop(columns="Folds")
     if not reported(runs[0].config.dataset):
         table = table.drop(columns=[title for title in table if _needs_report(str(title))])
     return table
+
+
+def _order(run: FinishedRun) -> tuple[Any, ...]:
+    return run.config.seed, run.config.fold, run.started, run.run_id
 
 
 def _needs_report(title: str) -> bool:
@@ -46,7 +54,7 @@ def _needs_report(title: str) -> bool:
 
 
 def _row_key(run: FinishedRun) -> tuple[Any, ...]:
-    swept = tuple(getattr(run.config, name) for name in VARIED if name != "seed")
+    swept = tuple(getattr(run.config, name) for name in VARIED)
     return (*protocol(run).values(), variant_of(run.config) or sys.maxsize, *swept)
 
 
@@ -96,19 +104,45 @@ def _settings(runs: list[FinishedRun], named: list[str]) -> dict[str, Any]:
     fields = protocol(runs[0])
     extra = [name for name in named if name not in SHOWN]
     return {
-        "Seeds": " ".join(str(run.config.seed) for run in runs),
+        "Seeds": _seeds(runs),
+        "Folds": _folds(runs),
         "Split": fields["split"],
         "Weights": WEIGHTS.get(fields["weights"], fields["weights"]),
         "Image Size": fields["image_size"],
         "Epochs": fields["epochs"],
         **{name.replace("_", " ").title(): setting_text(name, fields[name]) for name in extra},
         "Train/Val/Test Images": _span([run.sizes for run in runs]),
-        "Leak": _span([run.leak for run in runs]),
+        "Leak": _leak(runs),
+        "Test Groups": _mean(runs, "test_groups"),
     }
 
 
+def _seeds(runs: list[FinishedRun]) -> str:
+    seeds = [str(run.config.seed) for run in runs]
+    return " ".join(dict.fromkeys(seeds) if runs[0].config.folds else seeds)
+
+
+def _folds(runs: list[FinishedRun]) -> str:
+    """`1 2 3 of 5`; where not every seed has the same folds, `1 2 3, 1 2 of 5`."""
+    folds = runs[0].config.folds
+    of_seed: dict[int, list[str]] = {}
+    for run in runs:
+        of_seed.setdefault(run.config.seed, []).append(str(run.config.fold))
+    listed = dict.fromkeys(" ".join(found) for found in of_seed.values())
+    return f"{', '.join(listed)} of {folds}" if folds else ""
+
+
+def _leak(runs: list[FinishedRun]) -> float:
+    """The mean share of test images with a sibling in train; not a number if any is unknown."""
+    known = [run.leaking for run in runs if run.leaking]
+    return fmean(some / of for some, of in known) if len(known) == len(runs) else math.nan
+
+
 def _mean(runs: list[FinishedRun], metric: str) -> float:
-    return fmean(_finite(run.metrics.get(metric, math.nan)) for run in runs)
+    values = [_finite(run.metrics.get(metric, math.nan)) for run in runs]
+    if runs[0].config.folds and metric in ("test_loss", "test_accuracy"):
+        return fmean(values, [int(run.sizes.split("/")[-1]) for run in runs])
+    return fmean(values)
 
 
 def _finite(value: float) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 
 # Part of every fingerprint. Raise it when the same config would train to other numbers than before,
 # so that runs of the old code are never taken for runs of the new.
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class StudyError(Exception):
@@ -83,6 +83,11 @@ class TrialConfig:
         "pooled", "how images part into train, val and test",
         choices=("pooled", "official", "grouped"),
     )  # fmt: skip
+    fold: int = knob(0, "which of the folds is the test set; 0 without folds", low=0, high=1000)
+    folds: int = knob(
+        0, "cross-validate the grouped split in this many folds, 2 or more; 0 does not", low=0,
+        high=1000,
+    )  # fmt: skip
     limit: int = knob(
         0, "use about this many images, class shares kept; 0 uses all", low=0, high=100_000_000
     )
@@ -105,6 +110,7 @@ class TrialConfig:
             raise ConfigError(f"alpha={self.alpha} is for mobilenet only: leave it at 1.0")
         if self.weights not in ("imagenet", "none") and not Path(self.weights).is_file():
             raise ConfigError(f"weights: no file {self.weights!r}; use imagenet, none, or a file")
+        _check_folds(self)
 
     def replace(self, **changes: Any) -> "TrialConfig":
         """A checked copy with some fields changed."""
@@ -122,10 +128,14 @@ class TrialConfig:
 
     @property
     def title(self) -> str:
-        """A trial's name, as `blood · D(8)·D(8) · 1e-5 · seed 2`; short, for the UI cuts it."""
+        """A trial's name, as `blood · D(8)·D(8) · 1e-5 · seed 2`; short, for the UI cuts it.
+
+        A fold is named at the end: ` · fold 2/5`.
+        """
         head = ["GAP"] * (self.head == "gap") + [f"D({self.dense_units})"] * self.hidden_layers
         rate = f"{self.lr:g}".replace("e-0", "e-")
-        return f"{self.dataset} · {'·'.join(head) or 'F'} · {rate} · seed {self.seed}"
+        fold = f" · fold {self.fold}/{self.folds}" * (self.folds > 0)
+        return f"{self.dataset} · {'·'.join(head) or 'F'} · {rate} · seed {self.seed}{fold}"
 
 
 def _check(spec: "dataclasses.Field[Any]", value: Any) -> None:
@@ -142,6 +152,25 @@ def _check(spec: "dataclasses.Field[Any]", value: Any) -> None:
             raise ConfigError(f"{spec.name}={value} is out of range: use {low} to {high}")
     if spec.name == "dataset" and value not in RECIPES:
         _check_folder(value)
+
+
+def _check_folds(config: TrialConfig) -> None:
+    fold, folds = config.fold, config.folds
+    if folds == 1:
+        raise ConfigError("folds=1 tests on all images: use 2 to 1000, or 0 for no folds")
+    if fold and not folds:
+        raise ConfigError(f"fold={fold} says not of how many: add folds, such as folds=5")
+    if folds and config.split != "grouped":
+        raise ConfigError(
+            f"folds={folds} needs groups, not split={config.split}: set split=grouped"
+        )
+    if folds and not fold:
+        raise ConfigError(
+            f"folds={folds} needs a fold to test on: add fold=1 (to {folds}); "
+            "python -m study.grid trains them all"
+        )
+    if fold > folds:
+        raise ConfigError(f"fold={fold} is not among folds={folds}: use 1 to {folds}")
 
 
 def _check_folder(dataset: str) -> None:

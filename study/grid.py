@@ -2,10 +2,11 @@
 
     python -m study.grid --dataset demo
     python -m study.grid --dataset chest --image-size 96 --epochs 3 --seeds 2
+    python -m study.grid --dataset demo --split grouped --folds 5
 
 Repeating the command trains only what is not finished: an interrupted variant goes on from its last
 epoch, a failed one is tried again. What tells the variants apart (hidden_layers, dense_units, lr)
-is theirs to set.
+is theirs to set. With --folds and no --fold, each fold is the test set of a trial in turn.
 """
 
 import contextlib
@@ -17,6 +18,8 @@ import sys
 import time
 from collections.abc import Iterator
 from collections.abc import Mapping
+from itertools import product
+from typing import NamedTuple
 
 import filelock
 import optuna
@@ -46,7 +49,18 @@ from study.variants import variant_fields
 from study.variants import VARIANTS
 
 BY_VARIANT = ("hidden_layers", "dense_units", "lr")
-Cell = tuple[int, int]  # variant, seed
+
+
+class Cell(NamedTuple):
+    """One trial of a grid."""
+
+    variant: int
+    seed: int
+    fold: int = 0
+
+    def __str__(self) -> str:
+        fold = f" and fold {self.fold}" * (self.fold > 0)
+        return f"variant {self.variant} with seed {self.seed}{fold}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,26 +69,40 @@ class Grid:
 
     name: str
     base: TrialConfig
-    space: dict[str, list[int]]  # Optuna's search space: `variant`, and `seed` if there are several
+    space: dict[str, list[int]]  # Optuna's: `variant`, and `seed` and `fold` if there are several
     configs: dict[Cell, TrialConfig]
     keys: dict[Cell, str]  # fingerprints
 
 
-def make_grid(base: TrialConfig, seeds: int | None, digest: str) -> Grid:
-    """The cells of a grid: seven variants of `base`, with `seeds` seeds each from its own on."""
-    numbers = [variant.number for variant in VARIANTS]
-    of_seed = [base.seed + i for i in range(seeds or 1)]
+def search_space(
+    base: TrialConfig, seeds: int | None = None, *, every_fold: bool = False
+) -> dict[str, list[int]]:
+    """The seven variants, with `seeds` seeds each from `base`'s on, and with each of its folds."""
+    space = {"variant": [variant.number for variant in VARIANTS]}
+    if seeds is not None:
+        space["seed"] = [base.seed + i for i in range(seeds)]
+    if every_fold:
+        space["fold"] = list(range(1, base.folds + 1))
+    return space
+
+
+def make_grid(base: TrialConfig, space: dict[str, list[int]], digest: str) -> Grid:
+    """The cells of a grid: `base`, changed to each point of the search space."""
+    points = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
+    cells = [_cell(base, point) for point in points]
     configs = {
-        (number, seed): base.replace(seed=seed, **variant_fields(number, base))
-        for number in numbers
-        for seed in of_seed
+        cell: base.replace(seed=cell.seed, fold=cell.fold, **variant_fields(cell.variant, base))
+        for cell in cells
     }
     settings = json.dumps([_shared(base), digest], sort_keys=True)
     mark = hashlib.sha256(settings.encode()).hexdigest()[:8]
     name = f"grid-{base.dataset}-{base.image_size}px-{base.epochs}ep-{mark}"
-    space = {"variant": numbers} if seeds is None else {"variant": numbers, "seed": of_seed}
     keys = {cell: fingerprint(config, digest) for cell, config in configs.items()}
     return Grid(name, base, space, configs, keys)
+
+
+def _cell(base: TrialConfig, params: Mapping[str, int]) -> Cell:
+    return Cell(params["variant"], params.get("seed", base.seed), params.get("fold", base.fold))
 
 
 class Session:
@@ -106,23 +134,22 @@ class Session:
                 study.optimize(self.objective, n_trials=1, catch=(Exception,))
             # GridSampler takes a failed cell for visited, so these are asked for by name
             complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            done = {self._cell(trial.params) for trial in complete} & self.finished.keys()
+            done = {_cell(self.grid.base, trial.params) for trial in complete}
+            done &= self.finished.keys()
             for cell in sorted(self.grid.configs.keys() - done - self.attempted):
-                study.enqueue_trial(dict(zip(("variant", "seed"), cell, strict=True)))
+                study.enqueue_trial(cell._asdict())
                 study.optimize(self.objective, n_trials=1, catch=(Exception,))
 
     def objective(self, trial: optuna.Trial) -> float:
         """Validation accuracy of the cell that Optuna asks for."""
-        chosen = {name: trial.suggest_categorical(name, v) for name, v in self.grid.space.items()}
-        cell = self._cell(chosen)
+        # a range may grow in later calls, as with more seeds; a set of categories may not
+        chosen = {name: trial.suggest_int(name, v[0], v[-1]) for name, v in self.grid.space.items()}
+        cell = _cell(self.grid.base, chosen)
         self.attempted.add(cell)
         if cell not in self.finished:
             self._train(cell)
         trial.set_user_attr("run_id", self.finished[cell].run_id)
         return self.finished[cell].val_accuracy
-
-    def _cell(self, params: Mapping[str, int]) -> Cell:
-        return params["variant"], params.get("seed", self.grid.base.seed)
 
     def _train(self, cell: Cell) -> None:
         number, start = len(self.finished) + len(self.failed) + 1, time.monotonic()
@@ -135,7 +162,7 @@ class Session:
             reason = (str(error).splitlines() or [""])[0]
             known = isinstance(error, StudyError)
             self.failed[cell] = reason if known else f"{type(error).__name__}: {reason}"
-            self.progress.say(f"{label}variant {cell[0]} failed: {self.failed[cell]}")
+            self.progress.say(f"{label}{cell} failed: {self.failed[cell]}")
             raise
         self.seconds.append(time.monotonic() - start)
         if left := len(self.grid.configs) - number:
@@ -143,14 +170,14 @@ class Session:
             self.progress.say(f"{label}done; about {rest} for the other {left}")
 
 
-def run_grid(base: TrialConfig, seeds: int | None, options: Options) -> Session:
-    """Train what is missing of a grid.
+def run_grid(base: TrialConfig, space: dict[str, list[int]], options: Options) -> Session:
+    """Train what is missing of a grid: `base` at each point of the search space.
 
     Raises:
         StudyError: the data or a server cannot be had, or another process runs this grid.
     """
     client = tracking.connect()
-    grid = make_grid(base, seeds, data_digest(base.dataset))
+    grid = make_grid(base, space, data_digest(base.dataset))
     with _held(grid.name):
         session = Session(grid, client, options)
         study = _optuna_study(grid.name)
@@ -166,7 +193,7 @@ def run_grid(base: TrialConfig, seeds: int | None, options: Options) -> Session:
 
 
 def _shared(base: TrialConfig) -> dict[str, str | int | float]:
-    return {k: v for k, v in base.as_dict().items() if k not in (*BY_VARIANT, "seed")}
+    return {k: v for k, v in base.as_dict().items() if k not in (*BY_VARIANT, "seed", "fold")}
 
 
 @contextlib.contextmanager
@@ -206,14 +233,14 @@ def _summarize(session: Session) -> None:
         outcome = session.finished[best]
         say(
             f"{len(session.finished)} of {len(grid.configs)} finished; best on validation: variant "
-            f"{best[0]} (val {outcome.val_accuracy:.4f}, test {outcome.test_accuracy:.4f})"
+            f"{best.variant} (val {outcome.val_accuracy:.4f}, test {outcome.test_accuracy:.4f})"
         )
         say(f"table: python -m pipelines.export --dataset {grid.base.dataset}")
     if session.failed:
-        (number, seed), reason = next(iter(session.failed.items()))
+        cell, reason = next(iter(session.failed.items()))
         raise StudyError(
-            f"{len(session.failed)} of {len(grid.configs)} trials failed, such as variant {number} "
-            f"with seed {seed}: {reason}\nRepeat the command to try them again."
+            f"{len(session.failed)} of {len(grid.configs)} trials failed, such as {cell}: "
+            f"{reason}\nRepeat the command to try them again."
         )
 
 
@@ -226,11 +253,15 @@ def main() -> None:
     add_trial_flags(parser)
     add_config_flags(parser, leave_out=BY_VARIANT)
     args = parser.parse_args()
+    every_fold = args.fold is None and args.folds not in (None, "0")
+    if every_fold:
+        args.fold = "1"
     base = config_from(args)
     if args.seeds is not None and not (args.seeds.isdecimal() and 1 <= int(args.seeds) <= 1000):
         raise ConfigError(f"seeds={args.seeds!r} is out of range: use 1 to 1000")
     seeds = None if args.seeds is None else int(args.seeds)
-    _summarize(run_grid(base, seeds, Options(not args.no_cache, args.log_model)))
+    space = search_space(base, seeds, every_fold=every_fold)
+    _summarize(run_grid(base, space, Options(not args.no_cache, args.log_model)))
 
 
 if __name__ == "__main__":

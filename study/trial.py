@@ -13,10 +13,12 @@ import numpy as np
 from study import artifacts
 from study import tracking
 from study.cli import quiet_stderr
+from study.config import PROTOCOL_VERSION
 from study.config import TrialConfig
 from study.config import weights_kind
 from study.data import cache_dir
 from study.data import Data
+from study.data import groups_tested
 from study.data import leaking
 from study.data import make_split
 from study.data import prepare
@@ -29,6 +31,8 @@ from study.variants import variant_of
 if TYPE_CHECKING:
     from study.fit import Epoch
     from study.fit import TrialResult
+
+_warned: set[tuple[str, str, int]] = set()  # by this process, which may train a whole grid
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,9 @@ class Trial:
 def prepared(config: TrialConfig, progress: Progress, *, use_cache: bool) -> Trial:
     """Images read and split, with a word on all that a reader of the result should know."""
     data = _read(config, progress, use_cache)
-    split = make_split(data, config.split, config.seed, config.limit)
+    split = make_split(
+        data, config.split, config.seed, config.limit, fold=config.fold, folds=config.folds
+    )
     trial = Trial(config, data, split, progress)
     _warn(trial)
     return trial
@@ -76,9 +82,22 @@ def recorded(
         log.log_model(result.portable_model(), np.asarray(trial.data.x[trial.split.test[:4]]))
     total = seconds_before + time.perf_counter() - started
     # step 0: a single point there is drawn as a bar beside the other runs' in the MLflow UI
-    log.log_metrics({**result.figures, "total_seconds": total}, step=0)
+    figures = {**result.figures, **independence(trial), "total_seconds": total}
+    log.log_metrics(figures, step=0)
     log.log_tags({"finished": "true"})
     return result
+
+
+def independence(trial: Trial) -> dict[str, float]:
+    """How far the test set stands alone; empty if groups are unknown.
+
+    `leak_fraction`: test images with a sibling (same group) in train, of all (0 to 1);
+    `test_groups`: the groups behind the test images.
+    """
+    leaks, groups = leaking(trial.data, trial.split), groups_tested(trial.data, trial.split)
+    if leaks is None or groups is None:
+        return {}
+    return {"leak_fraction": leaks / len(trial.split.test), "test_groups": float(groups)}
 
 
 def _fitted(trial: Trial, log: tracking.RunLog, folder: Path) -> "tuple[TrialResult, float]":
@@ -138,7 +157,12 @@ def _read(config: TrialConfig, progress: Progress, use_cache: bool) -> Data:
 
 
 def _warn(trial: Trial) -> None:
+    """What is odd about the images and their split, once for all trials of a process."""
     data, split, say = trial.data, trial.split, trial.progress.say
+    key = (data.digest, trial.config.split, trial.config.limit)
+    if key in _warned:
+        return
+    _warned.add(key)
     for image, reason in data.skipped[:5]:
         say(f"  skipped {image}: {reason}")
     if len(data.skipped) > 5:
@@ -150,8 +174,8 @@ def _warn(trial: Trial) -> None:
         )
     if leaks := leaking(data, split):
         say(
-            f"  {leaks} of {len(split.test)} test images have a sibling (same original or patient) "
-            "in train: test accuracy measures memory, too"
+            f"  warning: {leaks} of {len(split.test)} test images have a sibling (same original or "
+            "patient) in train: test accuracy measures memory, too"
         )
 
 
@@ -171,6 +195,7 @@ def _tags(trial: Trial) -> dict[str, str]:
         "variant": str(variant_of(config) or "none"),
         "weights_kind": weights_kind(config),
         "data_digest": trial.data.digest,
+        "protocol_version": str(PROTOCOL_VERSION),
         "sizes": _sizes(trial.split),
         "leak": "unknown" if leaks is None else f"{leaks}/{len(trial.split.test)}",
         "skipped": str(len(trial.data.skipped)),

@@ -51,6 +51,9 @@ def configs(draw: st.DrawFn) -> TrialConfig:
     fields = {name: draw(values_of(name)) for name in SPECS}
     if fields["backbone"] != "mobilenet":
         fields["alpha"] = 1.0
+    folded = fields["split"] == "grouped" and fields["folds"] > 1
+    fields["folds"] = fields["folds"] if folded else 0
+    fields["fold"] = draw(st.integers(1, fields["folds"])) if folded else 0
     fields["image_size"] = max(fields["image_size"], BACKBONES[fields["backbone"]].min_image_size)
     return TrialConfig(**fields)
 
@@ -111,6 +114,39 @@ def test_a_folder_needs_a_path() -> None:
 
 def test_alpha_is_for_mobilenet_only() -> None:
     assert message_of(backbone="vgg16", alpha=0.5).startswith("alpha=0.5 ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "advice"),
+    [
+        ({"folds": 5}, "add fold=1 (to 5)"),
+        ({"fold": 2}, "add folds, such as folds=5"),
+        ({"fold": 6, "folds": 5}, "use 1 to 5"),
+        ({"fold": 1, "folds": 1}, "use 2 to 1000"),
+        ({"fold": 2, "folds": 5, "split": "pooled"}, "set split=grouped"),
+        ({"fold": 2, "folds": 5, "split": "official"}, "set split=grouped"),
+        ({"folds": 5, "split": "pooled"}, "set split=grouped"),
+    ],
+)
+def test_half_said_folds_are_refused_with_what_to_write(
+    fields: dict[str, Any], advice: str
+) -> None:
+    message = message_of(**{"split": "grouped", **fields})
+    assert message.startswith("fold")
+    assert advice in message
+
+
+def test_a_fold_is_part_of_the_title() -> None:
+    config = TrialConfig(split="grouped", fold=2, folds=5)
+    assert config.title == "demo · D(8) · 1e-5 · seed 0 · fold 2/5"
+    assert config.replace(fold=0, folds=0).title == "demo · D(8) · 1e-5 · seed 0"
+
+
+def test_without_folds_the_fingerprint_knows_none() -> None:
+    plain = TrialConfig(split="grouped")
+    others = {fingerprint(plain.replace(fold=k, folds=n), "d") for k, n in ((1, 5), (2, 5), (1, 4))}
+    assert len(others | {fingerprint(plain, "d")}) == 4
+    assert fingerprint(plain.replace(fold=0, folds=0), "d") == fingerprint(plain, "d")
 
 
 def test_a_missing_weights_file_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import optuna
 import psutil
@@ -13,8 +14,15 @@ from optuna.trial import TrialState
 
 from study.cli import run_command
 from study.config import recipe
+from study.config import TrialConfig
+from study.grid import Cell
 from study.grid import main
 from study.grid import make_grid
+from study.grid import run_grid
+from study.grid import search_space
+from study.launch import Worker
+from study.options import Options
+from study.options import Outcome
 from study.variants import variant_of
 from study.variants import VARIANTS
 
@@ -114,6 +122,11 @@ def test_progress_counts_the_trials(trained: Trained) -> None:
     assert "python -m pipelines.export --dataset demo" in trained.output
 
 
+def test_a_leaking_set_is_told_once(trained: Trained) -> None:
+    assert trained.output.count("warning: ") == 1
+    assert trained.output.count("test images have a sibling") == 1
+
+
 def test_optuna_points_at_the_runs(trained: Trained) -> None:
     _, children = trained.runs()
     for trial in trained.trials():
@@ -155,7 +168,7 @@ def test_a_failed_cell_stops_no_other_and_is_tried_again(
     broken = run("study.grid", *FLAGS, cwd=trained.folder)
     assert broken.returncode == 2
     assert "Traceback" not in broken.stderr
-    assert "variant 3 failed: " in broken.stderr
+    assert "variant 3 with seed 0 failed: " in broken.stderr
     assert "6 of 7 finished" in broken.stderr
     assert "error: 1 of 7 trials failed, such as variant 3" in broken.stderr
     assert "Repeat the command" in broken.stderr.splitlines()[-1]
@@ -179,28 +192,101 @@ def test_a_failed_cell_stops_no_other_and_is_tried_again(
 
 
 def test_cells_are_variants_times_seeds() -> None:
-    grid = make_grid(recipe("chest").replace(seed=5), 3, "digest")
+    base = recipe("chest").replace(seed=5)
+    grid = make_grid(base, search_space(base, 3), "digest")
     assert len(grid.configs) == len(set(grid.keys.values())) == 21
-    for (number, seed), config in grid.configs.items():
-        assert (variant_of(config), config.seed) == (number, seed)
+    for cell, config in grid.configs.items():
+        assert Cell(variant_of(config) or 0, config.seed) == cell
     assert grid.space == {"variant": [1, 2, 3, 4, 5, 6, 7], "seed": [5, 6, 7]}
 
 
 def test_without_seeds_there_is_only_the_variant() -> None:
-    grid = make_grid(recipe("chest").replace(seed=5), None, "digest")
+    base = recipe("chest").replace(seed=5)
+    grid = make_grid(base, search_space(base), "digest")
     assert grid.space == {"variant": [1, 2, 3, 4, 5, 6, 7]}
-    assert {seed for _, seed in grid.configs} == {5}
+    assert {cell.seed for cell in grid.configs} == {5}
+
+
+FOLDED = recipe("demo").replace(split="grouped", fold=1, folds=3)
+
+
+def test_every_fold_is_a_cell() -> None:
+    grid = make_grid(FOLDED, search_space(FOLDED, 2, every_fold=True), "digest")
+    assert len(grid.configs) == len(set(grid.keys.values())) == 7 * 2 * 3
+    for cell, config in grid.configs.items():
+        assert Cell(variant_of(config) or 0, config.seed, config.fold) == cell
+        assert config.folds == 3
+    one = make_grid(FOLDED.replace(fold=2), search_space(FOLDED), "digest")
+    assert {cell.fold for cell in one.configs} == {2}
+    assert one.name == grid.name
+    assert str(Cell(3, 0)) == "variant 3 with seed 0"
+    assert str(Cell(3, 0, 2)) == "variant 3 with seed 0 and fold 2"
+
+
+@pytest.mark.parametrize(
+    ("flags", "folds"),
+    [
+        (("--folds", "3"), [1, 2, 3]),
+        (("--folds", "3", "--fold", "2"), [2]),
+        (("--folds", "0"), [0]),
+        ((), [0]),
+    ],
+)
+def test_folds_without_a_fold_are_all_trained(
+    monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], folds: list[int]
+) -> None:
+    asked: list[tuple[TrialConfig, dict[str, list[int]], Options]] = []
+    monkeypatch.setattr("study.grid.run_grid", lambda *args: asked.append(args))
+    monkeypatch.setattr("study.grid._summarize", lambda _: None)
+    monkeypatch.setattr("sys.argv", ["study.grid", "--split", "grouped", *flags])
+    assert run_command(main) == 0
+    ((base, space, _),) = asked
+    assert sorted({cell.fold for cell in make_grid(base, space, "digest").configs}) == folds
+
+
+@pytest.fixture
+def trained_cells(
+    empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[TrialConfig]:
+    """An empty folder to work in; the configs that the worker is asked for, without training."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    asked: list[TrialConfig] = []
+
+    def call(*args: Any) -> Outcome:  # worker, function, config, options
+        asked.append(args[2])
+        return Outcome("run", 0.5, 0.5)
+
+    monkeypatch.setattr(Worker, "call", call)
+    return asked
+
+
+def test_optuna_asks_for_every_fold_once(trained_cells: list[TrialConfig]) -> None:
+    run_grid(FOLDED, search_space(FOLDED, every_fold=True), Options())
+    cells = [(variant_of(config), config.fold) for config in trained_cells]
+    assert sorted(cells, key=str) == [(k, fold) for k in range(1, 8) for fold in (1, 2, 3)]
+
+
+def test_a_later_call_may_have_more_seeds(trained_cells: list[TrialConfig]) -> None:
+    base = recipe("demo")
+    for seeds in (1, 2):
+        trained_cells.clear()
+        session = run_grid(base, search_space(base, seeds), Options())
+        assert not session.failed
+        assert {config.seed for config in trained_cells} == set(range(seeds))
+        assert len(trained_cells) == 7 * seeds
 
 
 def test_one_grid_per_config_and_data() -> None:
     base = recipe("chest")
-    name = make_grid(base, None, "digest").name
-    assert name == make_grid(base, None, "digest").name
+    space = search_space(base)
+    name = make_grid(base, space, "digest").name
+    assert name == make_grid(base, space, "digest").name
     others = {
-        make_grid(base.replace(dropout=0.1), None, "digest").name,
-        make_grid(base.replace(epochs=2), None, "digest").name,
-        make_grid(recipe("blood"), None, "digest").name,
-        make_grid(base, None, "other").name,
+        make_grid(base.replace(dropout=0.1), space, "digest").name,
+        make_grid(base.replace(epochs=2), space, "digest").name,
+        make_grid(recipe("blood"), space, "digest").name,
+        make_grid(base, space, "other").name,
     }
     assert len(others) == 4
     assert name not in others
@@ -214,6 +300,11 @@ def test_one_grid_per_config_and_data() -> None:
         (("--variant", "2"), "--variant"),
         (("--lr", "1e-3"), "--lr"),
         (("--dataset", "mnist"), "dataset='mnist'"),
+        (("--folds", "5"), "set split=grouped"),
+        (("--split", "grouped", "--folds", "1"), "use 2 to 1000"),
+        (("--split", "grouped", "--folds", "many"), "folds='many'"),
+        (("--split", "grouped", "--fold", "1"), "add folds"),
+        (("--split", "grouped", "--folds", "3", "--fold", "4"), "use 1 to 3"),
     ],
 )
 def test_a_bad_value_is_one_error_line(

@@ -23,9 +23,14 @@ from study.cli import run_command
 from study.config import fingerprint
 from study.config import TrialConfig
 from study.data import data_digest
+from study.data import groups_tested
 from study.data import make_split
 from study.data import prepare
+from study.progress import Progress
 from study.train import main
+from study.trial import independence
+from study.trial import prepared
+from study.trial import Trial
 from study.variants import resolve
 
 from .commands import client_of
@@ -49,7 +54,7 @@ CONFIG = resolve(
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "epoch_seconds")
 FINAL = (
     *("test_loss", "test_accuracy", "fit_seconds", "total_seconds", "images_per_second"),
-    *("dead_units", "hidden_units", "epochs_run"),
+    *("dead_units", "hidden_units", "epochs_run", "leak_fraction", "test_groups"),
 )
 
 
@@ -116,7 +121,27 @@ def test_sizes_and_leak_are_those_of_the_split(trained: Trained) -> None:
     assert tags["sizes"] == f"{len(split.train)}/{len(split.val)}/{len(split.test)}"
     leaking, of_test = tags["leak"].split("/")
     assert 0 < int(leaking) <= int(of_test) == len(split.test)
-    assert f"{leaking} of {of_test} test images have a sibling" in trained.output
+    assert f"warning: {leaking} of {of_test} test images have a sibling" in trained.output
+    figures = trained.run.data.metrics
+    assert figures["leak_fraction"] == int(leaking) / int(of_test)
+    assert figures["test_groups"] == groups_tested(prepare("demo", 32), split)
+
+
+def test_of_unknown_groups_nothing_is_logged() -> None:
+    data = dataclasses.replace(prepare("demo", 32), groups=None)
+    trial = Trial(CONFIG, data, make_split(data, "pooled", 0), Progress())
+    assert independence(trial) == {}
+
+
+def test_oddities_of_the_images_are_told_once_by_a_process(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.trial._warned", set())
+    for config in (CONFIG, CONFIG.replace(seed=1), CONFIG.replace(dense_units=8)):
+        prepared(config, Progress(), use_cache=True)
+    assert capsys.readouterr().err.count("test images have a sibling") == 1
+    prepared(CONFIG.replace(limit=100), Progress(), use_cache=True)
+    assert capsys.readouterr().err.count("test images have a sibling") == 1
 
 
 @pytest.mark.parametrize("name", CURVES)
@@ -317,6 +342,8 @@ def refused(
         (("--weights", "nowhere.h5"), ("weights", "'nowhere.h5'", "imagenet")),
         (("--variant", "8"), ("variant=8", "1 to 7")),
         (("--variant", "two"), ("variant='two'",)),
+        (("--split", "grouped", "--folds", "5"), ("folds=5", "fold=1", "study.grid")),
+        (("--folds", "5", "--fold", "1"), ("folds=5", "split=grouped")),
         (("--learning-rate", "1"), ("--learning-rate", "--help")),
         (("--epoch", "1"), ("--epoch", "--help")),  # no abbreviations
         (("--lr",), ("--lr", "--help")),

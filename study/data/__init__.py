@@ -12,6 +12,7 @@ from study.data.prepare import Data
 from study.data.prepare import data_digest
 from study.data.prepare import prepare
 from study.data.prepare import Samples
+from study.data.split import groups_tested
 from study.data.split import leaking
 from study.data.split import make_split
 from study.data.split import report_sizes
@@ -25,6 +26,7 @@ __all__ = [
     "cache_dir",
     "clear_cache",
     "data_digest",
+    "groups_tested",
     "leaking",
     "make_split",
     "prepare",

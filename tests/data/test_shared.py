@@ -1,5 +1,6 @@
 """The real images: exact split sizes and patients."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from study.data import Data
 from study.data import data_digest
+from study.data import groups_tested
 from study.data import leaking
 from study.data import make_split
 from study.data import prepare
@@ -64,6 +66,38 @@ def test_chest_patients(chest: Data) -> None:
     groups, folders = np.array(chest.groups), np.array(chest.folders)
     train, test = (set(groups[folders == part]) for part in ("train", "test"))
     assert (len(train), len(test), len(train & test)) == (3654, 428, 0)
+
+
+def test_chest_patients_are_not_told_by_their_number_alone(chest: Data) -> None:
+    """N restarts for bacteria and virus: by N, 170 patients would seem to be on both sides."""
+    sides: dict[str, set[int]] = {"train": set(), "test": set(), "val": set()}
+    for image, folder in zip(chest.images, chest.folders, strict=True):
+        if match := re.search(r"/person(\d+)_", image):
+            sides[folder].add(int(match[1]))
+    assert len(sides["train"] & sides["test"]) == 170
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_chest_grouped_is_near_the_pooled_sizes(chest: Data, seed: int) -> None:
+    split = make_split(chest, "grouped", seed)
+    assert sizes(split) == pytest.approx([3738, 934, 1168], abs=4)
+    assert leaking(chest, split) == 0
+    assert groups_tested(chest, split) == pytest.approx(4082 / 5, rel=0.1)
+    for part in (split.train, split.val, split.test):
+        assert chest.y[part].mean() == pytest.approx(chest.y.mean(), abs=0.002)
+
+
+def test_chest_folds_test_every_image_once(chest: Data) -> None:
+    assert chest.groups is not None
+    groups = np.array(chest.groups)
+    splits = [make_split(chest, "grouped", 0, fold=fold, folds=5) for fold in range(1, 6)]
+    tested = np.concatenate([split.test for split in splits])
+    assert np.sort(tested).tolist() == list(range(5840))
+    assert sum(groups_tested(chest, split) or 0 for split in splits) == len(set(groups)) == 4082
+    for split in splits:
+        assert leaking(chest, split) == 0
+        assert not set(groups[split.train]) & set(groups[split.val])
+        assert sizes(split) == pytest.approx([3738, 934, 1168], abs=4)
 
 
 def test_blood(blood: Data) -> None:

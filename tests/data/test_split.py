@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from study.data import Data
 from study.data import DataError
+from study.data import groups_tested
 from study.data import leaking
 from study.data import make_split
 from study.data import report_sizes
@@ -71,18 +72,99 @@ def test_pooled_uses_every_image_once_and_has_the_reports_sizes(
         assert counted == [n - in_test - in_val, in_val, in_test]
 
 
+@st.composite
+def mixed_groups(draw: st.DrawFn) -> Data:
+    """Many small groups, each of images of any class."""
+    classes = draw(st.integers(2, 3))
+    count = draw(st.integers(20, 40))
+    labels, groups = list(range(classes)), ["0"] * classes
+    for group in range(count):
+        members = draw(st.lists(st.integers(0, classes - 1), min_size=1, max_size=5))
+        labels += members
+        groups += [str(group)] * len(members)
+    return data_of(labels, groups)
+
+
+def check_parts(data: Data, rows: list[list[int]]) -> None:
+    """Every image is in one part, and no group in two."""
+    assert data.groups is not None
+    assert sorted(row for part in rows for row in part) == list(range(len(data.images)))
+    sides = [{data.groups[row] for row in part} for part in rows]
+    assert sum(len(side) for side in sides) == len(set(data.groups))
+
+
+def counts(data: Data, rows: list[int]) -> np.ndarray:
+    """Images of each class."""
+    return np.bincount(data.y[rows], minlength=len(data.classes))
+
+
+def check_shares(data: Data, rows: list[list[int]], shares: list[float]) -> None:
+    """The bound that the greedy draw keeps, for data whose groups are of one class each."""
+    assert data.groups is not None
+    held = np.array([counts(data, np.flatnonzero(np.array(data.groups) == g)) for g in
+                     sorted(set(data.groups))])  # fmt: skip
+    largest, whole = held.max(0), held.sum(0)
+    for part, share in zip(rows, shares, strict=True):
+        off = counts(data, part) - share * whole
+        assert (counts(data, part) > 0).all()
+        assert (off <= largest + 1e-6).all()
+        assert (off >= -share * (len(shares) - 1) * largest - 1e-6).all()
+
+
 @FAST
 @given(grouped_data(), seeds)
-def test_grouped_uses_every_image_once_and_keeps_groups_together(data: Data, seed: int) -> None:
-    assert data.groups is not None
+def test_grouped_has_every_class_as_near_its_shares_as_a_group_is_large(
+    data: Data, seed: int
+) -> None:
     split = make_split(data, "grouped", seed)
-    train, val, test = parts(split)
-    assert sorted(train + val + test) == list(range(len(data.images)))
-    sides = [{data.groups[row] for row in part} for part in (train, val, test)]
-    assert not sides[0] & sides[1]
-    assert not sides[0] & sides[2]
-    assert not sides[1] & sides[2]
+    check_parts(data, parts(split))
+    check_shares(data, parts(split), [0.64, 0.16, 0.20])
     assert leaking(data, split) == 0
+
+
+@FAST
+@given(mixed_groups(), seeds)
+def test_grouped_keeps_groups_of_several_classes_together(data: Data, seed: int) -> None:
+    try:
+        split = make_split(data, "grouped", seed)
+    except DataError:  # a class with too few groups
+        return
+    check_parts(data, parts(split))
+    assert leaking(data, split) == 0
+    assert all((counts(data, part) > 0).all() for part in parts(split))
+
+
+@FAST
+@given(grouped_data(), seeds, st.integers(2, 6))
+def test_folds_test_every_image_once(data: Data, seed: int, folds: int) -> None:
+    assert data.groups is not None
+    pairs = set(zip(data.y.tolist(), data.groups, strict=True))
+    fewest = min(sum(label == k for label, _ in pairs) for k in range(len(data.classes)))
+    needed = 4 if folds == 2 else folds
+    splits = []
+    for fold in range(1, folds + 1):
+        if fewest < needed:
+            with pytest.raises(DataError, match=rf"has \d groups.* needs {needed}"):
+                make_split(data, "grouped", seed, fold=fold, folds=folds)
+        else:
+            splits.append(make_split(data, "grouped", seed, fold=fold, folds=folds))
+    for split in splits:
+        check_parts(data, parts(split))
+        assert all((counts(data, part) > 0).all() for part in parts(split))
+    if len(splits) > 2:
+        check_shares(data, [split.test.tolist() for split in splits], [1 / folds] * folds)
+    if splits:
+        check_parts(data, [split.test.tolist() for split in splits])
+
+
+@FAST
+@given(seeds, seeds)
+def test_other_seeds_draw_other_groups(one: int, other: int) -> None:
+    labels = [group % 3 for group in range(60) for _ in range(group % 7 + 1)]
+    data = data_of(labels, [str(group) for group in range(60) for _ in range(group % 7 + 1)])
+    for folds in ({}, {"fold": 2, "folds": 5}):
+        first, second = (make_split(data, "grouped", seed, **folds) for seed in (one, other))
+        assert (parts(first) == parts(second)) == (one == other)
 
 
 @FAST
@@ -135,10 +217,48 @@ def test_grouped_sizes_are_near_64_16_20_in_every_class() -> None:
         assert shares == pytest.approx([0.64, 0.16, 0.20], abs=0.03)
 
 
-def test_grouped_keeps_a_group_of_several_classes_together() -> None:
-    labels = [i % 2 for i in range(120)]
-    data = data_of(labels, [f"patient{i // 4}" for i in range(120)])
-    assert leaking(data, make_split(data, "grouped", 0)) == 0
+def test_the_draw_is_nearer_the_aim_than_one_pass_over_the_groups() -> None:
+    rng = np.random.default_rng(0)
+    labels, groups = [], []
+    for label in (0, 1):  # of blood's kind: few originals, of unequal numbers of copies
+        for group in range(20):
+            size = int(rng.integers(10, 100))
+            labels += [label] * size
+            groups += [f"{label}-{group}"] * size
+    data = data_of(labels, groups)
+    whole = counts(data, list(range(len(labels))))
+    for seed in range(10):
+        for rows, share in zip(
+            parts(make_split(data, "grouped", seed)), (0.64, 0.16, 0.20), strict=True
+        ):
+            assert counts(data, rows) / whole == pytest.approx(share, rel=0.15)
+
+
+def test_folds_of_equal_groups_are_of_equal_size() -> None:
+    labels = [label for label in range(4) for _ in range(6 * 26)]
+    data = data_of(labels, [str(row // 26) for row in range(len(labels))])
+    sizes = [len(make_split(data, "grouped", 0, fold=k, folds=5).test) for k in range(1, 6)]
+    assert sorted(sizes) == [104, 130, 130, 130, 130]  # 24 groups of 26, 6 of a class
+
+
+def test_a_limit_leaves_folds_apart() -> None:
+    labels = [row % 2 for row in range(240)]
+    data = data_of(labels, [str(row // 2 % 24) for row in range(240)])
+    splits = [make_split(data, "grouped", 0, 60, fold=k, folds=3) for k in (1, 2, 3)]
+    assert [sum(len(part) for part in parts(split)) for split in splits] == [60, 60, 60]
+    assert len({row for split in splits for row in split.test}) == sum(
+        len(split.test) for split in splits
+    )
+
+
+@pytest.mark.parametrize(
+    ("protocol", "fold", "folds"),
+    [("pooled", 1, 5), ("official", 1, 5), ("grouped", 0, 5), ("grouped", 6, 5), ("grouped", 1, 0)],
+)
+def test_impossible_folds_are_refused(protocol: str, fold: int, folds: int) -> None:
+    data = data_of([0, 1] * 30, [str(row // 2) for row in range(60)])
+    with pytest.raises(DataError, match=f"no fold {fold} of {folds} in the {protocol} split"):
+        make_split(data, protocol, 0, fold=fold, folds=folds)
 
 
 def test_pooled_leaks_and_leaking_counts_test_images() -> None:
@@ -147,6 +267,13 @@ def test_pooled_leaks_and_leaking_counts_test_images() -> None:
     assert leaking(data, split) == 2
     assert leaking(data, Split(np.array([2, 4]), np.array([0]), np.array([1, 5]))) == 0
     assert leaking(data_of([0, 1]), split) is None
+
+
+def test_groups_of_the_test_images_are_counted_once() -> None:
+    data = data_of([0, 0, 0, 1, 1, 1], ["a", "a", "b", "c", "d", "c"])
+    rows = np.array([0, 1, 3, 5])
+    assert groups_tested(data, Split(np.array([2]), np.array([4]), rows)) == 2
+    assert groups_tested(data_of([0, 1]), Split(rows, rows, rows)) is None
 
 
 def test_official_cuts_val_from_train_by_image() -> None:
@@ -212,9 +339,21 @@ def test_impossible_protocols_say_what_to_do(protocol: str, words: str) -> None:
 def test_a_class_too_small_for_a_part_is_named_with_its_counts() -> None:
     with pytest.raises(DataError, match=r"'class1' is missing from val.*train 4, val 0, test 1"):
         make_split(data_of([0] * 30 + [1] * 5), "pooled", 0)
-    groups = [str(i) for i in range(30)] + ["x", "x", "y", "y"]
-    with pytest.raises(DataError, match=r"'class1' is missing from test.*groups"):
-        make_split(data_of([0] * 30 + [1] * 4, groups), "grouped", 0)
+
+
+def test_too_few_groups_of_a_class_are_counted() -> None:
+    groups = [str(i) for i in range(30)] + ["x", "x", "y", "z"]
+    folders = ["test", *["train"] * 32, "test"]
+    data = data_of([0] * 30 + [1] * 4, groups, folders)
+    for protocol in ("grouped", "official"):
+        assert all(parts(make_split(data, protocol, 0)))
+    with pytest.raises(DataError, match=r"'class1' has 3 groups.* needs 5.* use 3 folds"):
+        make_split(data, "grouped", 0, fold=1, folds=5)
+    data = data_of([0] * 30 + [1] * 3, groups[:-1], [*folders[:-2], "test"])
+    with pytest.raises(DataError, match=r"'class1' has 2 groups.* needs 3: add images"):
+        make_split(data, "grouped", 0)
+    with pytest.raises(DataError, match=r"'class1' has 1 group,.* needs 2: add images"):
+        make_split(data, "official", 0)
 
 
 def test_report_sizes() -> None:

@@ -83,6 +83,7 @@ def a_run(variant_fields: dict[str, object] | None = None, **more: object) -> Fi
         "weights_kind": "imagenet",
         "weights_file": "",
         "data_digest": "d",
+        "protocol_version": "2",
         "fingerprint": "f",
         "sizes": "3750/936/1170",
         "leak": "0/1170",
@@ -141,7 +142,8 @@ def test_csv_holds_the_seven_variants_first() -> None:
     assert first["Learning Time(ms)"] == 1_201_000
     assert first["Reported Learning Time(ms)"] == 2315143.337
     assert first["Weights"] == "partial ImageNet weights"
-    assert first["Leak"] == "812/1168"
+    assert first["Leak"] == 0.6952
+    assert first["Test Groups"] == 1000.5
     assert first["Test Accuracy"] == 0.965
     assert len(first["Run IDs"].split()) == 2
 
@@ -286,9 +288,82 @@ def test_means_do_not_depend_on_the_order_of_runs() -> None:
     assert build_table(runs)["Seeds"].tolist() == ["0 1 2 3 4"]
 
 
-def test_spread_of_leak_is_shown_as_a_span() -> None:
-    runs = [a_run({"seed": seed}, leak=f"{800 - seed}/1170") for seed in range(3)]
-    assert build_table(runs)["Leak"].tolist() == ["798-800/1170"]
+def texts_of(table: pd.DataFrame, title: str, *, page: bool) -> list[str]:
+    """A column as it is written."""
+    columns = columns_of(table)
+    place = [column.title for column in columns].index(title)
+    return [row[place] for row in cells(table, columns, page=page)]
+
+
+def test_leak_is_the_mean_share_of_test_images() -> None:
+    table = build_table([a_run({"seed": k}, leak=f"{446 + k}/1168") for k in range(3)])
+    assert texts_of(table, "Leak", page=False) == ["0.3827"]
+    assert texts_of(table, "Leak", page=True) == ["38.3%"]
+    none = build_table([a_run(leak="0/1170")])
+    assert texts_of(none, "Leak", page=True) == ["0.0%"]
+
+
+def test_what_is_unknown_of_groups_is_said_to_be() -> None:
+    figures = {name: v for name, v in final_metrics(0).items() if name != "test_groups"}
+    runs = [a_run(), a_run({"seed": 1}, leak="unknown", metrics=figures)]
+    for some in (runs, runs[1:]):
+        for page in (True, False):
+            assert texts_of(build_table(some), "Leak", page=page) == ["unknown"]
+            assert texts_of(build_table(some), "Test Groups", page=page) == ["unknown"]
+
+
+def test_test_groups_are_a_mean_of_counts() -> None:
+    runs = [a_run({"seed": k}, metrics={**final_metrics(k), "test_groups": 8.0}) for k in (0, 1)]
+    assert texts_of(build_table(runs), "Test Groups", page=False) == ["8"]
+    assert texts_of(build_table([a_run(), a_run({"seed": 1})]), "Test Groups", page=False) == [
+        "1000.5"
+    ]
+
+
+def test_runs_of_another_version_of_the_protocol_share_no_row() -> None:
+    table = build_table([a_run(), a_run({"seed": 1}, protocol_version="1")])
+    blocks = [block.rsplit(", ", 1)[1] for block in table["Protocol"]]
+    assert blocks == ["protocol version 1", "protocol version 2"]
+
+
+def folded(fold: int, seed: int = 0, **more: object) -> FinishedRun:
+    fields = {"split": "grouped", "fold": fold, "folds": 3, "seed": seed}
+    return a_run(fields, run_id=f"{seed}-{fold}", **more)
+
+
+def test_folds_share_a_row_in_which_each_test_image_counts_once() -> None:
+    runs = [
+        folded(fold, sizes=f"60/10/{tested}", metrics={**final_metrics(0), "test_accuracy": right})
+        for fold, tested, right in ((1, 50, 1.0), (3, 30, 0.0), (2, 20, 0.5))
+    ]
+    table = build_table([*runs, a_run({"split": "grouped"})])
+    assert texts_of(table, "Folds", page=False) == ["", "1 2 3 of 3"]
+    assert texts_of(table, "Seeds", page=False) == ["0", "0"]
+    assert table["Test Accuracy"].tolist()[1] == pytest.approx(0.6)
+    assert table["Accuracy"].tolist()[1] == pytest.approx(60)
+    assert table["Learning Time(ms)"].tolist()[1] == pytest.approx(1_200_500)
+    assert table["Run IDs"].tolist()[1] == "0-1 0-2 0-3"
+    assert ["in 3 folds" in name for name in table["Protocol"]] == [False, True]
+
+
+def test_folds_that_are_not_there_are_not_claimed() -> None:
+    whole = [folded(fold, seed) for seed in (0, 1) for fold in (1, 2, 3)]
+    assert build_table(whole)["Folds"].tolist() == ["1 2 3 of 3"]
+    assert build_table(whole)["Seeds"].tolist() == ["0 1"]
+    assert build_table(whole[:-1])["Folds"].tolist() == ["1 2 3, 1 2 of 3"]
+    assert "1 of 2 cross-validations" in cautions(whole[:-1])[-1]
+    assert not [line for line in cautions(whole) if "cross-validations" in line]
+
+
+def test_the_statement_tells_of_folds() -> None:
+    text = statement([folded(1), a_run()], 2)
+    assert "grouped split in 3 folds and pooled split" in text
+    assert "each image is tested once per seed" in text
+    assert "folds" not in statement([a_run()], 1)
+
+
+def test_without_folds_there_is_no_such_column() -> None:
+    assert "Folds" not in build_table([a_run()])
 
 
 def test_diverged_and_infinite_losses_are_shown() -> None:
