@@ -1,4 +1,4 @@
-"""One image file's bytes to an RGB array."""
+"""One image file's bytes to RGB pixels."""
 
 import contextlib
 import io
@@ -19,6 +19,16 @@ class BadImage(Exception):
 def decode(content: bytes, size: int) -> npt.NDArray[np.uint8]:
     """The image as uint8 RGB (size, size, 3), stretched to a square as in the reports.
 
+    Raises:
+        BadImage: the bytes are empty, broken, no image, or an absurdly large one.
+    """
+    # PIL widens the filter when shrinking: no aliases
+    return np.asarray(picture(content, size).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def picture(content: bytes, least: int | None = None) -> Image.Image:
+    """The image in RGB, whole; a JPEG perhaps smaller, but with no side below `least` pixels.
+
     The first frame counts; an EXIF orientation is applied; transparency shows black. Grey of more
     than 8 bits is scaled to 0..255 from the range its values lie in: 0..1 (floats), 0..255,
     0..65535, else up to its own maximum, and from its own minimum if that is negative. 16-bit files
@@ -31,13 +41,13 @@ def decode(content: bytes, size: int) -> npt.NDArray[np.uint8]:
         raise BadImage("empty file")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            # JPEG only: decodes at 1/2, 1/4 or 1/8, whichever is still at least this large
-            image.draft(None, (size, size))
+            if least is not None:
+                # JPEG only: decodes at 1/2, 1/4 or 1/8, whichever is still at least this large
+                image.draft(None, (least, least))
             image.load()
             with contextlib.suppress(Exception):  # broken EXIF does not make it unusable
                 ImageOps.exif_transpose(image, in_place=True)
-            # PIL widens the filter when shrinking: no aliases
-            return np.asarray(_to_rgb(image).resize((size, size), Image.Resampling.BILINEAR))
+            return _to_rgb(image)
     except (MemoryError, ImportError):  # not the image's fault
         raise
     except Exception as error:  # broken files raise nearly anything

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL import ImageDraw
 
 BLOOD_LABELS = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
 
@@ -50,8 +51,35 @@ def blood(root: Path) -> Path:
     """A tiny data set in the layout of Kaggle's blood set; every class has one name twice."""
     for seed, label in enumerate(BLOOD_LABELS):
         for i in range(10):
-            noise(root / "TRAIN" / label / f"_{seed}_{i}.jpeg", 100 * seed + i)
+            noise(root / "TRAIN" / label / f"_x{seed}_{i}.jpeg", 100 * seed + i)
         for i in range(9, 14):
-            noise(root / "TEST" / label / f"_{seed}_{i}.jpeg", 100 * seed + 50 + i)
-        noise(root / "TEST_SIMPLE" / label / f"_{seed}_99.jpeg", 100 * seed + 99)
+            noise(root / "TEST" / label / f"_x{seed}_{i}.jpeg", 100 * seed + 50 + i)
+        noise(root / "TEST_SIMPLE" / label / f"_x{seed}_99.jpeg", 100 * seed + 99)
     return root
+
+
+def scene(seed: int, width: int = 640, height: int = 480) -> Image.Image:
+    """A picture full of blots of every size and color, unlike that of any other seed."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("RGB", (width, height), (230, 220, 225))
+    draw = ImageDraw.Draw(image)
+    for _ in range(width * height // 1000):
+        x, y, r = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(3, 30)
+        outline = [
+            (x + r * np.cos(t) * rng.uniform(0.4, 1), y + r * np.sin(t) * rng.uniform(0.4, 1))
+            for t in np.linspace(0, 6.2, 9)
+        ]
+        draw.polygon(outline, fill=tuple(int(v) for v in rng.integers(0, 256, 3)))
+    return image
+
+
+def altered(
+    original: Image.Image, turn: float, mirror: bool = False, shear: float = 0.0, shift: float = 0.0
+) -> Image.Image:
+    """A copy of half the width, as augmentation makes it: `turn` degrees, `shift` of the width."""
+    size = (original.width // 2, original.height // 2)
+    cos, sin = 2 * np.cos(np.radians(turn)), 2 * np.sin(np.radians(turn))
+    a, b, d, e = cos * (-1 if mirror else 1), -sin + shear, sin * (-1 if mirror else 1), cos
+    x, y = original.width / 2 + shift * original.width, original.height / 2
+    matrix = (a, b, x - (a * size[0] + b * size[1]) / 2, d, e, y - (d * size[0] + e * size[1]) / 2)
+    return original.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)

@@ -68,8 +68,8 @@ def test_blood_keeps_the_later_of_two_images_of_one_name(
     pooled = make_split(data, "pooled", 0)
     used = {data.images[row] for part in (pooled.train, pooled.val, pooled.test) for row in part}
     assert len(used) == 60
-    assert "TRAIN/EOSINOPHIL/_0_9.jpeg" in used
-    assert "TEST/EOSINOPHIL/_0_9.jpeg" not in used
+    assert "TRAIN/EOSINOPHIL/_x0_9.jpeg" in used
+    assert "TEST/EOSINOPHIL/_x0_9.jpeg" not in used
     official = make_split(data, "official", 0)
     assert {data.folders[row] for row in official.test} == {"test"}
     assert len(official.test) == 20

@@ -1,0 +1,93 @@
+"""Keypoints of a list of images, and what pairs of them share, kept in files of a work folder."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from study.data.cache import replace_file
+from study.data.decode import BadImage
+from study.data.parallel import in_threads
+from study.data.parallel import Progress
+from study.data.registration import Features
+from study.data.registration import features_of
+from study.data.registration import POINTS
+from study.data.registration import shared_points
+
+CHUNK = 500  # images whose keypoints share a file
+RECORD = np.dtype([("point", "<f4", 2), ("descriptor", "u1", 128)])
+
+Pair = tuple[int, int]
+
+
+class Stored(Sequence[Features]):
+    """The keypoints of a list of images, in files of the work folder; made if not there."""
+
+    def __init__(
+        self, root: Path, images: Sequence[str], work: Path, progress: Progress | None
+    ) -> None:
+        self._length = len(images)
+        self._files = [work / f"keypoints-{start:07}.npy" for start in range(0, len(images), CHUNK)]
+        missing = [n for n, file in enumerate(self._files) if not file.is_file()]
+        todo = [i for n in missing for i in range(n * CHUNK, min((n + 1) * CHUNK, len(images)))]
+        found = in_threads(lambda i: _keypoints(root / images[i]), todo, "keypoints", progress)
+        for number in missing:
+            rows = min(CHUNK, len(images) - number * CHUNK)
+            _save(self._files[number], [next(found) for _ in range(rows)])
+        self._chunks = [np.load(file, mmap_mode="r") for file in self._files]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: Any) -> Any:
+        row = self._chunks[index // CHUNK][index % CHUNK]
+        row = row[~np.isnan(row["point"][:, 0])]
+        return Features(row["point"], row["descriptor"])
+
+
+def _keypoints(file: Path) -> npt.NDArray[np.void]:
+    """Keypoints as POINTS records; those that the picture lacks are NaN."""
+    records = np.zeros(POINTS, RECORD)
+    records["point"] = np.nan
+    with contextlib.suppress(OSError, BadImage):
+        found = features_of(file.read_bytes())
+        records["point"][: len(found.points)] = found.points
+        records["descriptor"][: len(found.points)] = found.descriptors
+    return records
+
+
+def _save(file: Path, records: list[npt.NDArray[np.void]]) -> None:
+    content = io.BytesIO()
+    np.save(content, np.stack(records))
+    replace_file(file, content.getvalue())
+
+
+class Compared:
+    """What pairs of images share; every comparison is kept in a file and not made twice."""
+
+    def __init__(self, file: Path, features: Sequence[Features]) -> None:
+        self._file = file
+        self._features = features
+        rows = np.fromfile(file, np.int32) if file.is_file() else np.empty(0, np.int32)
+        rows = rows[: len(rows) // 3 * 3].reshape(-1, 3)
+        replace_file(file, rows.tobytes())  # a killed process may have left half a row
+        self._shared: dict[Pair, int] = {(a, b): shared for a, b, shared in rows.tolist()}
+
+    def shared(self, pairs: Sequence[Pair], progress: Progress | None) -> list[int]:
+        """The number of keypoints that each pair shares."""
+        new = [pair for pair in pairs if pair not in self._shared]
+        found = in_threads(self._compare, new, "comparing", progress)
+        # threads that each start threads for tiny matrix products take ten times as long
+        with threadpool_limits(1, "blas"), self._file.open("ab", buffering=0) as stream:
+            for pair, shared in zip(new, found, strict=True):
+                self._shared[pair] = shared
+                stream.write(np.array([*pair, shared], np.int32).tobytes())
+        return [self._shared[pair] for pair in pairs]
+
+    def _compare(self, pair: Pair) -> int:
+        return shared_points(self._features[pair[0]], self._features[pair[1]])

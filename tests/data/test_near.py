@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from study.data.near import near_groups
+from study.data.parallel import Progress
+from tests.data import make
+
+COPIES = 6
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """5 scenes with 6 altered copies each, and 20 that stand alone."""
+    root = tmp_path_factory.mktemp("near")
+    for seed in range(5):
+        for number in range(COPIES):
+            copy = make.altered(
+                make.scene(seed), 55 * number + seed, bool(number % 2), 0.1 * (number % 3)
+            )
+            copy.save(root / f"scene {seed} copy {number}.jpg")
+    for seed in range(100, 120):
+        make.scene(seed, 320, 240).save(root / f"lone {seed}.png")
+    return root
+
+
+def names(root: Path) -> list[str]:
+    return sorted(path.name for path in root.iterdir())
+
+
+def expected() -> list[tuple[str, ...]]:
+    return [tuple(f"scene {s} copy {n}.jpg" for n in range(COPIES)) for s in range(5)]
+
+
+def test_groups_are_the_copies_of_one_scene(folder: Path, tmp_path: Path) -> None:
+    assert near_groups(folder, names(folder), tmp_path, None) == expected()
+
+
+def test_a_call_that_was_stopped_goes_on(folder: Path, tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(what: str, done: int, total: int) -> None:  # noqa: ARG001
+        if what == "comparing":
+            raise Stop
+
+    with pytest.raises(Stop):
+        near_groups(folder, names(folder), tmp_path, stop)
+    with (tmp_path / "pairs.i32").open("ab") as stream:
+        stream.write(b"half")  # of a row
+    seen: list[str] = []
+    note: Progress = lambda what, done, total: seen.append(what)  # noqa: E731, ARG005
+    assert near_groups(folder, names(folder), tmp_path, note) == expected()
+    assert "keypoints" not in seen  # they were kept
+
+
+def test_odd_input(folder: Path, tmp_path: Path) -> None:
+    assert near_groups(folder, [], tmp_path / "0", None) == []
+    assert near_groups(folder, names(folder)[:1], tmp_path / "1", None) == []
+    root = tmp_path / "odd"
+    for name in ("a b.png", "ü\n.png"):
+        make.picture(root / name)
+    (root / "broken.png").write_bytes(b"no image")
+    files = [*names(root), "missing.png"]
+    assert near_groups(root, files, tmp_path / "2", None) == []
+    make.scene(7).save(root / "c.png")
+    make.altered(make.scene(7), 90).save(root / "d.png")
+    assert near_groups(root, names(root), tmp_path / "3", None) == [("c.png", "d.png")]
