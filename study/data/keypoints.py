@@ -17,10 +17,12 @@ from study.data.parallel import Progress
 from study.data.registration import Features
 from study.data.registration import features_of
 from study.data.registration import POINTS
-from study.data.registration import shared_points
+from study.data.registration import Shared
+from study.data.registration import shared
 
 CHUNK = 500  # images whose keypoints share a file
 RECORD = np.dtype([("point", "<f4", 2), ("descriptor", "u1", 128)])
+PAIR = np.dtype([("a", "<i4"), ("b", "<i4"), ("points", "<i4"), ("share", "<f8")])
 
 Pair = tuple[int, int]
 
@@ -73,21 +75,20 @@ class Compared:
     def __init__(self, file: Path, features: Sequence[Features]) -> None:
         self._file = file
         self._features = features
-        rows = np.fromfile(file, np.int32) if file.is_file() else np.empty(0, np.int32)
-        rows = rows[: len(rows) // 3 * 3].reshape(-1, 3)
+        rows = np.fromfile(file, PAIR) if file.is_file() else np.empty(0, PAIR)
         replace_file(file, rows.tobytes())  # a killed process may have left half a row
-        self._shared: dict[Pair, int] = {(a, b): shared for a, b, shared in rows.tolist()}
+        self._known = {(a, b): Shared(points, share) for a, b, points, share in rows.tolist()}
 
-    def shared(self, pairs: Sequence[Pair], progress: Progress | None) -> list[int]:
-        """The number of keypoints that each pair shares."""
-        new = [pair for pair in pairs if pair not in self._shared]
+    def shared(self, pairs: Sequence[Pair], progress: Progress | None) -> list[Shared]:
+        """What each pair shares."""
+        new = [pair for pair in pairs if pair not in self._known]
         found = in_threads(self._compare, new, "comparing", progress)
         # threads that each start threads for tiny matrix products take ten times as long
         with threadpool_limits(1, "blas"), self._file.open("ab", buffering=0) as stream:
-            for pair, shared in zip(new, found, strict=True):
-                self._shared[pair] = shared
-                stream.write(np.array([*pair, shared], np.int32).tobytes())
-        return [self._shared[pair] for pair in pairs]
+            for pair, result in zip(new, found, strict=True):
+                self._known[pair] = result
+                stream.write(np.array((*pair, *result), PAIR).tobytes())
+        return [self._known[pair] for pair in pairs]
 
-    def _compare(self, pair: Pair) -> int:
-        return shared_points(self._features[pair[0]], self._features[pair[1]])
+    def _compare(self, pair: Pair) -> Shared:
+        return shared(self._features[pair[0]], self._features[pair[1]])

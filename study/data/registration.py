@@ -39,6 +39,16 @@ class Features(NamedTuple):
         return Features(self.points, self.descriptors[:, _MIRROR])
 
 
+class Shared(NamedTuple):
+    """What two pictures have in common."""
+
+    points: int  # keypoints that one map takes from one to the other
+    share: float  # of the keypoints where the two overlap, 0 to 1
+
+
+NOTHING = Shared(0, 0.0)
+
+
 def features_of(content: bytes, area: int = AREA, points: int = POINTS) -> Features:
     """The strongest `points` keypoints of an image file's picture, scaled to about `area` pixels.
 
@@ -60,10 +70,8 @@ def _scaled(grey: Image.Image, area: int) -> Image.Image:
     return grey.resize(size, Image.Resampling.BILINEAR)
 
 
-def shared_points(a: Features, b: Features) -> int:
-    """How many keypoints one affine map takes from a to b, b mirrored or not; by chance about 4."""
-    if min(len(a.points), len(b.points)) < MIN_MATCHES:
-        return 0
+def shared(a: Features, b: Features) -> Shared:
+    """What one affine map takes from a to b, b mirrored or not; of strangers about 4 points."""
     directions = rooted(a.descriptors)
     return max(_agreeing(a, other, directions) for other in (b, b.mirrored()))
 
@@ -86,18 +94,28 @@ def rooted(descriptors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return np.sqrt(shares)
 
 
-def _agreeing(a: Features, b: Features, directions: npt.NDArray[np.float32]) -> int:
+def _agreeing(a: Features, b: Features, directions: npt.NDArray[np.float32]) -> Shared:
     rows, partners = _matches(directions, rooted(b.descriptors))
     if len(rows) < MIN_MATCHES:
-        return 0
+        return NOTHING
     source, target = a.points[rows], b.points[partners]
     matrix, mask = cv2.estimateAffine2D(
         source, target, ransacReprojThreshold=TOLERANCE, maxIters=1000, confidence=0.99
     )
     if matrix is None or not _plausible(matrix):
-        return 0
+        return NOTHING
     kept = mask.ravel() > 0
-    return _distinct(source[kept], target[kept])
+    points = _distinct(source[kept], target[kept])
+    back = cv2.invertAffineTransform(matrix)
+    overlap = min(_inside(a, matrix, b), _inside(b, back, a))
+    return Shared(points, round(min(1.0, points / max(1, overlap)), 3))
+
+
+def _inside(a: Features, matrix: npt.NDArray[Any], b: Features) -> int:
+    """How many places of a the map takes to where b has keypoints."""
+    mapped = np.unique(a.points, axis=0) @ matrix[:, :2].T + matrix[:, 2]
+    low, high = b.points.min(0) - TOLERANCE, b.points.max(0) + TOLERANCE
+    return int(((mapped >= low) & (mapped <= high)).all(1).sum())
 
 
 def _distinct(*ends: npt.NDArray[np.float32]) -> int:
@@ -108,6 +126,8 @@ def _distinct(*ends: npt.NDArray[np.float32]) -> int:
 def _matches(
     a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    if min(len(a), len(b)) < 2:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
     likeness = a @ b.T
     every = np.arange(len(a))
     partners = likeness.argmax(1)

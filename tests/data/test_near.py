@@ -2,8 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from study.data.near import MIN_POINTS
 from study.data.near import near_groups
 from study.data.parallel import Progress
+from study.data.registration import features_of
+from study.data.registration import shared
 from tests.data import make
 
 COPIES = 6
@@ -36,6 +39,18 @@ def test_groups_are_the_copies_of_one_scene(folder: Path, tmp_path: Path) -> Non
     assert near_groups(folder, names(folder), tmp_path, None) == expected()
 
 
+def test_strangers_with_the_same_stamp_are_no_near_duplicates(tmp_path: Path) -> None:
+    """As X-rays have them: letters, a ruler, the hospital's name."""
+    stamp = make.scene(200, 240, 180)
+    for seed in range(300, 306):
+        stranger = make.scene(seed, 640, 480)
+        stranger.paste(stamp, (20, 20))
+        stranger.save(tmp_path / f"{seed}.png")
+    one, other = (features_of((tmp_path / f"{seed}.png").read_bytes()) for seed in (300, 301))
+    assert shared(one, other).points >= MIN_POINTS
+    assert near_groups(tmp_path, names(tmp_path), tmp_path / "work", None) == []
+
+
 def test_a_call_that_was_stopped_goes_on(folder: Path, tmp_path: Path) -> None:
     class Stop(Exception):
         pass
@@ -46,7 +61,7 @@ def test_a_call_that_was_stopped_goes_on(folder: Path, tmp_path: Path) -> None:
 
     with pytest.raises(Stop):
         near_groups(folder, names(folder), tmp_path, stop)
-    with (tmp_path / "pairs.i32").open("ab") as stream:
+    with (tmp_path / "pairs").open("ab") as stream:
         stream.write(b"half")  # of a row
     seen: list[str] = []
     note: Progress = lambda what, done, total: seen.append(what)  # noqa: E731, ARG005

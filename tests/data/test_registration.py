@@ -13,7 +13,7 @@ from study.data.decode import BadImage
 from study.data.registration import Features
 from study.data.registration import features_of
 from study.data.registration import POINTS
-from study.data.registration import shared_points
+from study.data.registration import shared
 from study.data.registration import shifted_points
 from tests.data import make
 
@@ -23,6 +23,10 @@ SOME = settings(deadline=None, max_examples=12)
 @cache
 def scene(seed: int) -> Features:
     return of(make.scene(seed))
+
+
+def points(a: Features, b: Features) -> int:
+    return shared(a, b).points
 
 
 def of(image: Image.Image, kind: str = "PNG") -> Features:
@@ -42,22 +46,22 @@ def test_a_copy_shares_many_points_with_its_original_and_few_with_another(
     turn: float, mirror: bool, shear: float, shift: float
 ) -> None:
     copy = of(make.altered(make.scene(0), turn, mirror, shear, shift), "JPEG")
-    assert shared_points(scene(0), copy) >= 30
-    assert shared_points(copy, scene(0)) >= 30
-    assert shared_points(scene(1), copy) <= 8
+    assert points(scene(0), copy) >= 30
+    assert points(copy, scene(0)) >= 30
+    assert points(scene(1), copy) <= 8
 
 
 @SOME
 @given(st.integers(0, 99), st.integers(0, 99))
 def test_strangers_share_few_points(one: int, other: int) -> None:
     if one != other:
-        assert shared_points(scene(one), scene(other)) <= 8
+        assert points(scene(one), scene(other)) <= 8
 
 
 def test_overlapping_pictures_share_points() -> None:
     wide = make.scene(2, width=960)
     left, right = of(wide.crop((0, 0, 640, 480))), of(wide.crop((320, 0, 960, 480)))
-    assert shared_points(left, right) >= 12
+    assert points(left, right) >= 12
     assert shifted_points(left, right) >= 12
 
 
@@ -89,8 +93,8 @@ def test_shapes() -> None:
 def test_pictures_without_texture_have_no_points_and_share_none(size: tuple[int, int]) -> None:
     blank = of(Image.new("RGB", size, (200, 10, 10)))
     assert blank.points.shape == (0, 2)
-    assert shared_points(blank, blank) == 0
-    assert shared_points(blank, scene(0)) == 0
+    assert points(blank, blank) == 0
+    assert points(blank, scene(0)) == 0
     assert shifted_points(blank, scene(0)) == 0
 
 
