@@ -35,6 +35,7 @@ class Listing:
     entries: tuple[Entry, ...]  # sorted by image
     groups: Mapping[str, str] | None = None  # image -> patient or original
     extras: tuple[str, ...] = ()  # other files under root that decide results, relative
+    groups_from: str = ""  # what a group is and how it is known, in a few words; "" without groups
 
 
 @dataclass(frozen=True)

@@ -111,9 +111,30 @@ def test_blood(blood: Data) -> None:
 
 
 def test_blood_splits(blood: Data) -> None:
-    assert sizes(make_split(blood, "pooled", 0)) == [8007, 2000, 2500]
-    assert sizes(make_split(blood, "official", 0)) == [7968, 1989, 2487]
+    pooled = make_split(blood, "pooled", 0)
+    assert sizes(pooled) == [8007, 2000, 2500]
+    assert leaking(blood, pooled) == 2500
+    official = make_split(blood, "official", 0)
+    assert sizes(official) == pytest.approx([7966, 1991, 2487], abs=160)
+    assert len(official.test) == 2487
+    assert leaking(blood, official) == 167  # of 6 fields that were photographed twice
     assert sum(sizes(make_split(blood, "pooled", 0, limit=500))) == pytest.approx(500, abs=12)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_blood_grouped_is_near_the_pooled_sizes(blood: Data, seed: int) -> None:
+    split = make_split(blood, "grouped", seed)
+    assert sum(sizes(split)) == 12_507
+    assert sizes(split) == pytest.approx([8005, 2001, 2501], rel=0.1)
+    assert leaking(blood, split) == 0
+
+
+def test_the_folds_of_blood_test_every_field_once(blood: Data) -> None:
+    assert blood.groups is not None
+    tested = [make_split(blood, "grouped", 0, fold=fold, folds=5).test for fold in range(1, 6)]
+    fields = [{blood.groups[row] for row in rows} for rows in tested]
+    assert sum(len(some) for some in fields) == len(set().union(*fields)) == 313
+    assert len(np.unique(np.concatenate(tested))) == 12_507
 
 
 def test_digest_is_found_without_decoding(
