@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from study.data.listing import DataError
 
-FOLDERS = ("images", "index", "demo")  # what clear_cache removes; lock files stay
+FOLDERS = ("images", "index", "demo", "audit")  # what clear_cache removes; lock files stay
 
 
 def cache_dir() -> Path:
@@ -21,7 +21,7 @@ def cache_dir() -> Path:
 
 
 def clear_cache() -> int:
-    """Removes decoded images, the index and the drawn demo images.
+    """Removes decoded images, the index, the drawn demo images and the audits' work.
 
     Returns:
         Bytes freed.
@@ -55,7 +55,7 @@ def locked(name: str) -> Iterator[None]:
     except OSError as error:
         raise DataError(
             f"cannot write to the cache folder {cache_dir()} ({error.strerror or error}): make "
-            "space or permission, set STUDY_CACHE to another folder, or use --no-cache"
+            "space or permission, set STUDY_CACHE to another folder, or train with --no-cache"
         ) from None
 
 

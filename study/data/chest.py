@@ -44,7 +44,7 @@ def find() -> Listing:
     root = image_root(KAGGLE)
     entries = list_entries(KAGGLE, root)
     groups = {entry.image: patient(entry.image) for entry in entries}
-    return Listing(KAGGLE.url, root, entries, groups)
+    return Listing(KAGGLE.url, root, entries, groups, groups_from="patient, from the file name")
 
 
 # Its val folder has 16 images and is useless.

@@ -36,7 +36,8 @@ def find() -> Listing:
             if not _is_complete(root):  # another process may have drawn them meanwhile
                 _draw_all(root)
     entries = checked(root, (e for name in LABELS for e in entries_of(root, name)), LABELS)
-    return Listing("synthetic", root, entries, {e.image: _original(e.image) for e in entries})
+    groups = {entry.image: _original(entry.image) for entry in entries}
+    return Listing("synthetic", root, entries, groups, groups_from="drawn original")
 
 
 def _original(image: str) -> str:

@@ -1,6 +1,7 @@
 """Anyone's images: one folder per class, or train, test (and val) folders of class folders."""
 
 import csv
+from collections.abc import Collection
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def find(path: str) -> Listing:
     parts = [name for name in names if name.lower() in PARTS]
     entries = _with_parts(root, names, parts) if parts else _flat(root, names)
     groups = _read_groups(root / GROUPS_FILE, entries)
-    return Listing(str(root), root, entries, groups, (GROUPS_FILE,) if groups else ())
+    if groups is None:
+        return Listing(str(root), root, entries)
+    return Listing(str(root), root, entries, groups, (GROUPS_FILE,), GROUPS_FILE)
 
 
 def _flat(root: Path, names: list[str]) -> tuple[Entry, ...]:
@@ -69,8 +72,9 @@ def _with_parts(root: Path, names: list[str], parts: list[str]) -> tuple[Entry, 
 def _read_groups(file: Path, entries: Iterable[Entry]) -> dict[str, str] | None:
     if not file.is_file():
         return None
-    groups = _parse(file)
-    missing = [entry.image for entry in entries if entry.image not in groups]
+    images = [entry.image for entry in entries]
+    groups = _parse(file, set(images))
+    missing = [image for image in images if image not in groups]
     if missing:
         raise DataError(
             f"{file} names no group for {len(missing)} images, first {missing[0]!r}: "
@@ -79,17 +83,34 @@ def _read_groups(file: Path, entries: Iterable[Entry]) -> dict[str, str] | None:
     return groups
 
 
-def _parse(file: Path) -> dict[str, str]:
+def _parse(file: Path, images: Collection[str]) -> dict[str, str]:
     groups: dict[str, str] = {}
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {file}: {error}; save it as CSV in UTF-8") from None
-    for line, row in enumerate(rows, start=2):
-        image, group = (row.get("image") or "").strip(), (row.get("group") or "").strip()
+    for line, row in enumerate(_rows(file), start=2):
+        image, group = row.get("image") or "", (row.get("group") or "").strip()
+        if image not in images:  # else blanks and backslashes belong to the name
+            image = image.strip().replace("\\", "/")
         if not image or not group:
             raise DataError(f"{file} line {line}: needs the columns image and group, both filled")
-        if groups.setdefault(image.replace("\\", "/"), group) != group:
+        if not (image in images or _is_unicode(image)) or not _is_unicode(group):
+            raise DataError(f"cannot read {file} line {line}: save it as CSV in UTF-8")
+        if groups.setdefault(image, group) != group:
             raise DataError(f"{file} line {line}: {image!r} has two groups; keep one")
     return groups
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    try:
+        # a file's name may be any bytes, and its line has the same ones
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+            reader = csv.DictReader(stream)
+            columns, rows = reader.fieldnames or (), list(reader)
+    except (OSError, csv.Error) as error:
+        raise DataError(f"cannot read {file}: {error}; save it as CSV in UTF-8") from None
+    if not all(_is_unicode(name) for name in columns):
+        raise DataError(f"cannot read {file}: save it as CSV in UTF-8")
+    return rows
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it holds no byte that could not be decoded."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)

@@ -20,10 +20,10 @@ from study.data.likeness import neighbors
 from study.data.likeness import vectors
 from study.data.parallel import Progress
 
-# Copies share 0.27 or more of the keypoints where they overlap. Strangers share 4 or 5 points, but
-# X-rays of two people up to 36, of ribs and burnt-in letters: there a share of 0.17 at most.
+# Strangers share 4 or 5 points; but X-rays of two people share up to 36, of ribs and burnt-in
+# letters. They are 0.17 of the keypoints where the two overlap, at most; of copies 0.27 at least.
 MIN_POINTS = 8
-MIN_SHARE = 0.22
+MIN_SHARE = 0.25
 NEAREST = 30  # candidates known of each image
 TRIED = 10  # of them tried in a round
 LIMITS = (

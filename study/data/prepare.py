@@ -1,5 +1,6 @@
 """A data set, found, hashed and decoded: `prepare` and `data_digest`."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,22 +75,31 @@ def data_digest(dataset: str) -> str:
     return digest_of(listing, file_hashes(listing, None, remember=True))
 
 
-def _assemble(dataset: str, listing: Listing, decoded: Decoded, digest: str) -> Data:
+def samples_of(dataset: str, listing: Listing, unusable: Collection[str]) -> Samples:
+    """The listed images but the `unusable` ones. A class may be left without any image."""
     classes = tuple(sorted({entry.label for entry in listing.entries}))
-    unusable = {image for image, _ in decoded.skipped}
+    number = {label: index for index, label in enumerate(classes)}
     rows = [entry for entry in listing.entries if entry.image not in unusable]
-    for label in sorted(set(classes) - {entry.label for entry in rows}):
-        raise DataError(f"class {label!r} of {listing.root} has no usable image: see its files")
     groups = listing.groups
-    return Data(
+    return Samples(
         dataset=dataset,
-        source=listing.source,
         classes=classes,
         images=tuple(entry.image for entry in rows),
-        x=decoded.x,
-        y=np.array([classes.index(entry.label) for entry in rows], np.int64),
+        y=np.array([number[entry.label] for entry in rows], np.int64),
         folders=tuple(entry.part for entry in rows),
         groups=None if groups is None else tuple(groups[entry.image] for entry in rows),
+    )
+
+
+def _assemble(dataset: str, listing: Listing, decoded: Decoded, digest: str) -> Data:
+    samples = samples_of(dataset, listing, {image for image, _ in decoded.skipped})
+    for label in sorted(set(range(len(samples.classes))) - set(samples.y.tolist())):
+        name = samples.classes[label]
+        raise DataError(f"class {name!r} of {listing.root} has no usable image: see its files")
+    return Data(
+        **vars(samples),
+        source=listing.source,
+        x=decoded.x,
         skipped=decoded.skipped,
         digest=digest,
     )

@@ -1,0 +1,113 @@
+"""Times the audit's scan of N and of 2N tiny files in one folder: both should cost twice as much.
+
+    python -m benchmarks.audit --images 10000
+
+Each size is measured in a process of its own: finding the files, hashing them, and making the
+record of each, which is everything the audit does but the search for near-duplicates. A ratio of
+time near 2 says that it is linear; memory is what the process grew by, at its peak, and the bytes
+per file should be the same for both.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from study.cli import run_command
+from study.data import cache_dir
+from study.data.audit_facts import facts
+from study.data.audit_facts import Found
+from study.data.digest import digest_of
+from study.data.digest import file_hashes
+from study.data.registry import dataset_named
+from study.data.scan import scan
+
+SIDE = 4  # pixels
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one folder: seconds by step, bytes of memory at the peak, less those at the start."""
+
+    images: int
+    seconds: Mapping[str, float]
+    memory: int
+
+    @property
+    def total(self) -> float:
+        """Seconds of all steps."""
+        return sum(self.seconds.values())
+
+
+def make_images(root: Path, count: int) -> None:
+    """Different images, of class a but for ten of class b."""
+    for number in range(count):
+        file = root / ("b" if number < 10 else "a") / f"{number:07}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        color = (number & 255, number >> 8 & 255, number >> 16)
+        Image.new("RGB", (SIDE, SIDE), color).save(file)
+
+
+def measured(root: Path) -> Cost:
+    """Scans a folder in this process, which should have done nothing else."""
+    start, marks = peak_memory(), [time.perf_counter()]
+    listing = dataset_named(f"folder:{root}").find()
+    marks.append(time.perf_counter())
+    hashes = file_hashes(listing, None, remember=False)
+    digest = digest_of(listing, hashes)
+    marks.append(time.perf_counter())
+    records = scan(listing, hashes, root.parent / f"{root.name}-work", None)
+    marks.append(time.perf_counter())
+    facts(Found("benchmark", digest, listing, hashes, records, [], ""))
+    marks.append(time.perf_counter())
+    names = ("listing", "hashing", "scanning", "findings")
+    seconds = {name: marks[n + 1] - marks[n] for n, name in enumerate(names)}
+    return Cost(len(records), seconds, peak_memory() - start)
+
+
+def peak_memory() -> int:
+    """Bytes; the peak of this process so far."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB on Linux
+
+
+def report(single: Cost, double: Cost) -> None:
+    print(f"{'files':12}{single.images:>12,}{double.images:>12,}   ratio")
+    for name in single.seconds:
+        once, twice = single.seconds[name], double.seconds[name]
+        print(f"{name:12}{once:>10.2f} s{twice:>10.2f} s{twice / once:>8.2f}")
+    ratio = double.total / single.total
+    once, twice = single.total, double.total
+    print(f"{'together':12}{once:>10.2f} s{twice:>10.2f} s{ratio:>8.2f}   target 2.2 or less")
+    once, twice = single.memory / 1e6, double.memory / 1e6
+    print(f"{'memory':12}{once:>9.1f} MB{twice:>9.1f} MB{twice / once:>8.2f}   target 2.2 or less")
+    per_file = [round(cost.memory / cost.images) for cost in (single, double)]
+    print(f"{'per file':12}{per_file[0]:>10,} B{per_file[1]:>10,} B")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=10_000, help="N [default: 10000]")
+    count = parser.parse_args().images
+    costs = []
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="bench-") as folder:
+        for images in (count, 2 * count):
+            make_images(root := Path(folder) / str(images), images)
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(1, mp_context=context) as pool:
+                costs.append(pool.submit(measured, root).result())
+    report(*costs)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
