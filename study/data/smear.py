@@ -13,13 +13,14 @@ from PIL import ImageDraw
 from PIL import ImageFilter
 
 LABELS = ("eosinophil", "lymphocyte", "monocyte", "neutrophil")
-# Each class has a dye of its own: without it, a narrow network needs minutes to tell them apart.
+# A class has a dye: without it, a narrow network needs minutes to tell the classes apart.
 DYES = {
     "eosinophil": (255, 190, 150),
     "lymphocyte": (160, 198, 255),
     "monocyte": (190, 216, 176),
     "neutrophil": (255, 180, 238),
 }
+FOREIGN = 0.4  # share of another class's dye in an original's, at most
 SIZE = 64  # pixels, of a finished image
 ZOOM = 1.5
 FIELD = 88  # units: holds a SIZE square turned by any angle and shifted by MAX_SHIFT
@@ -46,7 +47,7 @@ def draw_original(label: str, rng: np.random.Generator) -> Image.Image:
         "neutrophil": _neutrophil,
     }[label](field, center, rng)
     _stain(field, nucleus, nucleus_color, rng)
-    dye = Image.new("RGB", field.size, _near(DYES[label], 6, rng))
+    dye = Image.new("RGB", field.size, _dye(label, rng))
     blur = ImageFilter.GaussianBlur(SCALE * rng.uniform(0.3, 0.7))
     return ImageChops.multiply(field, dye).filter(blur)
 
@@ -67,6 +68,15 @@ def augmented(original: Image.Image, rng: np.random.Generator) -> Image.Image:
     gain = rng.integers(96, 105) + rng.integers(-1, 2, 3)  # percent, brightness and color
     noise = rng.integers(-5, 6, pixels.shape)
     return Image.fromarray(np.clip(pixels * gain // 100 + noise, 0, 255).astype(np.uint8))
+
+
+def _dye(label: str, rng: np.random.Generator) -> Color:
+    """The class's dye with a share of any class's: stains vary from smear to smear.
+
+    A network can tell known originals apart by it, while that of an unseen one misleads.
+    """
+    other = DYES[LABELS[int(rng.integers(len(LABELS)))]]
+    return _near(_mixed(DYES[label], other, rng.uniform(0, FOREIGN)), 10, rng)
 
 
 def _red_cells(field: Image.Image, rng: np.random.Generator) -> None:

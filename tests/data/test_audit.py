@@ -102,8 +102,8 @@ def test_the_demo(
 ) -> None:
     data = prepare("demo", 32)
     assert data.groups is not None
-    originals = [data.images[start : start + 26] for start in range(0, 624, 26)]
-    monkeypatch.setattr(near, "near_groups", lambda *_: [*originals[:23], originals[23][:20]])
+    originals = [data.images[start : start + 52] for start in range(0, 624, 52)]
+    monkeypatch.setattr(near, "near_groups", lambda *_: [*originals[:11], originals[11][:20]])
     found: dict = audit(monkeypatch, "demo")  # type: ignore[type-arg]
     printed, out = capsys.readouterr().out, tmp_path / "out"
     assert printed.splitlines()[0] == "Audit of demo"
@@ -115,17 +115,17 @@ def test_the_demo(
     assert found["files"]["sizes"] == {"64x64": 624}
     assert [c["usable"] for c in found["classes"]] == [156] * 4
     groups = found["groups"]
-    assert (groups["source"], groups["count"], groups["largest"]) == ("drawn original", 24, 26)
+    assert (groups["source"], groups["count"], groups["largest"]) == ("drawn original", 12, 52)
     agreement = found["agreement"]
-    assert agreement["known_pairs"] == 24 * 26 * 25 // 2
+    assert agreement["known_pairs"] == 12 * 1326  # pairs of 52
     assert agreement["precision"] == 1.0
-    assert agreement["recall"] == round((23 * 325 + 190) / (24 * 325), 4)
+    assert agreement["recall"] == round((11 * 1326 + 190) / (12 * 1326), 4)
     pooled, official, grouped = found["protocols"]
     assert pooled["leaking"] == leaking(data, make_split(data, "pooled", 0))
     assert "no official train and test" in official["impossible"]
     assert "The official split is not possible: demo has no" in printed
     assert (grouped["leaking"], grouped["impossible"]) == (0, "")
-    assert pooled["accuracy"] == {"groups": 24, "low": 0.3143, "high": 0.6857}
+    assert pooled["accuracy"] == {"groups": 12, "low": 0.2538, "high": 0.7462}
     assert "The pooled split leaks" in printed
     assert (out / "audit.html").stat().st_size < 2_000_000
     with (out / "groups.csv").open(newline="") as stream:

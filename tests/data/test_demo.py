@@ -25,7 +25,7 @@ def test_the_demo_is_four_synthetic_classes_of_copies_of_originals() -> None:
     assert data.x.shape == (624, 64, 64, 3)
     assert Counter(data.y.tolist()) == dict.fromkeys(range(4), 156)
     assert data.groups is not None
-    assert Counter(Counter(data.groups).values()) == {26: 24}
+    assert Counter(Counter(data.groups).values()) == {52: 12}
     assert data.skipped == ()
     assert set(data.folders) == {""}
 
