@@ -1,12 +1,19 @@
+from collections import Counter
+from collections.abc import Mapping
+from collections.abc import Sequence
+from math import comb
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from study.data.blood import SOURCES
 from study.data.near import MIN_POINTS
 from study.data.near import near_groups
 from study.data.parallel import Progress
 from study.data.registration import features_of
 from study.data.registration import shared
+from study.data.registry import dataset_named
 from tests.data import make
 
 COPIES = 6
@@ -81,3 +88,41 @@ def test_odd_input(folder: Path, tmp_path: Path) -> None:
     make.scene(7).save(root / "c.png")
     make.altered(make.scene(7), 90).save(root / "d.png")
     assert near_groups(root, names(root), tmp_path / "3", None) == [("c.png", "d.png")]
+
+
+def precision_and_recall(
+    found: Sequence[Sequence[str]], truth: Mapping[str, str]
+) -> tuple[float, float]:
+    """Over pairs of images: of those found, of those that there are."""
+    inside = [Counter(truth[image] for image in group) for group in found]
+    both = sum(comb(count, 2) for counts in inside for count in counts.values())
+    there = sum(comb(count, 2) for count in Counter(truth.values()).values())
+    return both / sum(comb(len(group), 2) for group in found), both / there
+
+
+def test_on_the_demo_it_is_precise(tmp_path: Path) -> None:
+    listing = dataset_named("demo").find()
+    images = [entry.image for entry in listing.entries][::4]
+    assert listing.groups is not None
+    truth = {image: listing.groups[image] for image in images}
+    found = near_groups(listing.root, images, tmp_path, None)
+    precision, recall = precision_and_recall(found, truth)
+    assert precision >= 0.95
+    assert recall >= 0.5
+
+
+@pytest.mark.shared
+def test_on_blood_it_is_precise_and_misses_next_to_nothing(
+    tmp_path: Path, shared_dir: Path
+) -> None:
+    root = shared_dir / "data" / "dataset2-master" / "dataset2-master" / "images"
+    table = pd.read_csv(SOURCES)
+    originals = table["original"].drop_duplicates().sample(40, random_state=0)
+    some = table[table["original"].isin(originals)].groupby("original").head(12)
+    found = near_groups(root, sorted(some["image"]), tmp_path, None)
+    # photographs of one field are near-duplicates themselves, if their overlap is large enough
+    precise, _ = precision_and_recall(found, dict(zip(some["image"], some["field"], strict=True)))
+    _, complete = precision_and_recall(
+        found, dict(zip(some["image"], some["original"], strict=True))
+    )
+    assert min(precise, complete) >= 0.95
