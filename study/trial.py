@@ -172,7 +172,10 @@ def _warn(trial: Trial) -> None:
         say(
             f"  split {_sizes(split)} (train/val/test) differs from the report's {_slashed(report)}"
         )
-    if leaks := leaking(data, split):
+    leaks = leaking(data, split)
+    if leaks is None:
+        say("  groups are not known, hence neither is what leaks: see python -m study.data.audit")
+    elif leaks:
         say(
             f"  warning: {leaks} of {len(split.test)} test images have a sibling (same original or "
             "patient) in train: test accuracy measures memory, too"

@@ -5,7 +5,7 @@
     python -m study.data.audit --dataset folder:~/my-images
 
 Prints a short report and writes audit.json, audit.html and groups.csv. Of 10,000 images it takes
-minutes; stopped and started again it goes on from there, and once done it is instant.
+minutes; stopped and started again it goes on from there, and once done it takes a second or two.
 """
 
 import csv
@@ -14,6 +14,7 @@ import io
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +156,7 @@ def main() -> None:
     root = path.strip() if kind == "folder" else ""
     out = Path(args.out or Path("audits") / shown(args.dataset).replace(":", "-")).expanduser()
     _check_apart(out, root)
+    _check_writable(out)
     progress = Progress()
     try:
         report = audit(args.dataset, progress)
@@ -169,6 +171,18 @@ def _check_apart(out: Path, root: str) -> None:
         raise DataError(
             f"{out} lies in {root}, where each folder is a class: choose another with --out"
         )
+
+
+def _check_writable(out: Path) -> None:
+    """Before minutes of work, not after them."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"cannot write to {out} ({error.strerror or error}): choose another folder with --out"
+        ) from None
 
 
 if __name__ == "__main__":

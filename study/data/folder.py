@@ -1,6 +1,7 @@
 """Anyone's images: one folder per class, or train, test (and val) folders of class folders."""
 
 import csv
+import re
 from collections.abc import Collection
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +23,7 @@ PARTS = {
     "validation": "val",
 }
 GROUPS_FILE = "groups.csv"
+AUDITED = re.compile(r"(near|single)-\d+")  # the names that an audit gives
 
 
 def find(path: str) -> Listing:
@@ -41,7 +43,9 @@ def find(path: str) -> Listing:
     groups = _read_groups(root / GROUPS_FILE, entries)
     if groups is None:
         return Listing(str(root), root, entries)
-    return Listing(str(root), root, entries, groups, (GROUPS_FILE,), GROUPS_FILE)
+    audited = all(AUDITED.fullmatch(groups[entry.image]) for entry in entries)
+    source = GROUPS_FILE + ", as found by an audit" * audited
+    return Listing(str(root), root, entries, groups, (GROUPS_FILE,), source)
 
 
 def _flat(root: Path, names: list[str]) -> tuple[Entry, ...]:

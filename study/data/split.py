@@ -169,8 +169,12 @@ def _groups_of(data: Samples, rows: Rows, needed: int) -> tuple[Rows, npt.NDArra
     """The group number of each row, and the share that each group has of each class."""
     if data.groups is None:
         raise DataError(
-            f"no groups known for {data.dataset}: use the pooled or official split"
-            + (", or add a groups.csv" if data.dataset.startswith("folder:") else "")
+            f"no groups known for {data.dataset}: use the pooled split"
+            + (
+                f", or find groups with `python -m study.data.audit --dataset '{data.dataset}'`"
+                if data.dataset.startswith("folder:")
+                else ""
+            )
         )
     names, group = np.unique(np.array(data.groups)[rows], return_inverse=True)
     counts = np.zeros((len(names), len(data.classes)))

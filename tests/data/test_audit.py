@@ -170,7 +170,8 @@ def test_groups_found_in_a_folder_make_the_grouped_split_possible(
     assert leaking(data, make_split(data, "grouped", 0)) == 0
     monkeypatch.setattr(Image, "open", None)  # no image is looked at again
     second: dict = audit(monkeypatch, f"folder:{root}", "second")  # type: ignore[type-arg]
-    assert (second["groups"]["source"], second["groups"]["count"]) == ("groups.csv", 6)
+    source = "groups.csv, as found by an audit"
+    assert (second["groups"]["source"], second["groups"]["count"]) == (source, 6)
     assert second["agreement"]["precision"] == second["agreement"]["recall"] == 1.0
     assert second["digest"] == data.digest
     for before, after in zip(first["protocols"], second["protocols"], strict=True):
@@ -335,12 +336,22 @@ def test_killed_in_the_scan_it_goes_on_from_there(tmp_path: Path) -> None:
     finish(process)
     kept = records()
     assert 100 < kept < 1400
-    assert not (tmp_path / "audits").exists()
+    assert not any((tmp_path / "audits").rglob("*.*"))
     done = run(*flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert records() == 1400  # none was made twice
     found = json.loads((tmp_path / "audits" / "folder-set" / "audit.json").read_bytes())
     assert found["files"]["usable"] == 1400
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    root = plain(tmp_path / "set", 2)
+    (tmp_path / "taken").write_text("a file")
+    done = run("study.data.audit", "--dataset", f"folder:{root}", "--out", "taken", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "cannot write to taken" in done.stderr
+    assert "--out" in done.stderr
+    assert not (tmp_path / "cache" / "audit").exists()
 
 
 def test_ctrl_c_says_that_it_goes_on(tmp_path: Path) -> None:
