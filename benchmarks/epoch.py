@@ -38,6 +38,7 @@ from study.config import recipe
 from study.config import TrialConfig
 from study.data import cache_dir
 from study.data.chest import KAGGLE
+from study.options import Options
 from study.progress import Progress
 from study.trial import prepared
 from study.trial import recorded
@@ -178,7 +179,7 @@ def measure(trial: Trial, folder: Path) -> tuple[Laps, float]:
     place = tracking.Place(trial.config.dataset, trial.config.title, "benchmark")
     with tracking.open_run(client, place, resumable=False) as run:
         log = TimedLog(run.client, run.run_id, run.seen, others, system, folder / STATE_FILE)
-        recorded(trial, log, folder, time.perf_counter(), log_model=False)
+        recorded(trial, log, folder, time.perf_counter(), Options())
     return log.laps, log.state_file.stat().st_size / 1e6
 
 

@@ -9,24 +9,19 @@ epoch, a failed one is tried again. What tells the variants apart (hidden_layers
 is theirs to set. With --folds and no --fold, each fold is the test set of a trial in turn.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator
 from collections.abc import Mapping
 from itertools import product
 from typing import NamedTuple
 
-import filelock
 import optuna
 from mlflow.tracking import MlflowClient
 from optuna.samplers import GridSampler
 from optuna.trial import TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from study import tracking
 from study.cli import add_config_flags
@@ -38,13 +33,15 @@ from study.config import ConfigError
 from study.config import fingerprint
 from study.config import StudyError
 from study.config import TrialConfig
-from study.data import cache_dir
 from study.data import data_digest
 from study.launch import Worker
 from study.options import Options
 from study.options import Outcome
 from study.progress import duration
 from study.progress import Progress
+from study.study_storage import abandon
+from study.study_storage import held
+from study.study_storage import open_study
 from study.variants import variant_fields
 from study.variants import VARIANTS
 
@@ -178,9 +175,10 @@ def run_grid(base: TrialConfig, space: dict[str, list[int]], options: Options) -
     """
     client = tracking.connect()
     grid = make_grid(base, space, data_digest(base.dataset))
-    with _held(grid.name):
+    with held(grid.name):
         session = Session(grid, client, options)
-        study = _optuna_study(grid.name)
+        study = open_study(grid.name, "maximize")
+        abandon(study)
         session.progress.say(
             f"{grid.name}: {len(grid.configs)} trials, {len(session.finished)} finished already"
         )
@@ -194,36 +192,6 @@ def run_grid(base: TrialConfig, space: dict[str, list[int]], options: Options) -
 
 def _shared(base: TrialConfig) -> dict[str, str | int | float]:
     return {k: v for k, v in base.as_dict().items() if k not in (*BY_VARIANT, "seed", "fold")}
-
-
-@contextlib.contextmanager
-def _held(name: str) -> Iterator[None]:
-    """The grid, held against other processes on this machine."""
-    folder = cache_dir() / "grids"
-    folder.mkdir(parents=True, exist_ok=True)
-    mark = hashlib.sha256(name.encode()).hexdigest()[:16]
-    try:
-        with filelock.FileLock(folder / f"{mark}.lock", timeout=0):
-            yield
-    except filelock.Timeout:
-        raise StudyError(f"another process runs {name}: wait for it to end") from None
-
-
-def _optuna_study(name: str) -> optuna.Study:
-    storage = os.environ.get("STUDY_STORAGE") or "sqlite:///study.db"
-    try:
-        study = optuna.create_study(
-            study_name=name, storage=storage, direction="maximize", load_if_exists=True
-        )
-    except (SQLAlchemyError, ImportError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StudyError(
-            f"no Optuna storage at {tracking.shown(storage)}: {reason}\n"
-            "Mend STUDY_STORAGE, or unset it to use study.db in this folder."
-        ) from error
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)  # left by a process that was killed
-    return study
 
 
 def _summarize(session: Session) -> None:

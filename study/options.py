@@ -1,6 +1,25 @@
 """What passes between a driver and the process that trains: how to run a trial, what came of it."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from study.config import StudyError
+
+
+class Pruned(StudyError):
+    """Whoever watches a trial ended it before its last epoch; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told of each epoch, and may end the trial: `function(*args, epoch)`.
+
+    The function is named as `package.module:name`, so that only the process that trains loads it.
+    It gets the epoch's figures by name and returns the reason to stop, or None.
+    """
+
+    function: str
+    args: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -12,6 +31,9 @@ class Options:
     again: bool = False  # train even if finished
     label: str = ""  # goes before every line of progress
     parent: str | None = None  # MLflow run id
+    role: str = ""  # what a trial is for, a tag of its run
+    watch: Watch | None = None
+    blind: bool = False  # print nothing that the test images tell
 
 
 @dataclass(frozen=True)
@@ -21,3 +43,4 @@ class Outcome:
     run_id: str
     val_accuracy: float
     test_accuracy: float
+    val_loss: float

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from study.config import parse_value
 from study.config import StudyError
 from study.options import Outcome
+from study.options import Pruned
 
 EPOCH_METRICS = {"loss": "train_loss", "accuracy": "train_accuracy", "seconds": "epoch_seconds"}
 
@@ -119,7 +120,14 @@ def find_finished(client: MlflowClient, fingerprint: str) -> Run | None:
 def outcome(run: Run) -> Outcome:
     """What a complete run came to."""
     figures = run.data.metrics
-    return Outcome(run.info.run_id, figures["val_accuracy"], figures["test_accuracy"])
+    return Outcome(
+        run.info.run_id, figures["val_accuracy"], figures["test_accuracy"], figures["val_loss"]
+    )
+
+
+def curve(client: MlflowClient, run_id: str, name: str) -> dict[int, float]:
+    """A metric's value at each step (epochs, from 1)."""
+    return {point.step: point.value for point in client.get_metric_history(run_id, name)}
 
 
 def code_version() -> str:
@@ -209,7 +217,8 @@ class Place:
 def open_run(client: MlflowClient, place: Place, *, resumable: bool) -> Iterator[RunLog]:
     """A run to write to, with system metrics: the interrupted one, `mlflow run`'s, or a new one.
 
-    It ends FINISHED, FAILED with the reason as a tag, or KILLED, in which case it is resumed later.
+    It ends FINISHED, FAILED with the reason as a tag, or KILLED, in which case it is resumed later
+    unless it was pruned: that is for good, and the tag `pruned` says why.
 
     Args:
         client: of the server.
@@ -232,6 +241,11 @@ def open_run(client: MlflowClient, place: Place, *, resumable: bool) -> Iterator
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
+        raise
+    except Pruned as error:
+        status = "KILLED"
+        client.set_tag(run.info.run_id, "pruned", str(error)[:500])
+        _give_up(client, run.info.run_id, "pruned")
         raise
     except BaseException as error:
         reason = (str(error).splitlines() or [""])[0]

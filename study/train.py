@@ -33,6 +33,7 @@ from study.data import cache_dir
 from study.data import data_digest
 from study.options import Options
 from study.options import Outcome
+from study.options import Pruned
 from study.progress import duration
 from study.progress import Progress
 from study.trial import prepared
@@ -52,7 +53,7 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     progress.say(config.title)
     key = fingerprint(config, data_digest(config.dataset))
     if not options.again and (run := tracking.find_finished(client, key)) is not None:
-        return _reuse(client, run, progress)
+        return _reuse(client, run, progress, options)
     with _held(key) as folder:
         if options.again and not tracking.find_begun(client, key):
             shutil.rmtree(folder)  # what a finished run left when it was killed at its very end
@@ -60,23 +61,28 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
         trial = prepared(config, progress, use_cache=options.use_cache)
         place = tracking.Place(config.dataset, config.title, key, options.parent)
         with tracking.open_run(client, place, resumable=any(folder.iterdir())) as log:
-            result = recorded(trial, log, folder, started, log_model=options.log_model)
+            if options.role:
+                log.log_tags({"role": options.role})
+            try:
+                result = recorded(trial, log, folder, started, options)
+            except Pruned:
+                shutil.rmtree(folder, ignore_errors=True)  # nobody goes on with it
+                raise
         shutil.rmtree(folder, ignore_errors=True)
     figures = result.figures
+    tested = f"test accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f}; "
     progress.say(
-        f"  test accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f}; "
+        f"  {'' if options.blind else tested}"
         f"learning time {duration(figures['fit_seconds'])}; run {log.run_id}"
     )
-    val_accuracy = result.history[-1]["val_accuracy"]
-    return Outcome(log.run_id, val_accuracy, figures["test_accuracy"])
+    last = result.history[-1]
+    return Outcome(log.run_id, last["val_accuracy"], figures["test_accuracy"], last["val_loss"])
 
 
-def _reuse(client: MlflowClient, run: Run, progress: Progress) -> Outcome:
+def _reuse(client: MlflowClient, run: Run, progress: Progress, options: Options) -> Outcome:
     found = tracking.outcome(run)
-    progress.say(
-        f"  already finished: test accuracy {found.test_accuracy:.4f}, run {found.run_id} "
-        "(--again trains it once more)"
-    )
+    tested = "" if options.blind else f"test accuracy {found.test_accuracy:.4f}, "
+    progress.say(f"  already finished: {tested}run {found.run_id} (--again trains it once more)")
     if opened := os.environ.get("MLFLOW_RUN_ID"):  # by `mlflow run`, and there is nothing to do
         client.update_run(opened, name=f"same as {run.info.run_name}")
         client.set_tag(opened, "same_as", found.run_id)

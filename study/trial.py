@@ -1,7 +1,10 @@
 """One trial, from a checked config to a complete MLflow run: images, training, the record."""
 
+import functools
+import importlib
 import tempfile
 import time
+from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,9 @@ from study.data import make_split
 from study.data import prepare
 from study.data import report_sizes
 from study.data import Split
+from study.options import Options
+from study.options import Pruned
+from study.options import Watch
 from study.progress import duration
 from study.progress import Progress
 from study.variants import variant_of
@@ -57,7 +63,7 @@ def prepared(config: TrialConfig, progress: Progress, *, use_cache: bool) -> Tri
 
 
 def recorded(
-    trial: Trial, log: tracking.RunLog, folder: Path, started: float, *, log_model: bool
+    trial: Trial, log: tracking.RunLog, folder: Path, started: float, options: Options
 ) -> "TrialResult":
     """Train and write everything into an open run; the tag `finished` comes last.
 
@@ -66,19 +72,22 @@ def recorded(
         log: the run.
         folder: where the training state lives between epochs.
         started: `time.perf_counter()` when this process took up the trial.
-        log_model: whether the model goes into the run, too.
+        options: whether the model goes into the run, too, and who watches the epochs.
+
+    Raises:
+        Pruned: the watcher ended it; the run is not complete.
     """
     log.log_params(trial.config.as_dict())
     log.log_tags(_tags(trial))
     log.log_dataset(trial.config.dataset, trial.data.source, trial.data.digest)
-    result, seconds_before = _fitted(trial, log, folder)
+    result, seconds_before = _fitted(trial, log, folder, options.watch)
     probabilities = {"val": result.val_probabilities, "test": result.test_probabilities}
     with tempfile.TemporaryDirectory() as files:
         artifacts.write(
             Path(files), trial.config, trial.data, trial.split, result.history, probabilities
         )
         log.log_folder(Path(files))
-    if log_model:
+    if options.log_model:
         log.log_model(result.portable_model(), np.asarray(trial.data.x[trial.split.test[:4]]))
     total = seconds_before + time.perf_counter() - started
     # step 0: a single point there is drawn as a bar beside the other runs' in the MLflow UI
@@ -100,12 +109,15 @@ def independence(trial: Trial) -> dict[str, float]:
     return {"leak_fraction": leaks / len(trial.split.test), "test_groups": float(groups)}
 
 
-def _fitted(trial: Trial, log: tracking.RunLog, folder: Path) -> "tuple[TrialResult, float]":
+def _fitted(
+    trial: Trial, log: tracking.RunLog, folder: Path, watch: Watch | None
+) -> "tuple[TrialResult, float]":
     """The result, and the seconds of the epochs that an earlier process trained."""
     with quiet_stderr():
         from study import fit  # late: loading TensorFlow takes seconds, and errors come before it
 
     before: list[float] = []
+    may_end = _judge(watch, trial.config.epochs)
 
     def on_start(history: "list[Epoch]") -> None:
         before.extend(epoch["seconds"] for epoch in history)
@@ -113,11 +125,34 @@ def _fitted(trial: Trial, log: tracking.RunLog, folder: Path) -> "tuple[TrialRes
             log.log_epoch(epoch)
         if history:
             trial.progress.say(f"  going on after epoch {len(history)}")
+        for epoch in history:  # the watcher may not know of them, or have been asked in vain
+            may_end(epoch)
 
     split, data = trial.split, trial.data
     arrays = fit.Arrays(data.x, data.y, split.train, split.val, split.test, len(data.classes))
-    callbacks = fit.Callbacks(on_start, *_watchers(trial, log, before))
+    on_step, on_epoch = _watchers(trial, log, before)
+
+    def on_judged_epoch(epoch: "Epoch") -> None:
+        on_epoch(epoch)
+        may_end(epoch)
+
+    callbacks = fit.Callbacks(on_start, on_step, on_judged_epoch)
     return fit.fit(trial.config, arrays, folder, callbacks), sum(before)
+
+
+def _judge(watch: Watch | None, epochs: int) -> "Callable[[Epoch], None]":
+    """Tells the watcher of an epoch; raises Pruned if it says so and there is something to save."""
+    if watch is None:
+        return lambda _: None
+    module, name = watch.function.split(":")
+    asked = functools.partial(getattr(importlib.import_module(module), name), *watch.args)
+
+    def judge(epoch: "Epoch") -> None:
+        reason = asked(epoch)
+        if reason and epoch["epoch"] < epochs:
+            raise Pruned(reason)
+
+    return judge
 
 
 def _watchers(trial: Trial, log: tracking.RunLog, before: list[float]) -> tuple[Any, Any]:

@@ -255,7 +255,7 @@ def trained_cells(
 
     def call(*args: Any) -> Outcome:  # worker, function, config, options
         asked.append(args[2])
-        return Outcome("run", 0.5, 0.5)
+        return Outcome("run", 0.5, 0.5, 0.7)
 
     monkeypatch.setattr(Worker, "call", call)
     return asked

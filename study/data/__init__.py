@@ -10,6 +10,7 @@ from study.data.cache import clear_cache
 from study.data.listing import DataError
 from study.data.prepare import Data
 from study.data.prepare import data_digest
+from study.data.prepare import has_groups
 from study.data.prepare import prepare
 from study.data.prepare import Samples
 from study.data.split import groups_tested
@@ -27,6 +28,7 @@ __all__ = [
     "clear_cache",
     "data_digest",
     "groups_tested",
+    "has_groups",
     "leaking",
     "make_split",
     "prepare",

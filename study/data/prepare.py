@@ -75,6 +75,15 @@ def data_digest(dataset: str) -> str:
     return digest_of(listing, file_hashes(listing, None, remember=True))
 
 
+def has_groups(dataset: str) -> bool:
+    """Whether it is known which images of a data set belong together, as the grouped split needs.
+
+    Raises:
+        DataError: the data set cannot be found.
+    """
+    return dataset_named(dataset).find().groups is not None
+
+
 def samples_of(dataset: str, listing: Listing, unusable: Collection[str]) -> Samples:
     """The listed images but the `unusable` ones. A class may be left without any image."""
     classes = tuple(sorted({entry.label for entry in listing.entries}))

@@ -1,0 +1,429 @@
+"""The real command `python -m study.tpe`: killed, repeated, pruned; and its rules by themselves."""
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from optuna.trial import TrialState
+
+from study import pruning
+from study.cli import run_command
+from study.config import ConfigError
+from study.config import recipe
+from study.config import TrialConfig
+from study.launch import Worker
+from study.launch import WorkerDied
+from study.options import Outcome
+from study.options import Pruned
+from study.space import make_space
+from study.space import parse_fix
+from study.tpe import main
+from study.tpe import parse_duration
+from study.variants import variant_of
+from study.winner import command
+
+from .commands import client_of
+from .commands import finish
+from .commands import history_of
+from .commands import runs_of
+from .commands import start
+from .commands import succeed
+from .commands import TINY
+from .commands import wait_until
+
+EPOCHS = 3
+FLAGS = (*TINY, "--epochs", str(EPOCHS))
+
+
+def studies(folder: Path) -> dict[str, optuna.Study]:
+    storage = f"sqlite:///{folder}/study.db"
+    names = optuna.get_all_study_names(storage)
+    return {name: optuna.load_study(study_name=name, storage=storage) for name in names}
+
+
+def trial_runs(client: MlflowClient) -> list[Run]:
+    """All runs but the parents, earliest first."""
+    return [each for each in runs_of(client) if "study" not in each.data.tags]
+
+
+@dataclasses.dataclass(frozen=True)
+class Searched:
+    """A folder in which a search was killed within its first trial and run again."""
+
+    folder: Path
+    client: MlflowClient
+    begun: str  # the run that was killed
+    output: str  # of the second call
+
+    @property
+    def study(self) -> optuna.Study:
+        return next(iter(studies(self.folder).values()))
+
+
+@pytest.fixture(scope="module")
+def searched(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    folder = tmp_path_factory.mktemp("tpe")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    client = client_of(folder)
+    driver = start("study.tpe", *FLAGS, "--trials", "2", cwd=folder)
+    try:
+        wait_until(lambda: has_epoch(trial_runs(client)), driver)
+        workers = psutil.Process(driver.pid).children(recursive=True)
+    finally:
+        driver.kill()
+    finish(driver)
+    psutil.wait_procs(workers, timeout=20)
+    (begun,) = trial_runs(client)
+    assert "finished" not in begun.data.tags
+    output = succeed("study.tpe", *FLAGS, "--trials", "2", "--confirm", "1", cwd=folder)
+    return Searched(folder, client, begun.info.run_id, output)
+
+
+def has_epoch(runs: list[Run]) -> bool:
+    return bool(runs) and "val_loss" in runs[0].data.metrics
+
+
+def test_a_killed_search_goes_on_in_the_same_run(searched: Searched) -> None:
+    run_ids = [each.info.run_id for each in trial_runs(searched.client)]
+    assert run_ids[0] == searched.begun
+    assert len(run_ids) == 3
+    assert "  going on after epoch " in searched.output
+    begun = searched.client.get_run(searched.begun)
+    steps = [step for step, _ in history_of(searched.client, begun, "val_loss")]
+    assert steps == list(range(1, EPOCHS + 1))
+
+
+def test_the_variants_come_first_on_the_grouped_split(searched: Searched) -> None:
+    *search, confirm = trial_runs(searched.client)
+    assert [each.data.tags["variant"] for each in search] == ["1", "2"]
+    assert {each.data.tags["role"] for each in search} == {"search"}
+    assert confirm.data.tags["role"] == "confirm"
+    assert confirm.data.params["seed"] == "1"
+    assert {each.data.params["split"] for each in (*search, confirm)} == {"grouped"}
+    parents = {each.data.tags["mlflow.parentRunId"] for each in (*search, confirm)}
+    assert len(parents) == 1
+    assert "lr" not in searched.client.get_run(parents.pop()).data.params
+
+
+def test_optuna_points_at_the_runs(searched: Searched) -> None:
+    search = trial_runs(searched.client)[:2]
+    complete = searched.study.get_trials(states=(TrialState.COMPLETE,))[:2]
+    assert [t.user_attrs["run_id"] for t in complete] == [each.info.run_id for each in search]
+    assert [t.value for t in complete] == [each.data.metrics["val_accuracy"] for each in search]
+    assert all(list(t.intermediate_values) == [1, 2, 3] for t in complete)
+
+
+def test_test_figures_are_shown_at_the_end_only(searched: Searched) -> None:
+    *before, last = searched.output.splitlines()
+    assert last.startswith("test accuracy of 1 fresh seed")
+    assert not any("test accuracy" in line for line in before)
+
+
+def test_the_winner_is_named_with_its_command(searched: Searched) -> None:
+    (line,) = (each for each in searched.output.splitlines() if "study.train" in each)
+    assert " --split grouped " in line
+    assert line.endswith(" --seed 2")
+    assert "best of 2: val_accuracy " in searched.output
+
+
+def test_a_repeat_trains_nothing(searched: Searched) -> None:
+    flags = (*FLAGS, "--trials", "2", "--confirm", "1")
+    output = succeed("study.tpe", *flags, cwd=searched.folder)
+    assert "2 trials ended already" in output
+    assert "0 trained by this call" in output
+    assert "epoch 1/" not in output
+    assert len(trial_runs(searched.client)) == 3
+
+
+def test_earlier_runs_are_reused_where_a_field_is_fixed(searched: Searched) -> None:
+    flags = (*FLAGS, "--fix", "head=gap", "--trials", "2", "--confirm", "0")
+    output = succeed("study.tpe", *flags, cwd=searched.folder)
+    assert "2 trials ended already, 2 of them from earlier runs" in output
+    assert "epoch 1/" not in output
+    (new,) = (s for s in studies(searched.folder).values() if "head" not in s.trials[0].params)
+    assert [t.intermediate_values.keys() for t in new.trials] == [{1, 2, 3}] * 2
+
+
+def test_a_poor_trial_is_pruned_and_in_no_table(searched: Searched) -> None:
+    study = searched.study
+    for i in range(5):  # trials that were perfect while they ran
+        study.add_trial(
+            optuna.create_trial(
+                value=0.0,
+                params=study.trials[0].params,
+                distributions=study.trials[0].distributions,
+                user_attrs={"fingerprint": f"made up {i}"},
+                intermediate_values=dict.fromkeys((1, 2, 3), 1.0),
+            )
+        )
+    flags = (*FLAGS, "--trials", "8", "--confirm", "0")
+    output = succeed("study.tpe", *flags, cwd=searched.folder)
+    pruned = trial_runs(searched.client)[-1]
+    assert pruned.data.tags["variant"] == "3"
+    assert pruned.data.tags["pruned"].startswith("epoch 2: val_accuracy ")
+    assert pruned.data.tags["pruned"].endswith(" below the median of earlier trials")
+    assert pruned.data.tags["pruned"] in output
+    assert pruned.data.tags["given_up"] == "pruned"
+    assert "finished" not in pruned.data.tags
+    assert pruned.info.status == "KILLED"
+    assert study.trials[-1].state == TrialState.PRUNED
+    succeed("pipelines.export", "--dataset", "demo", cwd=searched.folder)
+    (table,) = searched.folder.rglob("comparison.csv")
+    assert len(table.read_text().splitlines()) == 3  # a header, and variants 1 and 2
+
+
+# --- without training -------------------------------------------------------------------------
+
+SPACE = make_space(recipe("chest"))
+
+
+def test_the_space_holds_the_variants() -> None:
+    configs = [SPACE.config(point) for point in SPACE.starts()]
+    assert [variant_of(config) for config in configs] == [1, 2, 3, 4, 5, 6, 7]
+    for point in SPACE.starts():
+        optuna.create_trial(value=0.0, params=point, distributions=SPACE.free)  # checks the ranges
+
+
+@pytest.mark.parametrize("dataset", ["chest", "blood", "demo"])
+def test_every_point_is_a_config(dataset: str) -> None:
+    space = make_space(recipe(dataset))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(50):
+        config = space.config(study.ask(space.free).params)
+        assert config.image_size <= recipe(dataset).image_size
+        assert config.replace(**space.point(recipe(dataset).as_dict())) == recipe(dataset)
+
+
+def test_what_has_no_effect_does_not_make_another_config() -> None:
+    point = SPACE.starts()[0] | {"hidden_layers": 0}
+    assert SPACE.config(point) == SPACE.config(point | {"dense_units": 99, "dropout": 0.2})
+
+
+def test_a_fixed_field_is_not_searched() -> None:
+    space = make_space(recipe("chest").replace(lr=1e-4), {"lr", "hidden_layers"})
+    assert not {"lr", "hidden_layers"} & space.free.keys()
+    assert [p["dense_units"] for p in space.starts()] == [8, 16, 32]
+    assert space.settings()["lr"] == 1e-4
+
+
+def test_one_study_per_settings_ranges_and_objective() -> None:
+    other = recipe("chest").replace(epochs=3)
+    names = {SPACE.name("val_loss"), SPACE.name("val_accuracy"), make_space(other).name("val_loss")}
+    names.add(make_space(recipe("chest"), {"lr"}).name("val_loss"))
+    assert len(names) == 4
+    assert make_space(recipe("chest")).name("val_loss") in names
+
+
+def test_fix_takes_names_and_values() -> None:
+    assert parse_fix(["lr=1e-5", "image-size=96"]) == {"lr": "1e-5", "image_size": "96"}
+    with pytest.raises(ConfigError, match="not a searched field"):
+        parse_fix(["epochs=3"])
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5h", 5400)])
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+def test_the_command_of_a_config_names_what_differs() -> None:
+    config = recipe("folder:my images").replace(lr=3.1e-5, seed=4)
+    assert command(config) == (
+        "python -m study.train --dataset 'folder:my images' --lr 3.1e-05 --seed 4"
+    )
+
+
+@pytest.mark.parametrize(("metric", "poor"), [("val_accuracy", 0.1), ("val_loss", 2.0)])
+def test_the_judge_reports_and_gives_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, poor: float
+) -> None:
+    monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/study.db")
+    direction = "minimize" if metric == "val_loss" else "maximize"
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", direction=direction)
+    for _ in range(5):
+        study.add_trial(optuna.create_trial(value=1.0, intermediate_values={1: 1.0, 2: 1.0}))
+    watch = pruning.watch(study.ask(), "median", 4, metric)
+    assert watch.function == "study.pruning:judge"
+    assert pruning.judge(*watch.args, {"epoch": 1.0, metric: poor}) is None  # too early to tell
+    assert f"epoch 2: {metric} {poor:.4f}" in (
+        pruning.judge(*watch.args, {"epoch": 2.0, metric: poor}) or ""
+    )
+    assert study.trials[-1].intermediate_values == {1: poor, 2: poor}
+
+
+Command = Callable[..., tuple[int, list[TrialConfig], str]]
+
+
+@pytest.fixture
+def stubbed(
+    empty_database: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Command:
+    """Runs the command with `train(config)` in place of training: exit code, configs, stderr."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+
+    def command(
+        *flags: str, train: Callable[[TrialConfig], float] = lambda c: c.lr
+    ) -> tuple[int, list[TrialConfig], str]:
+        asked: list[TrialConfig] = []
+
+        def call(*args: Any) -> Outcome:  # worker, function, config, options
+            asked.append(args[2])
+            value = train(args[2])
+            return Outcome("run", value, 0.5, 1 - value)
+
+        monkeypatch.setattr(Worker, "call", call)
+        monkeypatch.setattr("sys.argv", ["study.tpe", *flags])
+        return run_command(main), asked, capsys.readouterr().err
+
+    return command
+
+
+def test_a_search_ends_at_its_number_and_goes_on_from_it(stubbed: Command) -> None:
+    code, first, _ = stubbed("--trials", "9", "--confirm", "0")
+    assert (code, len(first)) == (0, 9)
+    code, more, _ = stubbed("--trials", "15", "--confirm", "2")
+    assert len(more) == 6 + 2
+    searched = first + more[:6]
+    assert len(set(searched)) == 15
+    best = max(searched, key=lambda config: config.lr)
+    assert more[6:] == [best.replace(seed=1), best.replace(seed=2)]
+
+
+def test_an_exhausted_space_ends_the_search(stubbed: Command) -> None:
+    fixed = ("lr=1e-3", "hidden_layers=1", "dense_units=8", "dropout=0.1", "batch_size=16")
+    flags = [word for text in fixed for word in ("--fix", text)]
+    code, asked, err = stubbed(*flags, "--trials", "30", "--confirm", "0")
+    assert code == 0
+    assert sorted((c.head, c.scaling) for c in asked) == [
+        (head, scaling) for head in ("flatten", "gap") for scaling in ("1/255", "backbone")
+    ]
+    assert "the space is exhausted" in err
+
+
+def test_an_interrupted_trial_comes_first_next_time(stubbed: Command) -> None:
+    def interrupted(config: TrialConfig) -> float:
+        if config.lr > 4e-3:  # variant 6
+            raise KeyboardInterrupt
+        return 0.5
+
+    code, first, err = stubbed("--trials", "9", train=interrupted)
+    assert code == 130
+    assert len(first) == 6
+    assert "best of 5: val_accuracy 0.5" in err
+    _, then, _ = stubbed("--trials", "7", "--confirm", "0")
+    assert [variant_of(config) for config in then] == [6, 7]
+
+
+def test_pruned_trials_count_and_failed_ones_do_not(stubbed: Command) -> None:
+    def train(config: TrialConfig) -> float:
+        if variant_of(config) == 2:
+            raise WorkerDied("it was killed")
+        if variant_of(config) == 3:
+            raise Pruned("epoch 4: too bad")
+        return 0.5
+
+    code, asked, err = stubbed("--trials", "4", "--confirm", "0", train=train)
+    assert code == 0
+    assert [variant_of(config) for config in asked][:3] == [1, 2, 3]
+    assert "failed: it was killed" in err
+    assert "pruned at epoch 4: too bad" in err
+    assert "best of 4" in err
+
+
+def test_a_search_that_only_fails_is_one_error(stubbed: Command) -> None:
+    def fail(_: TrialConfig) -> float:
+        raise WorkerDied("no memory")
+
+    code, asked, err = stubbed("--trials", "40", train=fail)
+    assert (code, len(asked)) == (2, 5)
+    assert "error: 5 trials failed in a row, the last one: no memory" in err
+    assert "Traceback" not in err
+
+
+def test_it_converges(stubbed: Command) -> None:
+    code, asked, err = stubbed("--until-converged", "--confirm", "0", train=lambda _: 0.5)
+    assert code == 0
+    assert 20 <= len(asked) <= 25
+    assert "no better one for 20 trials" in err
+
+
+def test_loss_is_minimized(stubbed: Command) -> None:
+    code, asked, err = stubbed("--objective", "loss", "--trials", "8", "--confirm", "1")
+    assert code == 0
+    best = max(asked[:-1], key=lambda config: config.lr)  # the stub's loss is 1 - lr
+    assert asked[-1] == best.replace(seed=1)
+    assert "val_loss 0.9" in err
+
+
+def test_no_trial_starts_after_the_timeout(stubbed: Command) -> None:
+    def train(_: TrialConfig) -> float:
+        time.sleep(0.2)
+        return 0.5
+
+    code, asked, err = stubbed("--timeout", "0.1", "--confirm", "0", train=train)
+    assert (code, len(asked)) == (0, 1)
+    assert "the time is up; 1 trained by this call" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (("--trials", "0"), "trials='0'"),
+        (("--timeout", "soon"), "timeout='soon'"),
+        (("--confirm", "-1"), "confirm='-1'"),
+        (("--fix", "lr"), "name=value"),
+        (("--fix", "epochs=3"), "not a searched field"),
+        (("--fix", "lr=fast"), "lr='fast'"),
+        (("--fix", "lr=1e-3", "--lr", "1e-4"), "contradicts"),
+        (("--fix", "dropout=2"), "dropout=2.0 is out of range"),
+        (("--sampler", "best"), "--sampler"),
+        (("--dataset", "mnist"), "dataset='mnist'"),
+    ],
+)
+def test_a_bad_value_is_one_error_line(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    flags: tuple[str, ...],
+    word: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["study.tpe", *flags])
+    assert run_command(main) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert word in err
+    assert len(err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("sampler", "package"), [("gp", "torch"), ("cmaes", "cmaes")])
+def test_a_sampler_without_its_package_says_which(
+    monkeypatch: pytest.MonkeyPatch, stubbed: Command, sampler: str, package: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    code, _, err = stubbed("--sampler", sampler)
+    assert code == 2
+    assert f"needs the package {package}" in err
+
+
+def test_a_data_set_without_groups_needs_another_split(
+    monkeypatch: pytest.MonkeyPatch, stubbed: Command
+) -> None:
+    monkeypatch.setattr("study.tpe.has_groups", lambda _: False)
+    code, _, err = stubbed()
+    assert code == 2
+    assert "add --split pooled or --split official" in err
+    assert stubbed("--split", "pooled", "--trials", "2", "--confirm", "0")[0] == 0
