@@ -67,6 +67,8 @@ def connect() -> MlflowClient:
             "sqlite:///mlflow.db or a server's http:// address"
         )
     mlflow.set_tracking_uri(uri)
+    # two lines at the end of each run, with the address as it stands, be there a password in it
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # SQLAlchemy logs a traceback where Ctrl-C comes within a query, besides raising it
     logging.getLogger("sqlalchemy").setLevel(logging.CRITICAL)
     client = MlflowClient()
@@ -76,6 +78,11 @@ def connect() -> MlflowClient:
     try:
         client.search_experiments(max_results=1)
     except Exception as error:  # whatever the store's driver raises
+        if "error code 401" in str(error):
+            raise TrackingError(
+                f"MLflow at {shown(uri)} refuses the login: "
+                "mend MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            ) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0].replace(uri, shown(uri))
         raise TrackingError(
             f"no MLflow at {shown(uri)}: {reason[:200]}\n"

@@ -25,7 +25,7 @@ def start(module: str, *flags: str, cwd: Path, **settings: str) -> "subprocess.P
     environment = {
         name: value
         for name, value in os.environ.items()
-        if name not in mine and not name.startswith(("MLFLOW_", "STUDY_"))
+        if name not in mine and not name.startswith(("MLFLOW_", "STUDY_", "PG"))
     }
     environment |= {"PYTHONPATH": str(ROOT), "STUDY_CACHE": os.environ["STUDY_CACHE"]} | settings
     return subprocess.Popen(

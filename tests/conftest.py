@@ -23,7 +23,7 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def clean_env(monkeypatch: pytest.MonkeyPatch, session_cache: Path) -> None:
     """Takes the developer's settings out of the environment."""
     for name in list(os.environ):
-        if name == "DATA_DIR" or name.startswith(("MLFLOW_", "STUDY_")):
+        if name == "DATA_DIR" or name.startswith(("MLFLOW_", "STUDY_", "PG")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("STUDY_CACHE", str(session_cache))
 

@@ -26,7 +26,7 @@ GETTERS = {"os.environ.get", "os.getenv"}
 # Read by the code, but set by `mlflow run`, by the programs themselves, or by the tests.
 NOT_FOR_USERS = {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"}
 # Named in `.env.example`, but read by the libraries.
-READ_BY_LIBRARIES = re.compile(r"MLFLOW_|KERAS_BACKEND$")
+READ_BY_LIBRARIES = re.compile(r"MLFLOW_|KERAS_BACKEND$|PGPASSWORD$")
 
 
 def pins(lines: list[str]) -> dict[str, str]:
@@ -150,8 +150,10 @@ def environment_variables_read(path: Path) -> Iterator[str]:
 
 
 def test_env_example_names_every_variable_with_a_comment() -> None:
-    files = [*ROOT.glob("study/**/*.py"), *ROOT.glob("pipelines/**/*.py")]
+    rooms = ("study", "pipelines", "deploy")
+    files = [path for room in rooms for path in ROOT.glob(f"{room}/**/*.py")]
     read = {name for path in files for name in environment_variables_read(path)} - NOT_FOR_USERS
+    read |= set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
     paragraphs = (ROOT / ".env.example").read_text().split("\n\n")
     named = {
         name: paragraph

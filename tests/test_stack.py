@@ -1,0 +1,253 @@
+"""The server stack: its rules in docker-compose.yml, and the same servers started natively."""
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+
+from deploy.native import postgres_program
+from deploy.serve import check
+from deploy.serve import PASSWORDS
+from deploy.serve import WeakPassword
+from tests.commands import finish
+from tests.commands import ROOT
+from tests.commands import run
+from tests.commands import runs_of
+from tests.commands import start
+from tests.commands import succeed
+from tests.commands import TINY
+
+SERVERS = ("postgres", "mlflow", "dashboard")
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+GRID = ("study.grid", *TINY, "--epochs", "1", "--limit", "40")
+
+
+def services() -> dict[str, dict[str, Any]]:
+    return dict(yaml.safe_load(COMPOSE)["services"])
+
+
+def test_images_are_pinned_by_tag() -> None:
+    images = [service["image"] for service in services().values()]
+    froms = re.findall(r"^FROM (\S+)", (ROOT / "deploy/Dockerfile").read_text(), re.MULTILINE)
+    assert len(images) == 5
+    assert [name for name in froms if name != "base"] == ["python:3.11.13-slim-bookworm"]
+    assert all(re.fullmatch(r"[\w-]+:\d+\.\d+[\w.-]*", image) for image in images)
+
+
+def test_the_images_install_what_the_locks_pin() -> None:
+    text = (ROOT / "deploy/Dockerfile").read_text()
+    wanted = re.search(r"pip install -c requirements-dev.lock \\\n\s+(.*)", text)
+    lock = (ROOT / "requirements-dev.lock").read_text()
+    assert wanted is not None
+    assert [name for name in wanted[1].split() if f"\n{name}==" not in lock] == []
+    assert not re.search(r"^[\w.-]+\[", lock, re.MULTILINE), "pip refuses extras in constraints"
+
+
+def test_ports_are_bound_to_this_machine_unless_the_user_says_otherwise() -> None:
+    ports = {name: service["ports"] for name, service in services().items() if "ports" in service}
+    assert ports == {
+        "postgres": ["${STUDY_BIND:-127.0.0.1}:5432:5432"],
+        "mlflow": ["${STUDY_BIND:-127.0.0.1}:5000:5000"],
+        "dashboard": ["127.0.0.1:8080:8080"],
+    }
+
+
+def test_servers_have_health_checks_and_start_after_the_passwords_were_checked() -> None:
+    found = services()
+    assert all("test" in found[name]["healthcheck"] for name in SERVERS)
+    after = {name: set(service.get("depends_on", ())) for name, service in found.items()}
+    assert after["postgres"] == {"check"}
+    assert after["mlflow"] == after["dashboard"] == {"postgres"}
+    assert found["worker"]["profiles"] == ["workers"]
+
+
+def test_data_is_on_named_volumes() -> None:
+    named = set(yaml.safe_load(COMPOSE)["volumes"])
+    mounts = [mount for service in services().values() for mount in service.get("volumes", ())]
+    sources = {re.sub(r"\$\{\w+:-(\w+)\}", r"\1", mount).split(":")[0] for mount in mounts}
+    assert sources - named == {"./deploy/databases.sql"}
+    assert named <= sources
+
+
+def test_secrets_are_required_and_never_written_down() -> None:
+    for service in services().values():
+        for name, value in service.get("environment", {}).items():
+            if "PASSWORD" in name or "SECRET" in name:
+                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), name
+
+
+def test_docker_and_native_start_the_same_commands() -> None:
+    commands = {name: services()[name]["command"][:4] for name in ("mlflow", "dashboard")}
+    native = (ROOT / "deploy/native.py").read_text()
+    assert commands == {n: ["python", "-m", "deploy.serve", n] for n in ("mlflow", "dashboard")}
+    assert 'serve = [sys.executable, "-m", "deploy.serve"]' in native
+    version = subprocess.run(
+        [postgres_program("postgres"), "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    assert services()["postgres"]["image"].split(":")[1].split(".")[0] in version
+
+
+def example_passwords() -> list[str]:
+    text = (ROOT / ".env.example").read_text()
+    return re.findall(r"^# \w*PASSWORD=(.*)", text, re.MULTILINE)
+
+
+WEAK = ["", "short", "password", "password1234", "admin", "changeme", "Changeme-2024!", "mlflow"]
+WEAK += ["postgres", "postgres12345", "123456789012", *example_passwords()]
+
+
+@pytest.mark.parametrize("weak", sorted(set(WEAK)))
+def test_default_passwords_are_refused(weak: str) -> None:
+    good = dict.fromkeys(PASSWORDS, "a2f1-not-guessed")
+    check(good)
+    for name in PASSWORDS:
+        with pytest.raises(WeakPassword, match=name):
+            check(good | {name: weak})
+
+
+@pytest.mark.parametrize("module", ["deploy.serve", "deploy.native"])
+def test_a_default_password_ends_the_command_with_one_line(module: str, tmp_path: Path) -> None:
+    flags = ["mlflow"] if module == "deploy.serve" else [str(tmp_path / "stack")]
+    passwords = {"PGPASSWORD": "a2f1-not-guessed", "MLFLOW_TRACKING_PASSWORD": "password1234"}
+    done = run(module, *flags, cwd=tmp_path, **passwords)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: MLFLOW_TRACKING_PASSWORD is a well-known one")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Not pytest's, into which PostgreSQL, never being root, may not look."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def stack(folder: Path) -> Iterator[dict[str, str]]:
+    """The stack while the tests run: what it says belongs into `.env`."""
+    process = start("deploy.native", str(folder), "--free-ports", cwd=folder)
+    assert process.stdout is not None
+    try:
+        lines = [process.stdout.readline() for _ in range(5)]
+        if process.poll() is not None:
+            pytest.fail(process.communicate()[1])
+        yield dict(line.strip().split("=", 1) for line in lines)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert finish(process).returncode == 0
+
+
+@pytest.fixture
+def client(stack: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    for name, value in stack.items():
+        monkeypatch.setenv(name, value)
+    return MlflowClient()
+
+
+def test_the_settings_are_kept_for_their_owner_alone(folder: Path, stack: dict[str, str]) -> None:
+    assert (folder / "settings.env").stat().st_mode & 0o777 == 0o600
+    assert set(stack) == {
+        *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
+        *("STUDY_STORAGE", "PGPASSWORD"),
+    }
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["api/2.0/mlflow/experiments/get?experiment_id=0", "api/2.0/mlflow-artifacts/artifacts"],
+)
+def test_mlflow_refuses_the_anonymous(stack: dict[str, str], path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{stack['MLFLOW_TRACKING_URI']}/{path}")
+    assert caught.value.code == 401
+
+
+def test_mlflow_takes_the_right_user(client: MlflowClient) -> None:
+    assert client.search_experiments(max_results=1)
+
+
+def test_mlflow_refuses_other_names_for_itself(stack: dict[str, str]) -> None:
+    request = urllib.request.Request(stack["MLFLOW_TRACKING_URI"], headers={"Host": "evil.test"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.code == 403
+
+
+@pytest.mark.parametrize("wrong", ["not-the-password", None])
+def test_a_refused_login_is_one_line(
+    stack: dict[str, str], tmp_path: Path, wrong: str | None
+) -> None:
+    settings = {k: v for k, v in stack.items() if not k.startswith("MLFLOW_TRACKING_P")}
+    if wrong is not None:
+        settings["MLFLOW_TRACKING_PASSWORD"] = wrong
+    done = run("study.train", *TINY, "--epochs", "1", cwd=tmp_path, **settings)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: MLflow at {stack['MLFLOW_TRACKING_URI']} refuses the login: "
+        "mend MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD\n"
+    )
+
+
+@pytest.mark.parametrize("wrong", ["not-the-password", ""])
+def test_postgresql_refuses_without_the_password(stack: dict[str, str], wrong: str) -> None:
+    address = stack["STUDY_STORAGE"].replace("+psycopg2", "")
+    psycopg2.connect(address, password=stack["PGPASSWORD"]).close()
+    with pytest.raises(psycopg2.OperationalError, match=r"authentication failed|no password"):
+        psycopg2.connect(address, password=wrong)
+
+
+@pytest.mark.slow
+def test_a_grid_is_trained_once_and_tells_no_secret(
+    stack: dict[str, str], client: MlflowClient, tmp_path: Path
+) -> None:
+    done = run(*GRID, cwd=tmp_path, **stack)
+    first = done.stderr + done.stdout
+    assert done.returncode == 0, first
+    assert "7 of 7 finished" in first
+    assert "View run" not in first, "MLflow prints addresses, which may hold a password"
+    runs = runs_of(client)
+    assert len(runs) == 8  # and the parent
+
+    assert "7 trials, 7 finished already" in succeed(*GRID, cwd=tmp_path, **stack)
+    assert [run.info.run_id for run in runs_of(client)] == [run.info.run_id for run in runs]
+    assert not list(tmp_path.iterdir()), "something was recorded here and not on the servers"
+
+    trial = next(run for run in runs if run.data.tags.get("finished") == "true")
+    assert trial.info.artifact_uri.startswith("mlflow-artifacts:")
+    path = client.download_artifacts(trial.info.run_id, "predictions.parquet", str(tmp_path))
+    assert Path(path).stat().st_size > 0
+
+    written = first + "".join(str(run.to_dictionary()) for run in runs)
+    assert [name for name in PASSWORDS if stack[name] in written] == []
+
+
+def test_what_is_dumped_can_be_restored(stack: dict[str, str], tmp_path: Path) -> None:
+    address = stack["STUDY_STORAGE"].replace("+psycopg2", "").removesuffix("/optuna")
+    environment = os.environ | {"PGPASSWORD": stack["PGPASSWORD"]}
+
+    def postgres(program: str, *flags: str) -> str:
+        command = [postgres_program(program), *flags]
+        return subprocess.check_output(command, env=environment, text=True)
+
+    def tables(database: str) -> str:
+        count = "select relname, n_live_tup from pg_stat_user_tables order by 1"
+        return postgres("psql", "-At", "-c", "analyze", "-c", count, "-d", f"{address}/{database}")
+
+    dump = str(tmp_path / "mlflow.dump")
+    postgres("pg_dump", "-Fc", "-f", dump, f"{address}/mlflow")
+    postgres("psql", "-q", "-c", "create database copy", "-d", f"{address}/mlflow")
+    for _ in range(2):  # into nothing, and over what is there
+        postgres("pg_restore", "--clean", "--if-exists", "-d", f"{address}/copy", dump)
+    assert tables("copy") == tables("mlflow")
