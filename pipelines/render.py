@@ -19,6 +19,7 @@ from pipelines.columns import Column
 from pipelines.columns import columns_of
 from pipelines.columns import KNOWN
 from pipelines.columns import NUMERIC
+from study.page import html_page
 
 NOTES = "Notes on the reported figures (misprints are corrected above)"
 TERMINAL = (
@@ -87,20 +88,7 @@ def _md(text: str) -> str:
 
 def html_text(page: Page) -> str:
     """One self-contained page: no script, nothing fetched."""
-    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     parts = [
-        "<!DOCTYPE html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="color-scheme" content="light dark">',
-        f"<title>{escape(page.title)}</title>",
-        f"<style>\n{style}</style>",
-        "</head>",
-        "<body>",
-        "<main>",
-        f"<h1>{escape(page.title)}</h1>",
         f"<p>{escape(page.statement)}</p>",
         *(f'<p class="caution">{escape(line)}</p>' for line in page.cautions),
     ]
@@ -109,7 +97,7 @@ def html_text(page: Page) -> str:
     if page.notes:
         parts += [f"<h2>{NOTES}</h2>", "<ul>"]
         parts += [*(f"<li>{escape(note)}</li>" for note in page.notes), "</ul>"]
-    return "\n".join([*parts, "</main>", "</body>", "</html>"]) + "\n"
+    return html_page(page.title, Path(__file__).with_name("comparison.css"), parts)
 
 
 def _html_table(name: str, rows: pd.DataFrame) -> list[str]:

@@ -50,6 +50,11 @@ class Trial:
     split: Split
     progress: Progress
 
+    @functools.cached_property
+    def leaks(self) -> int | None:
+        """Test images with a sibling in train; None if groups are unknown."""
+        return leaking(self.data, self.split)
+
 
 def prepared(config: TrialConfig, progress: Progress, *, use_cache: bool) -> Trial:
     """Images read and split, with a word on all that a reader of the result should know."""
@@ -103,10 +108,10 @@ def independence(trial: Trial) -> dict[str, float]:
     `leak_fraction`: test images with a sibling (same group) in train, of all (0 to 1);
     `test_groups`: the groups behind the test images.
     """
-    leaks, groups = leaking(trial.data, trial.split), groups_tested(trial.data, trial.split)
-    if leaks is None or groups is None:
+    groups = groups_tested(trial.data, trial.split)
+    if trial.leaks is None or groups is None:
         return {}
-    return {"leak_fraction": leaks / len(trial.split.test), "test_groups": float(groups)}
+    return {"leak_fraction": trial.leaks / len(trial.split.test), "test_groups": float(groups)}
 
 
 def _fitted(
@@ -207,13 +212,12 @@ def _warn(trial: Trial) -> None:
         say(
             f"  split {_sizes(split)} (train/val/test) differs from the report's {_slashed(report)}"
         )
-    leaks = leaking(data, split)
-    if leaks is None:
+    if trial.leaks is None:
         say("  groups are not known, hence neither is what leaks: see python -m study.data.audit")
-    elif leaks:
+    elif trial.leaks:
         say(
-            f"  warning: {leaks} of {len(split.test)} test images have a sibling (same original or "
-            "patient) in train: test accuracy measures memory, too"
+            f"  warning: {trial.leaks} of {len(split.test)} test images have a sibling (same "
+            "original or patient) in train: test accuracy measures memory, too"
         )
 
 
@@ -226,7 +230,7 @@ def _slashed(numbers: Sequence[int]) -> str:
 
 
 def _tags(trial: Trial) -> dict[str, str]:
-    config, leaks = trial.config, leaking(trial.data, trial.split)
+    config, leaks = trial.config, trial.leaks
     return {
         "dataset": config.dataset,
         "split": config.split,

@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+
+from study.cli import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 # A trial of a few seconds; its numbers mean nothing
@@ -64,6 +67,15 @@ def succeed(module: str, *flags: str, cwd: Path, **settings: str) -> str:
     done = run(module, *flags, cwd=cwd, **settings)
     assert done.returncode == 0, done.stderr
     return done.stderr
+
+
+def refusal(main: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line with which a command, run in this process, refuses what it was given."""
+    assert run_command(main) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert len(error.splitlines()) == 1
+    return error
 
 
 def wait_until(

@@ -8,6 +8,7 @@ Prints a short report and writes audit.json, audit.html and groups.csv. Of 10,00
 minutes; stopped and started again it goes on from there, and once done it takes a second or two.
 """
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -15,6 +16,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,13 +115,9 @@ def write(report: Report, out: Path) -> None:
         "audit.html": html_text(report.audit, report.strips).encode(),
         GROUPS_FILE: groups_csv(report.group_of).encode("utf-8", "surrogateescape"),
     }
-    try:
+    with _writing(out):
         for name, content in pages.items():
             replace_file(out / name, content)
-    except OSError as error:
-        raise DataError(
-            f"cannot write to {out} ({error.strerror or error}): choose another folder with --out"
-        ) from None
 
 
 def groups_csv(group_of: Mapping[str, str]) -> str:
@@ -175,10 +173,15 @@ def _check_apart(out: Path, root: str) -> None:
 
 def _check_writable(out: Path) -> None:
     """Before minutes of work, not after them."""
-    try:
+    with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
+        tempfile.TemporaryFile(dir=out).close()
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise DataError(
             f"cannot write to {out} ({error.strerror or error}): choose another folder with --out"

@@ -14,34 +14,22 @@ from study.data.audit_words import summary
 from study.data.audit_words import Table
 from study.data.pictures import Picture
 from study.data.pictures import Strip
+from study.page import html_page
 
 MOST_ROWS = 5000  # of a table: a page for people; audit.json has all
 
 
 def html_text(audit: Audit, strips: Sequence[Strip]) -> str:
     """The page; the same audit gives the same bytes."""
-    style = Path(__file__).with_name("audit.css").read_text(encoding="utf-8")
-    title = f"Audit of {_text(audit.dataset)}"
     parts = [
-        "<!DOCTYPE html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="color-scheme" content="light dark">',
-        f"<title>{title}</title>",
-        f"<style>\n{style}</style>",
-        "</head>",
-        "<body>",
-        "<main>",
-        f"<h1>{title}</h1>",
         f"<p>{_html(summary(audit))}</p>",
         *(f'<p class="caution">{_html(line)}</p>' for line in cautions(audit)),
     ]
     for section in sections(audit):
         parts += _section(section)
     parts += _gallery(strips)
-    return "\n".join([*parts, "</main>", "</body>", "</html>"]) + "\n"
+    title = f"Audit of {printable(audit.dataset)}"
+    return html_page(title, Path(__file__).with_name("audit.css"), parts)
 
 
 def _text(name: str) -> str:

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.cluster.hierarchy import DisjointSet
-from threadpoolctl import threadpool_limits
 
 from study.cli import Parser
 from study.cli import run_command
@@ -139,14 +138,13 @@ def _fields(photographs: Sequence[Features], progress: Progress) -> list[int]:
     """
     pairs = list(combinations(range(len(photographs)), 2))
     joined = DisjointSet(range(len(photographs)))
-    with threadpool_limits(1, "blas"):
-        shared = in_threads(
-            lambda pair: shifted_points(photographs[pair[0]], photographs[pair[1]]),
-            pairs, "comparing photographs", progress.step,
-        )  # fmt: skip
-        for pair, count in zip(pairs, shared, strict=True):
-            if count >= MIN_SHIFTED:
-                joined.merge(*pair)
+    shared = in_threads(
+        lambda pair: shifted_points(photographs[pair[0]], photographs[pair[1]]),
+        pairs, "comparing photographs", progress.step,
+    )  # fmt: skip
+    for pair, count in zip(pairs, shared, strict=True):
+        if count >= MIN_SHIFTED:
+            joined.merge(*pair)
     return [min(joined.subset(number)) for number in range(len(photographs))]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from study.data.cache import replace_file
 from study.data.decode import BadImage
@@ -83,8 +82,7 @@ class Compared:
         """What each pair shares."""
         new = [pair for pair in pairs if pair not in self._known]
         found = in_threads(self._compare, new, "comparing", progress)
-        # threads that each start threads for tiny matrix products take ten times as long
-        with threadpool_limits(1, "blas"), self._file.open("ab", buffering=0) as stream:
+        with self._file.open("ab", buffering=0) as stream:
             for pair, result in zip(new, found, strict=True):
                 self._known[pair] = result
                 stream.write(np.array((*pair, *result), PAIR).tobytes())

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 Progress = Callable[[str, int, int], None]
 """Called now and then with what is being done, how many are done, and of how many."""
 
@@ -21,7 +23,8 @@ def in_threads(
     task: Callable[[Item], Result], items: Sequence[Item], what: str, progress: Progress | None
 ) -> Iterator[Result]:
     """Results in the order of `items`; after each chunk `progress(what, done, total)`."""
-    with ThreadPoolExecutor(THREADS) as pool:
+    # threads that each start threads for small matrix products take ten times as long
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(items), CHUNK):
             chunk = items[start : start + CHUNK]
             yield from pool.map(task, chunk)
