@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import signal
 import sys
 import tempfile
 import warnings
@@ -124,18 +125,40 @@ def _variant(text: str) -> int:
 
 
 def run_command(main: Callable[[], None]) -> int:
-    """Run a command: exit code 0, 2 after an error the user can act on, 130 after Ctrl-C."""
+    """Run a command: exit code 0, 2 after an error the user can act on, 130 after Ctrl-C.
+
+    SIGTERM, which is how containers are stopped, counts as Ctrl-C. A second one ends at once.
+    """
     load_dotenv(".env")
     _hush()
-    try:
-        main()
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    with _interruptible():
+        try:
+            main()
+        except StudyError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("\nstopped; the same command goes on from here", file=sys.stderr)
+            return 130
     return 0
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    def interrupt(signum: int, frame: object) -> NoReturn:  # noqa: ARG001
+        for each in minded:
+            signal.signal(each, lambda *_: os._exit(130))
+        os.write(2, b"\nstopping; once more ends at once\n")
+        raise KeyboardInterrupt
+
+    # a shell has what it starts in the background ignore Ctrl-C
+    minded = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
+    before = {each: signal.signal(each, interrupt) for each in minded}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 @contextlib.contextmanager

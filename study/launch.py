@@ -1,15 +1,21 @@
 """How work is executed: in a process of its own, on this machine. Knows nothing of what it is."""
 
+import contextlib
 import importlib
 import multiprocessing
 import os
+import signal
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from types import FrameType
 from types import TracebackType
 from typing import Any
 
 from study.config import StudyError
+
+_calls = {"running": False, "interrupted": False}  # of this process, if it is a worker's
 
 
 class WorkerDied(StudyError):
@@ -19,11 +25,15 @@ class WorkerDied(StudyError):
 class Worker:
     """One process that does one call at a time, kept between calls and replaced when it dies.
 
-    Imports are paid once. The process is spawned, not forked, and ends with its parent.
+    Imports are paid once. The process is spawned, not forked, and ends with its parent. Ctrl-C in
+    the terminal does not reach it: whoever made the worker decides, and interrupts it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        self._settings = dict(settings or {})  # environment variables of the process
         self._pool: ProcessPoolExecutor | None = None
+        self._pid = 0
+        self._interrupted = False
 
     def __enter__(self) -> "Worker":
         return self
@@ -34,31 +44,94 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        self._close()
 
     def call(self, function: str, *args: Any) -> Any:
         """The value of `function` (as `package.module:name`) for `args`, worked out over there.
 
         Raises:
             WorkerDied: the process went away. The next call gets a new one.
+            KeyboardInterrupt: the worker was interrupted.
             Exception: whatever the function raises.
         """
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
+        if self._interrupted:
+            raise KeyboardInterrupt
         try:
-            return self._pool.submit(_call, function, args).result()
+            return self._open().submit(_call, function, args).result()
         except BrokenProcessPool as error:
             self._pool = None
             raise WorkerDied(
                 "its process was killed or ran out of memory: the same command goes on with it"
             ) from error
+        except StudyError:
+            raise
+        except Exception:  # a library's: the process may be left in any state, as with a lost GPU
+            self._close()
+            raise
+
+    def interrupt(self) -> None:
+        """End the call under way as Ctrl-C would, and refuse later ones. Called by any thread."""
+        self._interrupted = True
+        if self._pool is not None and self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGUSR1)
+
+    def _open(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            args = (self._settings,)
+            self._pid = 0
+            self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=args)
+            self._pid = self._pool.submit(os.getpid).result()
+        return self._pool
+
+    def _close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+
+
+def local_workers(count: int) -> list[Worker]:
+    """That many workers, each with a GPU of its own as far as there are enough."""
+    gpus = _gpus()
+    if count == 1 or not gpus:
+        return [Worker() for _ in range(count)]
+    shared = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if count > len(gpus) else {}
+    devices = [gpus[i % len(gpus)] for i in range(count)]
+    return [Worker({"CUDA_VISIBLE_DEVICES": device, **shared}) for device in devices]
+
+
+def _gpus() -> list[str]:
+    """CUDA's names of the GPUs that this process may use."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for name in visible.split(",") if name]
+    try:
+        return [str(i) for i, _ in enumerate(os.listdir("/proc/driver/nvidia/gpus"))]  # noqa: PTH208
+    except OSError:
+        return []
 
 
 def _call(function: str, args: tuple[Any, ...]) -> Any:
     module, name = function.split(":")
-    return getattr(importlib.import_module(module), name)(*args)
+    _calls.update(running=True, interrupted=False)
+    try:
+        return getattr(importlib.import_module(module), name)(*args)
+    finally:
+        _calls["running"] = False
+
+
+def _begin(settings: Mapping[str, str]) -> None:
+    os.environ.update(settings)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver's, which shares the terminal
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR1, _interrupted)
+    _end_with_parent()
+
+
+def _interrupted(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    if _calls["running"] and not _calls["interrupted"]:  # once, so that cleaning up is not cut off
+        _calls["interrupted"] = True
+        raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:

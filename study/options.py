@@ -30,6 +30,7 @@ class Options:
     log_model: bool = False
     again: bool = False  # train even if finished
     label: str = ""  # goes before every line of progress
+    lines: bool = False  # show no bars, for several trials write to one terminal
     parent: str | None = None  # MLflow run id
     role: str = ""  # what a trial is for, a tag of its run
     watch: Watch | None = None

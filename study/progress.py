@@ -13,8 +13,9 @@ SECONDS_BETWEEN_LINES = 15.0  # in a log file
 class Progress:
     """Lines on stderr; `label` (such as `[3/7] `) goes before each trial's."""
 
-    def __init__(self, label: str = "") -> None:
+    def __init__(self, label: str = "", *, bars: bool = True) -> None:
         self.label = label
+        self.bars = bars
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bars: Bars | None = None
         self._last = time.monotonic()
@@ -30,7 +31,7 @@ class Progress:
         if done <= 1 or what not in self._began:
             self._began[what] = time.monotonic()
             self._last = time.monotonic()
-        if self.console.is_terminal:
+        if self.bars and self.console.is_terminal:
             self._draw(what, done, total)
         elif time.monotonic() - self._last > SECONDS_BETWEEN_LINES and done < total:
             self._last = time.monotonic()

@@ -15,8 +15,8 @@ from optuna.terminator import Terminator
 from study.config import StudyError
 
 STAGNATION = 20  # trials without a better one, after which a search counts as converged
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: TPESampler(multivariate=True, seed=seed),
+SAMPLERS: dict[str, Callable[[int | None], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(multivariate=True, constant_liar=True, seed=seed),
     "random": lambda seed: RandomSampler(seed=seed),
     "gp": lambda seed: GPSampler(seed=seed),
     "cmaes": lambda seed: CmaEsSampler(seed=seed, warn_independent_sampling=False),
@@ -24,7 +24,7 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
 NEEDED = {"gp": "torch", "cmaes": "cmaes"}  # packages that only these samplers use
 
 
-def make_sampler(name: str, seed: int) -> BaseSampler:
+def make_sampler(name: str, seed: int | None) -> BaseSampler:
     """One of `SAMPLERS`.
 
     Raises:

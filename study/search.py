@@ -16,11 +16,17 @@ from optuna.trial import TrialState
 
 from study import pruning
 from study import tracking
+from study.attempt import attempt
+from study.attempt import Failed
+from study.attempt import Lost
+from study.claims import Claims
 from study.config import ConfigError
 from study.config import fingerprint
 from study.config import parse_value
 from study.config import StudyError
-from study.launch import Worker
+from study.config import TrialConfig
+from study.crew import Step
+from study.crew import Worker
 from study.options import Options
 from study.options import Outcome
 from study.options import Pruned
@@ -28,8 +34,7 @@ from study.progress import Progress
 from study.samplers import STAGNATION
 from study.space import Space
 
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
-MAX_REPEATS = 50  # proposals in a row of what is finished, before the space counts as exhausted
+MAX_REPEATS = 50  # proposals in a row of what is known, before the space counts as exhausted
 MAX_FAILURES = 5  # in a row, before the search stops
 
 
@@ -46,143 +51,183 @@ class Bounds:
 class Search:
     """One call of the command. The study, the space and the metric must not change within it."""
 
-    study: optuna.Study
+    claims: Claims
     space: Space
-    metric: str  # val_accuracy or val_loss
+    metric: str  # val_accuracy, val_auc or val_loss
     digest: str  # of the data
     client: MlflowClient
+    bounds: Bounds
     pruner: str = "median"
+    seeds: int = 1  # that a config is trained with, if it earns them
     options: Options = field(default_factory=Options)
     progress: Progress = field(default_factory=Progress)
+    starts: list[dict[str, Any]] = field(default_factory=list)
+    since: float = field(default_factory=time.monotonic)
     trained: int = 0  # by this call, pruned ones included
     repeats: int = 0  # in a row
     failures: int = 0  # in a row
     last_failure: str = ""
+    end: str = ""  # why the search ended
 
     def key(self, point: dict[str, Any]) -> str:
-        """The fingerprint of the config at a point."""
+        """The fingerprint of the config at a point, with its first seed."""
         return fingerprint(self.space.config(point), self.digest)
-
-    def ended(self) -> dict[str, FrozenTrial]:
-        """The first finished or pruned trial of each config, by fingerprint."""
-        trials: dict[str, FrozenTrial] = {}
-        for trial in self.study.get_trials(deepcopy=False, states=ENDED):
-            trials.setdefault(trial.user_attrs["fingerprint"], trial)
-        return trials
 
     def best(self) -> FrozenTrial | None:
         """The best finished trial."""
-        complete = [t for t in self.ended().values() if t.state == TrialState.COMPLETE]
+        complete = [t for t in self.claims.ended().values() if t.state == TrialState.COMPLETE]
         best = min if self.metric == "val_loss" else max
         return best(complete, key=lambda trial: trial.value or 0.0, default=None)
 
     def import_finished(self) -> int:
         """Tell Optuna of runs in MLflow that belong to the space; how many were new."""
+        if self.seeds > 1:
+            return 0  # a trial of several seeds finds its finished runs one by one
         query = f"tags.finished = 'true' and tags.data_digest = '{self.digest}'"
-        known, new = set(self.ended()), 0
-        for run in tracking.search(self.client, query):
-            key = run.data.tags["fingerprint"]
-            if key not in known and (trial := self._as_trial(run)) is not None:
-                self.study.add_trial(trial)
-                known.add(key)
-                new += 1
-        return new
+        runs = tracking.search(self.client, query)
+        known = self.claims.ended()
+        trials = [self._as_trial(run) for run in runs if run.data.tags["fingerprint"] not in known]
+        new = {t.user_attrs["fingerprint"]: t for t in reversed(trials) if t is not None}
+        self.claims.in_turn(lambda: self._add(new))
+        return len(new)
+
+    def _add(self, trials: dict[str, FrozenTrial]) -> None:
+        for key in trials.keys() - self.claims.ended().keys():
+            self.claims.study.add_trial(trials[key])
 
     def _as_trial(self, run: Run) -> FrozenTrial | None:
         """The trial that a finished run would have been; None if it is not of this space."""
+        known = self.space.base.as_dict() | run.data.params  # a field may be younger than the run
         try:
-            point = {k: parse_value(k, run.data.params[k]) for k in self.space.free}
+            point = {k: parse_value(k, str(known[k])) for k in self.space.free}
             if self.key(point) != run.data.tags["fingerprint"]:
                 return None  # it differs in what is not searched
             return create_trial(
                 value=run.data.metrics[self.metric],
                 params=point,
                 distributions=self.space.free,
-                user_attrs={"run_id": run.info.run_id, "fingerprint": self.key(point)},
+                user_attrs={"run_ids": [run.info.run_id], "fingerprint": self.key(point),
+                            "values": [run.data.metrics[self.metric]]},
                 intermediate_values=tracking.curve(self.client, run.info.run_id, self.metric),
-            )
-        except (ConfigError, KeyError, ValueError):  # a field of another version, or out of range
+            )  # fmt: skip
+        except (ConfigError, KeyError, ValueError):  # out of range, or without this metric
             return None
 
-    def run(self, worker: Worker, starts: list[dict[str, Any]], bounds: Bounds) -> str:
-        """Train the `starts`, then what the sampler proposes, until a bound; says which.
+    def step(self, worker: Worker) -> Step:
+        """Have the next config trained: a lost one, a start, or what the sampler proposes.
 
         Raises:
             StudyError: one trial after the other failed.
         """
-        begun, waiting = time.monotonic(), list(starts)
-        while (end := self._end(bounds, time.monotonic() - begun)) is None:
-            ended = self.ended()
-            while waiting and self.key(waiting[0]) in ended:
-                waiting.pop(0)
-            if waiting:  # one at a time, so that a killed call leaves none behind
-                self.study.enqueue_trial(waiting.pop(0))
-            trial = self.study.ask(self.space.free)
-            key = self.key(trial.params)
-            trial.set_user_attr("fingerprint", key)
-            if not self._told(trial, ended.get(key)):
-                self._train(trial, f"[{len(ended) + 1}{of(bounds.trials)}] ", worker)
-        return end
-
-    def _end(self, bounds: Bounds, seconds: float) -> str | None:
-        """Why the search ends here; None if it goes on."""
         if self.failures >= MAX_FAILURES:
             raise StudyError(
                 f"{self.failures} trials failed in a row, the last one: {self.last_failure}\n"
                 "Mend the cause and repeat the command, or narrow the search with --fix."
             )
-        if bounds.trials is not None and len(self.ended()) >= bounds.trials:
-            return f"all {bounds.trials} trials ended"
-        if bounds.seconds is not None and seconds >= bounds.seconds:
+        chosen: Step | tuple[optuna.Trial, str] = self.claims.in_turn(self._choose)
+        if isinstance(chosen, Step):
+            return chosen
+        self._train(*chosen, worker)
+        return Step.DONE
+
+    def _choose(self) -> Step | tuple[optuna.Trial, str]:
+        while True:
+            ended, taken = self.claims.ended(), self.claims.taken()
+            if end := self._over(len(ended)):
+                self.end = end
+                return Step.END
+            if self.bounds.trials is not None and len(ended) + len(taken) >= self.bounds.trials:
+                return Step.WAIT
+            self._enqueue(ended.keys() | taken)
+            trial = self.claims.study.ask(self.space.free)
+            key = self.key(trial.params)
+            if key not in ended and key not in taken:
+                self.claims.claim(trial, key)
+                self.repeats = 0
+                return trial, f"[{len(ended) + len(taken) + 1}{of(self.bounds.trials)}] "
+            self._repeat(trial, key, ended.get(key))
+
+    def _over(self, ended: int) -> str | None:
+        """Why no trial starts any more; None if one may."""
+        if self.bounds.trials is not None and ended >= self.bounds.trials:
+            return f"all {self.bounds.trials} trials ended"
+        if self.bounds.seconds is not None and time.monotonic() - self.since >= self.bounds.seconds:
             return "the time is up"
-        if bounds.converged(self.study):
+        if self.bounds.converged(self.claims.study):
             return f"no better one for {STAGNATION} trials"
         if self.repeats >= MAX_REPEATS:
             return f"nothing new among {MAX_REPEATS} proposals: the space is exhausted"
         return None
 
-    def _told(self, trial: optuna.Trial, before: FrozenTrial | None) -> bool:
-        """Whether the config needs no training; then its result is Optuna's already."""
-        key = trial.user_attrs["fingerprint"]
-        if before is not None:
-            trial.set_user_attr("run_id", before.user_attrs.get("run_id"))
-            value = before.value if before.state == TrialState.COMPLETE else None
-            self.study.tell(trial, value, state=before.state)
-        elif (run := tracking.find_finished(self.client, key)) is not None:
-            trial.set_user_attr("run_id", run.info.run_id)
-            self.study.tell(trial, run.data.metrics[self.metric])
-        else:
-            return False
+    def _enqueue(self, known: set[str]) -> None:
+        """Have Optuna ask for what a dead process left, else for the next of the starts."""
+        points = [dict(trial.params) for trial in self.claims.lost()]
+        for point in points:
+            if self.key(point) not in known:
+                self.claims.study.enqueue_trial(point)
+                return
+        while self.starts and self.key(self.starts[0]) in known:
+            self.starts.pop(0)
+        if self.starts:  # one at a time, so that a killed call leaves none behind
+            self.claims.study.enqueue_trial(self.starts.pop(0))
+
+    def _repeat(self, trial: optuna.Trial, key: str, before: FrozenTrial | None) -> None:
+        """Tell of a proposal that needs no training, or is in training."""
         self.repeats += 1
-        return True
+        trial.set_user_attr("fingerprint", key)
+        if before is None:
+            self.claims.fail(trial, "the same config is in training")
+        elif before.state == TrialState.PRUNED:
+            self.claims.prune(trial)
+        else:
+            self.claims.complete(trial, before.value or 0.0, run_ids=before.user_attrs["run_ids"])
 
     def _train(self, trial: optuna.Trial, label: str, worker: Worker) -> None:
-        config = self.space.config(trial.params)
-        self.progress.say(f"{label}{self.space.described(config)}")
-        watch = pruning.watch(trial, self.pruner, config.epochs, self.metric)
-        options = replace(self.options, label=label, watch=watch, role="search", blind=True)
-        self.repeats = 0
+        self.progress.say(f"{label}{self.space.described(self.space.config(trial.params))}")
         try:
-            outcome: Outcome = worker.call("study.train:train", config, options)
+            outcomes = attempt(
+                self.claims, trial, self.client, lambda: self._seeds(trial, label, worker)
+            )
         except Pruned as error:
-            self.study.tell(trial, state=TrialState.PRUNED)
+            self.claims.prune(trial, pruned=str(error))
             self.progress.say(f"{label}  pruned at {error}")
-        except Exception as error:  # one config that fails does not end the search
-            self._fail(trial, label, error)
+        except Lost as error:
+            self.progress.say(f"{label}  {error}; it will be taken up again")
+            return
+        except Failed as error:
+            self.last_failure = str(error)
+            self.failures += 1
+            self.progress.say(f"{label}  failed: {error}")
             return
         else:
-            trial.set_user_attr("run_id", outcome.run_id)
-            self.study.tell(trial, getattr(outcome, self.metric))
+            values = [getattr(outcome, self.metric) for outcome in outcomes]
+            runs = [outcome.run_id for outcome in outcomes]
+            mean = sum(values) / len(values)
+            self.claims.complete(trial, mean, run_ids=runs, values=values)
         self.trained += 1
         self.failures = 0
 
-    def _fail(self, trial: optuna.Trial, label: str, error: Exception) -> None:
-        reason = (str(error).splitlines() or [""])[0]
-        known = isinstance(error, StudyError)
-        self.last_failure = reason if known else f"{type(error).__name__}: {reason}"
-        self.failures += 1
-        self.study.tell(trial, state=TrialState.FAIL)
-        self.progress.say(f"{label}  failed: {self.last_failure}")
+    def _seeds(self, trial: optuna.Trial, label: str, worker: Worker) -> list[Outcome]:
+        """Train a config with one seed after the other, as long as it earns the next."""
+        config = self.space.config(trial.params)
+        watch = pruning.watch(trial, self.pruner, config.epochs, self.metric)
+        options = replace(self.options, label=label, watch=watch, role="search", blind=True)
+        outcomes: list[Outcome] = []
+        for i in range(self.seeds):
+            again: TrialConfig = config.replace(seed=config.seed + i)
+            outcomes.append(worker.call("study.train:train", again, options))
+            options = replace(options, watch=None)  # only the first seed's epochs compare
+            self._judge_seeds([getattr(o, self.metric) for o in outcomes])
+        return outcomes
+
+    def _judge_seeds(self, values: list[float]) -> None:
+        if len(values) == self.seeds or self.pruner == "none":
+            return
+        others = [t.user_attrs["values"] for t in self.claims.trials(TrialState.COMPLETE)
+                  if len(t.user_attrs.get("values", ())) == self.seeds]  # fmt: skip
+        reason = pruning.not_worth_another_seed(values, others, minimize=self.metric == "val_loss")
+        if reason:
+            raise Pruned(reason)
 
 
 def of(total: int | None) -> str:

@@ -1,20 +1,31 @@
-"""Where Optuna keeps a study, and how one process at a time works on it."""
+"""Where Optuna keeps a study, and how one process or many work on it."""
 
 import contextlib
 import hashlib
 import os
+import threading
+import time
+from collections.abc import Callable
 from collections.abc import Iterator
-from typing import Any
 from typing import Literal
+from typing import TypeVar
 
 import filelock
 import optuna
-from optuna.trial import TrialState
+from optuna.exceptions import StorageInternalError
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import RDBStorage
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from study.config import ConfigError
 from study.config import StudyError
 from study.data import cache_dir
 from study.tracking import shown
+
+PATIENCE = 600.0  # s, for a storage that does not answer in the middle of a study
+BEATS_UNTIL_DEAD = 4  # heartbeats missed in a row
+T = TypeVar("T")
 
 
 def storage_url() -> str:
@@ -22,45 +33,132 @@ def storage_url() -> str:
     return os.environ.get("STUDY_STORAGE") or "sqlite:///study.db"
 
 
-@contextlib.contextmanager
-def held(name: str) -> Iterator[None]:
-    """A study, held against other processes on this machine.
+def takes_many(url: str) -> bool:
+    """Whether several processes may work on a study there: PostgreSQL, and it alone."""
+    return url.startswith("postgresql")
+
+
+def heartbeat() -> int:
+    """Seconds between two signs of life of a trial: `STUDY_HEARTBEAT`, or 15.
 
     Raises:
-        StudyError: another process has it.
+        ConfigError: it is not a whole number above 0.
     """
-    folder = cache_dir() / "grids"
-    folder.mkdir(parents=True, exist_ok=True)
-    mark = hashlib.sha256(name.encode()).hexdigest()[:16]
-    try:
-        with filelock.FileLock(folder / f"{mark}.lock", timeout=0):
+    written = os.environ.get("STUDY_HEARTBEAT") or "15"
+    if not written.isdecimal() or int(written) == 0:
+        raise ConfigError(f"STUDY_HEARTBEAT={written!r} is out of range: use seconds, 1 or more")
+    return int(written)
+
+
+def make_storage(url: str) -> RDBStorage:
+    """Optuna's storage, with heartbeats where several processes may work."""
+    if not takes_many(url):
+        return RDBStorage(url)
+    beat = heartbeat()
+    return RDBStorage(
+        url,
+        engine_kwargs={"pool_pre_ping": True},  # connections do not outlive a restart of the server
+        heartbeat_interval=beat,
+        grace_period=beat * BEATS_UNTIL_DEAD,
+    )
+
+
+class Storage:
+    """A storage under one study's name: takes turns with other processes, outlasts outages."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.url = storage_url()
+        self.answering_since = time.monotonic()
+        self._threads = threading.RLock()
+        with _said_plainly(self.url):
+            self.rdb = make_storage(self.url)
+
+    def study(self, direction: Literal["minimize", "maximize"]) -> optuna.Study:
+        """The Optuna study of that name, made if need be.
+
+        Raises:
+            StudyError: the storage does not answer.
+        """
+        with _said_plainly(self.url):
+            return optuna.create_study(
+                study_name=self.name, storage=self.rdb, direction=direction, load_if_exists=True
+            )
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Work on the study: alone, but on PostgreSQL.
+
+        Raises:
+            StudyError: another process on this machine has it.
+        """
+        if takes_many(self.url):
             yield
-    except filelock.Timeout:
-        raise StudyError(f"another process runs {name}: wait for it to end") from None
+            return
+        folder = cache_dir() / "studies"
+        folder.mkdir(parents=True, exist_ok=True)
+        mark = hashlib.sha256(self.name.encode()).hexdigest()[:16]
+        try:
+            lock = filelock.FileLock(folder / f"{mark}.lock", timeout=0)
+            lock.acquire()
+        except filelock.Timeout:
+            raise StudyError(
+                f"another process runs {self.name}: wait for it to end, or let both work on "
+                "PostgreSQL (STUDY_STORAGE)"
+            ) from None
+        with lock:
+            yield
+
+    def in_turn(self, do: Callable[[], T]) -> T:
+        """`do()`, while nobody else in any process does so for this study.
+
+        Raises:
+            StudyError: the storage did not answer for `PATIENCE`.
+        """
+        return self.patiently(lambda: self._alone(do))
+
+    def _alone(self, do: Callable[[], T]) -> T:
+        with self._threads:
+            if not takes_many(self.url):
+                return do()
+            key = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:8], signed=True)
+            with self.rdb.engine.begin() as connection:
+                # whoever is frozen in its turn loses it after a minute
+                for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
+                    connection.execute(text(f"SET LOCAL {name} = '60s'"))
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+                return do()
+
+    def patiently(self, do: Callable[[], T], patience: float = PATIENCE) -> T:
+        """`do()`, again and again while the storage does not answer. It must bear repetition.
+
+        Raises:
+            StudyError: it did not answer for that many seconds.
+        """
+        begun, pause = time.monotonic(), 0.2
+        while True:
+            try:
+                return do()
+            # the last: another process thought a trial of ours dead, just now
+            except (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError) as error:
+                self.answering_since = time.monotonic()
+                if self.answering_since + pause > begun + patience:
+                    raise StudyError(_silent(self.url, error)) from error
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
 
 
-def open_study(name: str, direction: Literal["minimize", "maximize"]) -> optuna.Study:
-    """The Optuna study of that name, made if need be.
-
-    Raises:
-        StudyError: the storage does not answer.
-    """
-    storage = storage_url()
+@contextlib.contextmanager
+def _said_plainly(url: str) -> Iterator[None]:
     try:
-        return optuna.create_study(
-            study_name=name, storage=storage, direction=direction, load_if_exists=True
-        )
-    except (SQLAlchemyError, ImportError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StudyError(
-            f"no Optuna storage at {shown(storage)}: {reason}\n"
-            "Mend STUDY_STORAGE, or unset it to use study.db in this folder."
-        ) from error
+        yield
+    except (StorageInternalError, SQLAlchemyError, ImportError, ValueError) as error:
+        raise StudyError(_silent(url, error)) from error
 
 
-def abandon(study: optuna.Study) -> list[dict[str, Any]]:
-    """Close the trials that a killed process left open; their params."""
-    left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    for trial in left:
-        study.tell(trial.number, state=TrialState.FAIL)
-    return [dict(trial.params) for trial in left]
+def _silent(url: str, error: Exception) -> str:
+    reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
+    return (
+        f"no Optuna storage at {shown(url)}: {reason}\n"
+        "Mend STUDY_STORAGE, or unset it to use study.db in this folder."
+    )

@@ -14,9 +14,14 @@ import dataclasses
 import re
 import sys
 from collections.abc import Iterator
+from collections.abc import Sequence
+
+from optuna.samplers import BaseSampler
 
 from study import tracking
 from study import winner
+from study.attempt import parent_of
+from study.claims import Claims
 from study.cli import add_config_flags
 from study.cli import add_trial_flags
 from study.cli import config_from
@@ -24,9 +29,12 @@ from study.cli import Parser
 from study.cli import run_command
 from study.config import ConfigError
 from study.config import StudyError
+from study.crew import work
+from study.crew import Worker
 from study.data import data_digest
 from study.data import has_groups
-from study.launch import Worker
+from study.engine import add_engine_flags
+from study.engine import workers_from
 from study.options import Options
 from study.pruning import PRUNERS
 from study.samplers import converged
@@ -38,15 +46,24 @@ from study.search import Search
 from study.space import make_space
 from study.space import parse_fix
 from study.space import Space
-from study.study_storage import abandon
-from study.study_storage import held
-from study.study_storage import open_study
+from study.study_storage import Storage
 
 TRIALS = 40
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def run_search(space: Space, args: argparse.Namespace, bounds: Bounds, confirm: int) -> None:
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long to search, and with how many seeds."""
+
+    bounds: Bounds
+    seeds: int  # of each config, if it earns them
+    confirm: int  # fresh ones, of the winner
+
+
+def run_search(
+    space: Space, args: argparse.Namespace, plan: Plan, workers: Sequence[Worker]
+) -> None:
     """Search, and confirm the winner.
 
     Raises:
@@ -60,27 +77,36 @@ def run_search(space: Space, args: argparse.Namespace, bounds: Bounds, confirm: 
         )
     digest, client = data_digest(space.base.dataset), tracking.connect()
     metric = f"val_{args.objective}"
-    name = space.name(metric, digest)
-    with held(name), Worker() as worker:
-        study = open_study(name, "minimize" if args.objective == "loss" else "maximize")
-        # the same seed in each call would propose the same again
-        study.sampler = make_sampler(args.sampler, space.base.seed + len(study.trials))
-        search = Search(study, space, metric, digest, client, pruner=args.pruner)
-        with tracking.parent_run(client, space.base.dataset, name, space.settings()) as parent:
-            search.options = Options(not args.no_cache, args.log_model, parent=parent)
-            _search(search, worker, bounds)
-            _confirm(search, worker, confirm)
+    name = space.name(metric, digest, *[f"{plan.seeds} seeds"] * (plan.seeds > 1))
+    storage = Storage(name)
+    with storage.held():
+        claims = Claims(storage, "minimize" if args.objective == "loss" else "maximize")
+        claims.study.sampler = _sampler(args.sampler, space.base.seed, claims)
+        search = Search(claims, space, metric, digest, client, plan.bounds, args.pruner, plan.seeds)
+        with parent_of(claims, client, space.base.dataset, space.settings()) as parent:
+            search.options = Options(
+                not args.no_cache, args.log_model, lines=len(workers) > 1, parent=parent
+            )
+            _search(search, workers)
+            _confirm(search, workers, plan.confirm)
 
 
-def _search(search: Search, worker: Worker, bounds: Bounds) -> None:
-    starts = abandon(search.study) + search.space.starts()
+def _sampler(kind: str, seed: int, claims: Claims) -> BaseSampler:
+    # the same seed in each call would propose the same again, and so it would beside another
+    alone = not claims.taken()
+    return make_sampler(kind, seed + len(claims.study.trials) if alone else None)
+
+
+def _search(search: Search, workers: Sequence[Worker]) -> None:
+    search.starts = search.space.starts()
     new = search.import_finished()
     say = search.progress.say
     earlier = f", {new} of them from earlier runs" * (new > 0)
-    say(f"{search.study.study_name}: {len(search.ended())} trials ended already{earlier}")
+    say(f"{search.claims.storage.name}: {len(search.claims.ended())} trials ended already{earlier}")
     say(f"searched: {', '.join(search.space.free)}")
     with _summary(search):
-        say(f"{search.run(worker, starts, bounds)}; {search.trained} trained by this call")
+        work(workers, search.step)
+        say(f"{search.end}; {search.trained} trained by this call")
 
 
 @contextlib.contextmanager
@@ -93,20 +119,23 @@ def _summary(search: Search) -> Iterator[None]:
         if best is not None:
             config = search.space.config(best.params)
             search.progress.say(
-                f"best of {len(search.ended())}: {search.metric} {best.value:.4f}, "
-                f"{search.space.described(config)}, run {best.user_attrs['run_id']}"
+                f"best of {len(search.claims.ended())}: {search.metric} {best.value:.4f}, "
+                f"{search.space.described(config)}, run {best.user_attrs['run_ids'][0]}"
             )
 
 
-def _confirm(search: Search, worker: Worker, count: int) -> None:
+def _confirm(search: Search, workers: Sequence[Worker], count: int) -> None:
     best = search.best()
     if best is None:
         raise StudyError("no trial finished: raise --trials, or use --pruner none")
     config = search.space.config(best.params)
-    again = config.replace(seed=config.seed + count + 1)
+    seeds = [config.seed + search.seeds + i for i in range(count)]
+    again = config.replace(seed=config.seed + search.seeds + count)
     search.progress.say(f"on a fresh seed: {winner.command(again)}")
-    outcomes = winner.confirm(worker, config, count, search.options)
-    winner.report(outcomes, search.progress)
+    if seeds:
+        name = f"{search.claims.storage.name}-confirm-{best.user_attrs['fingerprint'][:8]}"
+        args = (search.digest, search.client, workers, search.options)
+        winner.report(winner.confirm(name, config, seeds, *args), search.progress)
 
 
 def parse_duration(text: str) -> float:
@@ -149,10 +178,14 @@ def _parser() -> Parser:
     add("--until-converged", action="store_true",
         help=f"end when the best has not changed for {STAGNATION} trials")  # fmt: skip
     add("--fix", action="append", default=[], metavar="NAME=X", help="do not search this field")
-    add("--objective", choices=("accuracy", "loss"), default="accuracy", help="of validation")
+    add("--objective", choices=("accuracy", "auc", "loss"), default="accuracy",
+        help="of validation [default: accuracy]")  # fmt: skip
     add("--sampler", choices=tuple(SAMPLERS), default="tpe", help="of Optuna [default: tpe]")
     add("--pruner", choices=tuple(PRUNERS), default="median", help="ends poor trials early")
+    add("--seeds", metavar="K", default="1",
+        help="judge a config by up to K seeds; it must earn each [default: 1]")  # fmt: skip
     add("--confirm", metavar="K", default="3", help="fresh seeds for the winner [default: 3]")
+    add_engine_flags(parser)
     add_trial_flags(parser)
     add_config_flags(parser)
     return parser
@@ -168,8 +201,11 @@ def main() -> None:
     given = {spec for spec, value in vars(args).items() if value is not None}
     args.split = args.split or "grouped"
     base = config_from(args)
-    bounds, confirm = bounds_from(args), _count("confirm", args.confirm, 0)
-    run_search(make_space(base, given), args, bounds, confirm)
+    plan = Plan(
+        bounds_from(args), _count("seeds", args.seeds, 1), _count("confirm", args.confirm, 0)
+    )
+    with workers_from(args) as workers:
+        run_search(make_space(base, given), args, plan, workers)
 
 
 if __name__ == "__main__":

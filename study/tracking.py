@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -267,14 +268,8 @@ def is_settled(client: MlflowClient, study: str) -> bool:
     return any(run.info.status == "FINISHED" for run in search(client, f"tags.study = '{study}'"))
 
 
-@contextlib.contextmanager
-def parent_run(
-    client: MlflowClient, dataset: str, study: str, params: Mapping[str, Any]
-) -> Iterator[str]:
-    """The id of the run under which a study's trials stand, the same whenever it is taken up.
-
-    It ends FINISHED, FAILED if an error comes out, or KILLED.
-    """
+def parent_run_id(client: MlflowClient, dataset: str, study: str, params: Mapping[str, Any]) -> str:
+    """The run under which a study's trials stand, made if need be."""
     found = search(client, f"tags.study = '{study}'")
     if found:
         run_id = found[0].info.run_id
@@ -284,15 +279,67 @@ def parent_run(
         place = experiment_id(client, dataset)
         run_id = client.create_run(place, tags=tags, run_name=study).info.run_id
     RunLog(client, run_id, frozenset()).log_params(params)
+    return str(run_id)
+
+
+@contextlib.contextmanager
+def parent_run(client: MlflowClient, run_id: str) -> Iterator[None]:
+    """End a parent run when the block does: FINISHED, FAILED if an error comes out, or KILLED."""
     status = "FAILED"
     try:
-        yield run_id
+        yield
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         raise
     finally:
         client.set_terminated(run_id, status)
+
+
+def settle(client: MlflowClient, parent: str, alive: Collection[str]) -> None:
+    """End the runs under a parent that a dead process left RUNNING; they may be resumed.
+
+    Args:
+        client: of the server.
+        parent: run id.
+        alive: the fingerprints of those that are in training.
+    """
+    query = f"tags.mlflow.parentRunId = '{parent}' and attributes.status = 'RUNNING'"
+    for run in search(client, query):
+        if run.data.tags.get("fingerprint") not in alive and "finished" not in run.data.tags:
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def wait_for_server(seconds: float) -> MlflowClient:
+    """A client, as soon as the server answers.
+
+    Raises:
+        TrackingError: it did not for so many seconds.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return connect()
+        except TrackingError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(5)
+
+
+def is_running(client: MlflowClient, run_id: str) -> bool:
+    """Whether a run is there and has not ended."""
+    try:
+        run = client.get_run(run_id)
+    except MlflowException:
+        return False
+    return run.info.status == "RUNNING" and run.info.lifecycle_stage == "active"
+
+
+def epochs_begun(client: MlflowClient, fingerprint: str) -> int:
+    """The epochs that the record holds of a config's run under way; 0 if there is none."""
+    return max(
+        (len(curve(client, run, "val_loss")) for run in find_begun(client, fingerprint)), default=0
+    )
 
 
 def find_begun(client: MlflowClient, fingerprint: str) -> list[str]:

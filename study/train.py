@@ -48,7 +48,7 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     """
     started = time.perf_counter()
     options = options or Options()
-    progress = Progress(options.label)
+    progress = Progress(options.label, bars=not options.lines)
     client = tracking.connect()
     progress.say(config.title)
     key = fingerprint(config, data_digest(config.dataset))

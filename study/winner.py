@@ -4,12 +4,20 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 
+from mlflow.tracking import MlflowClient
+
+from study.cells import make_cells
+from study.cells import Session
+from study.claims import Claims
 from study.config import recipe
+from study.config import StudyError
 from study.config import TrialConfig
-from study.launch import Worker
+from study.crew import work
+from study.crew import Worker
 from study.options import Options
 from study.options import Outcome
 from study.progress import Progress
+from study.study_storage import Storage
 
 
 def command(config: TrialConfig) -> str:
@@ -22,19 +30,38 @@ def command(config: TrialConfig) -> str:
     return shlex.join(words)
 
 
-def confirm(worker: Worker, config: TrialConfig, count: int, options: Options) -> list[Outcome]:
-    """Train a config with the `count` seeds after its own; finished ones are found.
+def confirm(
+    name: str,
+    config: TrialConfig,
+    seeds: Sequence[int],
+    digest: str,
+    client: MlflowClient,
+    workers: Sequence[Worker],
+    options: Options,
+) -> list[Outcome]:
+    """Train a config with these seeds, shared among all who work on it; finished ones are found.
+
+    Args:
+        name: of the Optuna study that shares them out.
+        config: the winner.
+        seeds: that the search has not seen.
+        digest: of the data.
+        client: of MLflow.
+        workers: to train with.
+        options: of the search.
 
     Raises:
         StudyError: training failed.
     """
-    outcomes = []
-    for i in range(1, count + 1):
-        label = f"[confirm {i}/{count}] "
-        again = dataclasses.replace(options, label=label, role="confirm", blind=True, watch=None)
-        fresh = config.replace(seed=config.seed + i)
-        outcomes.append(worker.call("study.train:train", fresh, again))
-    return outcomes
+    options = dataclasses.replace(options, label="[confirm] ", role="confirm", blind=True)
+    cells = make_cells(name, config, {"seed": list(seeds)}, digest)
+    storage = Storage(name)
+    with storage.held():
+        session = Session(cells, Claims(storage, "maximize"), client, options)
+        work(workers, session.step)
+    for cell, reason in session.failed.items():
+        raise StudyError(f"{cell} failed: {reason}\nRepeat the command to try it again.")
+    return [session.finished[cell] for cell in cells.configs]
 
 
 def report(outcomes: Sequence[Outcome], progress: Progress) -> None:
@@ -44,6 +71,9 @@ def report(outcomes: Sequence[Outcome], progress: Progress) -> None:
     for name in ("val_accuracy", "test_accuracy"):
         values = [getattr(outcome, name) for outcome in outcomes]
         each = ", ".join(f"{value:.4f}" for value in values)
-        mean = sum(values) / len(values)
         title = name.replace("val_", "validation ").replace("_", " ")
-        progress.say(f"{title} of {len(values)} fresh seeds: mean {mean:.4f} ({each})")
+        if len(values) == 1:
+            progress.say(f"{title} of a fresh seed: {each}")
+        else:
+            mean = sum(values) / len(values)
+            progress.say(f"{title} of {len(values)} fresh seeds: mean {mean:.4f} ({each})")

@@ -12,10 +12,10 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
+from study.cells import Cell
 from study.cli import run_command
 from study.config import recipe
 from study.config import TrialConfig
-from study.grid import Cell
 from study.grid import main
 from study.grid import make_grid
 from study.grid import run_grid
@@ -236,12 +236,12 @@ def test_every_fold_is_a_cell() -> None:
 def test_folds_without_a_fold_are_all_trained(
     monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], folds: list[int]
 ) -> None:
-    asked: list[tuple[TrialConfig, dict[str, list[int]], Options]] = []
+    asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr("study.grid.run_grid", lambda *args: asked.append(args))
     monkeypatch.setattr("study.grid._summarize", lambda _: None)
     monkeypatch.setattr("sys.argv", ["study.grid", "--split", "grouped", *flags])
     assert run_command(main) == 0
-    ((base, space, _),) = asked
+    ((base, space, *_),) = asked
     assert sorted({cell.fold for cell in make_grid(base, space, "digest").configs}) == folds
 
 
@@ -263,7 +263,7 @@ def trained_cells(
 
 
 def test_optuna_asks_for_every_fold_once(trained_cells: list[TrialConfig]) -> None:
-    run_grid(FOLDED, search_space(FOLDED, every_fold=True), Options())
+    run_grid(FOLDED, search_space(FOLDED, every_fold=True), Options(), [Worker()])
     cells = [(variant_of(config), config.fold) for config in trained_cells]
     assert sorted(cells, key=str) == [(k, fold) for k in range(1, 8) for fold in (1, 2, 3)]
 
@@ -272,7 +272,7 @@ def test_a_later_call_may_have_more_seeds(trained_cells: list[TrialConfig]) -> N
     base = recipe("demo")
     for seeds in (1, 2):
         trained_cells.clear()
-        session = run_grid(base, search_space(base, seeds), Options())
+        session = run_grid(base, search_space(base, seeds), Options(), [Worker()])
         assert not session.failed
         assert {config.seed for config in trained_cells} == set(range(seeds))
         assert len(trained_cells) == 7 * seeds

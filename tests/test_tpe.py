@@ -18,6 +18,7 @@ from study import pruning
 from study.cli import run_command
 from study.config import ConfigError
 from study.config import recipe
+from study.config import StudyError
 from study.config import TrialConfig
 from study.launch import Worker
 from study.launch import WorkerDied
@@ -46,7 +47,7 @@ FLAGS = (*TINY, "--epochs", str(EPOCHS))
 
 def studies(folder: Path) -> dict[str, optuna.Study]:
     storage = f"sqlite:///{folder}/study.db"
-    names = optuna.get_all_study_names(storage)
+    names = [n for n in optuna.get_all_study_names(storage) if "-confirm-" not in n]
     return {name: optuna.load_study(study_name=name, storage=storage) for name in names}
 
 
@@ -117,14 +118,14 @@ def test_the_variants_come_first_on_the_grouped_split(searched: Searched) -> Non
 def test_optuna_points_at_the_runs(searched: Searched) -> None:
     search = trial_runs(searched.client)[:2]
     complete = searched.study.get_trials(states=(TrialState.COMPLETE,))[:2]
-    assert [t.user_attrs["run_id"] for t in complete] == [each.info.run_id for each in search]
+    assert [t.user_attrs["run_ids"] for t in complete] == [[each.info.run_id] for each in search]
     assert [t.value for t in complete] == [each.data.metrics["val_accuracy"] for each in search]
     assert all(list(t.intermediate_values) == [1, 2, 3] for t in complete)
 
 
 def test_test_figures_are_shown_at_the_end_only(searched: Searched) -> None:
     *before, last = searched.output.splitlines()
-    assert last.startswith("test accuracy of 1 fresh seed")
+    assert last.startswith("test accuracy of a fresh seed")
     assert not any("test accuracy" in line for line in before)
 
 
@@ -330,7 +331,7 @@ def test_an_interrupted_trial_comes_first_next_time(stubbed: Command) -> None:
 def test_pruned_trials_count_and_failed_ones_do_not(stubbed: Command) -> None:
     def train(config: TrialConfig) -> float:
         if variant_of(config) == 2:
-            raise WorkerDied("it was killed")
+            raise StudyError("it was too large")
         if variant_of(config) == 3:
             raise Pruned("epoch 4: too bad")
         return 0.5
@@ -338,14 +339,27 @@ def test_pruned_trials_count_and_failed_ones_do_not(stubbed: Command) -> None:
     code, asked, err = stubbed("--trials", "4", "--confirm", "0", train=train)
     assert code == 0
     assert [variant_of(config) for config in asked][:3] == [1, 2, 3]
-    assert "failed: it was killed" in err
+    assert "failed: it was too large" in err
     assert "pruned at epoch 4: too bad" in err
     assert "best of 4" in err
 
 
+def test_a_config_whose_process_dies_is_tried_again_but_not_for_ever(stubbed: Command) -> None:
+    def train(config: TrialConfig) -> float:
+        if variant_of(config) == 2:
+            raise WorkerDied("it was killed")
+        return 0.5
+
+    code, asked, err = stubbed("--trials", "3", "--confirm", "0", train=train)
+    assert code == 0
+    assert [variant_of(config) for config in asked] == [1, 2, 2, 2, 3, 4]
+    assert err.count("it was killed; it will be taken up again") == 2
+    assert err.count("failed: it was killed") == 1
+
+
 def test_a_search_that_only_fails_is_one_error(stubbed: Command) -> None:
     def fail(_: TrialConfig) -> float:
-        raise WorkerDied("no memory")
+        raise StudyError("no memory")
 
     code, asked, err = stubbed("--trials", "40", train=fail)
     assert (code, len(asked)) == (2, 5)

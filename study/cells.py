@@ -1,0 +1,193 @@
+"""A fixed set of configs, each trained once, whoever works on it: a grid, or a winner's fresh seeds.
+
+Optuna is asked for each cell by name. Its GridSampler would hand a cell to two processes that ask
+at once, and takes a failed cell for visited.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from itertools import product
+from typing import NamedTuple
+
+import optuna
+from mlflow.tracking import MlflowClient
+from optuna.distributions import BaseDistribution
+from optuna.distributions import IntDistribution
+from optuna.trial import create_trial
+from optuna.trial import TrialState
+
+from study import tracking
+from study.attempt import attempt
+from study.attempt import Failed
+from study.attempt import Lost
+from study.claims import Claims
+from study.config import fingerprint
+from study.config import TrialConfig
+from study.crew import Step
+from study.crew import Worker
+from study.options import Options
+from study.options import Outcome
+from study.progress import duration
+from study.progress import Progress
+from study.variants import variant_fields
+
+
+class Cell(NamedTuple):
+    """One trial of a grid; variant 0 is the base as it stands."""
+
+    variant: int
+    seed: int
+    fold: int = 0
+
+    def __str__(self) -> str:
+        what = f"variant {self.variant}" if self.variant else "the config"
+        return f"{what} with seed {self.seed}" + f" and fold {self.fold}" * (self.fold > 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """What is to be trained, and under which name Optuna knows it."""
+
+    name: str
+    base: TrialConfig
+    space: dict[str, list[int]]  # of `variant`, `seed` and `fold` those that differ
+    configs: dict[Cell, TrialConfig]
+    keys: dict[Cell, str]  # fingerprints
+
+    def point(self, cell: Cell) -> dict[str, int]:
+        """A cell's place in the space."""
+        return {name: getattr(cell, name) for name in self.space}
+
+    def ranges(self) -> dict[str, BaseDistribution]:
+        """The space as Optuna knows it."""
+        # a range may grow in later calls, as with more seeds; a set of categories may not
+        return {name: IntDistribution(values[0], values[-1]) for name, values in self.space.items()}
+
+
+def make_cells(name: str, base: TrialConfig, space: dict[str, list[int]], digest: str) -> Grid:
+    """`base`, changed to each point of the search space."""
+    points = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
+    cells = [_cell(base, point) for point in points]
+    configs = {cell: _config(base, cell) for cell in cells}
+    keys = {cell: fingerprint(config, digest) for cell, config in configs.items()}
+    return Grid(name, base, space, configs, keys)
+
+
+def _cell(base: TrialConfig, point: Mapping[str, int]) -> Cell:
+    return Cell(point.get("variant", 0), point.get("seed", base.seed), point.get("fold", base.fold))
+
+
+def _config(base: TrialConfig, cell: Cell) -> TrialConfig:
+    fields = variant_fields(cell.variant, base) if cell.variant else {}
+    return base.replace(seed=cell.seed, fold=cell.fold, **fields)
+
+
+class Session:
+    """One process at work on a grid, with as many workers as call `step`."""
+
+    def __init__(self, grid: Grid, claims: Claims, client: MlflowClient, options: Options) -> None:
+        self.grid = grid
+        self.claims = claims
+        self.client = client
+        self.options = options
+        self.progress = Progress()
+        self.finished: dict[Cell, Outcome] = {}
+        self.failed: dict[Cell, str] = {}
+        self.begun: set[Cell] = set()
+        self.trained = 0  # by this call
+        self.since = time.monotonic()
+        for cell, key in grid.keys.items():
+            if (run := tracking.find_finished(client, key)) is not None:
+                self.finished[cell] = tracking.outcome(run)
+        claims.in_turn(self._tell_of_finished)
+        known = set(grid.keys.values()) - {grid.keys[cell] for cell in self.finished}
+        # finished once, but not in MLflow any more: somebody wants them trained again
+        self.gone = {t.number for t in self._complete(known) if not self._is_pending(t)}
+
+    def _complete(self, keys: set[str]) -> list[optuna.trial.FrozenTrial]:
+        trials = self.claims.trials(TrialState.COMPLETE)
+        return [trial for trial in trials if trial.user_attrs["fingerprint"] in keys]
+
+    def _tell_of_finished(self) -> None:
+        complete = self.claims.ended()
+        for cell, outcome in self.finished.items():
+            if (key := self.grid.keys[cell]) not in complete:
+                trial = create_trial(
+                    value=outcome.val_accuracy,
+                    params=self.grid.point(cell),
+                    distributions=self.grid.ranges(),
+                    user_attrs={"fingerprint": key, "run_id": outcome.run_id},
+                )
+                self.claims.study.add_trial(trial)
+
+    def _is_pending(self, trial: optuna.trial.FrozenTrial) -> bool:
+        """Whether the run is complete, but another machine has yet to deliver its end to MLflow."""
+        return tracking.is_running(self.client, str(trial.user_attrs.get("run_id")))
+
+    def step(self, worker: Worker) -> Step:
+        """Have one open cell trained."""
+        self._learn()
+        chosen = self.claims.in_turn(self._choose)
+        if chosen is not None:
+            self._train(*chosen, worker)
+            return Step.DONE
+        return Step.WAIT if self._open() else Step.END
+
+    def _open(self) -> list[Cell]:
+        return [c for c in self.grid.configs if c not in self.finished and c not in self.failed]
+
+    def _learn(self) -> None:
+        """Take note of what others have finished."""
+        keys = {self.grid.keys[cell]: cell for cell in self._open()}
+        for trial in self._complete(set(keys)):
+            cell = keys[trial.user_attrs["fingerprint"]]
+            run = tracking.find_finished(self.client, self.grid.keys[cell])
+            if run is not None:
+                self.finished[cell] = tracking.outcome(run)
+            elif trial.number not in self.gone and self._is_pending(trial):
+                run_id = str(trial.user_attrs["run_id"])
+                self.finished[cell] = Outcome(run_id, trial.value or 0.0, math.nan, math.nan)
+            else:  # deleted just now
+                self.gone.add(trial.number)
+
+    def _choose(self) -> tuple[Cell, optuna.Trial] | None:
+        taken = self.claims.taken()
+        done = {t.user_attrs["fingerprint"] for t in self.claims.trials(TrialState.COMPLETE)
+                if t.number not in self.gone}  # fmt: skip
+        for cell in self._open():
+            if (key := self.grid.keys[cell]) not in taken | done:
+                point, ranges = self.grid.point(cell), self.grid.ranges()
+                return cell, self.claims.ask(point, ranges, key)
+        return None
+
+    def _train(self, cell: Cell, trial: optuna.Trial, worker: Worker) -> None:
+        self.begun.add(cell)
+        number = len((self.begun | self.finished.keys()) & self.grid.configs.keys())
+        label = f"{self.options.label}[{number}/{len(self.grid.configs)}] "
+        options = dataclasses.replace(self.options, label=label)
+        config = self.grid.configs[cell]
+
+        def train() -> Outcome:
+            outcome: Outcome = worker.call("study.train:train", config, options)
+            return outcome
+
+        try:
+            outcome = attempt(self.claims, trial, self.client, train)
+        except Lost as error:
+            self.begun.discard(cell)
+            self.progress.say(f"{label}{cell}: {error}; it will be taken up again")
+        except Failed as error:
+            self.failed[cell] = str(error)
+            self.progress.say(f"{label}{cell} failed: {error}")
+        else:
+            self.claims.complete(trial, outcome.val_accuracy, run_id=outcome.run_id)
+            self.finished[cell] = outcome
+            self._say_how_long(label)
+
+    def _say_how_long(self, label: str) -> None:
+        self.trained += 1
+        if left := len(self._open()):
+            rest = left * (time.monotonic() - self.since) / self.trained
+            self.progress.say(f"{label}done; about {duration(rest)} for the other {left}")
