@@ -1,4 +1,4 @@
-"""A fixed set of configs, each trained once, whoever works on it: a grid, or a winner's fresh seeds.
+"""A fixed set of configs, each trained once, whoever works on it: a grid, or fresh seeds.
 
 Optuna is asked for each cell by name. Its GridSampler would hand a cell to two processes that ask
 at once, and takes a failed cell for visited.

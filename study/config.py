@@ -68,6 +68,21 @@ class TrialConfig:
     hidden_layers: int = knob(1, "dense layers before the softmax", low=0, high=8)
     dense_units: int = knob(8, "units of each hidden dense layer", low=1, high=4096)
     dropout: float = knob(0.5, "dropout rate after each hidden layer", low=0.0, high=0.95)
+    trainable: float = knob(
+        1.0, "share of the backbone's layers that train, the last ones; 0 trains the head only",
+        low=0.0, high=1.0,
+    )  # fmt: skip
+    augment: float = knob(
+        0.0, "random flip, and at 1 turn by 36 degrees, zoom by 20%, shift by 10%, contrast by 50%",
+        low=0.0, high=1.0,
+    )  # fmt: skip
+    label_smoothing: float = knob(
+        0.0, "share of the label's probability spread over all classes, in the training loss only",
+        low=0.0, high=0.5,
+    )  # fmt: skip
+    weight_decay: float = knob(
+        0.0, "share of each kernel that Adam takes away at every step, times lr", low=0.0, high=1.0
+    )
     lr: float = knob(1e-5, "Adam's learning rate", low=1e-8, high=1.0)
     batch_size: int = knob(32, "images per step", low=1, high=4096)
     epochs: int = knob(30, "passes over the training images, at most", low=1, high=10_000)
@@ -91,7 +106,9 @@ class TrialConfig:
     limit: int = knob(
         0, "use about this many images, class shares kept; 0 uses all", low=0, high=100_000_000
     )
-    seed: int = knob(0, "seed of split, initial head, shuffling and dropout", low=0, high=2**31 - 1)
+    seed: int = knob(
+        0, "seed of split, initial head, shuffling, dropout and augment", low=0, high=2**31 - 1
+    )
     precision: str = knob(
         "float32", "dtype of the computation",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),

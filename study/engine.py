@@ -4,25 +4,34 @@ import argparse
 import contextlib
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import Any
 
+from study import ray_engine
 from study import tracking
 from study.cli import Parser
 from study.config import ConfigError
 from study.config import StudyError
 from study.crew import Worker
 from study.launch import local_workers
+from study.ray_engine import RayWorker
 from study.study_storage import storage_url
 from study.study_storage import takes_many
 
 MAX_WORKERS = 1000
+MAX_GPUS = 64
 
 
 def add_engine_flags(parser: Parser) -> None:
-    """`--workers`."""
-    parser.add_argument(
-        "--workers", metavar="N", default="1",
-        help="train N trials at once, on PostgreSQL and an MLflow server [default: 1]",
-    )  # fmt: skip
+    """`--workers`, `--engine` and what it needs."""
+    add = parser.add_argument_group("where trials are trained").add_argument
+    add("--workers", metavar="N",
+        help="train N at once; needs PostgreSQL and an MLflow server [default: 1; with Ray: as "
+        "many as the cluster has room for]")  # fmt: skip
+    add("--engine", choices=("local", "ray"), default="local",
+        help="processes on this machine, or tasks on a Ray cluster [default: local]")  # fmt: skip
+    add("--ray-address", metavar="A", default="auto", help="of the cluster's head [default: auto]")
+    add("--gpus-per-trial", metavar="G", default="0",
+        help="on the cluster; 0 gives a trial the cores of a machine [default: 0]")  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -33,13 +42,34 @@ def workers_from(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
         ConfigError: the number is out of range.
         StudyError: SQLite is to be written by many.
     """
-    if not (args.workers.isdecimal() and 1 <= int(args.workers) <= MAX_WORKERS):
-        raise ConfigError(f"workers={args.workers!r} is out of range: use 1 to {MAX_WORKERS}")
-    count = int(args.workers)
-    if count > 1:
-        _check_servers(f"--workers {count}")
+    count = None if args.workers is None else _count(args.workers)
+    if args.engine == "ray":
+        _check_servers("--engine ray")
+        gpus = _gpus(args.gpus_per_trial)
+        room = ray_engine.connect(args.ray_address, gpus)
+        workers: list[Any] = [RayWorker(gpus) for _ in range(count or room)]
+    else:
+        if count is not None and count > 1:
+            _check_servers(f"--workers {count}")
+        workers = list(local_workers(count or 1))
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(worker) for worker in local_workers(count)]
+        yield [stack.enter_context(worker) for worker in workers]
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= MAX_WORKERS):
+        raise ConfigError(f"workers={text!r} is out of range: use 1 to {MAX_WORKERS}")
+    return int(text)
+
+
+def _gpus(text: str) -> float:
+    try:
+        gpus = float(text)
+    except ValueError:
+        gpus = -1.0
+    if not 0 <= gpus <= MAX_GPUS:
+        raise ConfigError(f"gpus_per_trial={text!r} is out of range: use 0 to {MAX_GPUS}")
+    return gpus
 
 
 def _check_servers(flag: str) -> None:

@@ -20,16 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study import metrics
-from study.config import StudyError
 from study.config import TrialConfig
 from study.model import build
+from study.model import compiled
+from study.options import TrialFailed
 
 STATE_FILE = "state.npz"
-Epoch = dict[str, float]  # epoch (from 1), loss, accuracy, val_loss, val_accuracy, seconds
-
-
-class TrialFailed(StudyError):
-    """Training cannot give a result: a loss that is not a number, or no memory."""
+# epoch (from 1), loss, accuracy, val_loss, val_accuracy, val_auc (if there is one), seconds
+Epoch = dict[str, float]
+Outputs = list[NDArray[np.float32]]  # probabilities, then each hidden layer's activations
 
 
 @dataclass(frozen=True)
@@ -112,14 +111,17 @@ def fit(
     """
     callbacks = callbacks or Callbacks()
     _make_deterministic()
-    model = _compiled(config, arrays.num_classes)
+    model = compiled(config, arrays.num_classes)
+    learner = _Learner(config, arrays, model, _probe(model))
     history = _load_state(folder, model)
     callbacks.on_start(history)
+    outputs: Outputs = []  # on validation, after the last epoch
     while not _done(config, history):
-        history.append(_train_epoch(model, config, arrays, len(history), callbacks))
+        epoch, outputs = learner.run_epoch(len(history), callbacks.on_step)
+        history.append(epoch)
         _save_state(folder, model, history)
-        callbacks.on_epoch(history[-1])
-    return _evaluate(model, config, arrays, history)
+        callbacks.on_epoch(epoch)
+    return _evaluate(learner, history, outputs or learner.predict(arrays.val))
 
 
 def _make_deterministic() -> None:
@@ -128,22 +130,6 @@ def _make_deterministic() -> None:
 
         tf.config.experimental.enable_op_determinism()
         tf.get_logger().setLevel("ERROR")  # it takes a second trial for a mistake: retracing
-
-
-def _compiled(config: TrialConfig, num_classes: int) -> keras.Model:
-    model = build(config, num_classes)
-    model.compile(
-        optimizer=keras.optimizers.Adam(config.lr),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    model.optimizer.build(model.trainable_variables)
-    # Keras would make the metrics' variables within the first trace, and so trace all of it twice
-    label, guess = np.zeros(1, np.int64), np.full((1, num_classes), 1 / num_classes, np.float32)
-    model.compute_loss(y=keras.ops.array(label), y_pred=keras.ops.array(guess))
-    model.compute_metrics(None, keras.ops.array(label), keras.ops.array(guess))
-    model.reset_metrics()
-    return model
 
 
 def _done(config: TrialConfig, history: list[Epoch]) -> bool:
@@ -165,34 +151,65 @@ class _Steps(keras.callbacks.Callback):  # type: ignore[misc]
         self.on_step(batch + 1, self.params["steps"])
 
 
-def _train_epoch(
-    model: keras.Model, config: TrialConfig, arrays: Arrays, done: int, callbacks: Callbacks
-) -> Epoch:
-    order = np.random.default_rng((config.seed, done)).permutation(arrays.train)
-    start = time.perf_counter()
-    try:
-        logs = model.fit(
-            Batches(arrays, order, config.batch_size),
-            validation_data=Batches(arrays, arrays.val, config.batch_size),
-            callbacks=[_Steps(callbacks.on_step)],
+def _probe(model: keras.Model) -> keras.Model:
+    """The same layers; tells what the hidden ones come to, too."""
+    hidden = [layer.output for layer in model.layers if layer.name.startswith("hidden_")]
+    return keras.Model(model.input, [model.output, *hidden])
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """A model in training, and the probe that predicts with its layers."""
+
+    config: TrialConfig
+    arrays: Arrays
+    model: keras.Model
+    probe: keras.Model
+
+    def run_epoch(self, done: int, on_step: Callable[[int, int], None]) -> tuple[Epoch, Outputs]:
+        """Train for an epoch and validate; its figures and the outputs on validation."""
+        start = time.perf_counter()
+        try:
+            figures = self._train(done, on_step)
+            outputs = self.predict(self.arrays.val)
+        except Exception as error:
+            if "ResourceExhausted" in type(error).__name__ or "RESOURCE_EXHAUSTED" in str(error):
+                raise TrialFailed(
+                    f"out of memory in epoch {done + 1}: use a smaller batch_size or image_size"
+                ) from error
+            raise
+        figures |= self._validated(outputs[0])
+        if not all(math.isfinite(value) for value in figures.values()):
+            lr = self.config.lr
+            raise TrialFailed(f"loss is not a number in epoch {done + 1}: lower lr={lr:g}")
+        return {"epoch": done + 1, **figures, "seconds": time.perf_counter() - start}, outputs
+
+    def _train(self, done: int, on_step: Callable[[int, int], None]) -> dict[str, float]:
+        order = np.random.default_rng((self.config.seed, done)).permutation(self.arrays.train)
+        logs = self.model.fit(
+            Batches(self.arrays, order, self.config.batch_size),
+            callbacks=[_Steps(on_step)],
             shuffle=False,  # the rows are; Keras would shuffle the batches from a hidden state
             verbose=0,
         ).history
-    except Exception as error:
-        if "ResourceExhausted" in type(error).__name__ or "RESOURCE_EXHAUSTED" in str(error):
-            raise TrialFailed(
-                f"out of memory in epoch {done + 1}: use a smaller batch_size or image_size"
-            ) from error
-        raise
-    seconds = time.perf_counter() - start
-    figures = {name: float(values[-1]) for name, values in logs.items()}
-    if not all(math.isfinite(value) for value in figures.values()):
-        raise TrialFailed(f"loss is not a number in epoch {done + 1}: lower lr={config.lr:g}")
-    return {"epoch": done + 1, **figures, "seconds": seconds}
+        return {name: float(values[-1]) for name, values in logs.items()}
+
+    def predict(self, rows: NDArray[np.int64]) -> Outputs:
+        """What the probe says of rows, in their order."""
+        batches = Batches(self.arrays, rows, self.config.batch_size)
+        outputs = self.probe.predict(batches, verbose=0)
+        return outputs if isinstance(outputs, list) else [outputs]
+
+    def _validated(self, probabilities: NDArray[np.float32]) -> dict[str, float]:
+        labels = self.arrays.y[self.arrays.val]
+        loss = metrics.cross_entropy(probabilities, labels)
+        figures = {"val_loss": loss, "val_accuracy": metrics.accuracy(probabilities, labels)}
+        auc = metrics.auc(probabilities, labels) if math.isfinite(loss) else math.nan
+        return figures if math.isnan(auc) else figures | {"val_auc": auc}
 
 
 def _variables(model: keras.Model) -> list[Any]:
-    """Everything that training changes: weights, batch statistics, dropout seeds, optimizer."""
+    """All that training changes: weights, batch statistics, seeds of random layers, optimizer."""
     return [*model.variables, *model.optimizer.variables]
 
 
@@ -222,26 +239,18 @@ def _load_state(folder: Path, model: keras.Model) -> list[Epoch]:
     return history
 
 
-def _evaluate(
-    model: keras.Model, config: TrialConfig, arrays: Arrays, history: list[Epoch]
-) -> TrialResult:
-    hidden = [layer.output for layer in model.layers if layer.name.startswith("hidden_")]
-    probe = keras.Model(model.input, [model.output, *hidden])
-    val, *activations = _predict(probe, Batches(arrays, arrays.val, config.batch_size))
-    test = _predict(probe, Batches(arrays, arrays.test, config.batch_size))[0]
+def _evaluate(learner: _Learner, history: list[Epoch], on_val: Outputs) -> TrialResult:
+    config, arrays = learner.config, learner.arrays
+    val, *activations = on_val
+    test, labels = learner.predict(arrays.test)[0], arrays.y[arrays.test]
     seconds = [epoch["seconds"] for epoch in history]
     figures = {
-        "test_loss": metrics.cross_entropy(test, arrays.y[arrays.test]),
-        "test_accuracy": metrics.accuracy(test, arrays.y[arrays.test]),
+        "test_loss": metrics.cross_entropy(test, labels),
+        "test_accuracy": metrics.accuracy(test, labels),
         "hidden_units": float(config.hidden_layers * config.dense_units),
         "dead_units": float(metrics.dead_units(activations)),
         "epochs_run": float(len(history)),
         "fit_seconds": sum(seconds),
         "images_per_second": len(arrays.train) / float(np.median(seconds)),
     }
-    return TrialResult(history, val, test, figures, model, config)
-
-
-def _predict(probe: keras.Model, batches: Batches) -> list[NDArray[np.float32]]:
-    outputs = probe.predict(batches, verbose=0)
-    return outputs if isinstance(outputs, list) else [outputs]
+    return TrialResult(history, val, test, figures, learner.model, config)

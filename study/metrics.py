@@ -1,7 +1,10 @@
-"""Figures made from predictions. NumPy only."""
+"""Figures made from predictions. NumPy and scikit-learn only."""
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 
 def cross_entropy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
@@ -19,6 +22,26 @@ def cross_entropy(probabilities: NDArray[np.float32], labels: NDArray[np.int64])
 def accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Share of rows (0 to 1) whose largest probability is the label's."""
     return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def auc(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Area under the ROC curve (0 to 1): of class 1 if there are two, else each against the rest.
+
+    The mean over the classes of which some labels are and some are not; NaN if there is none.
+
+    Args:
+        probabilities: (n, classes).
+        labels: (n,), class index.
+    """
+    count = probabilities.shape[1]
+    classes = [1] if count == 2 else range(count)
+    truths = {number: labels == number for number in classes}
+    areas = [
+        roc_auc_score(truth, probabilities[:, number])
+        for number, truth in truths.items()
+        if truth.any() and not truth.all()
+    ]
+    return float(np.mean(areas)) if areas else math.nan
 
 
 def dead_units(activations: list[NDArray[np.float32]]) -> int:

@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 import keras
+import numpy as np
 
 from study.config import BACKBONES
 from study.config import StudyError
@@ -22,11 +23,12 @@ CAFFE_BGR_MEAN = (103.939, 116.779, 123.68)
 
 
 def build(config: TrialConfig, num_classes: int, *, fused: bool = True) -> keras.Model:
-    """The uncompiled model of a config, all layers trainable, fresh from `config.seed`.
+    """The uncompiled model of a config, fresh from `config.seed`.
 
     Input: uint8 (n, size, size, 3), RGB. Output: float32 (n, num_classes), rows sum to 1.
     The hidden dense layers are named `hidden_1`, `hidden_2`, and so on. With `fused=False` it has
-    Keras' own layers only, so that it loads anywhere; the weights fit both.
+    Keras' own layers only and no augmentation, so that it loads and predicts anywhere; the weights
+    fit both.
 
     Raises:
         StudyError: the weights cannot be had, or do not fit the backbone.
@@ -37,9 +39,76 @@ def build(config: TrialConfig, num_classes: int, *, fused: bool = True) -> keras
     shape = (config.image_size, config.image_size, 3)
     images = keras.Input(shape, dtype="uint8", name="images")
     backbone = with_norm(_backbone(config, shape), config.bn_momentum, fused=fused)
-    features = backbone(_scaled(images, config))
+    _freeze(backbone, config.trainable)
+    # not in a model for others: these layers take `model(images)` for training
+    seen = _augmented(images, config) if fused else images
+    features = backbone(_scaled(seen, config))
     outputs = _head(features, config, num_classes)
     return keras.Model(images, outputs, name=config.backbone)
+
+
+def compiled(config: TrialConfig, num_classes: int) -> keras.Model:
+    """The model of a config, ready to train: Adam, cross-entropy, and the accuracy beside it.
+
+    Raises:
+        StudyError: the weights cannot be had, or do not fit the backbone.
+    """
+    model = build(config, num_classes)
+    optimizer = keras.optimizers.Adam(config.lr, weight_decay=config.weight_decay or None)
+    # biases, and batch normalization's gamma and beta
+    vectors = [each for each in model.trainable_variables if len(each.shape) < 2]
+    optimizer.exclude_from_weight_decay(vectors)
+    model.compile(optimizer=optimizer, loss=_loss(config), metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)  # which float16 wraps in another
+    # Keras would make the metrics' variables within the first trace, and so trace all of it twice
+    label, guess = np.zeros(1, np.int64), np.full((1, num_classes), 1 / num_classes, np.float32)
+    model.compute_loss(y=keras.ops.array(label), y_pred=keras.ops.array(guess))
+    model.compute_metrics(None, keras.ops.array(label), keras.ops.array(guess))
+    model.reset_metrics()
+    return model
+
+
+def _loss(config: TrialConfig) -> Any:
+    if not config.label_smoothing:
+        return "sparse_categorical_crossentropy"
+
+    def smoothed(labels: Any, probabilities: Any) -> Any:  # Keras smooths only one-hot labels
+        numbers = keras.ops.cast(keras.ops.reshape(labels, (-1,)), "int32")
+        wanted = keras.ops.one_hot(numbers, probabilities.shape[-1])
+        return keras.losses.categorical_crossentropy(
+            wanted, probabilities, label_smoothing=config.label_smoothing
+        )
+
+    return smoothed
+
+
+def _freeze(backbone: keras.Model, trainable: float) -> None:
+    """Leave that share of the layers with weights trainable, counted from the output."""
+    layers = [layer for layer in backbone.layers if layer.weights]
+    for layer in layers[: len(layers) - round(trainable * len(layers))]:
+        layer.trainable = False  # batch normalization then keeps and uses its moving averages
+
+
+def _augmented(images: Any, config: TrialConfig) -> Any:
+    """Images changed at random in training, and as they are in prediction.
+
+    At strength 1 each is flipped left to right or not, turned by up to 36 degrees, zoomed by up to
+    20 % and shifted by up to 10 % of its sides, and its contrast changed by up to 50 %; what comes
+    in from outside is reflected. The strength scales all but the flip; at 0 nothing is changed.
+    """
+    if not config.augment:
+        return images
+    strength, seed = config.augment, config.seed + 10  # 1 to 8 are the dropout layers'
+    layers = keras.layers
+    for change in (  # float32, for 16 bits are too few for a place in the image
+        layers.RandomFlip("horizontal", seed=seed, dtype="float32"),
+        layers.RandomRotation(0.1 * strength, seed=seed + 1, dtype="float32"),
+        layers.RandomZoom(0.2 * strength, seed=seed + 2, dtype="float32"),
+        layers.RandomTranslation(0.1 * strength, 0.1 * strength, seed=seed + 3, dtype="float32"),
+        layers.RandomContrast(0.5 * strength, seed=seed + 4, dtype="float32"),
+    ):
+        images = change(images)
+    return images
 
 
 def _scaled(images: Any, config: TrialConfig) -> Any:

@@ -1,5 +1,6 @@
 """What passes between a driver and the process that trains: how to run a trial, what came of it."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,10 @@ from study.config import StudyError
 
 class Pruned(StudyError):
     """Whoever watches a trial ended it before its last epoch; the message is the reason."""
+
+
+class TrialFailed(StudyError):
+    """Training cannot give a result: a loss that is not a number, or no memory."""
 
 
 @dataclass(frozen=True)
@@ -45,3 +50,4 @@ class Outcome:
     val_accuracy: float
     test_accuracy: float
     val_loss: float
+    val_auc: float = math.nan  # no class has images both of it and of others

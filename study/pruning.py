@@ -52,6 +52,8 @@ def judge(
 
     A storage that does not answer stops no training: it is told of the epoch with the next one.
     """
+    if metric not in epoch:  # AUC, where validation lacks a class
+        return None
     number, value = int(epoch["epoch"]), epoch[metric]
     untold = _untold(trial_id)
     untold[number] = value

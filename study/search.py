@@ -1,5 +1,6 @@
 """The loop of a search: ask Optuna for a config, have it trained or find it finished, tell."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -200,12 +201,19 @@ class Search:
             self.progress.say(f"{label}  failed: {error}")
             return
         else:
-            values = [getattr(outcome, self.metric) for outcome in outcomes]
-            runs = [outcome.run_id for outcome in outcomes]
-            mean = sum(values) / len(values)
-            self.claims.complete(trial, mean, run_ids=runs, values=values)
+            self._finish(trial, outcomes)
         self.trained += 1
         self.failures = 0
+
+    def _finish(self, trial: optuna.Trial, outcomes: list[Outcome]) -> None:
+        values = [getattr(outcome, self.metric) for outcome in outcomes]
+        runs, mean = [outcome.run_id for outcome in outcomes], sum(values) / len(values)
+        if math.isfinite(mean):
+            self.claims.complete(trial, mean, run_ids=runs, values=values)
+        else:
+            self.claims.fail(
+                trial, f"run {runs[-1]} has no {self.metric}: does validation lack a class?"
+            )
 
     def _seeds(self, trial: optuna.Trial, label: str, worker: Worker) -> list[Outcome]:
         """Train a config with one seed after the other, as long as it earns the next."""

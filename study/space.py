@@ -34,6 +34,10 @@ def ranges(base: TrialConfig) -> dict[str, BaseDistribution]:
         "hidden_layers": IntDistribution(0, 3),
         "dense_units": IntDistribution(8, 128, log=True),
         "dropout": FloatDistribution(0.0, 0.7),
+        "trainable": FloatDistribution(0.0, 1.0, step=0.1),  # steps: less would change little
+        "augment": FloatDistribution(0.0, 1.0, step=0.1),
+        "label_smoothing": FloatDistribution(0.0, 0.2, step=0.05),
+        "weight_decay": FloatDistribution(0.0, 0.3, step=0.01),
         "head": CategoricalDistribution(["flatten", "gap"]),
         "scaling": CategoricalDistribution(["1/255", "backbone"]),
         "image_size": CategoricalDistribution(_image_sizes(base)),

@@ -7,6 +7,7 @@ written twice: a resumed run is asked first which it holds.
 import contextlib
 import json
 import logging
+import math
 import os
 import re
 import subprocess
@@ -129,7 +130,11 @@ def outcome(run: Run) -> Outcome:
     """What a complete run came to."""
     figures = run.data.metrics
     return Outcome(
-        run.info.run_id, figures["val_accuracy"], figures["test_accuracy"], figures["val_loss"]
+        run.info.run_id,
+        figures["val_accuracy"],
+        figures["test_accuracy"],
+        figures["val_loss"],
+        figures.get("val_auc", math.nan),
     )
 
 

@@ -8,6 +8,7 @@ run. Look at the runs with `mlflow ui`.
 """
 
 import contextlib
+import math
 import os
 import shutil
 import sys
@@ -76,7 +77,10 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
         f"learning time {duration(figures['fit_seconds'])}; run {log.run_id}"
     )
     last = result.history[-1]
-    return Outcome(log.run_id, last["val_accuracy"], figures["test_accuracy"], last["val_loss"])
+    auc = last.get("val_auc", math.nan)
+    return Outcome(
+        log.run_id, last["val_accuracy"], figures["test_accuracy"], last["val_loss"], auc
+    )
 
 
 def _reuse(client: MlflowClient, run: Run, progress: Progress, options: Options) -> Outcome:

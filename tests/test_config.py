@@ -149,6 +149,13 @@ def test_without_folds_the_fingerprint_knows_none() -> None:
     assert fingerprint(plain.replace(fold=0, folds=0), "d") == fingerprint(plain, "d")
 
 
+@pytest.mark.parametrize(
+    ("dataset", "start"), [("chest", "59f68ac0698b4967"), ("demo", "b2efbc5b965f3e1d")]
+)
+def test_a_field_added_later_leaves_the_fingerprints_as_they_were(dataset: str, start: str) -> None:
+    assert fingerprint(recipe(dataset), "d").startswith(start)  # as of protocol version 2
+
+
 def test_a_missing_weights_file_is_refused(tmp_path: Path) -> None:
     missing = str(tmp_path / "none.h5")
     assert message_of(weights=missing).startswith("weights: ")

@@ -18,6 +18,7 @@ from study.fit import fit
 from study.fit import STATE_FILE
 from study.fit import TrialFailed
 from study.fit import TrialResult
+from study.model import build
 
 CONFIG = TrialConfig(
     alpha=0.25, weights="none", image_size=32, batch_size=16, epochs=4, lr=3e-3, dense_units=16
@@ -72,7 +73,7 @@ def assert_same(result: TrialResult, expected: TrialResult) -> None:
 
 
 def test_it_tells_every_epoch(baseline: Baseline) -> None:
-    names = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"}
+    names = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "seconds"}
     assert [epoch["epoch"] for epoch in baseline.seen] == [1, 2, 3, 4]
     assert all(epoch.keys() == names for epoch in baseline.seen)
     assert baseline.result.history == baseline.seen
@@ -109,8 +110,9 @@ def test_the_last_validation_figures_are_those_of_the_predictions(
 ) -> None:
     last, labels = baseline.seen[-1], arrays.y[arrays.val]
     probabilities = baseline.result.val_probabilities
-    assert last["val_accuracy"] == pytest.approx(metrics.accuracy(probabilities, labels))
-    assert last["val_loss"] == pytest.approx(metrics.cross_entropy(probabilities, labels), rel=1e-4)
+    assert last["val_accuracy"] == metrics.accuracy(probabilities, labels)
+    assert last["val_loss"] == metrics.cross_entropy(probabilities, labels)
+    assert last["val_auc"] == metrics.auc(probabilities, labels)
 
 
 def test_dead_units_are_those_silent_on_all_of_val(baseline: Baseline, arrays: Arrays) -> None:
@@ -165,13 +167,95 @@ def test_a_finished_state_is_only_evaluated(
     assert result.history == baseline.result.history
 
 
-def change_state(folder: Path, *, best: float | None = None, poison: bool = False) -> None:
-    """Make a state say that its first epoch had that val_loss; or make its weights no numbers."""
+ALL = CONFIG.replace(
+    epochs=2, weight_decay=0.3, label_smoothing=0.2, augment=0.5, trainable=0.5, head="gap"
+)
+
+
+@pytest.fixture(scope="module")
+def regularized(arrays: Arrays, tmp_path_factory: pytest.TempPathFactory) -> Baseline:
+    """A trial with every means against overfitting, stopped after its first epoch, and taken up."""
+    root = tmp_path_factory.mktemp("regularized")
+
+    def stop(_: Epoch) -> None:
+        shutil.copytree(root / "state", root / "1")
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(ALL, arrays, root / "state", Callbacks(on_epoch=stop))
+    seen: list[Epoch] = []
+    result = fit(ALL, arrays, root / "state", Callbacks(on_epoch=seen.append))
+    assert [epoch["epoch"] for epoch in seen] == [2]
+    return Baseline(result, seen, {1: root / "1"})
+
+
+def test_random_images_go_on_where_they_stopped(
+    regularized: Baseline, arrays: Arrays, tmp_path: Path
+) -> None:
+    assert_same(regularized.result, fit(ALL, arrays, tmp_path))
+
+
+def test_only_the_training_loss_is_smoothed(regularized: Baseline, arrays: Arrays) -> None:
+    last, labels = regularized.result.history[-1], arrays.y[arrays.val]
+    assert last["val_loss"] == metrics.cross_entropy(regularized.result.val_probabilities, labels)
+
+
+def test_frozen_layers_end_as_they_began(regularized: Baseline) -> None:
+    start = build(ALL, 3)
+    began, ended = (
+        next(each for each in model.layers if isinstance(each, keras.Model)).layers
+        for model in (start, regularized.result.model)
+    )
+    for before, after in zip(began, ended, strict=True):
+        if after.weights:
+            pairs = zip(before.get_weights(), after.get_weights(), strict=True)
+            same = all(np.array_equal(a, b) for a, b in pairs)
+            assert same is not after.trainable
+
+
+def test_the_portable_model_is_kerass_own(
+    regularized: Baseline, arrays: Arrays, tmp_path: Path
+) -> None:
+    regularized.result.portable_model().save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    kinds = {type(layer).__module__.split(".")[0] for layer in loaded._flatten_layers()}
+    assert kinds == {"keras"}
+    np.testing.assert_allclose(
+        loaded(arrays.x[arrays.test]), regularized.result.test_probabilities, rtol=1e-3, atol=1e-5
+    )
+
+
+def test_a_state_from_before_val_auc_goes_on(
+    baseline: Baseline, arrays: Arrays, tmp_path: Path
+) -> None:
+    shutil.copytree(baseline.folders[3], tmp_path, dirs_exist_ok=True)
+    change_state(tmp_path, drop="val_auc")
+    history = fit(CONFIG, arrays, tmp_path).history
+    assert ["val_auc" in epoch for epoch in history] == [False, False, False, True]
+    assert without_seconds(history[3:]) == without_seconds(baseline.seen[3:])
+
+
+def test_one_class_in_val_has_no_auc(baseline: Baseline, arrays: Arrays, tmp_path: Path) -> None:
+    shutil.copytree(baseline.folders[3], tmp_path, dirs_exist_ok=True)
+    lonely = dataclasses.replace(arrays, val=arrays.val[arrays.y[arrays.val] == 1])
+    last, expected = fit(CONFIG, lonely, tmp_path).history[-1], baseline.seen[-1]
+    assert last.keys() == expected.keys() - {"val_auc"}
+    assert last["loss"] == expected["loss"]
+
+
+def change_state(
+    folder: Path, *, best: float | None = None, drop: str = "", poison: bool = False
+) -> None:
+    """Make a state say that its first epoch had that val_loss, or that none had the figure `drop`;
+    or make its weights no numbers.
+    """
     with np.load(folder / STATE_FILE) as saved:
         values = dict(saved)
     history = json.loads(str(values.pop("history")))
     if best is not None:
         history[0]["val_loss"] = best
+    for epoch in history:
+        epoch.pop(drop, None)
     if poison:
         floats = {name: v for name, v in values.items() if v.dtype == np.float32}
         values |= {name: np.full_like(v, np.nan) for name, v in floats.items()}

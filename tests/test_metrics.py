@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score
 from sklearn.metrics import log_loss
+from sklearn.metrics import roc_auc_score
 
 from study.metrics import accuracy
+from study.metrics import auc
 from study.metrics import cross_entropy
 from study.metrics import dead_units
 
@@ -44,6 +46,27 @@ def test_accuracy_is_scikit_learns(drawn: Drawn) -> None:
     values, labels = drawn
     expected = accuracy_score(labels, values.argmax(axis=1))
     assert accuracy(values, labels) == pytest.approx(expected)
+
+
+@given(predictions())
+@settings(max_examples=50, deadline=None)
+def test_auc_is_scikit_learns(drawn: Drawn) -> None:
+    values, labels = drawn
+    count = values.shape[1]
+    if len(set(labels)) < count:
+        return  # scikit-learn refuses that
+    exact = values[:, 1] if count == 2 else values.astype(np.float64)
+    if count > 2:
+        exact /= exact.sum(axis=1, keepdims=True)
+    expected = roc_auc_score(labels, exact, multi_class="ovr", average="macro")
+    assert auc(values, labels) == pytest.approx(expected, abs=1e-6)
+
+
+def test_auc_is_that_of_the_classes_which_can_be_told() -> None:
+    values = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.5, 0.4, 0.1]], np.float32)
+    assert auc(values, np.array([0, 1, 1])) == 1  # of class 2 there is none
+    assert auc(values, np.array([1, 0, 1])) == 0
+    assert np.isnan(auc(values, np.array([2, 2, 2])))
 
 
 def test_a_confident_mistake_costs_16_nats_not_infinity() -> None:

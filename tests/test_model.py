@@ -14,6 +14,7 @@ from study.config import StudyError
 from study.config import TrialConfig
 from study.model import APPLICATIONS
 from study.model import build
+from study.model import compiled
 
 SMALL = TrialConfig(alpha=0.25, weights="none", image_size=32)
 PREPROCESSORS = {
@@ -117,6 +118,110 @@ def test_the_momentum_reaches_every_batch_normalization(fused: bool) -> None:
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) == 27  # as in MobileNet's paper: after each of its 27 convolutions
     assert {layer.momentum for layer in norms} == {0.875}
+
+
+def frozen_and_not(model: keras.Model) -> tuple[list[keras.Layer], list[keras.Layer]]:
+    """The backbone's layers with weights, from the input on."""
+    layers = [layer for layer in backbone_of(model).layers if layer.weights]
+    return [x for x in layers if not x.trainable], [x for x in layers if x.trainable]
+
+
+@pytest.mark.parametrize(("share", "frozen"), [(1.0, 0), (0.75, 14), (0.25, 40), (0.0, 54)])
+def test_the_last_layers_of_the_backbone_train(share: float, frozen: int) -> None:
+    model = build(SMALL.replace(trainable=share), 2)
+    layers = [layer for layer in backbone_of(model).layers if layer.weights]
+    assert len(layers) == 54
+    assert frozen_and_not(model) == (layers[:frozen], layers[frozen:])
+    assert all(variable.trainable for variable in model.layers[-1].variables)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_frozen_batch_normalization_keeps_its_averages(fused: bool) -> None:
+    model = build(SMALL.replace(trainable=0.5), 2, fused=fused)
+    images = np.concatenate([picture(32), 255 - picture(32)])
+    before = {layer: layer.get_weights() for part in frozen_and_not(model) for layer in part}
+    model(images, training=True)
+    for layers, moves in zip(frozen_and_not(model), (False, True), strict=True):
+        norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+        assert len(norms) > 10
+        for layer in norms:
+            same = np.array_equal(layer.get_weights()[2], before[layer][2])
+            assert same is not moves
+
+
+def before_scaling(model: keras.Model) -> keras.Model:
+    """From raw images to what becomes of them before they are scaled."""
+    scaling = next(layer for layer in model.layers if isinstance(layer, keras.layers.Rescaling))
+    return keras.Model(model.input, scaling.input)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_images_are_changed_in_training_only(precision: str) -> None:
+    try:
+        augment = before_scaling(build(SMALL.replace(augment=1.0, precision=precision), 2))
+        images = np.repeat(picture(32), 16, axis=0)
+        np.testing.assert_array_equal(augment(images, training=False), images)
+        first, second = (np.asarray(augment(images, training=True)) for _ in range(2))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert first.dtype == np.float32
+    assert first.min() >= 0
+    assert 200 < first.max() <= 255
+    assert len({image.tobytes() for image in (*first, *second, *images)}) == 33
+
+
+def distance(strength: float) -> float:
+    """How far augmentation takes images, in mean pixel values (0 to 255), flips undone."""
+    images = np.repeat(picture(64), 16, axis=0).astype(np.float32)
+    model = before_scaling(build(SMALL.replace(augment=strength, image_size=64), 2))
+    changed = np.asarray(model(images.astype(np.uint8), training=True))
+    far = [abs(each - images).mean(axis=(1, 2, 3)) for each in (changed, changed[:, :, ::-1])]
+    return float(np.minimum(*far).mean())
+
+
+def test_strength_is_how_far_images_are_changed() -> None:
+    assert distance(1e-6) == pytest.approx(0, abs=0.01)  # a flip at most
+    assert 1 < distance(0.1) < distance(0.3) < distance(1.0)
+
+
+def test_augmentation_leaves_the_initial_weights_and_the_predictions() -> None:
+    plain, augmented = build(SMALL, 2), build(SMALL.replace(augment=0.5), 2)
+    weights = plain.get_weights()
+    for a, b in zip(weights, augmented.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    images = picture(32)
+    np.testing.assert_array_equal(plain(images), augmented(images, training=False))
+
+
+def test_a_portable_model_predicts_however_it_is_called() -> None:
+    model, images = build(SMALL.replace(augment=1.0), 2, fused=False), picture(32)
+    np.testing.assert_array_equal(model(images), model(images, training=False))
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_weight_decay_takes_its_share_of_kernels_only(precision: str) -> None:
+    try:
+        model = compiled(SMALL.replace(weight_decay=0.5, lr=0.1, precision=precision), 3)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    with_random_weights(model)
+    before = {variable.path: np.asarray(variable) for variable in model.trainable_variables}
+    model.optimizer.apply([keras.ops.zeros_like(v) for v in model.trainable_variables])
+    for variable in model.trainable_variables:
+        share = 1 - 0.5 * 0.1 if "kernel" in variable.name else 1.0
+        np.testing.assert_allclose(variable, share * before[variable.path], rtol=1e-6)
+    assert {v.name for v in model.trainable_variables} == {"kernel", "gamma", "beta", "bias"}
+
+
+def test_label_smoothing_spreads_a_share_over_all_classes() -> None:
+    values = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], np.float32)
+    labels = np.array([0, 1])
+    plain = -np.log(values[[0, 1], labels]).mean()
+    spread = -np.log(values).mean()
+    for share in (0.0, 0.1, 0.5):
+        model = compiled(SMALL.replace(label_smoothing=share), 3)
+        loss = model.compute_loss(y=keras.ops.array(labels), y_pred=keras.ops.array(values))
+        assert float(loss) == pytest.approx((1 - share) * plain + share * spread, rel=1e-5)
 
 
 def test_half_precision_ends_in_float32() -> None:

@@ -24,7 +24,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 
 GETTERS = {"os.environ.get", "os.getenv"}
 # Read by the code, but set by `mlflow run`, by the programs themselves, or by the tests.
-NOT_FOR_USERS = {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"}
+NOT_FOR_USERS = {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "CUDA_VISIBLE_DEVICES"}
 # Named in `.env.example`, but read by the libraries.
 READ_BY_LIBRARIES = re.compile(r"MLFLOW_|KERAS_BACKEND$|PGPASSWORD$")
 
@@ -72,8 +72,10 @@ def test_lock_carries_the_pins_of_pyproject(lock: str) -> None:
 
 def test_locks_agree_and_the_dev_lock_has_the_tools() -> None:
     assert lock_pins(LOCKS[0]).items() <= lock_pins(LOCKS[1]).items()
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
-    assert pins(groups["dev"]).keys() <= lock_pins(LOCKS[1]).keys()
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert pins(pyproject["dependency-groups"]["dev"]).keys() <= lock_pins(LOCKS[1]).keys()
+    extras = pyproject["project"]["optional-dependencies"]
+    assert pins(extras["ray"]).items() <= lock_pins(LOCKS[1]).items()
 
 
 def test_python_versions_agree() -> None:

@@ -202,11 +202,24 @@ def test_every_point_is_a_config(dataset: str) -> None:
         config = space.config(study.ask(space.free).params)
         assert config.image_size <= recipe(dataset).image_size
         assert config.replace(**space.point(recipe(dataset).as_dict())) == recipe(dataset)
+        again = optuna.create_trial(  # as when its run is imported
+            value=0.0, params=space.point(config.as_dict()), distributions=space.free
+        )
+        assert space.config(again.params) == config
 
 
 def test_what_has_no_effect_does_not_make_another_config() -> None:
     point = SPACE.starts()[0] | {"hidden_layers": 0}
     assert SPACE.config(point) == SPACE.config(point | {"dense_units": 99, "dropout": 0.2})
+
+
+def test_fields_with_steps_take_round_values() -> None:
+    steps = {"trainable": 10, "augment": 10, "label_smoothing": 20, "weight_decay": 100}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(50):
+        config = SPACE.config(study.ask(SPACE.free).params)
+        for name, parts in steps.items():
+            assert getattr(config, name) == round(getattr(config, name) * parts) / parts
 
 
 def test_a_fixed_field_is_not_searched() -> None:
@@ -304,7 +317,10 @@ def test_a_search_ends_at_its_number_and_goes_on_from_it(stubbed: Command) -> No
 
 
 def test_an_exhausted_space_ends_the_search(stubbed: Command) -> None:
-    fixed = ("lr=1e-3", "hidden_layers=1", "dense_units=8", "dropout=0.1", "batch_size=16")
+    fixed = (
+        *("lr=1e-3", "hidden_layers=1", "dense_units=8", "dropout=0.1", "batch_size=16"),
+        *("trainable=1", "augment=0", "label_smoothing=0", "weight_decay=0"),
+    )
     flags = [word for text in fixed for word in ("--fix", text)]
     code, asked, err = stubbed(*flags, "--trials", "30", "--confirm", "0")
     assert code == 0
