@@ -38,19 +38,22 @@ from study.config import recipe
 from study.config import TrialConfig
 from study.data import cache_dir
 from study.data.chest import KAGGLE
+from study.opening import open_run
+from study.opening import Place
 from study.options import Options
 from study.progress import Progress
+from study.runlog import RunLog
 from study.trial import prepared
 from study.trial import recorded
 from study.trial import Trial
 
 with quiet_stderr():  # TensorFlow talks while it loads, and MLflow if loaded before study
     import keras
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     from study.fit import STATE_FILE
     from study.model import APPLICATIONS
     from study.model import build
+    from study.monitor import Monitor
 
 
 @dataclass
@@ -68,7 +71,7 @@ class Laps:
 
 
 class SystemMetrics:
-    """MLflow's monitor of the machine: timed, and at rest while a bare epoch runs.
+    """The monitor of the machine: timed, and at rest while a bare epoch runs.
 
     It has a thread of its own, most of whose time is waiting for a core: only CPU seconds count.
     """
@@ -77,7 +80,7 @@ class SystemMetrics:
         self.may_run = threading.Event()
         self.seconds = 0.0
         for name in ("collect_metrics", "publish_metrics"):
-            setattr(SystemMetricsMonitor, name, self._timed(getattr(SystemMetricsMonitor, name)))
+            setattr(Monitor, name, self._timed(getattr(Monitor, name)))
 
     def _timed(self, work: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any) -> Any:
@@ -97,12 +100,12 @@ class SystemMetrics:
 
 
 @dataclass(frozen=True)
-class TimedLog(tracking.RunLog):
+class TimedLog(RunLog):
     """A run's log that, once an epoch is recorded, lets the bare models have their turn."""
 
-    others: Mapping[str, Callable[[], None]]
-    system: SystemMetrics
-    state_file: Path
+    others: Mapping[str, Callable[[], None]] = field(kw_only=True)
+    system: SystemMetrics = field(kw_only=True)
+    state_file: Path = field(kw_only=True)
     laps: Laps = field(default_factory=Laps)
     resumed: list[float] = field(default_factory=list)  # when the tracked model got its turn
 
@@ -176,9 +179,10 @@ def measure(trial: Trial, folder: Path) -> tuple[Laps, float]:
     others = {"bare fused": bare_epoch(trial, fused), "bare": bare_epoch(trial, plain)}
     system = SystemMetrics()
     system.may_run.set()
-    place = tracking.Place(trial.config.dataset, trial.config.title, "benchmark")
-    with tracking.open_run(client, place, resumable=False) as run:
-        log = TimedLog(run.client, run.run_id, run.seen, others, system, folder / STATE_FILE)
+    place = Place(trial.config.dataset, trial.config.title, "benchmark")
+    with open_run(client, place, resumable=False) as run:
+        state_file = folder / STATE_FILE
+        log = TimedLog(run.outbox, run.files, others=others, system=system, state_file=state_file)
         recorded(trial, log, folder, time.perf_counter(), Options())
     return log.laps, log.state_file.stat().st_size / 1e6
 

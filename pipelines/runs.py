@@ -1,6 +1,6 @@
 """Finished runs as MLflow holds them, one per fingerprint. Reads only; needs no image, no weights.
 
-What a run must hold is written by `study/tracking.py`: every config field as a param, the tags
+What a run must hold is written by `study/runlog.py`: every config field as a param, the tags
 `finished`, `fingerprint`, `data_digest`, `weights_kind`, `sizes` and `leak`, and final metrics.
 """
 

@@ -66,8 +66,11 @@ def parent_of(
 
     Runs that a dead process left RUNNING end KILLED; they go on when their config is claimed.
     """
-    name = claims.storage.name
-    run_id = claims.in_turn(lambda: tracking.parent_run_id(client, dataset, name, params))
-    tracking.settle(client, run_id, claims.taken())
-    with tracking.parent_run(client, run_id):
+
+    def begin() -> str:
+        run_id = tracking.parent_run_id(client, dataset, claims.storage.name, params)
+        tracking.settle(client, run_id, claims.taken())
+        return run_id
+
+    with tracking.ending(client, claims.in_turn(begin)) as run_id:
         yield run_id

@@ -136,7 +136,7 @@ def main() -> None:
     seeds = None if args.seeds is None else int(args.seeds)
     space = search_space(base, seeds, every_fold=every_fold)
     with workers_from(args) as workers:
-        options = Options(not args.no_cache, args.log_model, lines=len(workers) > 1)
+        options = Options(not args.no_cache, args.log_model, wait=True, lines=len(workers) > 1)
         _summarize(run_grid(base, space, options, workers))
 
 

@@ -34,6 +34,7 @@ class Options:
     use_cache: bool = True
     log_model: bool = False
     again: bool = False  # train even if finished
+    wait: bool = False  # for another process that trains the same config
     label: str = ""  # goes before every line of progress
     lines: bool = False  # show no bars, for several trials write to one terminal
     parent: str | None = None  # MLflow run id

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from study.config import ConfigError
 from study.config import StudyError
 from study.data import cache_dir
-from study.tracking import shown
+from study.server import shown
 
 PATIENCE = 600.0  # s, for a storage that does not answer in the middle of a study
 BEATS_UNTIL_DEAD = 4  # heartbeats missed in a row

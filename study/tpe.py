@@ -85,7 +85,7 @@ def run_search(
         search = Search(claims, space, metric, digest, client, plan.bounds, args.pruner, plan.seeds)
         with parent_of(claims, client, space.base.dataset, space.settings()) as parent:
             search.options = Options(
-                not args.no_cache, args.log_model, lines=len(workers) > 1, parent=parent
+                not args.no_cache, args.log_model, wait=True, lines=len(workers) > 1, parent=parent
             )
             _search(search, workers)
             _confirm(search, workers, plan.confirm)

@@ -20,6 +20,7 @@ import filelock
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from study import spool
 from study import tracking
 from study.cli import add_config_flags
 from study.cli import add_trial_flags
@@ -32,11 +33,14 @@ from study.config import StudyError
 from study.config import TrialConfig
 from study.data import cache_dir
 from study.data import data_digest
+from study.opening import open_run
+from study.opening import Place
 from study.options import Options
 from study.options import Outcome
 from study.options import Pruned
 from study.progress import duration
 from study.progress import Progress
+from study.server import talking
 from study.trial import prepared
 from study.trial import recorded
 
@@ -53,15 +57,18 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     client = tracking.connect()
     progress.say(config.title)
     key = fingerprint(config, data_digest(config.dataset))
+    _deliver_earlier(client, key)
     if not options.again and (run := tracking.find_finished(client, key)) is not None:
         return _reuse(client, run, progress, options)
-    with _held(key) as folder:
+    with _held(key, wait=options.wait) as folder:
+        if options.wait and (run := tracking.find_finished(client, key)) is not None:
+            return _reuse(client, run, progress, options)
         if options.again and not tracking.find_begun(client, key):
             shutil.rmtree(folder)  # what a finished run left when it was killed at its very end
             folder.mkdir()
         trial = prepared(config, progress, use_cache=options.use_cache)
-        place = tracking.Place(config.dataset, config.title, key, options.parent)
-        with tracking.open_run(client, place, resumable=any(folder.iterdir())) as log:
+        place = Place(config.dataset, config.title, key, options.parent)
+        with open_run(client, place, resumable=any(folder.iterdir())) as log:
             if options.role:
                 log.log_tags({"role": options.role})
             try:
@@ -83,6 +90,20 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     )
 
 
+def _deliver_earlier(client: MlflowClient, key: str) -> None:
+    """Deliver what earlier trials left on this machine; this config's must arrive."""
+    waiting = spool.deliver(client).waiting
+    if not waiting:
+        return
+    for run in tracking.search(client, f"tags.fingerprint = '{key}'"):
+        if run.info.run_id in waiting:
+            raise tracking.TrackingError(
+                f"the record of this config's run {run.info.run_id} waits on this machine, and "
+                f"MLflow does not take it now: {waiting[run.info.run_id]}"
+            )
+
+
+@talking()
 def _reuse(client: MlflowClient, run: Run, progress: Progress, options: Options) -> Outcome:
     found = tracking.outcome(run)
     tested = "" if options.blind else f"test accuracy {found.test_accuracy:.4f}, "
@@ -95,16 +116,17 @@ def _reuse(client: MlflowClient, run: Run, progress: Progress, options: Options)
 
 
 @contextlib.contextmanager
-def _held(key: str) -> Iterator[Path]:
+def _held(key: str, *, wait: bool) -> Iterator[Path]:
     """The trial's state folder, held against other processes on this machine."""
     folder = cache_dir() / "trials" / key
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        lock = filelock.FileLock(f"{folder}.lock", timeout=0)
+        lock = filelock.FileLock(f"{folder}.lock", timeout=-1 if wait else 0)
         lock.acquire()
     except filelock.Timeout:
         raise StudyError("another process is training this config: wait for it to end") from None
     with lock:
+        folder.mkdir(exist_ok=True)  # which whoever had it may have removed
         yield folder
 
 

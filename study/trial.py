@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import tempfile
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from study import artifacts
-from study import tracking
 from study.cli import quiet_stderr
 from study.config import PROTOCOL_VERSION
 from study.config import TrialConfig
@@ -27,11 +25,14 @@ from study.data import make_split
 from study.data import prepare
 from study.data import report_sizes
 from study.data import Split
+from study.disk import room_for
 from study.options import Options
 from study.options import Pruned
 from study.options import Watch
 from study.progress import duration
 from study.progress import Progress
+from study.runlog import RunLog
+from study.tracking import code_version
 from study.variants import variant_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def prepared(config: TrialConfig, progress: Progress, *, use_cache: bool) -> Tri
 
 
 def recorded(
-    trial: Trial, log: tracking.RunLog, folder: Path, started: float, options: Options
+    trial: Trial, log: RunLog, folder: Path, started: float, options: Options
 ) -> "TrialResult":
     """Train and write everything into an open run; the tag `finished` comes last.
 
@@ -81,19 +82,20 @@ def recorded(
 
     Raises:
         Pruned: the watcher ended it; the run is not complete.
+        StudyError: MLflow refuses the record, or there is no room on the disk.
     """
     log.log_params(trial.config.as_dict())
     log.log_tags(_tags(trial))
     log.log_dataset(trial.config.dataset, trial.data.source, trial.data.digest)
     result, seconds_before = _fitted(trial, log, folder, options.watch)
     probabilities = {"val": result.val_probabilities, "test": result.test_probabilities}
-    with tempfile.TemporaryDirectory() as files:
-        artifacts.write(
-            Path(files), trial.config, trial.data, trial.split, result.history, probabilities
-        )
-        log.log_folder(Path(files))
-    if options.log_model:
-        log.log_model(result.portable_model(), np.asarray(trial.data.x[trial.split.test[:4]]))
+    with room_for("the run's files", log.files):
+        files = log.new_folder()
+        artifacts.write(files, trial.config, trial.data, trial.split, result.history, probabilities)
+        log.log_folder(files)
+        if options.log_model:
+            example = np.asarray(trial.data.x[trial.split.test[:4]])
+            log.log_model(result.portable_model(), example)
     total = seconds_before + time.perf_counter() - started
     # step 0: a single point there is drawn as a bar beside the other runs' in the MLflow UI
     figures = {**result.figures, **independence(trial), "total_seconds": total}
@@ -115,7 +117,7 @@ def independence(trial: Trial) -> dict[str, float]:
 
 
 def _fitted(
-    trial: Trial, log: tracking.RunLog, folder: Path, watch: Watch | None
+    trial: Trial, log: RunLog, folder: Path, watch: Watch | None
 ) -> "tuple[TrialResult, float]":
     """The result, and the seconds of the epochs that an earlier process trained."""
     with quiet_stderr():
@@ -142,7 +144,8 @@ def _fitted(
         may_end(epoch)
 
     callbacks = fit.Callbacks(on_start, on_step, on_judged_epoch)
-    return fit.fit(trial.config, arrays, folder, callbacks), sum(before)
+    with room_for("the training state", folder):
+        return fit.fit(trial.config, arrays, folder, callbacks), sum(before)
 
 
 def _judge(watch: Watch | None, epochs: int) -> "Callable[[Epoch], None]":
@@ -160,7 +163,7 @@ def _judge(watch: Watch | None, epochs: int) -> "Callable[[Epoch], None]":
     return judge
 
 
-def _watchers(trial: Trial, log: tracking.RunLog, before: list[float]) -> tuple[Any, Any]:
+def _watchers(trial: Trial, log: RunLog, before: list[float]) -> tuple[Any, Any]:
     epochs, progress = trial.config.epochs, trial.progress
     width = len(str(epochs))
     seen: list[float] = []
@@ -241,5 +244,5 @@ def _tags(trial: Trial) -> dict[str, str]:
         "sizes": _sizes(trial.split),
         "leak": "unknown" if leaks is None else f"{leaks}/{len(trial.split.test)}",
         "skipped": str(len(trial.data.skipped)),
-        "code_version": tracking.code_version(),
+        "code_version": code_version(),
     }

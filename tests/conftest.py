@@ -1,11 +1,14 @@
 """Fixtures of all tests: no setting of the developer's leaks in, nothing is written outside tmp."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
+
+from study.server import connect
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -34,6 +37,16 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture
+def client(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """Of an MLflow SQLite file in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    # Absolute: within a process MLflow keeps the file that a relative address first named
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    return connect()
 
 
 @pytest.fixture(scope="session")

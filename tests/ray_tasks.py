@@ -61,7 +61,7 @@ def main(address: str, epochs: int, seeds: list[int]) -> None:
     room = connect(address)
 
     def trained(number: int) -> Outcome:
-        options = Options(label=f"[{number}/{len(seeds)}] ")
+        options = Options(wait=True, label=f"[{number}/{len(seeds)}] ")
         with RayWorker() as worker:
             config = tiny(epochs, seeds[number - 1])
             outcome: Outcome = worker.call("study.train:train", config, options)

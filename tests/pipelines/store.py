@@ -1,4 +1,4 @@
-"""Finished runs written to a real SQLite store, as `study/tracking.py` writes them."""
+"""Finished runs written to a real SQLite store, as `study/runlog.py` writes them."""
 
 from typing import Any
 

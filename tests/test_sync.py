@@ -1,0 +1,345 @@
+"""A real server that goes away while a real trial runs: nothing is lost, nothing comes twice."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from study import operations
+from study import spool
+from study import tracking
+from study.config import ConfigError
+from study.config import StudyError
+from study.operations import Operation
+from study.server import TrackingError
+from study.sync import main
+from study.sync import sync
+from study.train import _deliver_earlier
+
+from .commands import finish
+from .commands import history_of
+from .commands import refusal
+from .commands import runs_of
+from .commands import start
+from .commands import succeed
+from .commands import TINY
+from .commands import wait_until
+from .servers import new_server
+from .servers import Server
+
+EPOCHS = 7
+FLAGS = (*TINY, "--epochs", str(EPOCHS))
+CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "epoch_seconds")
+SECRET = "s3cret"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
+    server = new_server(tmp_path_factory.mktemp("server"), empty_database)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def alone(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("alone")
+    succeed("study.train", *FLAGS, cwd=folder, MLFLOW_TRACKING_URI=server.uri)
+    (found,) = runs_of(server.client)
+    return found
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session_cache: Path) -> Path:
+    """A cache of the test's own, with the images of the session's."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    for path in session_cache.iterdir():
+        if path.name not in ("trials", "spool"):
+            (folder / path.name).symlink_to(path)
+    monkeypatch.setenv("STUDY_CACHE", str(folder))
+    return folder
+
+
+def train(server: Server, folder: Path, *flags: str) -> "subprocess.Popen[str]":
+    """A trial that has recorded an epoch, of a user whose address holds a password."""
+    known = {found.info.run_id for found in runs_of(server.client)}
+    process = start(
+        *("study.train", *FLAGS, "--again", *flags),
+        cwd=folder,
+        MLFLOW_TRACKING_URI=server.uri.replace("//", f"//me:{SECRET}@"),
+        STUDY_PATIENCE="0.5",
+        MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL="0.3",
+    )
+
+    def begun() -> bool:
+        new = [found for found in runs_of(server.client) if found.info.run_id not in known]
+        return bool(new) and "val_loss" in new[0].data.metrics
+
+    wait_until(begun, process)
+    return process
+
+
+def epochs_saved(cache: Path) -> int:
+    found = list((cache / "trials").glob("*/state.npz"))
+    if not found:
+        return 0
+    with np.load(found[0]) as saved:
+        return len(json.loads(str(saved["history"])))
+
+
+def last_run(server: Server) -> Run:
+    return runs_of(server.client)[-1]
+
+
+def check_points(server: Server, run: Run) -> None:
+    for name in CURVES:
+        steps = [step for step, _ in history_of(server.client, run, name)]
+        assert steps == list(range(1, EPOCHS + 1)), name
+
+
+def check_same(server: Server, run: Run, alone: Run) -> None:
+    """Two runs tell the same, but for what is of its own time."""
+    client = server.client
+    check_points(server, run)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == alone.data.params
+    assert run.data.tags == alone.data.tags
+    assert run.data.metrics.keys() >= {n for n in alone.data.metrics if "system/" not in n}
+    for name in (*CURVES[:4], "test_loss", "test_accuracy", "dead_units", "epochs_run"):
+        assert history_of(client, run, name) == history_of(client, alone, name)
+    assert [used.dataset for used in run.inputs.dataset_inputs] == [
+        used.dataset for used in alone.inputs.dataset_inputs
+    ]
+    names = [{file.path for file in client.list_artifacts(r.info.run_id)} for r in (run, alone)]
+    assert (
+        names[0] == names[1] == {"config.json", "history.csv", "predictions.parquet", "curves.png"}
+    )
+    tables = [
+        pd.read_parquet(client.download_artifacts(r.info.run_id, "predictions.parquet"))
+        for r in (run, alone)
+    ]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def texts_of(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_server_that_comes_back_in_time_gets_all_in_order(
+    server: Server, alone: Run, cache: Path, tmp_path: Path
+) -> None:
+    process = train(server, tmp_path)
+    server.kill()
+    try:
+        down_since = epochs_saved(cache)
+        wait_until(lambda: epochs_saved(cache) >= down_since + 1, process)
+        process.send_signal(signal.SIGSTOP)  # or the trial may end before the server is up
+        server.start()
+        process.send_signal(signal.SIGCONT)
+        done = finish(process)
+    finally:
+        process.kill()
+        server.start()
+    assert done.returncode == 0, done.stderr
+    assert down_since + 1 < EPOCHS
+    assert SECRET not in done.stderr
+    assert spool.waiting() == []
+    found = last_run(server)
+    check_same(server, found, alone)
+    beats = [
+        step for step, _ in history_of(server.client, found, "system/cpu_utilization_percentage")
+    ]
+    assert beats == list(range(len(beats)))  # without a gap
+    assert len(beats) > 2
+
+
+def test_a_server_that_stays_away_gets_all_from_sync(
+    server: Server,
+    alone: Run,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    process = train(server, tmp_path, "--log-model")
+    settings = {"MLFLOW_TRACKING_URI": server.uri}
+    server.kill()
+    try:
+        done = finish(process)
+        assert done.returncode == 0, done.stderr
+        assert "test accuracy" in done.stderr
+        (line,) = [text for text in done.stderr.splitlines() if "study.sync" in text]
+        (folder,) = spool.waiting()
+        assert str(folder.parent) in line
+        assert not list((cache / "trials").glob("*/*"))
+        lines = (folder / spool.OPERATIONS).read_text().splitlines()
+        assert [json.loads(text)["kind"] for text in lines[-2:]] == ["batch", "end"]
+        assert SECRET.encode() not in texts_of(folder) + done.stderr.encode()
+        assert b"127.0.0.1" not in texts_of(folder)
+
+        monkeypatch.setattr(sys, "argv", ["study.sync"])
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        assert refusal(main, capsys).endswith("1 run still to deliver, nothing is lost\n")
+        assert spool.waiting() == [folder]
+    finally:
+        process.kill()
+        server.start()
+    two = [start("study.sync", cwd=tmp_path, **settings) for _ in range(2)]
+    assert [finish(process).returncode for process in two] == [0, 0]
+    assert sync() == "nothing to deliver"
+    found = last_run(server)
+    check_same(server, found, alone)
+    check_model(server, found)
+    assert SECRET.encode() not in texts_of(server.folder)
+
+
+def check_model(server: Server, run: Run) -> None:
+    assert run.outputs is not None
+    (output,) = run.outputs.model_outputs
+    model = server.client.get_logged_model(output.model_id)
+    assert (model.name, str(model.status)) == ("model", "READY")
+
+
+@pytest.fixture
+def spooled(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A spool of many operations; the id of its run."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    run_id = str(server.client.create_run("0").info.run_id)
+    files = cache.with_name("files")
+    files.mkdir()
+    (files / "a.txt").write_text("a")
+    steps = [operations.metrics({"loss": 1 / n}, 1_700_000_000_000 + n, n) for n in range(1, 401)]
+    end = Operation("end", {"status": "FINISHED", "time": 1_700_000_001_000})
+    finished = operations.tags({"finished": "true"})
+    spool.save(run_id, [*steps, Operation("files", folder=files), finished, end])
+    return run_id
+
+
+def test_sync_may_be_killed_and_repeated(server: Server, spooled: str, tmp_path: Path) -> None:
+    killed = start("study.sync", cwd=tmp_path, MLFLOW_TRACKING_URI=server.uri)
+    wait_until(lambda: "loss" in server.client.get_run(spooled).data.metrics, killed)
+    killed.kill()
+    finish(killed)
+    assert killed.returncode == -signal.SIGKILL
+    assert "finished" not in server.client.get_run(spooled).data.tags
+    assert sync() == "1 run delivered"
+    found = server.client.get_run(spooled)
+    assert found.info.status == "FINISHED"
+    points = history_of(server.client, found, "loss")
+    assert points == [(n, 1 / n) for n in range(1, 401)]
+    assert [file.path for file in server.client.list_artifacts(spooled)] == ["a.txt"]
+    assert spool.waiting() == []
+
+
+@pytest.mark.usefixtures("cache")
+def test_what_belongs_to_another_server_stays(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    spool.save("a" * 32, [operations.tags({"finished": "true"})])
+    with pytest.raises(StudyError, match="does not know 1 run: set MLFLOW_TRACKING_URI"):
+        sync()
+    assert len(spool.waiting()) == 1
+
+
+def test_what_mlflow_refuses_is_put_aside(
+    server: Server, spooled: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.client.delete_run(spooled)
+    with pytest.raises(StudyError, match="0 runs delivered, 1 run refused"):
+        sync()
+    (kept,) = spool.refused_folder().iterdir()
+    line = capsys.readouterr().err
+    assert line.startswith(f"MLflow refuses the record of run {spooled}: ")
+    assert line.endswith(f"kept in {kept}\n")
+    assert line.count("\n") == 1
+    assert spool.waiting() == []
+
+
+def test_a_parent_may_end_without_a_server(
+    client: MlflowClient, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDY_PATIENCE", "0")
+    monkeypatch.setattr(client, "set_terminated", down)
+    run_id = tracking.parent_run_id(client, "demo", "a study", {})
+    with tracking.ending(client, run_id) as parent:
+        pass
+    assert client.get_run(parent).info.status == "RUNNING"
+    assert [path.parent for path in spool.waiting()] == [cache / "spool"]
+    monkeypatch.undo()
+    monkeypatch.setenv("STUDY_CACHE", str(cache))
+    assert spool.deliver(client).delivered == [parent]
+    assert client.get_run(parent).info.status == "FINISHED"
+
+
+@pytest.mark.usefixtures("cache")
+def test_one_that_fails_for_now_stops_no_other(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (str(client.create_run("0").info.run_id) for _ in range(2))
+    spool.save(first, [Operation("end", {"status": "FINISHED", "time": 1})])
+    spool.save(second, [operations.tags({"a": "b"})])
+    monkeypatch.setattr(client, "set_terminated", down)
+    report = spool.deliver(client)
+    assert report.delivered == [second]
+    assert report.waiting == {first: "API request failed with exception: Connection refused"}
+    assert [path.name.split("-")[1] for path in spool.waiting()] == [first]
+    client.set_tag(first, "fingerprint", "f1")
+    with pytest.raises(TrackingError, match=f"run {first} waits on this machine"):
+        _deliver_earlier(client, "f1")
+    _deliver_earlier(client, "f2")
+
+
+def down(*_: object) -> None:
+    raise MlflowException("API request failed with exception: Connection refused")
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_spool_that_was_not_written_whole_is_none(tmp_path: Path) -> None:
+    missing = Operation("files", folder=tmp_path / "missing")
+    with pytest.raises(FileNotFoundError):
+        spool.save("a" * 32, [operations.tags({"a": "b"}), missing])
+    assert spool.waiting() == []
+    assert sync() == "nothing to deliver"
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf"])
+def test_a_bad_patience_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("STUDY_PATIENCE", text)
+    with pytest.raises(ConfigError, match=f"STUDY_PATIENCE='{text}'"):
+        spool.patience()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cache")
+def test_a_trial_stopped_without_a_server_goes_on_later(server: Server, tmp_path: Path) -> None:
+    process = train(server, tmp_path, "--seed", "7")
+    server.kill()
+    try:
+        process.send_signal(signal.SIGINT)
+        done = finish(process)
+    finally:
+        process.kill()
+        server.start()
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    assert len(spool.waiting()) == 1
+    again = succeed(
+        "study.train", *FLAGS, "--seed", "7", cwd=tmp_path, MLFLOW_TRACKING_URI=server.uri
+    )
+    assert "going on after epoch" in again
+    assert spool.waiting() == []
+    found = last_run(server)
+    assert (found.info.status, found.data.tags["finished"]) == ("FINISHED", "true")
+    check_points(server, found)
