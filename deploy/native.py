@@ -193,6 +193,32 @@ def postgres(folder: Path, port: int, environment: dict[str, str]) -> Iterator[A
 
 
 @contextlib.contextmanager
+def serving(
+    name: str, flags: list[str], page: str, folder: Path, environment: dict[str, str]
+) -> Iterator[Alive]:
+    """One of the servers of `deploy.serve`, which answers at `page`."""
+    command = [sys.executable, "-m", "deploy.serve", *flags]
+    log = folder / f"{flags[0]}.log"
+    with running(name, command, log, env=environment, cwd=folder) as alive:
+        wait_for(partial(urllib.request.urlopen, f"http://{HOST}:{page}"), alive)
+        yield alive
+
+
+def mlflow_server(
+    folder: Path, ports: Ports, environment: dict[str, str]
+) -> contextlib.AbstractContextManager[Alive]:
+    """The MLflow server, while the block runs."""
+    flags = ["mlflow", "--port", str(ports.mlflow), "--artifacts", str(folder / "artifacts")]
+    return serving("MLflow", flags, f"{ports.mlflow}/health", folder, environment)
+
+
+def server_settings(settings: dict[str, str], ports: Ports) -> dict[str, str]:
+    """The environment of the servers, from what belongs into `.env`."""
+    database = {"PGHOST": HOST, "PGPORT": str(ports.postgres), "PGUSER": "study"}
+    return {**os.environ, **database, **settings, "PYTHONPATH": str(ROOT)}
+
+
+@contextlib.contextmanager
 def stack(folder: Path, ports: Ports) -> Iterator[tuple[dict[str, str], list[Alive]]]:
     """The three servers while the block runs: what belongs into `.env`, and a check of each.
 
@@ -202,22 +228,16 @@ def stack(folder: Path, ports: Ports) -> Iterator[tuple[dict[str, str], list[Ali
     """
     folder.mkdir(parents=True, exist_ok=True)
     settings = client_settings(folder, ports)
-    database = {"PGHOST": HOST, "PGPORT": str(ports.postgres), "PGUSER": "study"}
-    environment = {**os.environ, **database, **settings, "PYTHONPATH": str(ROOT)}
-    serve = [sys.executable, "-m", "deploy.serve"]
-    artifacts = str(folder / "artifacts")
-    mlflow = [*serve, "mlflow", "--port", str(ports.mlflow), "--artifacts", artifacts]
-    dashboard = [*serve, "dashboard", "--port", str(ports.dashboard)]
+    environment = server_settings(settings, ports)
+    dashboard = ["dashboard", "--port", str(ports.dashboard)]
+    page = f"{ports.dashboard}/dashboard"
     with contextlib.ExitStack() as servers:
         start = servers.enter_context
-        checks = [start(postgres(folder, ports.postgres, environment))]
-        options = {"env": environment, "cwd": folder}
-        checks.append(start(running("MLflow", mlflow, folder / "mlflow.log", **options)))
-        log = folder / "dashboard.log"
-        checks.append(start(running("the dashboard", dashboard, log, **options)))
-        pages = (f"{ports.mlflow}/health", f"{ports.dashboard}/dashboard")
-        for page, alive in zip(pages, checks[1:], strict=True):
-            wait_for(partial(urllib.request.urlopen, f"http://{HOST}:{page}"), alive)
+        checks = [
+            start(postgres(folder, ports.postgres, environment)),
+            start(mlflow_server(folder, ports, environment)),
+            start(serving("the dashboard", dashboard, page, folder, environment)),
+        ]
         yield settings, checks
 
 

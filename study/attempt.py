@@ -12,11 +12,14 @@ from mlflow.tracking import MlflowClient
 
 from study import tracking
 from study.claims import Claims
+from study.claims import MAX_DEATHS
 from study.config import StudyError
+from study.launch import OutOfMemory
 from study.launch import WorkerDied
 from study.options import Pruned
 
 OUTAGE = 1800.0  # s that a driver waits for an MLflow server in the middle of a study
+MAX_OUT_OF_MEMORY = 2  # times at the same epoch; the second without the same neighbours, perhaps
 T = TypeVar("T")
 
 
@@ -45,7 +48,8 @@ def attempt(claims: Claims, trial: optuna.Trial, client: MlflowClient, train: Ca
         except (WorkerDied, tracking.TrackingError) as error:
             tracking.wait_for_server(OUTAGE)
             epochs = tracking.epochs_begun(client, trial.user_attrs["fingerprint"])
-            again = claims.lose(trial, epochs, reason_of(error))
+            limit = MAX_OUT_OF_MEMORY if isinstance(error, OutOfMemory) else MAX_DEATHS
+            again = claims.lose(trial, epochs, reason_of(error), limit)
             raise (Lost if again else Failed)(reason_of(error)) from error
         except Exception as error:  # one config that fails does not end a study
             claims.fail(trial, reason_of(error))

@@ -22,6 +22,7 @@ from study import tracking
 from study.attempt import attempt
 from study.attempt import Failed
 from study.attempt import Lost
+from study.attempt import OUTAGE
 from study.claims import Claims
 from study.config import fingerprint
 from study.config import TrialConfig
@@ -95,7 +96,6 @@ class Session:
         self.progress = Progress()
         self.finished: dict[Cell, Outcome] = {}
         self.failed: dict[Cell, str] = {}
-        self.begun: set[Cell] = set()
         self.trained = 0  # by this call
         self.since = time.monotonic()
         for cell, key in grid.keys.items():
@@ -128,7 +128,11 @@ class Session:
 
     def step(self, worker: Worker) -> Step:
         """Have one open cell trained."""
-        self._learn()
+        try:
+            self._learn()
+        except tracking.TrackingError:
+            tracking.wait_for_server(OUTAGE)
+            return Step.DONE
         chosen = self.claims.in_turn(self._choose)
         if chosen is not None:
             self._train(*chosen, worker)
@@ -163,9 +167,8 @@ class Session:
         return None
 
     def _train(self, cell: Cell, trial: optuna.Trial, worker: Worker) -> None:
-        self.begun.add(cell)
-        number = len((self.begun | self.finished.keys()) & self.grid.configs.keys())
-        label = f"{self.options.label}[{number}/{len(self.grid.configs)}] "
+        number, total = list(self.grid.configs).index(cell) + 1, len(self.grid.configs)
+        label = f"{self.options.label}[{number}/{total}] "
         options = dataclasses.replace(self.options, label=label)
         config = self.grid.configs[cell]
 
@@ -176,7 +179,6 @@ class Session:
         try:
             outcome = attempt(self.claims, trial, self.client, train)
         except Lost as error:
-            self.begun.discard(cell)
             self.progress.say(f"{label}{cell}: {error}; it will be taken up again")
         except Failed as error:
             self.failed[cell] = str(error)

@@ -27,7 +27,7 @@ from study.study_storage import Storage
 from study.study_storage import takes_many
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
-MAX_DEATHS = 3  # at the same epoch, before a config is not tried again
+MAX_DEATHS = 10  # at the same epoch, before a config is not tried again
 LAST_WORDS = 5.0  # s, to tell a storage that does not answer of a trial that was interrupted
 T = TypeVar("T")
 
@@ -132,12 +132,15 @@ class Claims:
         """The trial failed by itself; nobody takes it up unless asked to."""
         self._tell(trial, {"reason": reason[:500]}, state=TrialState.FAIL)
 
-    def lose(self, trial: optuna.Trial, epochs: int, reason: str) -> bool:
-        """The trial's process died after so many epochs; whether its config may be tried again."""
+    def lose(self, trial: optuna.Trial, epochs: int, reason: str, limit: int = MAX_DEATHS) -> bool:
+        """The trial's process died after so many epochs; whether its config may be tried again.
+
+        Not after `limit` deaths at the same epoch, whose cause is likely the config.
+        """
         key = trial.user_attrs["fingerprint"]
         failed = (t.user_attrs for t in self.trials(TrialState.FAIL))
         deaths = [a for a in failed if a["fingerprint"] == key and a.get("died_after") == epochs]
-        again = len(deaths) + 1 < MAX_DEATHS
+        again = len(deaths) + 1 < limit
         why = {} if again else {"reason": reason[:500]}
         self._tell(trial, {"died_after": epochs} | why, state=TrialState.FAIL)
         return again

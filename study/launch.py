@@ -9,17 +9,23 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from types import FrameType
 from types import TracebackType
 from typing import Any
 
 from study.config import StudyError
 
+VMSTAT = Path("/proc/vmstat")
 _calls = {"running": False, "interrupted": False}  # of this process, if it is a worker's
 
 
 class WorkerDied(StudyError):
-    """The process ended without an answer: killed, or out of memory."""
+    """The process ended without an answer: it crashed, or was killed."""
+
+
+class OutOfMemory(WorkerDied):
+    """The system killed the process for want of memory, or another one at that time."""
 
 
 class Worker:
@@ -56,13 +62,16 @@ class Worker:
         """
         if self._interrupted:
             raise KeyboardInterrupt
+        before = _killed_for_memory()
         try:
             return self._open().submit(_call, function, args).result()
         except BrokenProcessPool as error:
             self._pool = None
-            raise WorkerDied(
-                "its process was killed or ran out of memory: the same command goes on with it"
-            ) from error
+            if _killed_for_memory() > before:
+                raise OutOfMemory(
+                    "memory ran out: use a smaller batch_size or image_size, or fewer workers"
+                ) from error
+            raise WorkerDied("its process crashed or was killed") from error
         except StudyError:
             raise
         except Exception:  # a library's: the process may be left in any state, as with a lost GPU
@@ -109,6 +118,15 @@ def _gpus() -> list[str]:
         return [str(i) for i, _ in enumerate(os.listdir("/proc/driver/nvidia/gpus"))]  # noqa: PTH208
     except OSError:
         return []
+
+
+def _killed_for_memory() -> int:
+    """How many processes the system has killed for want of memory since it started."""
+    try:
+        counts = dict(line.split() for line in VMSTAT.read_text().splitlines())
+        return int(counts.get("oom_kill", 0))
+    except (OSError, ValueError):  # not Linux
+        return 0
 
 
 def _call(function: str, args: tuple[Any, ...]) -> Any:

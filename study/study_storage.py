@@ -15,6 +15,8 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
+from sqlalchemy import Connection
+from sqlalchemy import create_engine
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -51,16 +53,24 @@ def heartbeat() -> int:
 
 
 def make_storage(url: str) -> RDBStorage:
-    """Optuna's storage, with heartbeats where several processes may work."""
+    """Optuna's storage, with its tables; with heartbeats where several processes may work."""
     if not takes_many(url):
         return RDBStorage(url)
     beat = heartbeat()
-    return RDBStorage(
-        url,
-        engine_kwargs={"pool_pre_ping": True},  # connections do not outlive a restart of the server
-        heartbeat_interval=beat,
-        grace_period=beat * BEATS_UNTIL_DEAD,
-    )
+    with create_engine(url).begin() as connection:
+        _lock(connection, "tables")  # two at once would make them twice, and one fail
+        return RDBStorage(
+            url,
+            engine_kwargs={"pool_pre_ping": True},  # connections do not outlive a restart
+            heartbeat_interval=beat,
+            grace_period=beat * BEATS_UNTIL_DEAD,
+        )
+
+
+def _lock(connection: Connection, name: str) -> None:
+    """Wait until nobody else has that lock of PostgreSQL; held to the end of the transaction."""
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
 class Storage:
@@ -121,12 +131,11 @@ class Storage:
         with self._threads:
             if not takes_many(self.url):
                 return do()
-            key = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:8], signed=True)
             with self.rdb.engine.begin() as connection:
                 # whoever is frozen in its turn loses it after a minute
                 for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
                     connection.execute(text(f"SET LOCAL {name} = '60s'"))
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+                _lock(connection, self.name)
                 return do()
 
     def patiently(self, do: Callable[[], T], patience: float = PATIENCE) -> T:

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import pytest
 from mlflow.entities import Run
@@ -24,23 +26,41 @@ TINY = (
 
 def start(module: str, *flags: str, cwd: Path, **settings: str) -> "subprocess.Popen[str]":
     """Start `python -m module flags` in `cwd`, with no settings but these and STUDY_CACHE."""
-    mine = ("DATA_DIR", "PYTHONPATH")
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in mine and not name.startswith(("MLFLOW_", "STUDY_", "PG"))
-    }
-    environment |= {"PYTHONPATH": str(ROOT), "STUDY_CACHE": os.environ["STUDY_CACHE"]} | settings
     return subprocess.Popen(
         [sys.executable, "-m", module, *flags],
         cwd=cwd,
-        env=environment,
+        env=_environment(settings),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=_mind_interrupts,
     )
+
+
+def command_of(
+    module: str, *flags: str, cwd: Path, log: IO[bytes], **settings: str
+) -> "subprocess.Popen[bytes]":
+    """The same, with its output in a file, for what runs long."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *flags],
+        cwd=cwd,
+        env=_environment(settings),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+    )
+
+
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    mine = ("DATA_DIR", "PYTHONPATH")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in mine and not name.startswith(("MLFLOW_", "STUDY_", "PG"))
+    }
+    cache = {"STUDY_CACHE": os.environ["STUDY_CACHE"]} if "STUDY_CACHE" in os.environ else {}
+    return kept | {"PYTHONPATH": str(ROOT)} | cache | dict(settings)
 
 
 def _mind_interrupts() -> None:
@@ -102,6 +122,11 @@ def runs_of(client: MlflowClient) -> list[Run]:
     """All active runs, earliest first."""
     ids = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(client.search_runs(ids, order_by=["attributes.start_time ASC"]))
+
+
+def finished_of(client: MlflowClient) -> list[Run]:
+    """The complete ones of these."""
+    return [run for run in runs_of(client) if run.data.tags.get("finished") == "true"]
 
 
 def history_of(client: MlflowClient, run: Run, name: str) -> list[tuple[int, float]]:

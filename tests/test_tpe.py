@@ -20,6 +20,7 @@ from study.config import ConfigError
 from study.config import recipe
 from study.config import StudyError
 from study.config import TrialConfig
+from study.launch import OutOfMemory
 from study.launch import Worker
 from study.launch import WorkerDied
 from study.options import Outcome
@@ -363,14 +364,16 @@ def test_pruned_trials_count_and_failed_ones_do_not(stubbed: Command) -> None:
 def test_a_config_whose_process_dies_is_tried_again_but_not_for_ever(stubbed: Command) -> None:
     def train(config: TrialConfig) -> float:
         if variant_of(config) == 2:
+            raise OutOfMemory("no memory")
+        if variant_of(config) == 3:
             raise WorkerDied("it was killed")
         return 0.5
 
     code, asked, err = stubbed("--trials", "3", "--confirm", "0", train=train)
     assert code == 0
-    assert [variant_of(config) for config in asked] == [1, 2, 2, 2, 3, 4]
-    assert err.count("it was killed; it will be taken up again") == 2
-    assert err.count("failed: it was killed") == 1
+    assert [variant_of(config) for config in asked] == [1, 2, 2, *[3] * 10, 4, 5]
+    assert err.count("it was killed; it will be taken up again") == 9
+    assert err.count("failed: it was killed") == err.count("failed: no memory") == 1
 
 
 def test_a_search_that_only_fails_is_one_error(stubbed: Command) -> None:

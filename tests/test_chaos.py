@@ -1,0 +1,49 @@
+"""Workers and drivers are killed, servers stopped and started: nothing is lost, nothing twice."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .chaos import disturbed
+from .chaos import figures_of
+from .chaos import FLAGS
+from .commands import client_of
+from .commands import runs_of
+from .commands import succeed
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:  # which PostgreSQL's user may enter
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "pause", "kills"),
+    [(1, 6.0, 6), pytest.param(6, 6.0, 1000, marks=pytest.mark.slow)],
+)
+def test_a_disturbed_grid_equals_an_undisturbed_one(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    place: Path,
+    tmp_path: Path,
+    seeds: int,
+    pause: float,
+    kills: int,
+) -> None:
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")  # set again by the servers, taken away afterwards
+
+    def say(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n{text}")
+
+    came, figures = disturbed(place, seeds, pause, kills, say)
+    assert came.pop("finished") == 7 * seeds
+    came.pop("runs")
+    assert set(came.values()) == {0}, came
+    succeed("study.grid", *FLAGS, "--seeds", str(seeds), cwd=tmp_path)
+    assert figures == figures_of(runs_of(client_of(tmp_path)))
