@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from dotenv import load_dotenv
 
-from study import tracking
+from study import server
 from study.cli import quiet_stderr
 from study.cli import run_command
 from study.config import recipe
@@ -172,7 +172,7 @@ def measure(trial: Trial, folder: Path) -> tuple[Laps, float]:
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         os.environ.pop(name, None)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-    client = tracking.connect()
+    client = server.connect()
     client.create_experiment(trial.config.dataset, (folder / "artifacts").as_uri())
     classes = len(trial.data.classes)
     fused, plain = build(trial.config, classes), bare_model(trial.config, classes)

@@ -6,8 +6,8 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
-from study.tracking import shown
-from study.tracking import TrackingError
+from study.server import shown
+from study.server import TrackingError
 
 CONNECT_SECONDS = 8
 

@@ -22,10 +22,10 @@ from study.config import parse_value
 from study.config import RECIPES
 from study.config import StudyError
 from study.config import TrialConfig
-from study.tracking import connect
-from study.tracking import shown
-from study.tracking import tracking_uri
-from study.tracking import TrackingError
+from study.server import connect
+from study.server import shown
+from study.server import tracking_uri
+from study.server import TrackingError
 
 PAGE = 200  # runs per request, small enough for one answer to take well under a second
 COMPLETE = "tags.finished = 'true' and attributes.status = 'FINISHED'"

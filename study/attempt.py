@@ -10,6 +10,7 @@ from typing import TypeVar
 import optuna
 from mlflow.tracking import MlflowClient
 
+from study import server
 from study import tracking
 from study.claims import Claims
 from study.claims import MAX_DEATHS
@@ -45,8 +46,8 @@ def attempt(claims: Claims, trial: optuna.Trial, client: MlflowClient, train: Ca
             return train()
         except Pruned:
             raise
-        except (WorkerDied, tracking.TrackingError) as error:
-            tracking.wait_for_server(OUTAGE)
+        except (WorkerDied, server.TrackingError) as error:
+            server.wait_for_server(OUTAGE)
             epochs = tracking.epochs_begun(client, trial.user_attrs["fingerprint"])
             limit = MAX_OUT_OF_MEMORY if isinstance(error, OutOfMemory) else MAX_DEATHS
             again = claims.lose(trial, epochs, reason_of(error), limit)

@@ -18,6 +18,7 @@ from optuna.distributions import IntDistribution
 from optuna.trial import create_trial
 from optuna.trial import TrialState
 
+from study import server
 from study import tracking
 from study.attempt import attempt
 from study.attempt import Failed
@@ -130,14 +131,18 @@ class Session:
         """Have one open cell trained."""
         try:
             self._learn()
-        except tracking.TrackingError:
-            tracking.wait_for_server(OUTAGE)
+        except server.TrackingError:
+            server.wait_for_server(OUTAGE)
             return Step.DONE
         chosen = self.claims.in_turn(self._choose)
         if chosen is not None:
             self._train(*chosen, worker)
             return Step.DONE
-        return Step.WAIT if self._open() else Step.END
+        if not self._open():
+            return Step.END
+        if (awaited := self.claims.awaited()) is not None:
+            self.progress.say(awaited)
+        return Step.WAIT
 
     def _open(self) -> list[Cell]:
         return [c for c in self.grid.configs if c not in self.finished and c not in self.failed]

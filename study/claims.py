@@ -39,6 +39,8 @@ class Claims:
         self.storage = storage
         self.study = storage.study(direction)
         self.shared = takes_many(storage.url)
+        self.mine: set[str] = set()  # fingerprints of what this process has in training
+        self._awaited = 0
         if not self.shared:  # held by this process alone, so nobody trains them
             for trial in self.trials(TrialState.RUNNING):
                 self.study.tell(trial.number, state=TrialState.FAIL)
@@ -77,6 +79,16 @@ class Claims:
         """The configs that are being trained, by whomever."""
         return {t.user_attrs.get("fingerprint", "") for t in self.trials(TrialState.RUNNING)}
 
+    def awaited(self) -> str | None:
+        """Whom a worker waits for that has nothing to do; None if it was said before."""
+        count = len(self.taken() - self.mine)
+        before, self._awaited = self._awaited, count
+        if count in (0, before):
+            return None
+        what = "a trial is" if count == 1 else f"{count} trials are"
+        silence = heartbeat() * BEATS_UNTIL_DEAD
+        return f"nothing to start: {what} in training elsewhere (taken up after {silence} s of silence)"
+
     def lost(self) -> list[FrozenTrial]:
         """The trials whose process died, and whose config nobody has claimed since."""
         latest = {t.user_attrs.get("fingerprint"): t for t in self.study.get_trials(deepcopy=False)}
@@ -105,6 +117,7 @@ class Claims:
         thread = threading.Thread(target=self._beat, args=(trial, end), daemon=True)
         if self.shared:
             thread.start()
+        self.mine.add(trial.user_attrs["fingerprint"])
         try:
             yield
         except KeyboardInterrupt:
@@ -113,6 +126,7 @@ class Claims:
             raise
         finally:
             end.set()
+            self.mine.discard(trial.user_attrs["fingerprint"])
 
     def _beat(self, trial: optuna.Trial, end: threading.Event) -> None:
         record = self.storage.rdb.record_heartbeat

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from study import ray_engine
-from study import tracking
+from study import server
 from study.cli import Parser
 from study.config import ConfigError
 from study.config import StudyError
@@ -75,7 +75,7 @@ def _gpus(text: str) -> float:
 def _check_servers(flag: str) -> None:
     alone = {
         "STUDY_STORAGE": not takes_many(storage_url()),
-        "MLFLOW_TRACKING_URI": tracking.tracking_uri().startswith("sqlite:"),
+        "MLFLOW_TRACKING_URI": server.tracking_uri().startswith("sqlite:"),
     }
     missing = " and ".join(name for name, is_alone in alone.items() if is_alone)
     if missing:

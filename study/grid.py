@@ -16,6 +16,7 @@ import json
 import sys
 from collections.abc import Sequence
 
+from study import server
 from study import tracking
 from study.attempt import parent_of
 from study.cells import Grid
@@ -70,7 +71,7 @@ def run_grid(
     Raises:
         StudyError: the data or a server cannot be had, or another process runs this grid.
     """
-    client = tracking.connect()
+    client = server.connect()
     grid = make_grid(base, space, data_digest(base.dataset))
     storage = Storage(grid.name)
     with storage.held():

@@ -127,6 +127,8 @@ class Search:
             )
         chosen: Step | tuple[optuna.Trial, str] = self.claims.in_turn(self._choose)
         if isinstance(chosen, Step):
+            if chosen is Step.WAIT and (awaited := self.claims.awaited()) is not None:
+                self.progress.say(awaited)
             return chosen
         self._train(*chosen, worker)
         return Step.DONE

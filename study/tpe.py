@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from optuna.samplers import BaseSampler
 
-from study import tracking
+from study import server
 from study import winner
 from study.attempt import parent_of
 from study.claims import Claims
@@ -75,7 +75,7 @@ def run_search(
         raise StudyError(
             f"no groups known for {space.base.dataset}: add --split pooled or --split official"
         )
-    digest, client = data_digest(space.base.dataset), tracking.connect()
+    digest, client = data_digest(space.base.dataset), server.connect()
     metric = f"val_{args.objective}"
     name = space.name(metric, digest, *[f"{plan.seeds} seeds"] * (plan.seeds > 1))
     storage = Storage(name)

@@ -20,35 +20,9 @@ from mlflow.tracking import MlflowClient
 
 from study.options import Outcome
 from study.outbox import Outbox
-from study.server import connect
-from study.server import shown
 from study.server import talking
-from study.server import tracking_uri
-from study.server import TrackingError
-from study.server import wait_for_server
 from study.spool import deliver
 from study.spool import ends
-
-__all__ = [
-    "TrackingError",
-    "code_version",
-    "connect",
-    "curve",
-    "ending",
-    "epochs_begun",
-    "experiment_id",
-    "find_begun",
-    "find_finished",
-    "is_running",
-    "is_settled",
-    "outcome",
-    "parent_run_id",
-    "search",
-    "settle",
-    "shown",
-    "tracking_uri",
-    "wait_for_server",
-]
 
 T = TypeVar("T")
 

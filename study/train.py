@@ -20,6 +20,7 @@ import filelock
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from study import server
 from study import spool
 from study import tracking
 from study.cli import add_config_flags
@@ -54,7 +55,7 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     started = time.perf_counter()
     options = options or Options()
     progress = Progress(options.label, bars=not options.lines)
-    client = tracking.connect()
+    client = server.connect()
     progress.say(config.title)
     key = fingerprint(config, data_digest(config.dataset))
     _deliver_earlier(client, key)
@@ -97,7 +98,7 @@ def _deliver_earlier(client: MlflowClient, key: str) -> None:
         return
     for run in tracking.search(client, f"tags.fingerprint = '{key}'"):
         if run.info.run_id in waiting:
-            raise tracking.TrackingError(
+            raise server.TrackingError(
                 f"the record of this config's run {run.info.run_id} waits on this machine, and "
                 f"MLflow does not take it now: {waiting[run.info.run_id]}"
             )

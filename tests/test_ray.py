@@ -27,7 +27,7 @@ from study.launch import WorkerDied
 from study.options import Pruned
 from study.ray_engine import connect
 from study.ray_engine import RayWorker
-from study.tracking import TrackingError
+from study.server import TrackingError
 
 from .commands import client_of
 from .commands import finish

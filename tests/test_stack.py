@@ -91,7 +91,7 @@ def test_docker_and_native_start_the_same_commands() -> None:
     commands = {name: services()[name]["command"][:4] for name in ("mlflow", "dashboard")}
     native = (ROOT / "deploy/native.py").read_text()
     assert commands == {n: ["python", "-m", "deploy.serve", n] for n in ("mlflow", "dashboard")}
-    assert 'serve = [sys.executable, "-m", "deploy.serve"]' in native
+    assert '[sys.executable, "-m", "deploy.serve", *flags]' in native
     version = subprocess.run(
         [postgres_program("postgres"), "--version"], capture_output=True, text=True, check=True
     ).stdout

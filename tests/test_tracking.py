@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from study import server
 from study import tracking
 from study.opening import open_run
 from study.opening import Place
@@ -108,6 +109,6 @@ def test_a_parent_ends_by_how_its_block_is_left(
 
 def test_a_failing_server_is_a_line(client: MlflowClient, tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(tracking.TrackingError, match="MLflow at sqlite:") as caught:
+    with pytest.raises(server.TrackingError, match="MLflow at sqlite:") as caught:
         tracking.search(client, "")
     assert len(str(caught.value).splitlines()) == 1

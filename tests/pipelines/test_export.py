@@ -32,7 +32,7 @@ from pipelines.table import build_table
 from study.cli import run_command
 from study.config import recipe
 from study.config import StudyError
-from study.tracking import TrackingError
+from study.server import TrackingError
 from tests.pipelines.store import final_metrics
 from tests.pipelines.store import log_run
 from tests.pipelines.store import PARTIAL
