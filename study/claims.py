@@ -87,7 +87,9 @@ class Claims:
             return None
         what = "a trial is" if count == 1 else f"{count} trials are"
         silence = heartbeat() * BEATS_UNTIL_DEAD
-        return f"nothing to start: {what} in training elsewhere (taken up after {silence} s of silence)"
+        return (
+            f"{what} in training elsewhere: waiting (and taking up what is silent for {silence} s)"
+        )
 
     def lost(self) -> list[FrozenTrial]:
         """The trials whose process died, and whose config nobody has claimed since."""
@@ -113,11 +115,11 @@ class Claims:
     @contextlib.contextmanager
     def alive(self, trial: optuna.Trial) -> Iterator[None]:
         """Give signs of life for a trial while the block runs; release it if it is interrupted."""
-        end = threading.Event()
+        key, end = trial.user_attrs["fingerprint"], threading.Event()
         thread = threading.Thread(target=self._beat, args=(trial, end), daemon=True)
         if self.shared:
             thread.start()
-        self.mine.add(trial.user_attrs["fingerprint"])
+        self.mine.add(key)
         try:
             yield
         except KeyboardInterrupt:
@@ -126,7 +128,7 @@ class Claims:
             raise
         finally:
             end.set()
-            self.mine.discard(trial.user_attrs["fingerprint"])
+            self.mine.discard(key)
 
     def _beat(self, trial: optuna.Trial, end: threading.Event) -> None:
         record = self.storage.rdb.record_heartbeat
