@@ -41,7 +41,8 @@ FLAGS = (*TINY, "--limit", "40", "--epochs", str(EPOCHS))
 DRIVERS = 2
 WORKERS = 2  # of each driver
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-LIMIT = 1500  # s
+EPOCHS_BETWEEN_KILLS = 2
+LIMIT = 3000  # s
 
 
 class Stack:
@@ -74,7 +75,7 @@ class Chaos:
     folder: Path
     stack: Stack
     seeds: int
-    pause: float  # s between two kills, on average
+    pause: float  # s between two kills, at least
     kills: int  # at most
     chance: Random = dataclasses.field(default_factory=lambda: Random(0))
     drivers: list["subprocess.Popen[bytes]"] = dataclasses.field(default_factory=list)
@@ -119,17 +120,24 @@ class Chaos:
         client = client_of(self.stack)
         self.drivers = [self.start_driver() for _ in range(DRIVERS)]
         outages = {0.2: ("MLflow", 10.0), 0.45: ("PostgreSQL", 3.0), 0.7: ("MLflow", 15.0)}
-        end, finished = time.monotonic() + LIMIT, 0
+        end, finished, epochs = time.monotonic() + LIMIT, 0, 0
         while not self.keep_going():
             assert time.monotonic() < end, (self.folder / "drivers.log").read_text()[-3000:]
-            time.sleep(self.chance.uniform(0.5, 1.5) * self.pause)
+            time.sleep(self.pause)
             with contextlib.suppress(Exception):  # while a server is away
                 finished = len(finished_of(client))
             for share in [share for share in outages if finished >= share * self.cells]:
                 self._outage(*outages.pop(share))
-            if finished < self.cells - 1 and self.done.total() < self.kills + 3 - len(outages):
+            # on a slow machine all would die before their first epoch, again and again
+            ready = self._epochs() >= epochs + EPOCHS_BETWEEN_KILLS and finished < self.cells - 1
+            if ready and self.done.total() < self.kills + 3 - len(outages):
                 self.kill()
+                epochs = self._epochs()
         assert not outages
+
+    def _epochs(self) -> int:
+        """How many were trained, by all drivers."""
+        return (self.folder / "drivers.log").read_bytes().count(b"val_loss")
 
     def _outage(self, name: str, seconds: float) -> None:
         self.stack.stop(name)
@@ -213,7 +221,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--kills", type=int, default=1000, help="at most")
-    parser.add_argument("--seconds-between-kills", type=float, default=6.0)
+    parser.add_argument("--seconds-between-kills", type=float, default=4.0)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)  # PostgreSQL's user must enter
