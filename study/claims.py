@@ -155,7 +155,7 @@ class Claims:
         """
         key = trial.user_attrs["fingerprint"]
         failed = (t.user_attrs for t in self.trials(TrialState.FAIL))
-        deaths = [a for a in failed if a["fingerprint"] == key and a.get("died_after") == epochs]
+        deaths = [a for a in failed if (a.get("fingerprint"), a.get("died_after")) == (key, epochs)]
         again = len(deaths) + 1 < limit
         why = {} if again else {"reason": reason[:500]}
         self._tell(trial, {"died_after": epochs} | why, state=TrialState.FAIL)

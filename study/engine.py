@@ -39,13 +39,13 @@ def workers_from(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
     """The workers that the flags name; their processes end with the block.
 
     Raises:
-        ConfigError: the number is out of range.
+        ConfigError: a number is out of range.
         StudyError: SQLite is to be written by many.
     """
     count = None if args.workers is None else _count(args.workers)
+    gpus = _gpus(args.gpus_per_trial)
     if args.engine == "ray":
         _check_servers("--engine ray")
-        gpus = _gpus(args.gpus_per_trial)
         room = ray_engine.connect(args.ray_address, gpus)
         workers: list[Any] = [RayWorker(gpus) for _ in range(count or room)]
     else:

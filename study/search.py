@@ -210,12 +210,7 @@ class Search:
     def _finish(self, trial: optuna.Trial, outcomes: list[Outcome]) -> None:
         values = [getattr(outcome, self.metric) for outcome in outcomes]
         runs, mean = [outcome.run_id for outcome in outcomes], sum(values) / len(values)
-        if math.isfinite(mean):
-            self.claims.complete(trial, mean, run_ids=runs, values=values)
-        else:
-            self.claims.fail(
-                trial, f"run {runs[-1]} has no {self.metric}: does validation lack a class?"
-            )
+        self.claims.complete(trial, mean, run_ids=runs, values=values)
 
     def _seeds(self, trial: optuna.Trial, label: str, worker: Worker) -> list[Outcome]:
         """Train a config with one seed after the other, as long as it earns the next."""
@@ -226,6 +221,9 @@ class Search:
         for i in range(self.seeds):
             again: TrialConfig = config.replace(seed=config.seed + i)
             outcomes.append(worker.call("study.train:train", again, options))
+            if not math.isfinite(getattr(outcomes[-1], self.metric)):
+                run = outcomes[-1].run_id
+                raise StudyError(f"run {run} has no {self.metric}: does validation lack a class?")
             options = replace(options, watch=None)  # only the first seed's epochs compare
             self._judge_seeds([getattr(o, self.metric) for o in outcomes])
         return outcomes

@@ -1,11 +1,13 @@
 """The MLflow server: its address, whether it answers, and which of its failures pass by waiting."""
 
 import contextlib
+import hashlib
 import logging
 import os
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import mlflow
 import requests
@@ -16,6 +18,7 @@ from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
 from study.config import StudyError
+from study.data.cache import locked
 
 LONGEST_PAUSE = 15.0  # seconds between two attempts
 # Answers that would be the same later: the run is gone, or MLflow does not take what was sent
@@ -89,9 +92,10 @@ def connect() -> MlflowClient:
         )
     mlflow.set_tracking_uri(uri)
     _be_brief()
-    client = MlflowClient()
     try:
-        client.search_experiments(max_results=1)
+        with first_use(uri):
+            client = MlflowClient()
+            client.search_experiments(max_results=1)
     except Exception as error:  # whatever the store's driver raises
         if "error code 401" in str(error):
             raise TrackingError(
@@ -104,6 +108,23 @@ def connect() -> MlflowClient:
         ) from None
     _check_version(uri)
     return client
+
+
+@contextlib.contextmanager
+def first_use(uri: str) -> Iterator[None]:
+    """Hold an SQLite file against this user's other processes, while its tables may be made.
+
+    Two that make them at once spoil them, be it MLflow or Optuna.
+
+    Raises:
+        StudyError: the cache folder cannot be written.
+    """
+    if not uri.startswith("sqlite:"):
+        yield
+        return
+    path = str(Path(uri.removeprefix("sqlite:///")).absolute())
+    with locked(f"tables-{hashlib.sha256(path.encode()).hexdigest()[:16]}"):
+        yield
 
 
 def wait_for_server(seconds: float) -> MlflowClient:

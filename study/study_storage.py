@@ -19,10 +19,12 @@ from sqlalchemy import Connection
 from sqlalchemy import create_engine
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from study.config import ConfigError
 from study.config import StudyError
 from study.data import cache_dir
+from study.server import first_use
 from study.server import shown
 
 PATIENCE = 600.0  # s, for a storage that does not answer in the middle of a study
@@ -55,9 +57,10 @@ def heartbeat() -> int:
 def make_storage(url: str) -> RDBStorage:
     """Optuna's storage, with its tables; with heartbeats where several processes may work."""
     if not takes_many(url):
-        return RDBStorage(url)
+        with first_use(url):
+            return RDBStorage(url)
     beat = heartbeat()
-    with create_engine(url).begin() as connection:
+    with create_engine(url, poolclass=NullPool).begin() as connection:
         _lock(connection, "tables")  # two at once would make them twice, and one fail
         return RDBStorage(
             url,

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from study.server import connect
+
+from .servers import Postgres
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -47,6 +50,17 @@ def client(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     return connect()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """PostgreSQL; not in pytest's folder, into which it, never being root, may not look."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        server = Postgres(Path(name))
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -22,12 +22,25 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def stumble() -> None:
+    raise ArithmeticError("of a library")
+
+
+def setting(name: str) -> str | None:
+    return os.environ.get(name)
+
+
 def sleep_and_tell(path: str) -> None:
-    """Write this process' id to a file, and sleep."""
+    """Write this process' id to a file, and sleep; what comes goes into a file beside it."""
     with open(f"{path}.part", "w") as file:  # noqa: PTH123
         file.write(str(os.getpid()))
     os.rename(f"{path}.part", path)  # noqa: PTH104
-    time.sleep(600)
+    try:
+        time.sleep(600)
+    except KeyboardInterrupt:
+        with open(f"{path}.told", "a") as file:  # noqa: PTH123
+            file.write("interrupted\n")
+        raise
 
 
 if __name__ == "__main__":

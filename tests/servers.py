@@ -1,5 +1,6 @@
-"""A real MLflow server that tests may kill and start again."""
+"""Real servers, MLflow's and PostgreSQL, that tests may stop and start again."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -8,9 +9,13 @@ import subprocess
 import sys
 import urllib.request
 from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
 
+import psycopg2
 from mlflow.tracking import MlflowClient
+
+from deploy import native
 
 from .commands import wait_until
 
@@ -75,3 +80,41 @@ def new_server(folder: Path, empty_database: Path) -> Server:
     """One that is not started yet, with the tables made."""
     shutil.copy(empty_database, folder / "mlflow.db")
     return Server(folder, free_port())
+
+
+PASSWORD = "a2f1-not-guessed"  # of PostgreSQL
+
+
+@dataclass
+class Postgres:
+    """PostgreSQL on a fixed port, with its data in a folder that everybody may look into."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    _up: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What its clients have in their environment."""
+        return {"STUDY_STORAGE": self.url("optuna"), "PGPASSWORD": PASSWORD}
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg2://study@{native.HOST}:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        mine = {"PGHOST": native.HOST, "PGPORT": str(self.port), "PGUSER": "study"}
+        environment = os.environ | mine | {"PGPASSWORD": PASSWORD}
+        self._up.enter_context(native.postgres(self.folder, self.port, environment))
+
+    def stop(self) -> None:
+        """End it, and with it all connections."""
+        self._up.close()
+
+    def make(self, database: str) -> str:
+        """The address of a new, empty database."""
+        address = self.url("postgres").replace("+psycopg2", "")
+        with contextlib.closing(psycopg2.connect(address, password=PASSWORD)) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(f"CREATE DATABASE {database}")
+        return self.url(database)

@@ -1,6 +1,9 @@
 """Work in a process of its own: real processes, killed for real."""
 
 import os
+import signal
+import threading
+from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import psutil
 import pytest
 
 from study.config import StudyError
+from study.launch import local_workers
 from study.launch import Worker
 from study.launch import WorkerDied
 
@@ -61,6 +65,88 @@ def test_the_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     parent.kill()
     parent.communicate()
     wait_until(lambda: not is_alive(process), seconds=20)
+
+
+def meanwhile(do: Callable[[], None], worker: Worker, told: Path) -> None:
+    """Have a worker sleep, and do something once it does."""
+    thread = threading.Thread(target=lambda: (wait_until(told.exists), do()))
+    thread.start()
+    try:
+        worker.call("tests.launch_tasks:sleep_and_tell", str(told))
+    finally:
+        thread.join()
+
+
+def test_an_interrupted_call_ends_as_with_ctrl_c_and_later_ones_are_refused(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    with Worker() as worker:
+        process = worker.call("tests.launch_tasks:double", 1)[1]
+
+        def interrupt() -> None:
+            for _ in range(3):  # as a crew does until it has ended; cleaning up is not cut off
+                worker.interrupt()
+
+        with pytest.raises(KeyboardInterrupt):
+            meanwhile(interrupt, worker, told)
+        assert told.read_text() == str(process)
+        assert Path(f"{told}.told").read_text() == "interrupted\n"
+        with pytest.raises(KeyboardInterrupt):
+            worker.call("tests.launch_tasks:double", 1)
+
+
+def test_one_that_is_interrupted_before_it_begins_starts_nothing() -> None:
+    before = psutil.Process().children()
+    with Worker() as worker:
+        worker.interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            worker.call("tests.launch_tasks:double", 1)
+        assert psutil.Process().children() == before
+
+
+def test_ctrl_c_in_the_terminal_does_not_reach_the_process(worker: Worker) -> None:
+    process = worker.call("tests.launch_tasks:double", 1)[1]
+    status = Path(f"/proc/{process}/status").read_text().splitlines()
+    (ignored,) = (line.split()[1] for line in status if line.startswith("SigIgn"))
+    assert int(ignored, 16) >> (signal.SIGINT - 1) & 1
+    os.kill(process, signal.SIGINT)
+    assert worker.call("tests.launch_tasks:double", 1)[1] == process
+
+
+def test_after_an_error_of_a_library_there_is_a_new_process(worker: Worker) -> None:
+    before = worker.call("tests.launch_tasks:double", 1)[1]
+    with pytest.raises(StudyError):
+        worker.call("tests.launch_tasks:refuse", "one of ours")
+    assert worker.call("tests.launch_tasks:double", 1)[1] == before
+    with pytest.raises(ArithmeticError, match=r"^of a library$"):
+        worker.call("tests.launch_tasks:stumble")
+    assert worker.call("tests.launch_tasks:double", 1)[1] != before
+    assert not psutil.pid_exists(before)
+
+
+DEVICES, GROWTH = "CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count", "devices", "growth"),
+    [
+        ("0,1", 3, ["0", "1", "0"], "true"),
+        ("GPU-a,GPU-b", 2, ["GPU-a", "GPU-b"], None),
+        ("0,1", 1, ["0,1"], None),
+        ("", 2, ["", ""], None),
+    ],
+)
+def test_workers_share_the_gpus(
+    monkeypatch: pytest.MonkeyPatch, gpus: str, count: int, devices: list[str], growth: str | None
+) -> None:
+    monkeypatch.setenv(DEVICES, gpus)
+    monkeypatch.delenv(GROWTH, raising=False)
+    workers = local_workers(count)
+    assert len(workers) == count
+    for worker, device in zip(workers, devices, strict=True):
+        with worker:
+            seen = [worker.call("tests.launch_tasks:setting", name) for name in (DEVICES, GROWTH)]
+        assert seen == [device, growth]
+    assert os.environ[DEVICES] == gpus
 
 
 def is_alive(process: psutil.Process) -> bool:

@@ -6,8 +6,10 @@ import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 
 import mlflow
+import optuna
 import pytest
 import requests
 from mlflow.exceptions import MlflowException
@@ -15,6 +17,11 @@ from mlflow.protos import databricks_pb2
 
 from study import server
 from study.server import TrackingError
+
+from .commands import client_of
+from .commands import runs_of
+from .data.workers import answers_of
+from .server_tasks import record
 
 
 def test_the_default_is_a_file_of_the_working_directory() -> None:
@@ -28,6 +35,19 @@ def test_a_password_is_not_shown() -> None:
     assert server.shown("postgresql://h/db?user=a&password=b&c=d").endswith(
         "?user=a&password=...&c=d"
     )
+
+
+def test_processes_that_begin_at_once_without_databases_all_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/study.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    answers = answers_of(record, 8)
+    assert len({experiment for _, experiment in answers}) == 1
+    runs = runs_of(client_of(tmp_path))
+    assert {run.info.run_id for run in runs} == {run_id for run_id, _ in answers}
+    assert [run.data.metrics for run in runs] == [{"loss": 0.5}] * 8
+    assert len(optuna.get_all_study_names(f"sqlite:///{tmp_path}/study.db")) == 8
 
 
 def answered(status: int) -> requests.HTTPError:

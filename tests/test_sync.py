@@ -1,6 +1,7 @@
 """A real server that goes away while a real trial runs: nothing is lost, nothing comes twice."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -209,6 +210,30 @@ def check_model(server: Server, run: Run) -> None:
     (output,) = run.outputs.model_outputs
     model = server.client.get_logged_model(output.model_id)
     assert (model.name, str(model.status)) == ("model", "READY")
+
+
+def freeze(server: Server, sign: signal.Signals) -> None:
+    """Stop all of a server's processes, or have them go on."""
+    assert server.process is not None
+    os.killpg(server.process.pid, sign)
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_second_ctrl_c_ends_at_once(server: Server, tmp_path: Path) -> None:
+    process = train(server, tmp_path, "--seed", "8")
+    assert process.stderr is not None
+    freeze(server, signal.SIGSTOP)  # so that the end has to wait
+    try:
+        process.send_signal(signal.SIGINT)
+        said = next(line for line in process.stderr if "once more ends at once" in line)
+        process.send_signal(signal.SIGINT)
+        done = finish(process)
+    finally:
+        process.kill()
+        freeze(server, signal.SIGCONT)
+    assert done.returncode == 130
+    assert (said, done.stderr) == ("stopping; once more ends at once\n", "")
+    assert spool.waiting() == []  # it did not come to that
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The real command `python -m study.tpe`: killed, repeated, pruned; and its rules by themselves."""
 
 import dataclasses
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -297,7 +298,7 @@ def stubbed(
         def call(*args: Any) -> Outcome:  # worker, function, config, options
             asked.append(args[2])
             value = train(args[2])
-            return Outcome("run", value, 0.5, 1 - value)
+            return Outcome("run", value, 0.5, 1 - value, value / 2)
 
         monkeypatch.setattr(Worker, "call", call)
         monkeypatch.setattr("sys.argv", ["study.tpe", *flags])
@@ -399,6 +400,60 @@ def test_loss_is_minimized(stubbed: Command) -> None:
     best = max(asked[:-1], key=lambda config: config.lr)  # the stub's loss is 1 - lr
     assert asked[-1] == best.replace(seed=1)
     assert "val_loss 0.9" in err
+
+
+def test_auc_is_maximized(stubbed: Command, tmp_path: Path) -> None:
+    code, asked, err = stubbed("--objective", "auc", "--trials", "8", "--confirm", "1")
+    assert code == 0
+    best = max(asked[:-1], key=lambda config: config.lr)
+    assert asked[-1] == best.replace(seed=1)
+    assert f"best of 8: val_auc {best.lr / 2:.4f}" in err
+    (study,) = studies(tmp_path).values()
+    assert study.best_value == best.lr / 2
+
+
+def test_a_config_must_earn_its_seeds(stubbed: Command, tmp_path: Path) -> None:
+    noise = {(1, 0): 0.01, (2, 1): 0.02, (4, 2): 0.03}  # of variant and seed
+
+    def train(config: TrialConfig) -> float:
+        number = variant_of(config.replace(seed=0)) or 0
+        if number == 3:
+            return 0.1
+        return 0.8 + 0.05 * config.seed + noise.get((number, config.seed), 0.0)
+
+    flags = ("--seeds", "3", "--trials", "4", "--confirm", "2")
+    code, asked, err = stubbed(*flags, train=train)
+    assert code == 0
+    seeds = [(variant_of(config.replace(seed=0)), config.seed) for config in asked]
+    good = [(number, seed) for number in (1, 2) for seed in (0, 1, 2)]
+    assert seeds == [*good, (3, 0), (4, 0), (4, 1), (4, 2), (4, 3), (4, 4)]
+    (line,) = (line for line in err.splitlines() if "pruned at" in line)
+    assert "seed 1: 0.7" in line
+    assert "worse than the best on the same seeds" in line
+    (study,) = studies(tmp_path).values()
+    values = [t.value for t in study.get_trials(states=(TrialState.COMPLETE,))]
+    assert values == pytest.approx([0.85 + 0.01 / 3, 0.85 + 0.02 / 3, 0.85 + 0.03 / 3])
+    assert f"best of 4: val_accuracy {values[-1]:.4f}" in err
+
+
+def test_a_config_without_its_figure_fails_and_is_not_pruned(stubbed: Command) -> None:
+    def train(config: TrialConfig) -> float:
+        return math.nan if variant_of(config.replace(seed=0)) == 3 else 0.8 + config.lr
+
+    flags = ("--objective", "auc", "--seeds", "2", "--trials", "4", "--confirm", "0")
+    code, asked, err = stubbed(*flags, train=train)
+    assert code == 0
+    seeds = [(variant_of(config.replace(seed=0)), config.seed) for config in asked]
+    assert seeds == [*((k, seed) for k in (1, 2) for seed in (0, 1)), (3, 0),
+                     *((k, seed) for k in (4, 5) for seed in (0, 1))]  # fmt: skip
+    assert "pruned" not in err
+    assert "failed: run run has no val_auc: does validation lack a class?" in err
+
+
+def test_a_search_in_which_no_config_has_a_figure_ends(stubbed: Command) -> None:
+    code, asked, err = stubbed("--objective", "auc", train=lambda _: math.nan)
+    assert (code, len(asked)) == (2, 5)
+    assert "error: 5 trials failed in a row, the last one: run run has no val_auc" in err
 
 
 def test_no_trial_starts_after_the_timeout(stubbed: Command) -> None:

@@ -391,6 +391,28 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_clock_that_jumps_does_no_harm(empty_database: Path, tmp_path: Path) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    settings = {"MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.3"}
+    succeed("tests.jumping_clock", *TINY, "--epochs", "4", cwd=tmp_path, **settings)
+    client = client_of(tmp_path)
+    (found,) = runs_of(client)
+    assert (found.info.status, found.data.tags["finished"]) == ("FINISHED", "true")
+    for name in CURVES:
+        points = client.get_metric_history(found.info.run_id, name)
+        times = [point.timestamp for point in points]
+        assert max(times) - min(times) > 3_600_000, "it did not jump"
+        assert sorted(point.step for point in points) == [1, 2, 3, 4]
+        last = next(point.value for point in points if point.step == 4)
+        assert found.data.metrics[name] == last
+    seconds = [value for _, value in history_of(client, found, "epoch_seconds")]
+    assert all(0 < value < 600 for value in seconds)
+    assert found.data.metrics["fit_seconds"] == pytest.approx(sum(seconds))
+    assert sum(seconds) < found.data.metrics["total_seconds"] < 3600
+    again = succeed("study.train", *TINY, "--epochs", "4", cwd=tmp_path)
+    assert "already finished" in again
+
+
 def test_a_failure_while_training_is_recorded_with_its_reason(
     empty_database: Path, tmp_path: Path
 ) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -15,6 +16,7 @@ from study.data import prepare
 from study.data.demo import VERSION
 
 from .workers import answers_of
+from .workers import demo_arrays
 from .workers import demo_digest
 
 
@@ -77,6 +79,18 @@ def test_drawn_again_by_two_processes_at_once_it_is_the_same(
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
     assert answers_of(demo_digest, 2) == [digest, digest]
     assert [path.name for path in (tmp_path / "demo").iterdir()] == [f"v{VERSION}"]
+
+
+def test_eight_processes_in_an_empty_cache_see_the_same_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = prepare("demo", 32)
+    content = hashlib.sha256(alone.x.tobytes() + alone.y.tobytes()).hexdigest()
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
+    assert set(answers_of(demo_arrays, 8)) == {(alone.digest, content, alone.x.shape)}
+    (decoded,) = (tmp_path / "images").glob("*.u8")
+    assert decoded.read_bytes() == alone.x.tobytes()
+    assert len(list((tmp_path / "images").iterdir())) == 2  # and what tells of it
 
 
 def test_nowhere_to_draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """What other processes run in tests; apart from the tests, so that they start fast."""
 
+import hashlib
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,14 @@ def prepare_and_tell(barrier: Any, queue: Any, root: str) -> None:
 def demo_digest(barrier: Any, queue: Any) -> None:
     barrier.wait()
     queue.put(data_digest("demo"))
+
+
+def demo_arrays(barrier: Any, queue: Any) -> None:
+    """Puts (digest, hash of pixels and labels, shape of the pixels)."""
+    barrier.wait()
+    data = prepare("demo", 32)
+    content = hashlib.sha256(data.x.tobytes() + data.y.tobytes()).hexdigest()
+    queue.put((data.digest, content, data.x.shape))
 
 
 def download(barrier: Any, queue: Any, hub: str) -> None:

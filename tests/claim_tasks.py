@@ -1,0 +1,54 @@
+"""What other processes do with the claims of a study; apart from the tests, to start fast.
+
+Run as a module, it claims a config and gives signs of life until it is killed.
+"""
+
+import sys
+import time
+from typing import Any
+
+from optuna.distributions import IntDistribution
+
+from study.claims import Claims
+from study.study_storage import Storage
+
+SPACE = {"number": IntDistribution(0, 999)}
+
+
+def claims_of(name: str) -> Claims:
+    return Claims(Storage(name), "maximize")
+
+
+def claim_many(barrier: Any, queue: Any, name: str, count: int, keys: int) -> None:
+    """Puts the numbers of the configs that this process got, of those that nobody has yet."""
+    claims = claims_of(name)
+
+    def choose() -> int | None:
+        taken = claims.taken() | claims.ended().keys()
+        free = [number for number in range(keys) if f"key {number}" not in taken]
+        if not free:
+            return None
+        trial = claims.ask({"number": free[0]}, SPACE, f"key {free[0]}")
+        if free[0] % 2:  # some end, some stay in training
+            claims.complete(trial, 0.5)
+        return free[0]
+
+    barrier.wait()
+    got = [claims.in_turn(choose) for _ in range(count)]
+    queue.put([number for number in got if number is not None])
+
+
+def open_study(barrier: Any, queue: Any, name: str) -> None:
+    """Opens a study in an empty database; puts the number of its trials."""
+    barrier.wait()
+    claims = claims_of(name)
+    claims.in_turn(lambda: claims.ask({"number": 1}, SPACE, "a key"))
+    queue.put(len(claims.study.trials))
+
+
+if __name__ == "__main__":
+    mine = claims_of(sys.argv[1])
+    trial = mine.in_turn(lambda: mine.ask({"number": 1}, SPACE, sys.argv[2]))
+    with mine.alive(trial):
+        print("claimed", flush=True)
+        time.sleep(600)

@@ -1,0 +1,163 @@
+"""Workers that share a job: what they leave undone, and how they are stopped. No training."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from study import crew
+from study.crew import Step
+from study.crew import work
+from study.crew import Worker
+
+
+class Fake:
+    """A worker whose calls last until it is interrupted."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.interrupted = threading.Event()
+        self.refused = 0
+
+    def call(self, function: str, *args: Any) -> Any:  # noqa: ARG002
+        if self.interrupted.is_set():
+            self.refused += 1
+            raise KeyboardInterrupt
+        self.begun.set()
+        assert self.interrupted.wait(60)
+        raise KeyboardInterrupt
+
+    def interrupt(self) -> None:
+        self.interrupted.set()
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "PAUSE", 0.0)
+
+
+def test_each_step_is_done_once_and_by_all_at_the_same_time() -> None:
+    together = threading.Barrier(4, timeout=60)  # broken if they took turns
+    jobs, done = list(range(40)), []
+    lock = threading.Lock()
+
+    def step(worker: Worker) -> Step:
+        with lock:
+            if not jobs:
+                return Step.END
+            job = jobs.pop()
+        if job >= 36:
+            together.wait()
+        done.append((job, worker))
+        return Step.DONE
+
+    workers = [Fake() for _ in range(4)]
+    work(workers, step)
+    assert sorted(job for job, _ in done) == list(range(40))
+    assert {id(worker) for _, worker in done} == {id(worker) for worker in workers}
+
+
+def test_who_has_to_wait_asks_again() -> None:
+    first, second = Fake(), Fake()
+    asked, late = threading.Event(), []
+
+    def step(worker: Worker) -> Step:
+        if worker is first and not asked.is_set():
+            assert asked.wait(60)  # until the other has asked three times
+            return Step.DONE
+        if worker is second and len(late) < 5:
+            late.append(worker)
+            if len(late) == 3:
+                asked.set()
+            return Step.WAIT
+        return Step.END
+
+    work([first, second], step)
+    assert len(late) == 5
+
+
+@pytest.mark.parametrize("error", [ValueError("of one"), KeyboardInterrupt(), SystemExit(3)])
+def test_the_first_error_interrupts_the_others_and_comes_out(error: BaseException) -> None:
+    bad, *others = workers = [Fake() for _ in range(3)]
+
+    def step(worker: Worker) -> Step:
+        if worker is bad:
+            assert all(other.begun.wait(60) for other in others)
+            raise error
+        worker.call("a:b")
+        return Step.DONE
+
+    with pytest.raises(type(error)) as caught:
+        work(workers, step)
+    assert caught.value is error
+    assert all(other.interrupted.is_set() for other in others)
+
+
+def test_ctrl_c_interrupts_all_and_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = [Fake() for _ in range(3)]
+
+    def pressed(_: object) -> None:
+        assert all(worker.begun.wait(60) for worker in workers)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(crew, "as_completed", pressed)  # where the main thread waits
+    with pytest.raises(KeyboardInterrupt):
+        work(workers, calling)
+    assert all(worker.interrupted.is_set() for worker in workers)
+
+
+def calling(worker: Worker) -> Step:
+    worker.call("a:b")
+    return Step.DONE
+
+
+class Forgetful(Fake):
+    """A worker that an interruption does not reach before it calls, as with a process to start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = 0
+
+    def call(self, function: str, *args: Any) -> Any:
+        self.begun.set()
+        return super().call(function, *args)
+
+    def interrupt(self) -> None:
+        self.told += 1
+        if self.told > 1:
+            super().interrupt()
+
+
+def raising_after(event: threading.Event, bad: Worker) -> Callable[[Worker], Step]:
+    def step(worker: Worker) -> Step:
+        if worker is bad:
+            assert event.wait(60)
+            raise ValueError
+        return calling(worker)
+
+    return step
+
+
+def test_who_is_about_to_call_is_interrupted_again() -> None:
+    bad, late = Fake(), Forgetful()
+    with pytest.raises(ValueError):  # noqa: PT011
+        work([bad, late], raising_after(late.begun, bad))
+    assert late.told > 1
+
+
+def test_who_calls_after_the_interruption_is_refused_and_asks_no_more() -> None:
+    bad, late = Fake(), Fake()
+    steps = 0
+
+    def step(worker: Worker) -> Step:
+        nonlocal steps
+        if worker is bad:
+            raise ValueError
+        steps += 1
+        assert late.interrupted.wait(60)  # the others have stopped before it calls
+        return calling(worker)
+
+    with pytest.raises(ValueError):  # noqa: PT011
+        work([late, bad], step)
+    assert (steps, late.refused) == (1, 1)
