@@ -65,19 +65,24 @@ class Claims:
             fail_stale_trials(self.study)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """The trials in these states, earliest first."""
-        return self.study.get_trials(deepcopy=False, states=states)
+        """The trials in these states, or in any if none is named, earliest first."""
+        return self.study.get_trials(deepcopy=False, states=states or None)
 
-    def ended(self) -> dict[str, FrozenTrial]:
+    # What follows may be told of among all trials as read before: each reading asks the storage.
+
+    def ended(self, trials: list[FrozenTrial] | None = None) -> dict[str, FrozenTrial]:
         """The first finished or pruned trial of each config."""
         found: dict[str, FrozenTrial] = {}
-        for trial in self.trials(*ENDED):
-            found.setdefault(trial.user_attrs["fingerprint"], trial)
+        for trial in self.trials() if trials is None else trials:
+            if trial.state in ENDED:
+                found.setdefault(trial.user_attrs["fingerprint"], trial)
         return found
 
-    def taken(self) -> set[str]:
+    def taken(self, trials: list[FrozenTrial] | None = None) -> set[str]:
         """The configs that are being trained, by whomever."""
-        return {t.user_attrs.get("fingerprint", "") for t in self.trials(TrialState.RUNNING)}
+        among = self.trials() if trials is None else trials
+        running = (t.user_attrs for t in among if t.state == TrialState.RUNNING)
+        return {attributes.get("fingerprint", "") for attributes in running}
 
     def awaited(self) -> str | None:
         """Whom a worker waits for that has nothing to do; None if it was said before."""
@@ -91,9 +96,10 @@ class Claims:
             f"{what} in training elsewhere: waiting (and taking up what is silent for {silence} s)"
         )
 
-    def lost(self) -> list[FrozenTrial]:
+    def lost(self, trials: list[FrozenTrial] | None = None) -> list[FrozenTrial]:
         """The trials whose process died, and whose config nobody has claimed since."""
-        latest = {t.user_attrs.get("fingerprint"): t for t in self.study.get_trials(deepcopy=False)}
+        among = self.trials() if trials is None else trials
+        latest = {t.user_attrs.get("fingerprint"): t for t in among}
         dead = [t for key, t in latest.items() if key and t.state == TrialState.FAIL]
         return [trial for trial in dead if "reason" not in trial.user_attrs]
 
@@ -171,7 +177,7 @@ class Claims:
         patience: float | None = None,
     ) -> None:
         def tell() -> None:
-            now = self.study.get_trials(deepcopy=False)[trial.number].state
+            now = self.storage.rdb.get_trial(trial._trial_id).state
             if now == TrialState.RUNNING:  # else it was thought dead, or told before an outage
                 for name, content in attributes.items():
                     trial.set_user_attr(name, content)

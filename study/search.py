@@ -63,7 +63,7 @@ class Search:
     options: Options = field(default_factory=Options)
     progress: Progress = field(default_factory=Progress)
     starts: list[dict[str, Any]] = field(default_factory=list)
-    since: float = field(default_factory=time.monotonic)
+    since: float = field(default_factory=time.monotonic)  # of which the bound in seconds counts
     trained: int = 0  # by this call, pruned ones included
     repeats: int = 0  # in a row
     failures: int = 0  # in a row
@@ -135,13 +135,14 @@ class Search:
 
     def _choose(self) -> Step | tuple[optuna.Trial, str]:
         while True:
-            ended, taken = self.claims.ended(), self.claims.taken()
+            trials = self.claims.trials()
+            ended, taken = self.claims.ended(trials), self.claims.taken(trials)
             if end := self._over(len(ended)):
                 self.end = end
                 return Step.END
             if self.bounds.trials is not None and len(ended) + len(taken) >= self.bounds.trials:
                 return Step.WAIT
-            self._enqueue(ended.keys() | taken)
+            self._enqueue(self.claims.lost(trials), ended.keys() | taken)
             trial = self.claims.study.ask(self.space.free)
             key = self.key(trial.params)
             if key not in ended and key not in taken:
@@ -162,9 +163,9 @@ class Search:
             return f"nothing new among {MAX_REPEATS} proposals: the space is exhausted"
         return None
 
-    def _enqueue(self, known: set[str]) -> None:
+    def _enqueue(self, lost: list[FrozenTrial], known: set[str]) -> None:
         """Have Optuna ask for what a dead process left, else for the next of the starts."""
-        points = [dict(trial.params) for trial in self.claims.lost()]
+        points = [dict(trial.params) for trial in lost]
         for point in points:
             if self.key(point) not in known:
                 self.claims.study.enqueue_trial(point)

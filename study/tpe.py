@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import re
 import sys
+import time
 from collections.abc import Iterator
 from collections.abc import Sequence
 
@@ -104,6 +105,7 @@ def _search(search: Search, workers: Sequence[Worker]) -> None:
     earlier = f", {new} of them from earlier runs" * (new > 0)
     say(f"{search.claims.storage.name}: {len(search.claims.ended())} trials ended already{earlier}")
     say(f"searched: {', '.join(search.space.free)}")
+    search.since = time.monotonic()
     with _summary(search):
         work(workers, search.step)
         say(f"{search.end}; {search.trained} trained by this call")

@@ -458,10 +458,10 @@ def test_a_search_in_which_no_config_has_a_figure_ends(stubbed: Command) -> None
 
 def test_no_trial_starts_after_the_timeout(stubbed: Command) -> None:
     def train(_: TrialConfig) -> float:
-        time.sleep(0.2)
+        time.sleep(2.5)
         return 0.5
 
-    code, asked, err = stubbed("--timeout", "0.1", "--confirm", "0", train=train)
+    code, asked, err = stubbed("--timeout", "2", "--confirm", "0", train=train)
     assert (code, len(asked)) == (0, 1)
     assert "the time is up; 1 trained by this call" in err
 
