@@ -5,6 +5,7 @@ import hashlib
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Literal
@@ -12,6 +13,7 @@ from typing import TypeVar
 
 import filelock
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.exceptions import StorageInternalError
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
@@ -60,6 +62,7 @@ def make_storage(url: str) -> RDBStorage:
         with first_use(url):
             return RDBStorage(url)
     beat = heartbeat()
+    warnings.simplefilter("ignore", ExperimentalWarning)  # of heartbeats, years old by now
     with create_engine(url, poolclass=NullPool).begin() as connection:
         _lock(connection, "tables")  # two at once would make them twice, and one fail
         return RDBStorage(
