@@ -8,10 +8,12 @@ environment or `.env`; addresses and passwords of the servers come from the driv
 import functools
 import importlib
 import logging
+import math
 import os
 import pickle
 import re
 import socket
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +25,7 @@ from study.config import StudyError
 from study.launch import WorkerDied
 
 RETRIES = 3  # by Ray, on any machine, of a call whose process or machine went away
+CANCEL_AGAIN_SECONDS = 10
 STOP_SECONDS = 60  # for an interrupted call to put its affairs in order
 # Passed on as an argument of the task: Ray shows a `runtime_env` in its logs and on its dashboard.
 SETTINGS = (
@@ -82,7 +85,7 @@ class RayWorker:
     def __init__(self, gpus: float = 0) -> None:
         self._gpus = gpus
         self._running: Any = None  # what stands for the value to come
-        self._cancelled: Any = None
+        self._cancelled = -math.inf  # when, by the clock of `time.monotonic`
         self._interrupted = False
 
     def __enter__(self) -> "RayWorker":
@@ -122,11 +125,15 @@ class RayWorker:
             self._running = None
 
     def interrupt(self) -> None:
-        """End the call under way as Ctrl-C would, and refuse later ones. Called by any thread."""
+        """End the call under way as Ctrl-C would, and refuse later ones. Called by any thread.
+
+        To be repeated until the call has ended.
+        """
         self._interrupted = True
-        running = self._running
-        if running is not None and running is not self._cancelled:
-            self._cancelled = running  # once, so that cleaning up is not cut off
+        running, now = self._running, time.monotonic()
+        # Ray may lose one, and a second one too soon would cut off the cleaning up
+        if running is not None and now - self._cancelled > CANCEL_AGAIN_SECONDS:
+            self._cancelled = now
             _ray().cancel(running, force=False)
 
 

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -219,7 +220,9 @@ def test_an_interrupted_call_sees_it_and_says_so(worker: RayWorker, tmp_path: Pa
 
     def interrupt() -> None:
         wait_until(told.exists)
-        worker.interrupt()
+        while told.read_text() == "":
+            worker.interrupt()
+            time.sleep(0.1)
 
     thread = threading.Thread(target=interrupt)
     thread.start()

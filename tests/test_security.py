@@ -128,6 +128,7 @@ def server(tmp_path: Path, empty_database: Path) -> Iterator[Server]:
     server.kill()
 
 
+@pytest.mark.slow
 def test_passwords_are_left_nowhere(server: Server, tmp_path: Path, session_cache: Path) -> None:
     folder = tmp_path / "work"
     folder.mkdir()

@@ -37,6 +37,7 @@ def test_a_password_is_not_shown() -> None:
     )
 
 
+@pytest.mark.slow
 def test_processes_that_begin_at_once_without_databases_all_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -391,6 +391,7 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_does_no_harm(empty_database: Path, tmp_path: Path) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     settings = {"MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.3"}
