@@ -114,7 +114,8 @@ class Claims:
     ) -> optuna.Trial:
         """A trial at a given point, claimed; only in turn."""
         self.study.enqueue_trial(dict(point))
-        trial = self.study.ask(space)
+        while (trial := self.study.ask(space)).params != point:  # what a dead process had enqueued
+            self.fail(trial, "nobody waits for it")
         self.claim(trial, key)
         return trial
 

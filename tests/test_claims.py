@@ -195,6 +195,13 @@ def test_what_comes_after_a_trial_was_thought_dead_is_dropped(claims: Claims) ->
     assert claims.ended()["a key"].value == 0.25
 
 
+def test_what_a_dead_process_had_enqueued_is_not_taken_for_another(claims: Claims) -> None:
+    claims.study.enqueue_trial({"number": 3})
+    trial = claims.in_turn(lambda: claims.ask({"number": 2}, SPACE, "a key"))
+    assert trial.params == {"number": 2}
+    assert [each.state for each in claims.study.trials] == [TrialState.FAIL, TrialState.RUNNING]
+
+
 def test_on_sqlite_what_a_dead_process_left_is_lost_at_once(alone: Claims) -> None:
     trial = ask(alone)
     without_claim = alone.study.ask(SPACE)
