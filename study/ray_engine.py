@@ -12,6 +12,7 @@ import math
 import os
 import pickle
 import re
+import signal
 import socket
 import time
 from pathlib import Path
@@ -199,6 +200,8 @@ def run_here(work: bytes, protocol: int) -> Any:
             f"{socket.gethostname()}: {Path.cwd()} is of another version than the driver: "
             "update it, then call ray stop and ray start there"
         )
+    # what a shell starts in the background ignores it, and Ray interrupts by it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     load_dotenv(".env")
     function, args = pickle.loads(work)
     module, name = function.split(":")
