@@ -23,7 +23,7 @@ def place() -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     ("seeds", "pause", "kills"),
-    [(1, 4.0, 6), pytest.param(6, 4.0, 1000, marks=pytest.mark.slow)],
+    [(1, 4.0, 6), pytest.param(6, 4.0, 1000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
 )
 def test_a_disturbed_grid_equals_an_undisturbed_one(
     monkeypatch: pytest.MonkeyPatch,
