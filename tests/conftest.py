@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -28,6 +29,7 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def clean_env(monkeypatch: pytest.MonkeyPatch, session_cache: Path) -> None:
     """Takes the developer's settings out of the environment."""
+    mlflow.set_tracking_uri(None)  # what a test of this process connected to
     for name in list(os.environ):
         if name == "DATA_DIR" or name.startswith(("MLFLOW_", "STUDY_", "PG")):
             monkeypatch.delenv(name)

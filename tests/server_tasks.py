@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from study import server
 from study import tracking
 from study.study_storage import Storage
 
@@ -10,7 +11,7 @@ from study.study_storage import Storage
 def record(barrier: Any, queue: Any) -> None:
     """Uses files that nobody has used before; puts the ids of a run and its experiment."""
     barrier.wait()
-    client = tracking.connect()
+    client = server.connect()
     Storage(f"study {os.getpid()}").study("maximize").ask()
     run = client.create_run(tracking.experiment_id(client, "demo"))
     client.log_metric(run.info.run_id, "loss", 0.5)

@@ -1,8 +1,10 @@
 """What other processes run in tests; apart from the tests, so that they start fast."""
 
+import contextlib
 import hashlib
 from multiprocessing import get_context
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 from study.data import data_digest
@@ -15,10 +17,15 @@ def answers_of(target: Any, count: int, *args: object) -> list[Any]:
     """Runs `target(barrier, queue, *args)` in `count` new processes; what they put."""
     context = get_context("spawn")
     barrier, queue = context.Barrier(count), context.Queue()
-    workers = [context.Process(target=target, args=(barrier, queue, *args)) for _ in range(count)]
+    options: Any = {"target": target, "args": (barrier, queue, *args), "daemon": True}
+    workers = [context.Process(**options) for _ in range(count)]
     for worker in workers:
         worker.start()
-    answers = [queue.get(timeout=120) for _ in workers]
+    answers: list[Any] = []
+    while len(answers) < count:
+        with contextlib.suppress(Empty):
+            answers.append(queue.get(timeout=1))
+        assert not any(worker.exitcode for worker in workers), "a process died"
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0] * count
