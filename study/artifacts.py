@@ -47,7 +47,11 @@ def write(
 def predictions(
     data: Data, split: Split, probabilities: dict[str, NDArray[np.float32]]
 ) -> pd.DataFrame:
-    """One row for each image of val and test: image, split, label, and `p_<class>` per class."""
+    """One row for each image of val and test.
+
+    Columns: image, split, label, group (a patient or an original; empty if groups are not known for
+    the data set), and `p_<class>` for each class.
+    """
     tables = []
     for part, values in probabilities.items():
         rows = getattr(split, part)
@@ -55,6 +59,8 @@ def predictions(
         table.insert(0, "image", [data.images[row] for row in rows])
         table.insert(1, "split", part)
         table.insert(2, "label", [data.classes[data.y[row]] for row in rows])
+        groups = [data.groups[row] for row in rows] if data.groups else None
+        table.insert(3, "group", pd.Series(groups, dtype="str", index=table.index))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

@@ -177,6 +177,8 @@ def test_predictions_are_of_the_images_of_val_and_test(predictions: pd.DataFrame
         rows, table = getattr(split, part), predictions[predictions["split"] == part]
         assert table["image"].tolist() == [data.images[row] for row in rows]
         assert table["label"].tolist() == [data.classes[data.y[row]] for row in rows]
+        assert data.groups is not None
+        assert table["group"].tolist() == [data.groups[row] for row in rows]
     assert len(predictions) == len(split.val) + len(split.test)
     assert [n for n in predictions if n.startswith("p_")] == [f"p_{n}" for n in data.classes]
     np.testing.assert_allclose(probabilities(predictions).sum(axis=1), 1, rtol=1e-5)
