@@ -22,6 +22,9 @@ class Worker(Protocol):
     def interrupt(self) -> None:
         """End the call under way with KeyboardInterrupt, and refuse later ones."""
 
+    def close(self) -> None:
+        """Let go of what was kept for calls."""
+
 
 class Step(enum.Enum):
     """What came of a worker's turn."""

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 from collections.abc import Iterator
 from collections.abc import Sequence
-from typing import Any
 
 from study import ray_engine
 from study import server
@@ -47,13 +46,15 @@ def workers_from(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
     if args.engine == "ray":
         _check_servers("--engine ray")
         room = ray_engine.connect(args.ray_address, gpus)
-        workers: list[Any] = [RayWorker(gpus) for _ in range(count or room)]
+        workers: Sequence[Worker] = [RayWorker(gpus) for _ in range(count or room)]
     else:
         if count is not None and count > 1:
             _check_servers(f"--workers {count}")
-        workers = list(local_workers(count or 1))
+        workers = local_workers(count or 1)
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(worker) for worker in workers]
+        for worker in workers:
+            stack.callback(worker.close)
+        yield workers
 
 
 def _count(text: str) -> int:

@@ -11,7 +11,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import FrameType
-from types import TracebackType
 from typing import Any
 
 from study.config import StudyError
@@ -41,17 +40,6 @@ class Worker:
         self._pid = 0
         self._interrupted = False
 
-    def __enter__(self) -> "Worker":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._close()
-
     def call(self, function: str, *args: Any) -> Any:
         """The value of `function` (as `package.module:name`) for `args`, worked out over there.
 
@@ -75,7 +63,7 @@ class Worker:
         except StudyError:
             raise
         except Exception:  # a library's: the process may be left in any state, as with a lost GPU
-            self._close()
+            self.close()
             raise
 
     def interrupt(self) -> None:
@@ -85,6 +73,12 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGUSR1)
 
+    def close(self) -> None:
+        """End the process, if there is one."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+
     def _open(self) -> ProcessPoolExecutor:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
@@ -93,11 +87,6 @@ class Worker:
             self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=args)
             self._pid = self._pool.submit(os.getpid).result()
         return self._pool
-
-    def _close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
 
 
 def local_workers(count: int) -> list[Worker]:

@@ -16,7 +16,6 @@ import signal
 import socket
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from dotenv import load_dotenv
@@ -89,17 +88,6 @@ class RayWorker:
         self._cancelled = -math.inf  # when, by the clock of `time.monotonic`
         self._interrupted = False
 
-    def __enter__(self) -> "RayWorker":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.interrupt()
-
     def call(self, function: str, *args: Any) -> Any:
         """The value of `function` (as `package.module:name`) for `args`, worked out over there.
 
@@ -136,6 +124,10 @@ class RayWorker:
         if running is not None and now - self._cancelled > CANCEL_AGAIN_SECONDS:
             self._cancelled = now
             _ray().cancel(running, force=False)
+
+    def close(self) -> None:
+        """End the call under way, if there is one."""
+        self.interrupt()
 
 
 def _ray() -> Any:

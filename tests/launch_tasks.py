@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import closing
 
 from study.config import StudyError
 from study.launch import Worker
@@ -44,5 +45,5 @@ def sleep_and_tell(path: str) -> None:
 
 
 if __name__ == "__main__":
-    with Worker() as worker:
+    with closing(Worker()) as worker:
         worker.call("tests.launch_tasks:sleep_and_tell", sys.argv[1])

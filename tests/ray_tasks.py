@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 from study.config import StudyError
@@ -62,7 +63,7 @@ def main(address: str, epochs: int, seeds: list[int]) -> None:
 
     def trained(number: int) -> Outcome:
         options = Options(wait=True, label=f"[{number}/{len(seeds)}] ")
-        with RayWorker() as worker:
+        with closing(RayWorker()) as worker:
             config = tiny(epochs, seeds[number - 1])
             outcome: Outcome = worker.call("study.train:train", config, options)
             return outcome

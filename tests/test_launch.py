@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -21,7 +22,7 @@ from .commands import wait_until
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Worker]:
-    with Worker() as worker:
+    with closing(Worker()) as worker:
         yield worker
 
 
@@ -50,7 +51,7 @@ def test_a_killed_process_is_replaced(worker: Worker) -> None:
 
 
 def test_the_process_ends_with_its_worker() -> None:
-    with Worker() as worker:
+    with closing(Worker()) as worker:
         process = psutil.Process(worker.call("tests.launch_tasks:double", 1)[1])
         assert process.is_running()
     wait_until(lambda: not process.is_running(), seconds=20)
@@ -79,7 +80,7 @@ def meanwhile(do: Callable[[], None], worker: Worker, told: Path) -> None:
 
 def test_an_interrupted_call_ends_as_with_ctrl_c_and_later_ones_are_refused(tmp_path: Path) -> None:
     told = tmp_path / "pid"
-    with Worker() as worker:
+    with closing(Worker()) as worker:
         process = worker.call("tests.launch_tasks:double", 1)[1]
 
         def interrupt() -> None:
@@ -96,7 +97,7 @@ def test_an_interrupted_call_ends_as_with_ctrl_c_and_later_ones_are_refused(tmp_
 
 def test_one_that_is_interrupted_before_it_begins_starts_nothing() -> None:
     before = psutil.Process().children()
-    with Worker() as worker:
+    with closing(Worker()) as worker:
         worker.interrupt()
         with pytest.raises(KeyboardInterrupt):
             worker.call("tests.launch_tasks:double", 1)
@@ -143,7 +144,7 @@ def test_workers_share_the_gpus(
     workers = local_workers(count)
     assert len(workers) == count
     for worker, device in zip(workers, devices, strict=True):
-        with worker:
+        with closing(worker):
             seen = [worker.call("tests.launch_tasks:setting", name) for name in (DEVICES, GROWTH)]
         assert seen == [device, growth]
     assert os.environ[DEVICES] == gpus

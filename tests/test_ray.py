@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def worker(cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch) -> I
     for name, value in settings(folder).items():
         monkeypatch.setenv(name, value)
     connect(cluster.address)
-    with RayWorker() as worker:
+    with closing(RayWorker()) as worker:
         yield worker
 
 
