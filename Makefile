@@ -31,8 +31,8 @@ ui: setup ## Serve the MLflow UI of the runs on this machine (port 5000)
 		*) exec $(BIN)/mlflow ui --backend-store-uri "$$uri" ;; \
 	esac
 
-test: $(VENV)/.installed-dev ## Run the tests (`.venv/bin/pytest -m slow` runs the slow ones)
-	@$(BIN)/python -m pytest
+test: $(VENV)/.installed-dev ## Run the tests, two at a time (`.venv/bin/pytest -m slow` runs the slow ones)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev ## Check style and format with ruff
 	@$(BIN)/ruff check .
