@@ -1,1 +1,1 @@
-"""Commands that read finished runs from MLflow and write tables."""
+"""Commands that read finished runs from MLflow and write tables and pages."""

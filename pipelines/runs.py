@@ -72,9 +72,7 @@ def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
         TrackingError: MLflow cannot be read, or has no such experiment.
         NoRunsError: it holds no finished run of the data set.
     """
-    uri = tracking_uri()
-    check_database(uri)
-    client = connect()
+    client, uri = reader(), tracking_uri()
     try:
         found = list(_search(client, _experiment_ids(client, experiment), dataset))
     except MlflowException as error:
@@ -93,6 +91,16 @@ def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
             "or set MLFLOW_TRACKING_URI to where they are"
         )
     return runs
+
+
+def reader() -> MlflowClient:
+    """A client of the store that the settings name.
+
+    Raises:
+        TrackingError: it does not answer, or is a database without runs.
+    """
+    check_database(tracking_uri())
+    return connect()
 
 
 def _experiment_ids(client: MlflowClient, name: str | None) -> list[str]:
@@ -135,12 +143,22 @@ def folder_path(dataset: str) -> Path:
 
 
 def _parse(run: Run) -> FinishedRun | None:
-    params, tags = dict(run.data.params), run.data.tags
     try:
-        config = _config(params)
+        return finished_run(run)
     except (ConfigError, KeyError) as error:
         print(f"warning: run {run.info.run_id} is left out: {error}", file=sys.stderr)
         return None
+
+
+def finished_run(run: Run) -> FinishedRun:
+    """What a complete run logged.
+
+    Raises:
+        ConfigError: a param is no value of its field here.
+        KeyError: a param is missing.
+    """
+    params, tags = dict(run.data.params), run.data.tags
+    config = _config(params)
     kind = tags.get("weights_kind", "unknown")
     return FinishedRun(
         run_id=run.info.run_id,

@@ -1,0 +1,130 @@
+"""Heat maps against maps worked out by hand, and against automatic differentiation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from study.config import BACKBONES
+from study.config import StudyError
+from study.config import TrialConfig
+from study.gradcam import heat_maps
+from study.gradcam import heat_maps_of
+from study.model import build
+
+# 2 x 2 pixels, 3 channels: red at the top, most of it at the right; blue at the bottom left
+PIXELS = np.array([[[[20, 0, 0], [80, 0, 0]], [[0, 0, 60], [0, 0, 0]]]], np.uint8)
+SMALL = TrialConfig(alpha=0.25, weights="none", image_size=64)
+SIDES = {"inception_v3": 139}  # pixels for 3 x 3 cells; 96 for the others
+
+
+def by_hand(head: str, *kernels: list[list[float]]) -> keras.Model:
+    """A model that has the pixels themselves as features, and dense layers of these kernels."""
+    images = keras.Input((2, 2, 3), dtype="uint8")
+    hidden = keras.layers.Rescaling(1.0)(images)
+    joint = keras.layers.Flatten if head == "flatten" else keras.layers.GlobalAveragePooling2D
+    hidden = joint()(hidden)
+    for kernel in kernels[:-1]:
+        hidden = keras.layers.Dense(len(kernel[0]), activation="relu")(hidden)
+    model = keras.Model(images, keras.layers.Dense(len(kernels[-1][0]), "softmax")(hidden))
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    for layer, kernel in zip(dense, kernels, strict=True):
+        layer.kernel.assign(kernel)
+    return model
+
+
+def test_the_map_of_a_pooling_head_is_what_the_channels_weigh() -> None:
+    model = by_hand("gap", [[1, -1], [0, 0], [-1, 1]])  # class 0 is red and not blue
+    for number, expected in ((0, [[0.25, 1], [0, 0]]), (1, [[0, 0], [1, 0]])):
+        (found,) = heat_maps(model, PIXELS, [number])
+        np.testing.assert_allclose(found, expected)
+
+
+def test_a_flattening_head_weighs_a_channel_by_its_mean_over_positions() -> None:
+    positions = [
+        [3.0, 0, 0],
+        [0, 0, 0],
+        [0, 0, 1],
+        [-1, 0, 0],
+    ]  # of class 0; mean: red .5, blue .25
+    kernel = [[weight, 0.0] for position in positions for weight in position]
+    (found,) = heat_maps(by_hand("flatten", kernel), PIXELS, [0])
+    np.testing.assert_allclose(found, [[10 / 40, 40 / 40], [15 / 40, 0]])
+
+
+def test_hidden_units_count_only_where_they_are_on() -> None:
+    # the first unit adds up red, the second is off, as it would need green
+    kernels = ([[1.0, -1], [0, 1], [0, -1]], [[2.0, 0], [50, 3]])
+    first, second = heat_maps(by_hand("gap", *kernels), PIXELS.repeat(2, axis=0), [0, 1])
+    np.testing.assert_allclose(first, [[0.25, 1], [0, 0]])
+    assert not second.any()  # nothing that is on speaks for class 1
+
+
+def by_differentiation(
+    model: keras.Model, images: NDArray[np.uint8], classes: Sequence[int]
+) -> NDArray[np.float32]:
+    """The paper's formulas, with TensorFlow's gradients."""
+    place = next(i for i, layer in enumerate(model.layers) if isinstance(layer, keras.Model))
+    features = tf.constant(keras.Model(model.input, model.layers[place + 1].input)(images))
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        outputs = features
+        for layer in model.layers[place + 1 : -1]:
+            outputs = layer(outputs)
+        scores = outputs @ model.layers[-1].kernel + model.layers[-1].bias
+        score = tf.reduce_sum(tf.gather(scores, classes, batch_dims=1, axis=1))
+    weights = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
+    maps = tf.nn.relu(tf.reduce_sum(weights * features, axis=-1)).numpy()
+    return np.array([found / found.max() if found.any() else found for found in maps])
+
+
+def noise(count: int, size: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def check(model: keras.Model, images: NDArray[np.uint8], classes: Sequence[int]) -> None:
+    found = heat_maps(model, images, classes)
+    assert found.dtype == np.float32
+    assert found.any()
+    np.testing.assert_allclose(found, by_differentiation(model, images, classes), atol=1e-3)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_map_of_every_backbone_is_the_papers(backbone: str) -> None:
+    size = SIDES.get(backbone, 96)
+    config = TrialConfig(backbone=backbone, weights="none", image_size=size, scaling="backbone")
+    model, images = build(config.replace(hidden_layers=0), 4), noise(4, size)
+    assert heat_maps(model, images, range(4)).shape == (4, 3, 3)
+    check(model, images, range(4))
+
+
+@pytest.mark.parametrize("head", ["flatten", "gap"])
+@pytest.mark.parametrize("hidden_layers", [0, 2])
+def test_so_is_that_of_every_head(head: str, hidden_layers: int) -> None:
+    config = SMALL.replace(head=head, hidden_layers=hidden_layers, dense_units=16)
+    check(build(config, 3), noise(6, 64), [0, 1, 2, 0, 1, 2])
+
+
+def test_the_most_in_an_image_is_1_and_the_least_0() -> None:
+    maps = heat_maps(build(SMALL, 3), noise(9, 64), [0, 1, 2] * 3)
+    assert maps.shape == (9, 2, 2)
+    assert maps.min() >= 0
+    assert set(maps.max(axis=(1, 2)).tolist()) <= {0.0, 1.0}
+
+
+def test_a_saved_model_has_the_same_maps(tmp_path: Path) -> None:
+    config = SMALL.replace(backbone="resnet50", alpha=1.0, scaling="backbone", augment=0.5)
+    model, images = build(config, 2, fused=False), noise(2, 64)
+    model.save(tmp_path / "model.keras")
+    expected = heat_maps(model, images, [1, 0])
+    np.testing.assert_array_equal(heat_maps_of(tmp_path / "model.keras", images, [1, 0]), expected)
+
+
+def test_a_file_that_is_no_model_is_named_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "model.keras").write_bytes(b"no model")
+    with pytest.raises(StudyError, match=r"^the run's model does not load here: .+$"):
+        heat_maps_of(tmp_path / "model.keras", noise(1, 64), [0])
