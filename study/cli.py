@@ -102,6 +102,11 @@ def add_trial_flags(parser: Parser) -> None:
     parser.add_argument(
         "--log-model", action="store_true", help="log the trained model, too (17 to 90 MB a run)"
     )
+    parser.add_argument(
+        "--register",
+        action="store_true",
+        help="log the model, and put that of the best run into MLflow's registry",
+    )
 
 
 def config_from(args: argparse.Namespace) -> TrialConfig:

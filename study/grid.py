@@ -14,11 +14,13 @@ import dataclasses
 import hashlib
 import json
 import sys
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from study import server
 from study import tracking
 from study.attempt import parent_of
+from study.cells import Cell
 from study.cells import Grid
 from study.cells import make_cells
 from study.cells import Session
@@ -37,6 +39,8 @@ from study.data import data_digest
 from study.engine import add_engine_flags
 from study.engine import workers_from
 from study.options import Options
+from study.options import Outcome
+from study.register import register
 from study.study_storage import Storage
 from study.variants import VARIANTS
 
@@ -118,6 +122,27 @@ def _summarize(session: Session) -> None:
         )
 
 
+def best_cell(finished: Mapping[Cell, Outcome]) -> Cell:
+    """Of the variant that is best on validation in the mean over its cells, the best of these."""
+    values: dict[int, list[float]] = {}
+    for cell, outcome in finished.items():
+        values.setdefault(cell.variant, []).append(outcome.val_accuracy)
+    best = max(values, key=lambda variant: sum(values[variant]) / len(values[variant]))
+    cells = [cell for cell in finished if cell.variant == best]
+    return max(cells, key=lambda cell: finished[cell].val_accuracy)
+
+
+def _register(session: Session) -> None:
+    cell = best_cell(session.finished)
+    chosen = (
+        f"the best of {len(VARIANTS)} variants by mean validation accuracy, and of its "
+        f"{len(session.finished) // len(VARIANTS)} trainings the best on validation"
+    )
+    run_id, config = session.finished[cell].run_id, session.grid.configs[cell]
+    session.progress.say(f"best variant by mean validation accuracy: {cell}")
+    register(session.client, run_id, config, chosen, session.progress)
+
+
 def main() -> None:
     """The command."""
     parser = Parser(__doc__ or "", "study.grid")
@@ -137,8 +162,12 @@ def main() -> None:
     seeds = None if args.seeds is None else int(args.seeds)
     space = search_space(base, seeds, every_fold=every_fold)
     with workers_from(args) as workers:
-        options = Options(not args.no_cache, args.log_model, wait=True, lines=len(workers) > 1)
-        _summarize(run_grid(base, space, options, workers))
+        log_model = args.log_model or args.register
+        options = Options(not args.no_cache, log_model, wait=True, lines=len(workers) > 1)
+        session = run_grid(base, space, options, workers)
+    _summarize(session)
+    if args.register:
+        _register(session)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,16 @@ written twice: a resumed run is asked first which it holds.
 import tempfile
 import time
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mlflow.models import infer_signature
 from numpy.typing import NDArray
 
 from study import operations
+from study import servable
 from study.config import parse_value
 from study.operations import Operation
 from study.outbox import Outbox
@@ -85,17 +85,10 @@ class RunLog:
         """Upload every file of a `new_folder`; a later file replaces one of its name."""
         self._put(Operation("files", folder=folder))
 
-    def log_model(self, model: Any, example: NDArray[Any]) -> None:
-        """Upload a Keras model, with its signature and an input example (n, size, size, 3)."""
-        import mlflow.tensorflow  # brings Keras with it, which the drivers do without
-
-        signature = infer_signature(example, model.predict(example, verbose=0))
-        # named, for MLflow would find them out by loading the model in another process
-        pins = [f"{name}=={version(name)}" for name in ("tensorflow", "keras", "numpy")]
+    def log_model(self, model: Any, classes: Sequence[str], example: NDArray[Any]) -> None:
+        """Upload a Keras model, ready to be served; see `servable.save`."""
         folder = self.new_folder() / "model"
-        mlflow.tensorflow.save_model(
-            model, folder, signature=signature, input_example=example, pip_requirements=pins
-        )
+        servable.save(model, classes, example, folder)
         self._put(Operation("model", folder=folder))
 
     def _put(self, operation: Operation) -> None:

@@ -30,6 +30,7 @@ from study.cli import Parser
 from study.cli import run_command
 from study.config import ConfigError
 from study.config import StudyError
+from study.config import TrialConfig
 from study.crew import work
 from study.crew import Worker
 from study.data import data_digest
@@ -37,6 +38,7 @@ from study.data import has_groups
 from study.engine import add_engine_flags
 from study.engine import workers_from
 from study.options import Options
+from study.options import Outcome
 from study.pruning import PRUNERS
 from study.samplers import converged
 from study.samplers import make_sampler
@@ -48,6 +50,7 @@ from study.space import make_space
 from study.space import parse_fix
 from study.space import Space
 from study.study_storage import Storage
+from study.variants import command
 
 TRIALS = 40
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -60,6 +63,7 @@ class Plan:
     bounds: Bounds
     seeds: int  # of each config, if it earns them
     confirm: int  # fresh ones, of the winner
+    register: bool = False  # the best of these
 
 
 def run_search(
@@ -89,7 +93,9 @@ def run_search(
                 not args.no_cache, args.log_model, wait=True, lines=len(workers) > 1, parent=parent
             )
             _search(search, workers)
-            _confirm(search, workers, plan.confirm)
+            confirmed = _confirm(search, workers, plan)
+    if plan.register:
+        winner.register_best(confirmed, client, search.progress)
 
 
 def _sampler(kind: str, seed: int, claims: Claims) -> BaseSampler:
@@ -126,18 +132,24 @@ def _summary(search: Search) -> Iterator[None]:
             )
 
 
-def _confirm(search: Search, workers: Sequence[Worker], count: int) -> None:
+def _confirm(search: Search, workers: Sequence[Worker], plan: Plan) -> dict[TrialConfig, Outcome]:
+    """Name the winner, and train it with fresh seeds; what came of each."""
     best = search.best()
     if best is None:
         raise StudyError("no trial finished: raise --trials, or use --pruner none")
     config = search.space.config(best.params)
-    seeds = [config.seed + search.seeds + i for i in range(count)]
-    again = config.replace(seed=config.seed + search.seeds + count)
-    search.progress.say(f"on a fresh seed: {winner.command(again)}")
-    if seeds:
-        name = f"{search.claims.storage.name}-confirm-{best.user_attrs['fingerprint'][:8]}"
-        args = (search.digest, search.client, workers, search.options)
-        winner.report(winner.confirm(name, config, seeds, *args), search.progress)
+    seeds = [config.seed + search.seeds + i for i in range(plan.confirm)]
+    again = config.replace(seed=config.seed + search.seeds + plan.confirm)
+    search.progress.say(f"on a fresh seed: {command(again)}")
+    if not seeds:
+        return {}
+    name = f"{search.claims.storage.name}-confirm-{best.user_attrs['fingerprint'][:8]}"
+    log_model = search.options.log_model or plan.register
+    options = dataclasses.replace(search.options, log_model=log_model)
+    args = (search.digest, search.client, workers, options)
+    confirmed = winner.confirm(name, config, seeds, *args)
+    winner.report(confirmed.values(), search.progress)
+    return confirmed
 
 
 def parse_duration(text: str) -> float:
@@ -204,7 +216,10 @@ def main() -> None:
     args.split = args.split or "grouped"
     base = config_from(args)
     plan = Plan(
-        bounds_from(args), _count("seeds", args.seeds, 1), _count("confirm", args.confirm, 0)
+        bounds_from(args),
+        _count("seeds", args.seeds, 1),
+        _count("confirm", args.confirm, 1 if args.register else 0),
+        args.register,
     )
     with workers_from(args) as workers:
         run_search(make_space(base, given), args, plan, workers)

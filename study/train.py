@@ -41,6 +41,7 @@ from study.options import Outcome
 from study.options import Pruned
 from study.progress import duration
 from study.progress import Progress
+from study.register import register
 from study.server import talking
 from study.trial import prepared
 from study.trial import recorded
@@ -139,8 +140,11 @@ def main() -> None:
     add_variant_flag(parser)
     add_config_flags(parser)
     args = parser.parse_args()
-    options = Options(not args.no_cache, args.log_model, args.again)
-    train(config_from(args), options)
+    config = config_from(args)
+    options = Options(not args.no_cache, args.log_model or args.register, args.again)
+    outcome = train(config, options)
+    if args.register:
+        register(server.connect(), outcome.run_id, config, "the config asked for", Progress())
 
 
 if __name__ == "__main__":

@@ -94,8 +94,8 @@ def recorded(
         artifacts.write(files, trial.config, trial.data, trial.split, result.history, probabilities)
         log.log_folder(files)
         if options.log_model:
-            example = np.asarray(trial.data.x[trial.split.test[:4]])
-            log.log_model(result.portable_model(), example)
+            example = np.asarray(trial.data.x[trial.split.test[0]])
+            log.log_model(result.portable_model(), trial.data.classes, example)
     total = seconds_before + time.perf_counter() - started
     # step 0: a single point there is drawn as a bar beside the other runs' in the MLflow UI
     figures = {**result.figures, **independence(trial), "total_seconds": total}

@@ -1,5 +1,6 @@
-"""The seven variants of each report, as data."""
+"""The seven variants of each report, as data; and what to type for a config."""
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,16 @@ def resolve(dataset: str, variant: int | None, flags: dict[str, Any]) -> TrialCo
     base = recipe(dataset)
     changes = variant_fields(variant, base) if variant is not None else {}
     return base.replace(**{**changes, **flags})
+
+
+def command(config: TrialConfig) -> str:
+    """The command line that trains a config: a flag for each field that is not the recipe's."""
+    usual = recipe(config.dataset).as_dict()
+    words = ["python", "-m", "study.train", "--dataset", config.dataset]
+    for name, value in config.as_dict().items():
+        if value != usual[name]:
+            words += ["--" + name.replace("_", "-"), str(value)]
+    return shlex.join(words)
 
 
 def variant_of(config: TrialConfig) -> int | None:

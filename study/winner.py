@@ -1,7 +1,8 @@
-"""The winner of a search: how to train it again, and what fresh seeds say of it."""
+"""The winner of a search: what fresh seeds say of it."""
 
 import dataclasses
-import shlex
+from collections.abc import Collection
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from mlflow.tracking import MlflowClient
@@ -9,7 +10,6 @@ from mlflow.tracking import MlflowClient
 from study.cells import make_cells
 from study.cells import Session
 from study.claims import Claims
-from study.config import recipe
 from study.config import StudyError
 from study.config import TrialConfig
 from study.crew import work
@@ -17,17 +17,8 @@ from study.crew import Worker
 from study.options import Options
 from study.options import Outcome
 from study.progress import Progress
+from study.register import register
 from study.study_storage import Storage
-
-
-def command(config: TrialConfig) -> str:
-    """The command line that trains a config: a flag for each field that is not the recipe's."""
-    usual = recipe(config.dataset).as_dict()
-    words = ["python", "-m", "study.train", "--dataset", config.dataset]
-    for name, value in config.as_dict().items():
-        if value != usual[name]:
-            words += ["--" + name.replace("_", "-"), str(value)]
-    return shlex.join(words)
 
 
 def confirm(
@@ -38,7 +29,7 @@ def confirm(
     client: MlflowClient,
     workers: Sequence[Worker],
     options: Options,
-) -> list[Outcome]:
+) -> dict[TrialConfig, Outcome]:
     """Train a config with these seeds, shared among all who work on it; finished ones are found.
 
     Args:
@@ -61,13 +52,11 @@ def confirm(
         work(workers, session.step)
     for cell, reason in session.failed.items():
         raise StudyError(f"{cell} failed: {reason}\nRepeat the command to try it again.")
-    return [session.finished[cell] for cell in cells.configs]
+    return {config: session.finished[cell] for cell, config in cells.configs.items()}
 
 
-def report(outcomes: Sequence[Outcome], progress: Progress) -> None:
+def report(outcomes: Collection[Outcome], progress: Progress) -> None:
     """Print validation and test accuracy of the confirming runs: the mean, and each."""
-    if not outcomes:
-        return
     for name in ("val_accuracy", "test_accuracy"):
         values = [getattr(outcome, name) for outcome in outcomes]
         each = ", ".join(f"{value:.4f}" for value in values)
@@ -77,3 +66,19 @@ def report(outcomes: Sequence[Outcome], progress: Progress) -> None:
         else:
             mean = sum(values) / len(values)
             progress.say(f"{title} of {len(values)} fresh seeds: mean {mean:.4f} ({each})")
+
+
+def register_best(
+    confirmed: Mapping[TrialConfig, Outcome], client: MlflowClient, progress: Progress
+) -> None:
+    """Put the model of the confirming run that is best on validation into the registry.
+
+    Raises:
+        StudyError: that run was recorded without its model.
+    """
+    config = max(confirmed, key=lambda config: confirmed[config].val_accuracy)
+    chosen = (
+        f"the winner of a search by validation, trained with {len(confirmed)} fresh seeds, and of "
+        "these the best on validation"
+    )
+    register(client, confirmed[config].run_id, config, chosen, progress)

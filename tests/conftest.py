@@ -12,6 +12,8 @@ from mlflow.tracking import MlflowClient
 
 from study.server import connect
 
+from .commands import succeed
+from .commands import TINY
 from .servers import Postgres
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -52,6 +54,17 @@ def client(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     return connect()
+
+
+@pytest.fixture(scope="session")
+def registered(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which one config was trained and registered; what was said is in `said.txt`."""
+    folder = tmp_path_factory.mktemp("registered")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    # so that it tells images apart after two epochs
+    flags = (*TINY, "--epochs", "2", "--hidden-layers", "0", "--bn-momentum", "0.5", "--register")
+    (folder / "said.txt").write_text(succeed("study.train", *flags, cwd=folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

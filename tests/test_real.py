@@ -4,6 +4,8 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from mlflow.entities import Run
 
@@ -30,6 +32,7 @@ class Trained:
     dataset: str
     run: Run
     output: str  # on stderr
+    folder: Path  # of mlflow.db
 
 
 @pytest.fixture(scope="module", params=["chest", "blood"])
@@ -44,11 +47,11 @@ def trained(
     flags = (
         *("--dataset", dataset, *FLAGS[dataset]),
         *("--weights", str(shared_dir / "weights" / WEIGHTS[dataset])),
-        *("--variant", "7", "--epochs", "1", "--batch-size", "16"),
+        *("--variant", "7", "--epochs", "1", "--batch-size", "16", "--register"),
     )
     output = succeed("study.train", *flags, cwd=folder, DATA_DIR=str(shared_dir / "data"))
     (run,) = runs_of(client_of(folder))
-    return Trained(dataset, run, output)
+    return Trained(dataset, run, output, folder)
 
 
 def test_it_finishes_and_says_what_it_is(trained: Trained) -> None:
@@ -71,6 +74,32 @@ def test_its_sizes_keep_the_shares_and_are_said_to_differ(trained: Trained) -> N
     assert test / limit == pytest.approx(0.20, abs=0.03)
     report = "/".join(str(size) for size in report_sizes(trained.dataset, "pooled"))
     assert f"split {sizes} (train/val/test) differs from the report's {report}" in trained.output
+
+
+def test_the_registered_model_says_the_same_of_the_files(
+    trained: Trained, shared_dir: Path, tmp_path: Path
+) -> None:
+    recorded = client_of(trained.folder).download_artifacts(
+        trained.run.info.run_id, "predictions.parquet", str(tmp_path)
+    )
+    expected = pd.read_parquet(recorded).query("split == 'test'").set_index("image").sort_index()
+    (root,) = {
+        path.parents[image.count("/")]
+        for image in expected.index[:1]
+        for path in (shared_dir / "data").rglob(image)
+        if trained.dataset in ("blood", "chest")
+    }
+    images = tmp_path / "images"
+    for image in expected.index:
+        (images / image).parent.mkdir(parents=True, exist_ok=True)
+        (images / image).symlink_to(root / image)
+    flags = ("--model", f"models:/{trained.dataset}@best", "--out", str(tmp_path / "out.csv"))
+    succeed("study.predict", *flags, str(images), cwd=trained.folder)
+    found = pd.read_csv(tmp_path / "out.csv").set_index("image")
+    assert list(found.index) == list(expected.index)
+    columns = [name for name in expected if name.startswith("p_")]
+    assert np.ptp(expected[columns].to_numpy(), axis=0).max() > 1e-3  # they do differ
+    np.testing.assert_allclose(found[columns], expected[columns], atol=1e-4)
 
 
 def test_siblings_in_train_are_counted(trained: Trained) -> None:

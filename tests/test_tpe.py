@@ -30,8 +30,8 @@ from study.space import make_space
 from study.space import parse_fix
 from study.tpe import main
 from study.tpe import parse_duration
+from study.variants import command
 from study.variants import variant_of
-from study.winner import command
 
 from .commands import client_of
 from .commands import finish

@@ -1,0 +1,161 @@
+"""Classify the images of a folder with a model from the MLflow registry, into a CSV file.
+
+    python -m study.predict --model models:/blood@best FOLDER
+    python -m study.predict --model models:/blood/3 --out blood.csv FOLDER
+
+The file has a line for each image: its path in FOLDER, the likeliest class, and the probability of
+each. Files that cannot be read are named and left out. Not a medical device.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.pyfunc import FLAVOR_NAME
+from numpy.typing import NDArray
+
+from study import server
+from study.cli import Parser
+from study.cli import quiet_stderr
+from study.cli import run_command
+from study.config import StudyError
+from study.data.decode import BadImage
+from study.data.listing import EXTENSIONS
+from study.data.parallel import in_threads
+from study.progress import Progress
+
+if TYPE_CHECKING:
+    from study.served import Classifier
+
+BATCH = 128  # images held at a time
+
+
+def predict(model: str, folder: Path, out: Path, progress: Progress) -> None:
+    """Classify all images under `folder`, and write them to `out`.
+
+    Args:
+        model: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `runs:/ID/model`, or a folder.
+        folder: of images, searched to the bottom.
+        out: a CSV file, replaced if it is there.
+        progress: where to say what was done.
+
+    Raises:
+        StudyError: there is no such model, no image, or no way to write the file.
+    """
+    images = _images(folder)
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise StudyError(f"cannot write {out}: name a file in a folder that exists")
+    with tempfile.TemporaryDirectory() as temporary:
+        classifier = _load(model, temporary)
+    table, unread = _table(classifier, folder, images, progress)
+    for image, reason in unread:
+        progress.say(f"  skipped {image}: {reason}")
+    if table.empty:
+        raise StudyError(f"none of the {len(images)} images in {folder} can be read")
+    try:
+        table.to_csv(out, index=False, errors="surrogateescape")
+    except OSError as error:
+        raise StudyError(f"cannot write {out} ({error.strerror}): give another --out") from None
+    progress.say(f"{len(table)} images classified, {len(unread)} skipped: see {out}")
+
+
+def _images(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise StudyError(f"no folder at {folder}: give a folder of images")
+    found = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    images = [path.as_posix() for path in found if path.suffix.lower() in EXTENSIONS
+              and not any(part.startswith(".") for part in path.parts)]  # fmt: skip
+    if not images:
+        raise StudyError(f"no image in {folder}: put some there ({', '.join(EXTENSIONS)})")
+    return sorted(images)
+
+
+def _load(uri: str, folder: str) -> "Classifier":
+    """The model at a URI. Of its files only weights and names are used, never code."""
+    if not Path(uri).is_dir():
+        server.connect()
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    try:
+        place = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
+        flavor = Model.load(place).flavors[FLAVOR_NAME]
+        classes, file = flavor["config"]["classes"], Path(place, flavor["data"])
+    except (MlflowException, OSError, KeyError, TypeError) as error:
+        foreign = isinstance(error, KeyError | TypeError)
+        told = "it is none of this study's" if foreign else server.reason(error)
+        raise StudyError(
+            f"no model {uri} at {server.shown(server.tracking_uri())} ({told[:150]}): "
+            "--register makes one"
+        ) from None
+    with quiet_stderr():
+        from study.served import Classifier  # late: loading TensorFlow takes seconds
+    try:
+        return Classifier(str(file), classes)
+    except Exception as error:  # whatever Keras raises
+        raise StudyError(f"model {uri} does not load here: {server.reason(error)}") from error
+
+
+def _table(
+    classifier: "Classifier", folder: Path, images: Sequence[str], progress: Progress
+) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Image, likeliest class and `p_<class>` of each; and the unreadable ones with the reason."""
+
+    def read(image: str) -> NDArray[np.uint8] | str:
+        try:
+            return classifier.pixels((folder / image).read_bytes())
+        except OSError as error:
+            return error.strerror or "cannot be read"
+        except BadImage as error:
+            return str(error)
+
+    tables = [pd.DataFrame()]
+    unread: list[tuple[str, str]] = []
+    pixels: dict[str, NDArray[np.uint8]] = {}
+    for image, got in zip(images, in_threads(read, images, "reading", progress.step), strict=True):
+        if isinstance(got, str):
+            unread.append((image, got))
+        else:
+            pixels[image] = got
+        if len(pixels) >= BATCH:
+            tables.append(_classified(classifier, pixels))
+            pixels.clear()
+    tables.append(_classified(classifier, pixels))
+    return pd.concat(tables, ignore_index=True), unread
+
+
+def _classified(classifier: "Classifier", pixels: dict[str, NDArray[np.uint8]]) -> pd.DataFrame:
+    if not pixels:
+        return pd.DataFrame()
+    table = classifier.named(np.stack(list(pixels.values())))
+    likeliest = table.idxmax(axis="columns")
+    table = table.add_prefix("p_")
+    table.insert(0, "image", list(pixels))
+    table.insert(1, "predicted", likeliest)
+    return table
+
+
+def main() -> None:
+    """The command."""
+    parser = Parser(__doc__ or "", "study.predict")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="of images, in any depth")
+    parser.add_argument(
+        "--model", required=True, metavar="URI",
+        help="models:/NAME@best, models:/NAME/VERSION, runs:/ID/model, or a model's folder",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, default=Path("predictions.csv"),
+        help="the CSV file [default: predictions.csv]",
+    )  # fmt: skip
+    args = parser.parse_args()
+    predict(args.model, args.folder, args.out, Progress())
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,75 @@
+"""A model card says what a reader of the model must know, and nothing of somebody's machine."""
+
+from typing import Any
+
+from mlflow.entities import Metric
+from mlflow.entities import Param
+from mlflow.entities import Run
+from mlflow.entities import RunData
+from mlflow.entities import RunInfo
+from mlflow.entities import RunTag
+
+from study.card import card
+from study.config import recipe
+from study.register import LONGEST
+
+FIGURES = {"test_accuracy": 0.98765, "test_loss": 0.1, "val_accuracy": 0.97, "epochs_run": 30.0}
+TAGS = {
+    **{"weights_kind": "imagenet", "code_version": "v1", "data_digest": "d1", "split": "pooled"},
+    **{"sizes": "8007/2000/2500", "leak": "2500/2500", "skipped": "0"},
+}
+
+
+def made(dataset: str = "blood", classes: int = 3, **changes: Any) -> str:
+    """The card of a run with these tags, metrics and params besides the usual."""
+    params = recipe(dataset).as_dict() | changes.pop("params", {})
+    figures = FIGURES | {"test_groups": 313.0} | changes.pop("figures", {})
+    data = RunData(
+        [Metric(name, value, 0, 0) for name, value in figures.items() if value is not None],
+        [Param(name, str(value)) for name, value in params.items()],
+        [RunTag(name, value) for name, value in (TAGS | changes).items()],
+    )
+    info = RunInfo("run1", "1", "me", "FINISHED", 0, 0, "active")
+    return card(Run(info, data), [f"C{i}" for i in range(classes)], "the best of 7")
+
+
+def test_it_says_what_was_trained_on_what_and_how_well() -> None:
+    text = made()
+    assert text.startswith("# blood: InceptionV3 for 3 classes\n\n**Not a medical device.**")
+    for fact in (
+        *("C0, C1, C2", "Keras' published ImageNet weights", "Chosen as the best of 7", "`run1`"),
+        *("digest `d1`", "Split `pooled`: 8007/2000/2500", "Leak: 2500/2500", "313 such groups"),
+        "Test accuracy 0.9877, loss 0.1000 (2500 images of 313 groups)",
+        *("Validation accuracy 0.9700 (2000 images)", "test accuracy measures memory"),
+    ):
+        assert fact in text
+    assert "synthetic" not in text
+    assert "subset" not in text
+
+
+def test_unknown_groups_are_said_to_be_unknown() -> None:
+    text = made(leak="unknown", figures={"test_groups": None})
+    assert "Leak: unknown" in text
+    assert "(2500 images)" in text
+    assert "memory" not in text
+
+
+def test_limits_are_those_of_the_run() -> None:
+    assert "memory" not in made(leak="0/2500")
+    assert "3 files of the data set could not be read" in made(skipped="3")
+    assert "only part of the ImageNet weights" in made(weights_kind="partial")
+    assert "subset of about 90 images" in made(params={"limit": 90})
+    assert "fold 2 of 5" in made(params={"fold": 2, "folds": 5})
+    assert "**synthetic**" in made("demo")
+
+
+def test_no_path_of_a_machine_gets_in() -> None:
+    text = made("folder:/home/me/cells", params={"weights": "/home/me/w.h5"})
+    assert text.startswith("# cells: MobileNet")
+    assert "/home" not in text
+
+
+def test_many_classes_are_not_all_named() -> None:
+    text = made(classes=1000)
+    assert "C19 and 980 more" in text
+    assert len(text) < LONGEST

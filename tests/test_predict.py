@@ -1,0 +1,144 @@
+"""The real command `python -m study.predict`: a folder of images in, a CSV file out."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+from PIL import Image
+
+from study.cli import run_command
+from study.data import prepare
+from study.predict import main
+
+from .commands import refusal
+from .commands import succeed
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Three images in two folders, one in another format, and what is none."""
+    folder, data = tmp_path / "images", prepare("demo", 64)
+    (folder / "sub").mkdir(parents=True)
+    for number, name in ((0, "a.png"), (200, "sub/b.JPG"), (400, "sub/c.png")):
+        Image.fromarray(data.x[number]).save(folder / name)
+    (folder / "broken.png").write_text("no image")
+    (folder / "empty.jpg").touch()
+    (folder / "notes.txt").write_text("not looked at")
+    (folder / ".hidden.png").write_text("not looked at")
+    return folder
+
+
+def test_each_image_gets_a_line_and_broken_ones_are_named(registered: Path, images: Path) -> None:
+    out = images.parent / "out.csv"
+    flags = ("--model", "models:/demo@best", str(images), "--out", str(out))
+    output = succeed("study.predict", *flags, cwd=registered)
+    assert "skipped broken.png: no image that can be read" in output
+    assert "skipped empty.jpg: empty file" in output
+    assert f"3 images classified, 2 skipped: see {out}" in output
+    table = pd.read_csv(out)
+    names = ["eosinophil", "lymphocyte", "monocyte", "neutrophil"]
+    assert list(table) == ["image", "predicted", *[f"p_{name}" for name in names]]
+    assert list(table["image"]) == ["a.png", "sub/b.JPG", "sub/c.png"]
+    probabilities = table.to_numpy()[:, 2:].astype(float)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+    assert list(table["predicted"]) == [names[i] for i in probabilities.argmax(1)]
+
+
+def refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *flags: str
+) -> str:
+    monkeypatch.setattr(sys, "argv", ["study.predict", *flags])
+    error = refusal(main, capsys)
+    assert not Path("predictions.csv").exists()
+    return error
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("models:/nobody@best", "no model models:/nobody@best at sqlite:"),
+        ("models:/nobody/1", "no model models:/nobody/1 at sqlite:"),
+        ("runs:/nobody/model", "no model runs:/nobody/model at sqlite:"),
+        ("no-such-folder", "no model no-such-folder at sqlite:"),
+    ],
+)
+def test_an_unknown_model_is_refused(
+    images: Path,
+    model: str,
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert reason in refused(capsys, monkeypatch, "--model", model, str(images))
+
+
+def test_a_model_of_another_kind_is_refused(
+    client: MlflowClient,
+    images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert client is not None
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "MLmodel").write_text("flavors:\n  sklearn:\n    code: null\n")
+    error = refused(capsys, monkeypatch, "--model", str(other), str(images))
+    assert "it is none of this study's" in error
+
+
+def test_a_broken_model_is_refused(
+    client: MlflowClient,
+    images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert client is not None
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model.keras").write_text("no network")
+    flavor = "python_function:\n    data: model.keras\n    config: {classes: [a, b]}\n"
+    (broken / "MLmodel").write_text(f"flavors:\n  {flavor}")
+    error = refused(capsys, monkeypatch, "--model", str(broken), str(images))
+    assert f"model {broken} does not load here: " in error
+
+
+def test_an_empty_folder_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = ("--model", "models:/demo@best")
+    assert "no folder at nowhere" in refused(capsys, monkeypatch, *flags, "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "no image in empty: put some there" in refused(capsys, monkeypatch, *flags, "empty")
+    assert list(tmp_path.iterdir()) == [tmp_path / "empty"]
+
+
+def test_a_place_that_cannot_be_written_is_said_first(
+    images: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(images.parent)
+    for out in ("images", "nowhere/out.csv"):
+        flags = ("--model", "models:/demo@best", "--out", out, str(images))
+        assert f"cannot write {out}" in refused(capsys, monkeypatch, *flags)
+
+
+def test_only_broken_images_leave_no_file(
+    registered: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (found,) = registered.glob("mlruns/*/models/*/artifacts")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").touch()
+    monkeypatch.setattr(sys, "argv", ["study.predict", "--model", str(found), "images"])
+    assert run_command(main) == 2
+    assert "none of the 1 images in images can be read" in capsys.readouterr().err
+    assert not (tmp_path / "predictions.csv").exists()
