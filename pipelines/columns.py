@@ -26,6 +26,11 @@ def points_text(points: float) -> str:
     return f"{round(points, 2) + 0.0:+.2f}"
 
 
+def p_text(p: float) -> str:
+    """A p-value to three decimals; `<0.001` below."""
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
 def count_text(count: float) -> str:
     """A count, or a mean of counts to one decimal."""
     return f"{count:.1f}".removesuffix(".0")
@@ -53,6 +58,8 @@ def _figure(title: str, group: str, digits: int, page: str = "", **more: Any) ->
 
 
 MEAN = "This study"
+INTERVAL = "95% interval"
+AGAINST = "Against the base"
 HEAD = "Variant"
 REPORT = "The report"
 PROTOCOL = "Protocol"
@@ -65,11 +72,22 @@ COLUMNS = (
     Column("Learning Rate", MEAN, lr_text, lr_short),
     _figure("Accuracy", MEAN, 2, "{:.2f}%"),
     _figure("Learning Time(ms)", MEAN, 3, "{:,.0f}"),
+    _figure("Low", INTERVAL, 2, "{:.2f}%", missing=""),
+    _figure("High", INTERVAL, 2, "{:.2f}%", missing=""),
+    Column("By", INTERVAL),
+    _figure("SD (points)", INTERVAL, 2, missing=""),
     Column("Variant", HEAD, missing=""),
     Column("Head", HEAD),
     _figure("Reported Accuracy", REPORT, 2, "{:.2f}%", missing=""),
     Column("Difference (points)", REPORT, points_text, missing=""),
+    Column("In Interval", REPORT),
     _figure("Reported Learning Time(ms)", REPORT, 3, "{:,.0f}", missing=""),
+    Column("Gain (points)", AGAINST, points_text, missing=""),
+    Column("Gain Low", AGAINST, points_text, missing=""),
+    Column("Gain High", AGAINST, points_text, missing=""),
+    Column("p (Holm)", AGAINST, p_text, missing=""),
+    _figure("P(better)", AGAINST, 2, missing=""),
+    _figure("Time Ratio", AGAINST, 3, "{:.2f}", missing=""),
     Column("Seeds", PROTOCOL),
     Column("Folds", PROTOCOL),
     Column("Split", PROTOCOL),
@@ -90,7 +108,10 @@ COLUMNS = (
     Column("Run IDs", "Runs"),
 )
 KNOWN = {column.title: column for column in COLUMNS}
-TEXTS = ("Model", "Head", "Seeds", "Folds", "Split", "Weights", "Train/Val/Test Images", "Run IDs")
+TEXTS = (
+    *("Model", "Head", "By", "In Interval", "Seeds", "Folds", "Split", "Weights"),
+    *("Train/Val/Test Images", "Run IDs"),
+)
 NUMERIC = set(KNOWN) - set(TEXTS)  # titles of the columns that align right
 
 

@@ -1,4 +1,4 @@
-"""Write the comparison table of a data set's finished runs: CSV, Markdown and HTML.
+"""Write the comparison table of a data set's finished runs: CSV, Markdown, HTML and LaTeX.
 
     python -m pipelines.export --dataset chest
 
@@ -9,6 +9,8 @@ no weights and no TensorFlow, and changes no run. The same runs give the same by
 import sys
 from pathlib import Path
 
+from pipelines.latex import latex_text
+from pipelines.predictions import read_tested
 from pipelines.render import csv_text
 from pipelines.render import html_text
 from pipelines.render import markdown_text
@@ -49,7 +51,7 @@ def main() -> None:
     out = args.out or default_folder(args.dataset)
     write_files(page, out)
     print_page(page)
-    print(f"\ncomparison.csv, comparison.md and comparison.html are in {out}")
+    print(f"\ncomparison.csv, .md, .html and .tex are in {out}")
 
 
 def build_page(dataset: str, experiment: str | None = None) -> Page:
@@ -59,11 +61,12 @@ def build_page(dataset: str, experiment: str | None = None) -> Page:
         StudyError: MLflow cannot be read, or holds no such run.
     """
     runs = read_runs(dataset, experiment)
-    table = build_table(runs)
+    tested = read_tested(runs)
+    table = build_table(runs, tested)
     return Page(
         title=title(dataset),
         statement=statement(runs, len(table)),
-        cautions=cautions(runs),
+        cautions=cautions(runs, tested),
         table=table,
         notes=report_notes(dataset),
     )
@@ -77,12 +80,13 @@ def default_folder(dataset: str) -> Path:
 
 
 def write_files(page: Page, out: Path) -> None:
-    """Write `comparison.csv`, `.md` and `.html`, UTF-8 with LF line ends, into `out`.
+    """Write `comparison.csv`, `.md`, `.html` and `.tex`, UTF-8 with LF line ends, into `out`.
 
     Raises:
         ExportError: the folder cannot be made or written to.
     """
     texts = {"csv": csv_text(page), "md": markdown_text(page), "html": html_text(page)}
+    texts["tex"] = latex_text(page)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for suffix, text in texts.items():

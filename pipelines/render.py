@@ -27,11 +27,11 @@ TERMINAL = (
     "Head",
     "Learning Rate",
     "Accuracy",
+    "Low",
+    "High",
     "Reported Accuracy",
-    "Difference (points)",
-    "Learning Time(ms)",
-    "Leak",
-    "Test Groups",
+    "Gain (points)",
+    "p (Holm)",
     "Seeds",
 )
 
@@ -156,8 +156,6 @@ def print_page(page: Page) -> None:
 
 def _terminal_table(rows: pd.DataFrame, box: Box | None) -> Table:
     columns = [KNOWN[title] for title in TERMINAL if title in rows.columns]
-    if "Reported Accuracy" in rows.columns:  # no room for both
-        columns.remove(KNOWN["Test Groups"])
     table = Table(box=box, pad_edge=False)
     for column in columns:
         heading = column.title.replace(" ", "\n")  # narrow, so that no cell has to wrap

@@ -44,6 +44,7 @@ class FinishedRun:
     """
 
     run_id: str
+    artifact_uri: str
     started: int  # milliseconds since 1970
     config: TrialConfig
     weights_kind: str  # imagenet, none, partial or file
@@ -162,6 +163,7 @@ def finished_run(run: Run) -> FinishedRun:
     kind = tags.get("weights_kind", "unknown")
     return FinishedRun(
         run_id=run.info.run_id,
+        artifact_uri=run.info.artifact_uri,
         started=run.info.start_time,
         config=config,
         weights_kind=kind,

@@ -1,5 +1,6 @@
 """The plain words above a table: what was run, under which protocol, and what to beware of."""
 
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Sequence
 
@@ -46,7 +47,9 @@ def statement(runs: Sequence[FinishedRun], rows: int) -> str:
         f"{models} with {weights}, {_listed(split_text(run) for run in runs)},"
         f" images of {sizes} pixels, at most {epochs} {'epoch' if epochs == '1' else 'epochs'}.",
         f"{plural(len(runs), 'run')} in {plural(rows, 'row')};"
-        " each figure is the mean over the seeds of its row.",
+        " each figure is the mean over the seeds of its row (learning time: the median)."
+        " Against the base: variant 1 on the same images and seeds; p by Holm's method for all of a"
+        " block; P(better): of trainings, the share that beat the base's.",
         *_cross_validated(runs),
         *_other_settings(runs),
         *_against_report(runs),
@@ -54,8 +57,13 @@ def statement(runs: Sequence[FinishedRun], rows: int) -> str:
     return " ".join(sentences)
 
 
-def cautions(runs: Sequence[FinishedRun]) -> list[str]:
-    """One plain line for each thing that makes the accuracies mean less than they seem to."""
+def cautions(runs: Sequence[FinishedRun], tested: Collection[str]) -> list[str]:
+    """One plain line for each thing that makes the accuracies mean less than they seem to.
+
+    Args:
+        runs: of the table.
+        tested: the IDs of those whose predictions were found.
+    """
     lines = []
     subsets = [run for run in runs if run.config.limit]
     if subsets:
@@ -75,7 +83,7 @@ def cautions(runs: Sequence[FinishedRun]) -> list[str]:
             f"In {_share(unknown, runs)}, it is unknown how many test images have a sibling in"
             " train."
         )
-    return lines + _missing_folds(runs)
+    return lines + _seeds(runs) + _without_predictions(runs, tested) + _missing_folds(runs)
 
 
 def report_notes(dataset: str) -> list[str]:
@@ -109,6 +117,26 @@ def _cross_validated(runs: Sequence[FinishedRun]) -> list[str]:
     return [
         "Where a row has folds, its test loss and accuracy are over the test images of all of them"
         " together: with every fold there, each image is tested once per seed."
+    ]
+
+
+def _seeds(runs: Sequence[FinishedRun]) -> list[str]:
+    if len({run.config.seed for run in runs}) > 1:
+        return []
+    return [
+        "One seed: the intervals are about other test images, not about another training, which may"
+        " move accuracy by points. A difference between two variants may be luck of their training:"
+        " repeat with --seeds 5."
+    ]
+
+
+def _without_predictions(runs: Sequence[FinishedRun], tested: Collection[str]) -> list[str]:
+    lost = [run for run in runs if run.run_id not in tested]
+    if not lost:
+        return []
+    return [
+        f"Of {_share(lost, runs)}, the predictions are missing or belong to other figures:"
+        " intervals and comparisons do without them."
     ]
 
 

@@ -2,13 +2,17 @@
 
 import math
 import sys
+from collections.abc import Mapping
 from collections.abc import Sequence
+from itertools import groupby
 from statistics import fmean
+from statistics import median
 from typing import Any
 
 import pandas as pd
 
 from pipelines.columns import BLOCK
+from pipelines.predictions import Tested
 from pipelines.protocol import caption
 from pipelines.protocol import differing
 from pipelines.protocol import protocol
@@ -17,26 +21,32 @@ from pipelines.protocol import SHOWN
 from pipelines.protocol import VARIED
 from pipelines.protocol import WEIGHTS
 from pipelines.runs import FinishedRun
+from pipelines.verdict import judge
+from pipelines.verdict import Verdict
 from study.config import BACKBONES
 from study.reported import Reported
 from study.reported import reported
 from study.variants import variant_of
 
 
-def build_table(runs: Sequence[FinishedRun]) -> pd.DataFrame:
+def build_table(runs: Sequence[FinishedRun], tested: Mapping[str, Tested]) -> pd.DataFrame:
     """Runs of one data set to rows, unrounded; accuracies of the first columns in percent.
 
     One row for each (protocol, variant), and after the seven one for each further head and
-    learning rate; blocks and rows are sorted. Figures are means over a row's runs; those on test
-    images, of a cross-validation, are taken over the images of its folds together. Columns:
+    learning rate; blocks and rows are sorted. Figures are means over a row's runs (the learning
+    time: the median); those on test images, of a cross-validation, are taken over the images of its
+    folds together. Intervals and comparisons, within a block, follow from `tested`. Columns:
     `BLOCK`, those of `COLUMNS` (the reports' only where there is a report, `Folds` only where there
     are any), and one for each further setting that differs between runs.
     """
     named = differing(runs)
-    rows: dict[tuple[Any, ...], list[FinishedRun]] = {}
-    for run in sorted(runs, key=_order):
-        rows.setdefault(_row_key(run), []).append(run)
-    table = pd.DataFrame([_row(rows[key], named) for key in sorted(rows)])
+    table = pd.DataFrame(
+        [
+            _row(row, named, verdict)
+            for block in blocks_of(runs)
+            for row, verdict in zip(block, judge(block, tested), strict=True)
+        ]
+    )
     table["Variant"] = table["Variant"].astype("Int64")
     if not any(run.config.folds for run in runs):
         table = table.drop(columns="Folds")
@@ -45,12 +55,22 @@ def build_table(runs: Sequence[FinishedRun]) -> pd.DataFrame:
     return table
 
 
+def blocks_of(runs: Sequence[FinishedRun]) -> list[list[list[FinishedRun]]]:
+    """The runs of each row, in the table's order, by block: rows of one protocol."""
+    rows: dict[tuple[Any, ...], list[FinishedRun]] = {}
+    for run in sorted(runs, key=_order):
+        rows.setdefault(_row_key(run), []).append(run)
+    ordered = [rows[key] for key in sorted(rows)]
+    by_protocol = groupby(ordered, key=lambda row: protocol(row[0]))
+    return [list(block) for _, block in by_protocol]
+
+
 def _order(run: FinishedRun) -> tuple[Any, ...]:
     return run.config.seed, run.config.fold, run.started, run.run_id
 
 
 def _needs_report(title: str) -> bool:
-    return title.startswith("Reported") or title == "Difference (points)"
+    return title.startswith("Reported") or title in ("Difference (points)", "In Interval")
 
 
 def _row_key(run: FinishedRun) -> tuple[Any, ...]:
@@ -58,7 +78,7 @@ def _row_key(run: FinishedRun) -> tuple[Any, ...]:
     return (*protocol(run).values(), variant_of(run.config) or sys.maxsize, *swept)
 
 
-def _row(runs: list[FinishedRun], named: list[str]) -> dict[str, Any]:
+def _row(runs: list[FinishedRun], named: list[str], verdict: Verdict) -> dict[str, Any]:
     config = runs[0].config
     row = {
         BLOCK: caption(runs[0], named),
@@ -67,8 +87,10 @@ def _row(runs: list[FinishedRun], named: list[str]) -> dict[str, Any]:
         "Dense Count": config.dense_units,
         "Learning Rate": config.lr,
         "Accuracy": 100 * _mean(runs, "test_accuracy"),
-        "Learning Time(ms)": 1000 * _mean(runs, "fit_seconds"),
-        **_beside(runs),
+        "Learning Time(ms)": 1000 * median(_values(runs, "fit_seconds")),
+        **_interval(verdict),
+        **_beside(runs, verdict),
+        **_against(verdict),
         **_settings(runs, named),
     }
     for part in ("Train", "Val", "Test"):
@@ -82,7 +104,34 @@ def _row(runs: list[FinishedRun], named: list[str]) -> dict[str, Any]:
     }
 
 
-def _beside(runs: list[FinishedRun]) -> dict[str, Any]:
+def _interval(verdict: Verdict) -> dict[str, Any]:
+    found = verdict.accuracy
+    by = "groups" if verdict.grouped else "images"
+    return {
+        "Low": 100 * found.low if found else None,
+        "High": 100 * found.high if found else None,
+        "By": "" if found is None else by + " and seeds" * (verdict.seeds > 1),
+        "SD (points)": _points(verdict.deviation),
+    }
+
+
+def _against(verdict: Verdict) -> dict[str, Any]:
+    gain = verdict.gain
+    return {
+        "Gain (points)": _points(gain.value if gain else None),
+        "Gain Low": _points(gain.low if gain else None),
+        "Gain High": _points(gain.high if gain else None),
+        "p (Holm)": verdict.p,
+        "P(better)": verdict.wins.value if verdict.wins else None,
+        "Time Ratio": verdict.time_ratio,
+    }
+
+
+def _points(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _beside(runs: list[FinishedRun], verdict: Verdict) -> dict[str, Any]:
     variant = variant_of(runs[0].config)
     report = _report_of(runs[0])
     ours = _mean(runs, "test_accuracy")
@@ -91,8 +140,15 @@ def _beside(runs: list[FinishedRun]) -> dict[str, Any]:
         "Head": runs[0].config.head_notation,
         "Reported Accuracy": 100 * report.test_acc if report else None,
         "Difference (points)": 100 * (ours - report.test_acc) if report else None,
+        "In Interval": _within(report, verdict),
         "Reported Learning Time(ms)": 1000 * report.fit_seconds if report else None,
     }
+
+
+def _within(report: Reported | None, verdict: Verdict) -> str:
+    if report is None or verdict.accuracy is None:
+        return ""
+    return "yes" if verdict.accuracy.low <= report.test_acc <= verdict.accuracy.high else "no"
 
 
 def _report_of(run: FinishedRun) -> Reported | None:
@@ -138,8 +194,12 @@ def _leak(runs: list[FinishedRun]) -> float:
     return fmean(some / of for some, of in known) if len(known) == len(runs) else math.nan
 
 
+def _values(runs: list[FinishedRun], metric: str) -> list[float]:
+    return [_finite(run.metrics.get(metric, math.nan)) for run in runs]
+
+
 def _mean(runs: list[FinishedRun], metric: str) -> float:
-    values = [_finite(run.metrics.get(metric, math.nan)) for run in runs]
+    values = _values(runs, metric)
     if runs[0].config.folds and metric in ("test_loss", "test_accuracy"):
         return fmean(values, [int(run.sizes.split("/")[-1]) for run in runs])
     return fmean(values)

@@ -45,7 +45,7 @@ def expected(registered: Path) -> pd.DataFrame:
     (version,) = client.search_model_versions()
     recorded = client.download_artifacts(version.run_id, "predictions.parquet")
     table = pd.read_parquet(recorded).query("split == 'test'").set_index("image")
-    return table.drop(columns=["split", "label"]).rename(columns=lambda name: name[2:])
+    return table.drop(columns=["split", "label", "group"]).rename(columns=lambda name: name[2:])
 
 
 def encoded(image: np.ndarray, kind: str, **options: Any) -> bytes:

@@ -18,6 +18,7 @@ from pipelines.export import default_folder
 from pipelines.export import ExportError
 from pipelines.export import main
 from pipelines.export import write_files
+from pipelines.latex import latex_text
 from pipelines.render import csv_text
 from pipelines.render import html_text
 from pipelines.render import markdown_text
@@ -78,6 +79,7 @@ def a_run(variant_fields: dict[str, object] | None = None, **more: object) -> Fi
     config = recipe("chest").replace(**(variant_fields or {}))
     values = {
         "run_id": "r",
+        "artifact_uri": "",
         "started": 0,
         "config": config,
         "weights_kind": "imagenet",
@@ -92,7 +94,18 @@ def a_run(variant_fields: dict[str, object] | None = None, **more: object) -> Fi
     return FinishedRun(**(values | more))  # type: ignore[arg-type]
 
 
-def test_command_writes_three_files_and_prints_the_table(here: Path) -> None:
+def table_of(runs: list[FinishedRun]) -> pd.DataFrame:
+    """Without predictions."""
+    return build_table(runs, {})
+
+
+def warnings_of(runs: list[FinishedRun]) -> list[str]:
+    """With predictions; but for what one seed cannot say."""
+    lines = cautions(runs, {run.run_id for run in runs})
+    return [line for line in lines if not line.startswith("One seed")]
+
+
+def test_command_writes_four_files_and_prints_the_table(here: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.export", "--dataset", "chest"],
         cwd=here,
@@ -111,6 +124,7 @@ def test_command_writes_three_files_and_prints_the_table(here: Path) -> None:
         "comparison.csv",
         "comparison.html",
         "comparison.md",
+        "comparison.tex",
     ]
     page = build_page("chest")
     assert (folder / "comparison.csv").read_bytes() == csv_text(page).encode()
@@ -194,7 +208,7 @@ def test_statement_says_what_was_run() -> None:
 def test_demo_is_called_synthetic_and_has_no_reported_columns() -> None:
     page = build_page("demo")
     assert "synthetic" in page.statement
-    assert page.cautions == []
+    assert [line[:8] for line in page.cautions] == ["One seed"]
     assert not [title for title in page.table.columns if "eported" in str(title)]
     assert list(page.table["Variant"]) == [6]
 
@@ -284,8 +298,8 @@ def test_default_folder_of_an_image_folder_is_its_name(tmp_path: Path) -> None:
 
 def test_means_do_not_depend_on_the_order_of_runs() -> None:
     runs = [a_run({"seed": seed}, run_id=f"r{seed}", fingerprint=str(seed)) for seed in range(5)]
-    assert build_table(runs).equals(build_table(runs[::-1]))
-    assert build_table(runs)["Seeds"].tolist() == ["0 1 2 3 4"]
+    assert table_of(runs).equals(table_of(runs[::-1]))
+    assert table_of(runs)["Seeds"].tolist() == ["0 1 2 3 4"]
 
 
 def texts_of(table: pd.DataFrame, title: str, *, page: bool) -> list[str]:
@@ -296,10 +310,10 @@ def texts_of(table: pd.DataFrame, title: str, *, page: bool) -> list[str]:
 
 
 def test_leak_is_the_mean_share_of_test_images() -> None:
-    table = build_table([a_run({"seed": k}, leak=f"{446 + k}/1168") for k in range(3)])
+    table = table_of([a_run({"seed": k}, leak=f"{446 + k}/1168") for k in range(3)])
     assert texts_of(table, "Leak", page=False) == ["0.3827"]
     assert texts_of(table, "Leak", page=True) == ["38.3%"]
-    none = build_table([a_run(leak="0/1170")])
+    none = table_of([a_run(leak="0/1170")])
     assert texts_of(none, "Leak", page=True) == ["0.0%"]
 
 
@@ -308,20 +322,20 @@ def test_what_is_unknown_of_groups_is_said_to_be() -> None:
     runs = [a_run(), a_run({"seed": 1}, leak="unknown", metrics=figures)]
     for some in (runs, runs[1:]):
         for page in (True, False):
-            assert texts_of(build_table(some), "Leak", page=page) == ["unknown"]
-            assert texts_of(build_table(some), "Test Groups", page=page) == ["unknown"]
+            assert texts_of(table_of(some), "Leak", page=page) == ["unknown"]
+            assert texts_of(table_of(some), "Test Groups", page=page) == ["unknown"]
 
 
 def test_test_groups_are_a_mean_of_counts() -> None:
     runs = [a_run({"seed": k}, metrics={**final_metrics(k), "test_groups": 8.0}) for k in (0, 1)]
-    assert texts_of(build_table(runs), "Test Groups", page=False) == ["8"]
-    assert texts_of(build_table([a_run(), a_run({"seed": 1})]), "Test Groups", page=False) == [
+    assert texts_of(table_of(runs), "Test Groups", page=False) == ["8"]
+    assert texts_of(table_of([a_run(), a_run({"seed": 1})]), "Test Groups", page=False) == [
         "1000.5"
     ]
 
 
 def test_runs_of_another_version_of_the_protocol_share_no_row() -> None:
-    table = build_table([a_run(), a_run({"seed": 1}, protocol_version="1")])
+    table = table_of([a_run(), a_run({"seed": 1}, protocol_version="1")])
     blocks = [block.rsplit(", ", 1)[1] for block in table["Protocol"]]
     assert blocks == ["protocol version 1", "protocol version 2"]
 
@@ -336,7 +350,7 @@ def test_folds_share_a_row_in_which_each_test_image_counts_once() -> None:
         folded(fold, sizes=f"60/10/{tested}", metrics={**final_metrics(0), "test_accuracy": right})
         for fold, tested, right in ((1, 50, 1.0), (3, 30, 0.0), (2, 20, 0.5))
     ]
-    table = build_table([*runs, a_run({"split": "grouped"})])
+    table = table_of([*runs, a_run({"split": "grouped"})])
     assert texts_of(table, "Folds", page=False) == ["", "1 2 3 of 3"]
     assert texts_of(table, "Seeds", page=False) == ["0", "0"]
     assert table["Test Accuracy"].tolist()[1] == pytest.approx(0.6)
@@ -348,11 +362,11 @@ def test_folds_share_a_row_in_which_each_test_image_counts_once() -> None:
 
 def test_folds_that_are_not_there_are_not_claimed() -> None:
     whole = [folded(fold, seed) for seed in (0, 1) for fold in (1, 2, 3)]
-    assert build_table(whole)["Folds"].tolist() == ["1 2 3 of 3"]
-    assert build_table(whole)["Seeds"].tolist() == ["0 1"]
-    assert build_table(whole[:-1])["Folds"].tolist() == ["1 2 3, 1 2 of 3"]
-    assert "1 of 2 cross-validations" in cautions(whole[:-1])[-1]
-    assert not [line for line in cautions(whole) if "cross-validations" in line]
+    assert table_of(whole)["Folds"].tolist() == ["1 2 3 of 3"]
+    assert table_of(whole)["Seeds"].tolist() == ["0 1"]
+    assert table_of(whole[:-1])["Folds"].tolist() == ["1 2 3, 1 2 of 3"]
+    assert "1 of 2 cross-validations" in warnings_of(whole[:-1])[-1]
+    assert not [line for line in warnings_of(whole) if "cross-validations" in line]
 
 
 def test_the_statement_tells_of_folds() -> None:
@@ -363,26 +377,25 @@ def test_the_statement_tells_of_folds() -> None:
 
 
 def test_without_folds_there_is_no_such_column() -> None:
-    assert "Folds" not in build_table([a_run()])
+    assert "Folds" not in table_of([a_run()])
 
 
 def test_diverged_and_infinite_losses_are_shown() -> None:
     losses = {"test_loss": float("nan"), "train_loss": sys.float_info.max}
-    row = build_table([a_run(metrics=final_metrics(0) | losses)]).iloc[0]
+    row = table_of([a_run(metrics=final_metrics(0) | losses)]).iloc[0]
     assert pd.isna(row["Test Loss"])
     assert row["Train Loss"] == float("inf")
 
 
 def test_no_difference_is_not_negative() -> None:
     figures = final_metrics(0) | {"test_accuracy": 0.97259}
-    table = build_table([a_run(metrics=figures)])
-    row = cells(table, columns_of(table), page=False)[0]
-    assert row[9] == "+0.00"
+    table = table_of([a_run(metrics=figures)])
+    assert texts_of(table, "Difference (points)", page=False) == ["+0.00"]
 
 
 def test_runs_under_the_reports_protocol_are_said_to_be() -> None:
     assert "This is the report's protocol" in statement([a_run()], 1)
-    assert cautions([a_run()]) == []
+    assert warnings_of([a_run()]) == []
     mixed = [a_run(), a_run({"epochs": 2})]
     assert "1 of 2 runs are not under the report's protocol (different: epochs)" in statement(
         mixed, 2
@@ -390,12 +403,12 @@ def test_runs_under_the_reports_protocol_are_said_to_be() -> None:
 
 
 def test_unknown_leak_is_told() -> None:
-    assert "unknown how many" in cautions([a_run(leak="unknown")])[0]
+    assert "unknown how many" in warnings_of([a_run(leak="unknown")])[0]
 
 
 def test_markup_in_names_stays_text() -> None:
     run = a_run({"dataset": "folder:a|b<i>&"})
-    words = (title(run.config.dataset), statement([run], 1), [], build_table([run]), ["a *note*"])
+    words = (title(run.config.dataset), statement([run], 1), [], table_of([run]), ["a *note*"])
     page = Page(*words)
     assert "folder a\\|b\\<i\\>&" in markdown_text(page)
     assert "<i>" not in markdown_text(page).replace("\\<i\\>", "")
@@ -403,19 +416,35 @@ def test_markup_in_names_stays_text() -> None:
 
 
 def test_another_backbone_has_no_reported_figure() -> None:
-    row = build_table([a_run({"backbone": "resnet50"})]).iloc[0]
+    row = table_of([a_run({"backbone": "resnet50"})]).iloc[0]
     assert row["Variant"] == 1
     assert pd.isna(row["Reported Accuracy"])
 
 
 def test_subset_and_weights_are_never_silent() -> None:
-    subset = build_table([a_run({"limit": 600})])
+    subset = table_of([a_run({"limit": 600})])
     assert subset["Limit"].tolist() == ["subset of about 600 images"]
     assert "subset of about 600 images" in subset["Protocol"].iloc[0]
-    random = build_table([a_run(), a_run(weights_kind="none", run_id="s")])
+    random = table_of([a_run(), a_run(weights_kind="none", run_id="s")])
     assert random["Weights"].tolist() == ["ImageNet weights", "no pretrained weights"]
 
 
 def test_unknown_data_set_is_refused() -> None:
     with pytest.raises(StudyError, match="unknown"):
         recipe("chess")
+
+
+@pytest.mark.usefixtures("here")
+def test_the_same_figures_stand_in_each_file() -> None:
+    page = build_page("chest")
+    latex = latex_text(page)
+    table = pd.read_csv(io.StringIO(csv_text(page)), dtype=str).set_index("Variant")
+    row = table.loc["3"]
+    line = next(text for text in latex.splitlines() if text.startswith("3 & "))
+    for name in ("Accuracy", "Low", "High", "Gain (points)", "Gain Low", "P(better)"):
+        assert row[name] in line
+        assert row[name] in markdown_text(page)
+        assert row[name] in html_text(page)
+    assert row["By"] == "groups and seeds"
+    assert latex.count(r"\toprule") == page.table["Protocol"].nunique()
+    assert not re.findall(r"(?<!\\)[%#_]", latex.split("\n", 1)[1].replace("{%\n", ""))
