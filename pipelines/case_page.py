@@ -50,7 +50,7 @@ def html_text(shown: Shown) -> str:
     parts.append(f"<p>{_html(_legend(shown))}</p>")
     parts += _section(shown, "The most confident mistakes", wrong, "No test image is wrong.")
     parts += _section(shown, "The least confident hits", right, "No test image is right.")
-    return html_page(title(shown.run), Path(__file__).with_name("cases.css"), parts)
+    return html_page(title(shown.run), [Path(__file__).with_name("cases.css")], parts)
 
 
 def title(run: FinishedRun) -> str:

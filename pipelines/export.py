@@ -7,16 +7,22 @@ no weights and no TensorFlow, and changes no run. The same runs give the same by
 """
 
 import sys
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.latex import latex_text
 from pipelines.predictions import read_tested
+from pipelines.predictions import Tested
 from pipelines.render import csv_text
 from pipelines.render import html_text
 from pipelines.render import markdown_text
 from pipelines.render import Page
 from pipelines.render import print_page
+from pipelines.runs import FinishedRun
 from pipelines.runs import folder_path
+from pipelines.runs import NoRunsError
 from pipelines.runs import read_runs
 from pipelines.statement import cautions
 from pipelines.statement import report_notes
@@ -27,6 +33,7 @@ from study.cli import Parser
 from study.cli import run_command
 from study.config import recipe
 from study.config import StudyError
+from study.variants import variant_of
 
 
 class ExportError(StudyError):
@@ -47,28 +54,35 @@ def main() -> None:
     )
     args = parser.parse_args()
     recipe(args.dataset)  # refuses an unknown name
-    page = build_page(args.dataset, args.experiment)
+    runs = for_table(read_runs(args.dataset, args.experiment))
+    page = build_page(runs, read_tested(runs))
     out = args.out or default_folder(args.dataset)
     write_files(page, out)
     print_page(page)
     print(f"\ncomparison.csv, .md, .html and .tex are in {out}")
 
 
-def build_page(dataset: str, experiment: str | None = None) -> Page:
-    """The table of a data set's finished runs, and the words around it.
+def for_table(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
+    """The runs that belong into a table: a search's only where they are of the seven variants.
 
     Raises:
-        StudyError: MLflow cannot be read, or holds no such run.
+        NoRunsError: there are none.
     """
-    runs = read_runs(dataset, experiment)
-    tested = read_tested(runs)
+    found = [run for run in runs if run.role != "search" or variant_of(run.config)]
+    if not found:
+        raise NoRunsError("only runs of a search: train the variants with python -m study.grid")
+    return found
+
+
+def build_page(runs: Sequence[FinishedRun], tested: Mapping[str, Tested]) -> Page:
+    """The table of a data set's finished runs, and the words around it."""
     table = build_table(runs, tested)
     return Page(
-        title=title(dataset),
+        title=title(runs[0].config.dataset),
         statement=statement(runs, len(table)),
         cautions=cautions(runs, tested),
         table=table,
-        notes=report_notes(dataset),
+        notes=report_notes(runs[0].config.dataset),
     )
 
 
@@ -80,22 +94,31 @@ def default_folder(dataset: str) -> Path:
 
 
 def write_files(page: Page, out: Path) -> None:
-    """Write `comparison.csv`, `.md`, `.html` and `.tex`, UTF-8 with LF line ends, into `out`.
+    """Write `comparison.csv`, `.md`, `.html` and `.tex` into `out`.
 
     Raises:
         ExportError: the folder cannot be made or written to.
     """
     texts = {"csv": csv_text(page), "md": markdown_text(page), "html": html_text(page)}
-    texts["tex"] = latex_text(page)
+    for suffix, text in (texts | {"tex": latex_text(page)}).items():
+        write_text(out, f"comparison.{suffix}", text)
+
+
+def write_text(out: Path, name: str, text: str) -> Path:
+    """Write a file, UTF-8 with LF line ends, into a folder that is made if need be; its path.
+
+    Raises:
+        ExportError: the folder cannot be made or written to.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for suffix, text in texts.items():
-            (out / f"comparison.{suffix}").write_bytes(text.encode())
+        (out / name).write_bytes(text.encode())
     except OSError as error:
         reason = error.strerror or error
         raise ExportError(
             f"cannot write to {out}: {reason}; name another folder with --out"
         ) from error
+    return out / name
 
 
 if __name__ == "__main__":

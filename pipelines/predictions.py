@@ -55,7 +55,7 @@ def read_tested(runs: Sequence[FinishedRun]) -> dict[str, Tested]:
 
 def _tested(shared: dict[bytes, NDArray[Any]], run: FinishedRun) -> Tested | None:
     try:
-        with predictions_file(run) as path:
+        with artifact(run, FILE) as path:
             table = pq.read_table(path)
         tested = counted(table.filter(pc.equal(table["split"], "test")))
     except (MlflowException, OSError, pa.ArrowInvalid, KeyError, ValueError):
@@ -72,14 +72,14 @@ def _once(shared: dict[bytes, NDArray[Any]], array: NDArray[Any]) -> NDArray[Any
 
 
 @contextmanager
-def predictions_file(run: FinishedRun) -> Iterator[Path]:
-    """The run's file of predictions, on this machine while the block runs.
+def artifact(run: FinishedRun, name: str) -> Iterator[Path]:
+    """One of the run's files, on this machine while the block runs.
 
     Raises:
         MlflowException, OSError: it is not there, or cannot be fetched.
     """
     with tempfile.TemporaryDirectory() as folder:
-        uri = f"{run.artifact_uri.rstrip('/')}/{FILE}"
+        uri = f"{run.artifact_uri.rstrip('/')}/{name}"
         local = Path(uri.removeprefix("file://"))
         if "://" not in uri.removeprefix("file://"):
             yield local  # not through MLflow, which takes longer for it than to read it

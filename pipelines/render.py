@@ -93,14 +93,15 @@ def html_text(page: Page) -> str:
         *(f'<p class="caution">{escape(line)}</p>' for line in page.cautions),
     ]
     for name, rows in page.blocks():
-        parts += _html_table(name, rows)
+        parts += html_table(name, rows)
     if page.notes:
         parts += [f"<h2>{NOTES}</h2>", "<ul>"]
         parts += [*(f"<li>{escape(note)}</li>" for note in page.notes), "</ul>"]
-    return html_page(page.title, Path(__file__).with_name("comparison.css"), parts)
+    return html_page(page.title, [Path(__file__).with_name("comparison.css")], parts)
 
 
-def _html_table(name: str, rows: pd.DataFrame) -> list[str]:
+def html_table(name: str, rows: pd.DataFrame) -> list[str]:
+    """A block's table, in a region of its own that scrolls."""
     columns = columns_of(rows)
     groups = [(group, len(list(members))) for group, members in groupby(c.group for c in columns)]
     return [

@@ -55,6 +55,7 @@ class FinishedRun:
     sizes: str  # images in train/val/test
     leak: str  # test images with a sibling in train, of all: `812/1168`, or `unknown`
     metrics: dict[str, float]
+    role: str = ""  # `search` or `confirm`, of a search's runs
 
     @property
     def leaking(self) -> tuple[int, int] | None:
@@ -174,6 +175,7 @@ def finished_run(run: Run) -> FinishedRun:
         sizes=tags.get("sizes", "unknown"),
         leak=tags.get("leak", "unknown"),
         metrics=dict(run.data.metrics),
+        role=tags.get("role", ""),
     )
 
 

@@ -5,15 +5,16 @@ from html import escape
 from pathlib import Path
 
 
-def html_page(title: str, style: Path, body: Iterable[str]) -> str:
+def html_page(title: str, styles: Iterable[Path], body: Iterable[str]) -> str:
     """A whole page under a heading.
 
     Args:
         title: as plain text, of the window and the heading.
-        style: the page's own CSS file, which comes after what all pages share.
+        styles: the page's own CSS files, which come after what all pages share.
         body: lines of HTML below the heading.
     """
-    common = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    files = [Path(__file__).with_name("page.css"), *styles]
+    style = "".join(file.read_text(encoding="utf-8") for file in files)
     lines = [
         "<!DOCTYPE html>",
         '<html lang="en">',
@@ -22,7 +23,7 @@ def html_page(title: str, style: Path, body: Iterable[str]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
         f"<title>{escape(title)}</title>",
-        f"<style>\n{common}{style.read_text(encoding='utf-8')}</style>",
+        f"<style>\n{style}</style>",
         "</head>",
         "<body>",
         "<main>",

@@ -29,7 +29,7 @@ def html_text(audit: Audit, strips: Sequence[Strip]) -> str:
         parts += _section(section)
     parts += _gallery(strips)
     title = f"Audit of {printable(audit.dataset)}"
-    return html_page(title, Path(__file__).with_name("audit.css"), parts)
+    return html_page(title, [Path(__file__).with_name("audit.css")], parts)
 
 
 def _text(name: str) -> str:

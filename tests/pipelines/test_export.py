@@ -11,14 +11,15 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipelines import export
 from pipelines.columns import cells
 from pipelines.columns import columns_of
-from pipelines.export import build_page
 from pipelines.export import default_folder
 from pipelines.export import ExportError
 from pipelines.export import main
 from pipelines.export import write_files
 from pipelines.latex import latex_text
+from pipelines.predictions import read_tested
 from pipelines.render import csv_text
 from pipelines.render import html_text
 from pipelines.render import markdown_text
@@ -92,6 +93,12 @@ def a_run(variant_fields: dict[str, object] | None = None, **more: object) -> Fi
         "metrics": final_metrics(config.seed),
     }
     return FinishedRun(**(values | more))  # type: ignore[arg-type]
+
+
+def build_page(dataset: str) -> Page:
+    """What the command writes."""
+    runs = export.for_table(read_runs(dataset))
+    return export.build_page(runs, read_tested(runs))
 
 
 def table_of(runs: list[FinishedRun]) -> pd.DataFrame:

@@ -1,0 +1,105 @@
+"""Write the report of a data set's study: one self-contained HTML page, from MLflow alone.
+
+    python -m pipelines.report --dataset chest
+    python -m pipelines.report --dataset chest --pdf --open
+
+It shows the protocol under which most variants were trained; the table of the others comes after.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.charts import charts
+from pipelines.diagnostics import diagnostics
+from pipelines.evidence import main_block
+from pipelines.evidence import read_rows
+from pipelines.export import build_page
+from pipelines.export import default_folder
+from pipelines.export import for_table
+from pipelines.export import write_text
+from pipelines.predictions import read_tested
+from pipelines.report_page import html_text
+from pipelines.report_page import Report
+from pipelines.runs import read_runs
+from pipelines.search_charts import search_charts
+from study.cli import Parser
+from study.cli import run_command
+from study.config import recipe
+from study.config import StudyError
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
+PDF_SECONDS = 120
+
+
+def main() -> None:
+    """Parse the flags, read, write."""
+    parser = Parser(__doc__ or "", "pipelines.report")
+    add = parser.add_argument
+    add("--dataset", required=True, metavar="X", help="chest, blood, demo, or folder:PATH")
+    add("--out", metavar="DIR", type=Path, help="folder to write to [default: exports/DATASET]")
+    add("--experiment", metavar="NAME", help="read only this MLflow experiment [default: all]")
+    add("--pdf", action="store_true", help="also write report.pdf; needs Chromium or Chrome")
+    add("--open", action="store_true", help="open it in the browser")
+    args = parser.parse_args()
+    recipe(args.dataset)  # refuses an unknown name
+    out = args.out or default_folder(args.dataset)
+    page = write_text(out, "report.html", html_text(build_report(args.dataset, args.experiment)))
+    print(f"report.html is in {out} ({page.stat().st_size / 1e6:.1f} MB)")
+    if args.pdf:
+        write_pdf(page, out / "report.pdf")
+        print(f"report.pdf is in {out}")
+    if args.open:
+        webbrowser.open(page.resolve().as_uri())
+
+
+def build_report(dataset: str, experiment: str | None = None) -> Report:
+    """All that the page shows.
+
+    Raises:
+        StudyError: MLflow cannot be read, or holds no such run.
+    """
+    runs = read_runs(dataset, experiment)
+    shown = for_table(runs)
+    tested = read_tested(shown)
+    rows = read_rows(main_block(shown), tested)
+    return Report(
+        page=build_page(shown, tested),
+        rows=rows,
+        charts=[*charts(rows), *diagnostics(rows), *search_charts(runs)],
+    )
+
+
+def write_pdf(page: Path, file: Path) -> None:
+    """Print a page with the browser that is present.
+
+    Raises:
+        StudyError: there is none, or it fails.
+    """
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if browser is None:
+        raise StudyError("--pdf needs Chromium or Chrome: install one, or print the page by hand")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = _print_command(browser, profile, page, file)
+        try:
+            subprocess.run(command, capture_output=True, check=True, timeout=PDF_SECONDS)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise StudyError(f"{browser} did not print {page}: {error}"[:300]) from error
+
+
+def _print_command(browser: str, profile: str, page: Path, file: Path) -> Sequence[str]:
+    root = ["--no-sandbox"] * (hasattr(os, "geteuid") and os.geteuid() == 0)
+    return [
+        *(browser, "--headless", "--disable-gpu", f"--user-data-dir={profile}", *root),
+        *("--disable-background-networking", "--no-first-run", "--virtual-time-budget=10000"),
+        *("--no-pdf-header-footer", f"--print-to-pdf={file}", page.resolve().as_uri()),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

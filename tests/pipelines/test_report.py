@@ -1,0 +1,154 @@
+"""The report: one page, from runs in a real store, that says what the table says."""
+
+import csv
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipelines import report
+from pipelines.evidence import base_of
+from pipelines.reflection import reflection
+from pipelines.reflection import summary
+from pipelines.render import csv_text
+from pipelines.report_page import html_text
+from pipelines.report_page import Report
+from study.cli import run_command
+
+from .store import log_run
+
+SEEDS = 14
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """98 runs of chest, of which variant 5 is poor; and a search of demo, with its starts."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    place = client.create_experiment("study", artifact_location=str(folder))
+    for variant in range(1, 8):
+        for seed in range(SEEDS):
+            share = (0.7 if variant == 5 else 0.95) + (seed % 3) / 100
+            log_run(client, place, variant=variant, fields={"seed": seed},
+                    metrics={"test_accuracy": share})  # fmt: skip
+    log_run(client, place, variant=1, fields={"split": "grouped"})
+    log_run(client, place, "demo", 1, metrics={"val_accuracy": 0.5}, tags={"role": "search"})
+    for k in range(1, 12):
+        fields = {"lr": 1e-3 * 1.2**k, "dropout": 0.05 * k}
+        log_run(client, place, "demo", None, fields=fields, tags={"role": "search"},
+                metrics={"val_accuracy": 0.6 + k / 100})  # fmt: skip
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def chest(store: str) -> Report:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", store)
+        return report.build_report("chest")
+
+
+@pytest.fixture(scope="module")
+def page(chest: Report) -> str:
+    return html_text(chest)
+
+
+def test_the_same_runs_give_the_same_bytes(chest: Report, page: str) -> None:
+    assert html_text(chest) == page
+
+
+def test_a_page_of_100_runs_is_under_6_megabytes(page: str) -> None:
+    assert len(page.encode()) < 6e6
+
+
+def test_nothing_is_fetched(page: str) -> None:
+    tags = re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page)
+    assert set(tags) == {"<script>"}
+    assert "@import" not in page.split("<script>")[0]
+
+
+def test_it_is_about_the_protocol_of_most_variants(chest: Report, page: str) -> None:
+    assert [row.variant for row in chest.rows] == [1, 2, 3, 4, 5, 6, 7]
+    assert {run.config.split for row in chest.rows for run in row.runs} == {"pooled"}
+    captions = re.findall(r"<caption>([^<]*)", page)
+    assert ["pooled" in captions[0], "grouped" in captions[1]] == [True, True]
+
+
+def test_every_chart_is_there_in_figures_and_in_words(chest: Report, page: str) -> None:
+    figures = json.loads(page.split("const FIGURES = ")[1].split(";</script>")[0])
+    titles = [chart.title for chart in chest.charts]
+    assert titles == [
+        *("Test accuracy", "Loss and accuracy over epochs", "Accuracy against learning time"),
+        *("The effect of each factor", "Confusion matrices", "Recall of each class"),
+        *("ROC curves", "Reliability", "Dead hidden units"),
+    ]
+    assert len(figures) == len(titles)
+    for chart in chest.charts:
+        assert chart.words
+        assert f">{chart.title}</h2>" in page
+    for figure in figures:
+        assert figure["data"]
+
+
+def test_charts_and_table_say_the_same(chest: Report) -> None:
+    run_id = chest.rows[0].runs[0].run_id
+    rows = csv.DictReader(io.StringIO(csv_text(chest.page)))
+    row = next(row for row in rows if run_id in row["Run IDs"])
+    assert f"{row['Accuracy']} % ({row['Low']} to {row['High']})" in chest.charts[0].words
+
+
+def test_the_reflection_says_what_is_real_and_what_is_not(chest: Report) -> None:
+    (line,) = summary(chest.rows)
+    assert line.startswith("1 of 6 variants differ from the base (95.93 % ")
+    assert "5: D(8)·D(8)·D(8) · 1e-5 -25.00 points" in line
+    layers, units, rates = (" ".join(lines) for lines in reflection(chest.rows).values())
+    assert "hidden layers 2 instead of 1, there is no evidence of a difference" in layers
+    assert "hidden layers 3 instead of 1, accuracy is worse (-25.00 points" in layers
+    assert units.count("no evidence of a difference") == 2
+    assert rates.count("no evidence of a difference") == 2
+    assert "learning rate 5e-05" in rates
+
+
+def test_one_seed_does_not_speak_for_another(chest: Report) -> None:
+    rows = report.read_rows([row.runs[:1] for row in chest.rows], report.read_tested(
+        [row.runs[0] for row in chest.rows]))  # fmt: skip
+    layers = " ".join(reflection(rows)["What does the number of hidden layers change?"])
+    assert "this one training was worse" in layers
+    assert "whether another would be, one seed cannot say" in layers
+
+
+def test_without_the_base_nothing_is_compared(chest: Report) -> None:
+    rows = [row for row in chest.rows if row is not base_of(chest.rows)]
+    assert reflection(rows) == {}
+    assert summary(rows)[0].startswith("No comparison is possible")
+
+
+def test_what_the_report_prints_wrong_is_listed(page: str) -> None:
+    assert "table 96.50 repeats variant 5" in page
+
+
+def test_a_search_shows_what_mattered(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    found = report.build_report("demo")
+    assert [row.variant for row in found.rows] == [1]
+    titles = [chart.title for chart in found.charts]
+    assert titles[-2:] == ["What mattered in the search (12 trials)", "The search's trials"]
+    assert "lr" in found.charts[-2].words
+    assert "Best on validation, 0.7100" in found.charts[-1].words
+
+
+def test_bad_input_is_one_line(
+    store: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    for flags in (["--dataset", "nothing"], ["--dataset", "blood"]):
+        monkeypatch.setattr(sys, "argv", ["report", *flags, "--out", str(tmp_path / "out")])
+        assert run_command(report.main) == 2
+        assert len(capsys.readouterr().err.splitlines()) <= 2
+    assert not (tmp_path / "out").exists()
