@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from pipelines.columns import lr_text
 from pipelines.predictions import artifact
-from pipelines.predictions import FILE
-from pipelines.predictions import Tested
 from pipelines.runs import FinishedRun
 from pipelines.table import blocks_of
 from pipelines.verdict import BASE
@@ -21,6 +19,8 @@ from pipelines.verdict import judge
 from pipelines.verdict import Verdict
 from study.reported import Reported
 from study.reported import reported
+from study.tested import PREDICTIONS
+from study.tested import Tested
 from study.variants import variant_of
 
 
@@ -101,7 +101,7 @@ def _curves(runs: Iterable[FinishedRun]) -> list[pd.DataFrame]:
 def _answers(runs: Sequence[FinishedRun]) -> Answers | None:
     tables = []
     for run in runs:
-        with artifact(run, FILE) as path:
+        with artifact(run, PREDICTIONS) as path:
             table = pd.read_parquet(path)
         tables.append(table[table["split"] == "test"])
     if not tables:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from pipelines.latex import latex_text
 from pipelines.predictions import read_tested
-from pipelines.predictions import Tested
 from pipelines.render import csv_text
 from pipelines.render import html_text
 from pipelines.render import markdown_text
@@ -33,6 +32,7 @@ from study.cli import Parser
 from study.cli import run_command
 from study.config import recipe
 from study.config import StudyError
+from study.tested import Tested
 from study.variants import variant_of
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,34 +14,16 @@ from typing import Any
 import mlflow.artifacts
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
 from pipelines.runs import FinishedRun
+from study.tested import counted
+from study.tested import PREDICTIONS
+from study.tested import Tested
 
-FILE = "predictions.parquet"
 AT_ONCE = 8  # downloads; a server answers several as fast as one
-
-
-@dataclass(frozen=True)
-class Tested:
-    """One run's test images: how many of each group it was asked, and how many it got right.
-
-    `groups` has the names, in order; single images stand for groups where none are known. Runs of
-    one test set share the array.
-    """
-
-    groups: NDArray[np.str_]
-    right: NDArray[np.int32]
-    tested: NDArray[np.int32]
-    grouped: bool  # whether the groups are known
-
-    @property
-    def accuracy(self) -> float:
-        """Of the test images, 0 to 1."""
-        return float(self.right.sum() / self.tested.sum())
 
 
 def read_tested(runs: Sequence[FinishedRun]) -> dict[str, Tested]:
@@ -55,9 +36,9 @@ def read_tested(runs: Sequence[FinishedRun]) -> dict[str, Tested]:
 
 def _tested(shared: dict[bytes, NDArray[Any]], run: FinishedRun) -> Tested | None:
     try:
-        with artifact(run, FILE) as path:
+        with artifact(run, PREDICTIONS) as path:
             table = pq.read_table(path)
-        tested = counted(table.filter(pc.equal(table["split"], "test")))
+        tested = counted(table)
     except (MlflowException, OSError, pa.ArrowInvalid, KeyError, ValueError):
         return None
     if abs(tested.accuracy - run.metrics.get("test_accuracy", np.nan)) > 1e-4:
@@ -85,25 +66,3 @@ def artifact(run: FinishedRun, name: str) -> Iterator[Path]:
             yield local  # not through MLflow, which takes longer for it than to read it
         else:
             yield Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
-
-
-def counted(table: pa.Table) -> Tested:
-    """Test images by group.
-
-    Args:
-        table: columns image, label, perhaps group, and `p_<class>` for each class.
-    """
-    names = [name for name in table.column_names if name.startswith("p_")]
-    values = np.column_stack([table[name].to_numpy() for name in names])
-    labels = pc.index_in(table["label"], pa.array([name[2:] for name in names])).to_numpy()
-    right = values.argmax(axis=1) == labels
-    grouped = "group" in table.column_names and table["group"].null_count == 0
-    keys = table["group" if grouped else "image"].to_numpy(zero_copy_only=False).astype(np.str_)
-    groups, index = np.unique(keys, return_inverse=True)
-    count = len(groups)
-    return Tested(
-        groups,
-        np.bincount(index, weights=right, minlength=count).astype(np.int32),
-        np.bincount(index, minlength=count).astype(np.int32),
-        grouped,
-    )

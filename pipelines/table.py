@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 
 from pipelines.columns import BLOCK
-from pipelines.predictions import Tested
 from pipelines.protocol import caption
 from pipelines.protocol import differing
 from pipelines.protocol import protocol
@@ -26,6 +25,7 @@ from pipelines.verdict import Verdict
 from study.config import BACKBONES
 from study.reported import Reported
 from study.reported import reported
+from study.tested import Tested
 from study.variants import variant_of
 
 

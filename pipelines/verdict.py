@@ -10,7 +10,6 @@ from statistics import median
 import numpy as np
 from statsmodels.stats.multitest import multipletests
 
-from pipelines.predictions import Tested
 from pipelines.protocol import differing
 from pipelines.runs import FinishedRun
 from study.config import StudyError
@@ -19,6 +18,7 @@ from study.intervals import chance_to_win
 from study.intervals import Counts
 from study.intervals import difference
 from study.intervals import Estimate
+from study.tested import Tested
 from study.variants import variant_of
 
 BASE = 1  # the variant that the others are compared with

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from mlflow.entities import Run
 
 from study.config import BACKBONES
+from study.intervals import Estimate
 
 SHOWN = 20  # classes named
 WEIGHTS = {
@@ -18,20 +19,21 @@ WEIGHTS = {
 PATHS = ("dataset", "weights")  # params that may name a folder of somebody's machine
 
 
-def card(run: Run, classes: Sequence[str], chosen: str) -> str:
+def card(run: Run, classes: Sequence[str], chosen: str, interval: Estimate | None) -> str:
     """The card in Markdown: what the model is, on which data, how well it does, what limits that.
 
     Args:
         run: a complete one.
         classes: the names of the model's outputs.
         chosen: why this run, in a few words.
+        interval: of the test accuracy, if its predictions are at hand.
     """
     params = run.data.params
     backbone = BACKBONES[params["backbone"]].title
     sections = {
         "Model": _model(run, classes, chosen),
         "Data": _data(run),
-        "Results": _results(run),
+        "Results": _results(run, interval),
         "Limits": _limits(run),
     }
     head = [
@@ -80,11 +82,16 @@ def _data(run: Run) -> Iterator[str]:
     )
 
 
-def _results(run: Run) -> Iterator[str]:
+def _results(run: Run, interval: Estimate | None) -> Iterator[str]:
     figures, sizes = run.data.metrics, run.data.tags["sizes"].split("/")
     groups = figures.get("test_groups")
     of = f"{sizes[2]} images" + ("" if groups is None else f" of {groups:.0f} groups")
     yield f"Test accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f} ({of})."
+    if interval is not None:
+        yield (
+            f"95 % interval of the test accuracy, over other test images of the kind: "
+            f"{interval.low:.4f} to {interval.high:.4f}."
+        )
     yield f"Validation accuracy {figures['val_accuracy']:.4f} ({sizes[1]} images)."
     yield (
         f"Evaluated once, after the last epoch ({figures['epochs_run']:.0f}); the run's "

@@ -4,6 +4,8 @@ import re
 import tempfile
 from pathlib import Path
 
+import pyarrow.parquet as pq
+from mlflow.artifacts import download_artifacts
 from mlflow.entities import LoggedModel
 from mlflow.entities import LoggedModelStatus
 from mlflow.entities import Run
@@ -17,9 +19,13 @@ from study.card import card
 from study.card import data_name
 from study.config import StudyError
 from study.config import TrialConfig
+from study.intervals import accuracy
+from study.intervals import Estimate
 from study.operations import MODEL
 from study.progress import Progress
 from study.server import talking
+from study.tested import counted
+from study.tested import PREDICTIONS
 from study.variants import command
 
 ALIAS = "best"
@@ -99,7 +105,8 @@ def _version(
     for version in client.search_model_versions(query):
         return version
     signature = get_model_info(model.model_uri).signature
-    text = card(run, [column.name for column in signature.outputs.inputs], chosen)
+    classes = [column.name for column in signature.outputs.inputs]
+    text = card(run, classes, chosen, _interval(run))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, CARD)
         file.write_text(text, encoding="utf-8")
@@ -115,6 +122,18 @@ def _version(
         await_creation_for=0,  # it is there at once: nothing is copied
         model_id=model.model_id,
     )
+
+
+def _interval(run: Run) -> Estimate | None:
+    """Of the test accuracy; None if the run's predictions cannot be had."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            file = download_artifacts(
+                run_id=run.info.run_id, artifact_path=PREDICTIONS, dst_path=folder
+            )
+            return accuracy(counted(pq.read_table(file)).counts)
+        except (MlflowException, OSError):
+            return None
 
 
 def _crowned(client: MlflowClient, version: ModelVersion, progress: Progress) -> bool:

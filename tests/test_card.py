@@ -11,6 +11,7 @@ from mlflow.entities import RunTag
 
 from study.card import card
 from study.config import recipe
+from study.intervals import Estimate
 from study.register import LONGEST
 
 FIGURES = {"test_accuracy": 0.98765, "test_loss": 0.1, "val_accuracy": 0.97, "epochs_run": 30.0}
@@ -30,7 +31,12 @@ def made(dataset: str = "blood", classes: int = 3, **changes: Any) -> str:
         [RunTag(name, value) for name, value in (TAGS | changes).items()],
     )
     info = RunInfo("run1", "1", "me", "FINISHED", 0, 0, "active")
-    return card(Run(info, data), [f"C{i}" for i in range(classes)], "the best of 7")
+    return card(
+        Run(info, data),
+        [f"C{i}" for i in range(classes)],
+        "the best of 7",
+        Estimate(0.98765, 0.97, 0.99),
+    )
 
 
 def test_it_says_what_was_trained_on_what_and_how_well() -> None:
@@ -40,6 +46,7 @@ def test_it_says_what_was_trained_on_what_and_how_well() -> None:
         *("C0, C1, C2", "Keras' published ImageNet weights", "Chosen as the best of 7", "`run1`"),
         *("digest `d1`", "Split `pooled`: 8007/2000/2500", "Leak: 2500/2500", "313 such groups"),
         "Test accuracy 0.9877, loss 0.1000 (2500 images of 313 groups)",
+        "0.9700 to 0.9900",
         *("Validation accuracy 0.9700 (2000 images)", "test accuracy measures memory"),
     ):
         assert fact in text

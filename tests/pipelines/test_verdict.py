@@ -8,13 +8,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipelines.predictions import counted
 from pipelines.predictions import read_tested
-from pipelines.predictions import Tested
 from pipelines.runs import FinishedRun
 from pipelines.statement import cautions
 from pipelines.verdict import judge
 from pipelines.verdict import MixedProtocolsError
+from study.tested import counted
+from study.tested import Tested
 from study.variants import resolve
 
 from .store import final_metrics
@@ -120,7 +120,8 @@ def test_the_folds_of_a_seed_are_one_test_set() -> None:
 
 
 def predictions(groups: list[str | None]) -> pa.Table:
-    table = pd.DataFrame({"image": list("abcd"), "label": ["x", "y", "x", "y"], "group": groups})
+    table = pd.DataFrame({"image": list("abcd"), "split": "test", "group": groups})
+    table["label"] = ["x", "y", "x", "y"]
     table["p_x"], table["p_y"] = [0.9, 0.9, 0.2, 0.1], [0.1, 0.1, 0.8, 0.9]
     return pa.Table.from_pandas(table)
 
