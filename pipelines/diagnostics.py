@@ -60,10 +60,10 @@ def recalls(rows: Sequence[Row]) -> Chart | None:
     for number, row in enumerate(rows):
         if row.answers is None:
             continue
-        taken = row.answers.probabilities.argmax(axis=1)
-        sides = range(len(row.answers.classes))
-        share = [100 * float(np.mean(taken[row.answers.labels == k] == k)) for k in sides]
-        figure.add_bar(x=row.answers.classes, y=share, name=row.label,
+        answers = row.answers
+        taken, there = answers.probabilities.argmax(axis=1), sorted(set(answers.labels))
+        share = [100 * float(np.mean(taken[answers.labels == k] == k)) for k in there]
+        figure.add_bar(x=[answers.classes[k] for k in there], y=share, name=row.label,
                        marker={"color": style(number)["color"]},
                        hovertemplate=f"{row.label}<br>%{{x}} %{{y:.1f}} %<extra></extra>",
         )  # fmt: skip
@@ -76,7 +76,7 @@ def rocs(rows: Sequence[Row]) -> Chart | None:
     """ROC curves; of more than two classes, the mean over one class against the rest."""
     figure, words = go.Figure(), []
     for number, row in enumerate(rows):
-        if row.answers is None or len(set(row.answers.labels)) < len(row.answers.classes):
+        if row.answers is None or not _has_curve(row.answers):
             continue
         area, x, y = _roc(row.answers)
         figure.add_scatter(x=x, y=y, mode="lines", name=f"{row.label} (AUC {area:.4f})",
@@ -88,6 +88,11 @@ def rocs(rows: Sequence[Row]) -> Chart | None:
     figure.update_layout(xaxis={"title": "false positive rate"},
                          yaxis={"title": "true positive rate"}, height=450)  # fmt: skip
     return Chart("ROC curves", figure, "; ".join(words)) if words else None
+
+
+def _has_curve(answers: Answers) -> bool:
+    every_class = len(set(answers.labels)) == len(answers.classes)
+    return every_class and bool(np.isfinite(answers.probabilities).all())
 
 
 def _roc(answers: Answers) -> tuple[float, Array, Array]:

@@ -33,13 +33,14 @@ def summary(rows: Sequence[Row]) -> list[str]:
     real = [row for row in compared if is_real(row)]
     best = max(compared, key=lambda row: row.verdict.gain.value if row.verdict.gain else 0)
     told = f"{_percent(base)} for the base variant"
+    kind = "variants" if all(row.variant for row in compared) else "configs"
     if not real:
         return [
-            f"No evidence of a difference: of {len(compared)} variants, none is told from the base "
+            f"No evidence of a difference: of {len(compared)} {kind}, none is told from the base "
             f"({told}); the largest gain seen is {_points(best)} ({best.label})."
         ]
     names = "; ".join(f"{row.label} {_points(row)}" for row in real)
-    return [f"{len(real)} of {len(compared)} variants differ from the base ({told}): {names}."]
+    return [f"{len(real)} of {len(compared)} {kind} differ from the base ({told}): {names}."]
 
 
 def is_real(row: Row) -> bool:

@@ -1,22 +1,26 @@
 """The report: one page, from runs in a real store, that says what the table says."""
 
 import csv
+import dataclasses
 import io
 import json
 import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
 from pipelines import report
+from pipelines.evidence import Answers
 from pipelines.evidence import base_of
 from pipelines.reflection import reflection
 from pipelines.reflection import summary
 from pipelines.render import csv_text
 from pipelines.report_page import html_text
 from pipelines.report_page import Report
+from pipelines.verdict import Verdict
 from study.cli import run_command
 
 from .store import log_run
@@ -152,3 +156,20 @@ def test_bad_input_is_one_line(
         assert run_command(report.main) == 2
         assert len(capsys.readouterr().err.splitlines()) <= 2
     assert not (tmp_path / "out").exists()
+
+
+ONE_CLASS = Answers(("a", "b"), np.zeros(20, int), np.tile([0.6, 0.4], (20, 1)))
+DIVERGED = Answers(("a", "b"), np.arange(20) % 2, np.full((20, 2), np.nan))
+ALL_RIGHT = Answers(("a", "b", "c"), np.arange(30) % 3, np.eye(3)[np.arange(30) % 3])
+
+
+@pytest.mark.parametrize("answers", [ONE_CLASS, DIVERGED, ALL_RIGHT, None])
+def test_a_row_is_drawn_whatever_it_answered(chest: Report, answers: Answers | None) -> None:
+    row = dataclasses.replace(chest.rows[1], answers=answers, curves=[], verdict=Verdict())
+    rows = [chest.rows[0], row]
+    drawn = [*report.charts(rows), *report.diagnostics(rows)]
+    text = html_text(dataclasses.replace(chest, rows=rows, charts=drawn))
+    json.loads(text.split("const FIGURES = ")[1].split(";</script>")[0])
+    assert len(drawn) >= 8
+    alone = [*report.charts([row]), *report.diagnostics([row])]
+    assert "Test accuracy" not in [chart.title for chart in alone]
