@@ -24,28 +24,25 @@ from pipelines.verdict import Verdict
 from study.cli import run_command
 
 from .store import log_run
+from .store import study_of_chest
 
-SEEDS = 14
+SEEDS = 14  # 98 runs
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """98 runs of chest, of which variant 5 is poor; and a search of demo, with its starts."""
     folder = tmp_path_factory.mktemp("mlflow")
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    place = client.create_experiment("study", artifact_location=str(folder))
-    for variant in range(1, 8):
-        for seed in range(SEEDS):
-            share = (0.7 if variant == 5 else 0.95) + (seed % 3) / 100
-            log_run(client, place, variant=variant, fields={"seed": seed},
-                    metrics={"test_accuracy": share})  # fmt: skip
+    uri = study_of_chest(folder, SEEDS)
+    client = MlflowClient(uri)
+    place = client.create_experiment("search", artifact_location=str(folder))
     log_run(client, place, variant=1, fields={"split": "grouped"})
     log_run(client, place, "demo", 1, metrics={"val_accuracy": 0.5}, tags={"role": "search"})
     for k in range(1, 12):
         fields = {"lr": 1e-3 * 1.2**k, "dropout": 0.05 * k}
         log_run(client, place, "demo", None, fields=fields, tags={"role": "search"},
                 metrics={"val_accuracy": 0.6 + k / 100})  # fmt: skip
-    return f"sqlite:///{folder}/mlflow.db"
+    return uri
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,97 @@
+"""A headless Chromium: what a page asks for, what it complains of, and how accessible it is.
+
+with opened() as tab:
+    tab.page.goto(path.as_uri())
+    assert tab.left == tab.errors == axe(tab.page) == []
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import ConsoleMessage
+from playwright.sync_api import Page
+from playwright.sync_api import Route
+from playwright.sync_api import sync_playwright
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+HERE = ("127.0.0.1", "localhost", "")  # hosts of this machine; a file and a `data:` have none
+
+
+@dataclass
+class Tab:
+    """A page. Of it and those it opens: addresses asked for, those elsewhere, and complaints.
+
+    What would leave the machine is blocked.
+    """
+
+    page: Page
+    asked: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def listen(self) -> None:
+        """Take note of everything from now on."""
+        self.page.context.route("**/*", self._asks)
+        self.page.context.on("console", self._says)
+        self.page.context.on("weberror", lambda error: self.errors.append(str(error.error)))
+
+    def _asks(self, route: Route) -> None:
+        url = route.request.url
+        self.asked.append(url)
+        if (urlsplit(url).hostname or "") in HERE:
+            route.continue_()
+        else:
+            self.left.append(url)
+            route.abort()
+
+    def _says(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+
+def program() -> str:
+    """The path of a Chromium; without one the test is skipped, in CI it fails."""
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if found is None:
+        reason = "no Chromium: install it (Debian, Ubuntu: apt-get install chromium)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@contextlib.contextmanager
+def opened(width: int = 1280, height: int = 800, *, dark: bool = False) -> Iterator[Tab]:
+    """An empty page of a fresh Chromium."""
+    path = program()
+    with sync_playwright() as player, player.chromium.launch(executable_path=path) as chromium:
+        context = chromium.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            locale="en-US",
+            reduced_motion="reduce",
+            service_workers="block",  # whose requests would not be seen
+        )
+        tab = Tab(context.new_page())
+        tab.listen()
+        yield tab
+
+
+def axe(page: Page) -> list[str]:
+    """What is hard to use for some: a line for each rule broken, with the first element."""
+    violations = Axe().run(page).response["violations"]
+    return [f"{v['id']}: {v['help']}, as in {v['nodes'][0]['html'][:200]}" for v in violations]
+
+
+def screenshot(page: Page, path: Path, *, whole: bool = False) -> Path:
+    """A PNG of what is in view, or of the whole page."""
+    page.screenshot(path=path, full_page=whole, animations="disabled")
+    return path
