@@ -20,7 +20,7 @@ demo: setup ## Train the seven variants on synthetic images, one also without le
 	@$(BIN)/python -m study.train --dataset demo --split grouped
 	@$(BIN)/python -m pipelines.export --dataset demo
 	@echo
-	@echo "Every run, curve and prediction: make ui, then open http://127.0.0.1:5000"
+	@echo "Every run, curve and prediction: make ui, then open the address it prints"
 	@echo "The table as .csv, .md and .html: exports/"
 
 ui: setup ## Serve the MLflow UI of the runs on this machine (port 5000)
@@ -28,7 +28,8 @@ ui: setup ## Serve the MLflow UI of the runs on this machine (port 5000)
 		print(os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db")'); \
 	case $$uri in \
 		http*) echo "The runs are on a server: open $$uri" ;; \
-		*) exec $(BIN)/mlflow ui --backend-store-uri "$$uri" ;; \
+		*) echo "Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"; \
+			MLFLOW_DISABLE_TELEMETRY=true exec $(BIN)/mlflow ui --backend-store-uri "$$uri" ;; \
 	esac
 
 test: $(VENV)/.installed-dev ## Run the tests, two at a time (`.venv/bin/pytest -m slow` runs the slow ones)

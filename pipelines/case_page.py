@@ -21,6 +21,7 @@ from pipelines.protocol import caption
 from pipelines.protocol import plural
 from pipelines.runs import FinishedRun
 from pipelines.statement import data_set_name
+from study.config import data_name
 from study.page import html_page
 
 
@@ -55,7 +56,7 @@ def html_text(shown: Shown) -> str:
 
 def title(run: FinishedRun) -> str:
     """As `Cases of demo (synthetic) · GAP·D(8) · 0.001 · seed 0`: a folder's path stays private."""
-    settings = run.config.title.removeprefix(run.config.dataset)
+    settings = run.config.title.removeprefix(data_name(run.config.dataset))
     return f"Cases of {data_set_name(run.config.dataset)}{settings}"
 
 

@@ -3,7 +3,8 @@
     python -m pipelines.export --dataset chest
 
 Reads MLflow only (MLFLOW_TRACKING_URI, or mlflow.db of the working directory): it needs no image,
-no weights and no TensorFlow, and changes no run. The same runs give the same bytes.
+no weights and no TensorFlow. The same runs give the same bytes. The files also go into the parent
+runs of the studies that trained these runs (artifacts, `report/`), unless --no-upload is given.
 """
 
 import sys
@@ -28,10 +29,12 @@ from pipelines.statement import report_notes
 from pipelines.statement import statement
 from pipelines.statement import title
 from pipelines.table import build_table
+from pipelines.upload import upload
 from study.cli import Parser
 from study.cli import run_command
 from study.config import recipe
 from study.config import StudyError
+from study.server import connect
 from study.tested import Tested
 from study.variants import variant_of
 
@@ -52,12 +55,15 @@ def main() -> None:
     parser.add_argument(
         "--experiment", metavar="NAME", help="read only this MLflow experiment [default: all]"
     )
+    parser.add_argument("--no-upload", action="store_true", help="leave MLflow as it is")
     args = parser.parse_args()
     recipe(args.dataset)  # refuses an unknown name
     runs = for_table(read_runs(args.dataset, args.experiment))
     page = build_page(runs, read_tested(runs))
     out = args.out or default_folder(args.dataset)
-    write_files(page, out)
+    files = write_files(page, out)
+    if not args.no_upload:
+        upload(connect(), runs, files)
     print_page(page)
     print(f"\ncomparison.csv, .md, .html and .tex are in {out}")
 
@@ -93,15 +99,15 @@ def default_folder(dataset: str) -> Path:
     return Path("exports", dataset)
 
 
-def write_files(page: Page, out: Path) -> None:
-    """Write `comparison.csv`, `.md`, `.html` and `.tex` into `out`.
+def write_files(page: Page, out: Path) -> list[Path]:
+    """Write `comparison.csv`, `.md`, `.html` and `.tex` into `out`; their paths.
 
     Raises:
         ExportError: the folder cannot be made or written to.
     """
     texts = {"csv": csv_text(page), "md": markdown_text(page), "html": html_text(page)}
-    for suffix, text in (texts | {"tex": latex_text(page)}).items():
-        write_text(out, f"comparison.{suffix}", text)
+    texts["tex"] = latex_text(page)
+    return [write_text(out, f"comparison.{suffix}", text) for suffix, text in texts.items()]
 
 
 def write_text(out: Path, name: str, text: str) -> Path:

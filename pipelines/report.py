@@ -3,7 +3,8 @@
     python -m pipelines.report --dataset chest
     python -m pipelines.report --dataset chest --pdf --open
 
-It shows the protocol under which most variants were trained; the table of the others comes after.
+It shows the protocol under which most variants were trained; the tables of the others come after.
+The page also goes into the study's run in MLflow, unless --no-upload is given.
 """
 
 import os
@@ -28,10 +29,12 @@ from pipelines.report_page import html_text
 from pipelines.report_page import Report
 from pipelines.runs import read_runs
 from pipelines.search_charts import search_charts
+from pipelines.upload import upload
 from study.cli import Parser
 from study.cli import run_command
 from study.config import recipe
 from study.config import StudyError
+from study.server import connect
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 PDF_SECONDS = 120
@@ -45,12 +48,16 @@ def main() -> None:
     add("--out", metavar="DIR", type=Path, help="folder to write to [default: exports/DATASET]")
     add("--experiment", metavar="NAME", help="read only this MLflow experiment [default: all]")
     add("--pdf", action="store_true", help="also write report.pdf; needs Chromium or Chrome")
+    add("--no-upload", action="store_true", help="leave MLflow as it is")
     add("--open", action="store_true", help="open it in the browser")
     args = parser.parse_args()
     recipe(args.dataset)  # refuses an unknown name
     out = args.out or default_folder(args.dataset)
-    page = write_text(out, "report.html", html_text(build_report(args.dataset, args.experiment)))
+    report = build_report(args.dataset, args.experiment)
+    page = write_text(out, "report.html", html_text(report))
     print(f"report.html is in {out} ({page.stat().st_size / 1e6:.1f} MB)")
+    if not args.no_upload:
+        upload(connect(), [run for row in report.rows for run in row.runs], [page])
     if args.pdf:
         write_pdf(page, out / "report.pdf")
         print(f"report.pdf is in {out}")

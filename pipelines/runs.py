@@ -15,6 +15,7 @@ from mlflow.entities import Run
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from pipelines.database import check_database
 from study.config import ConfigError
@@ -56,6 +57,7 @@ class FinishedRun:
     leak: str  # test images with a sibling in train, of all: `812/1168`, or `unknown`
     metrics: dict[str, float]
     role: str = ""  # `search` or `confirm`, of a search's runs
+    parent: str = ""  # run id, of the study it was trained in
 
     @property
     def leaking(self) -> tuple[int, int] | None:
@@ -176,6 +178,7 @@ def finished_run(run: Run) -> FinishedRun:
         leak=tags.get("leak", "unknown"),
         metrics=dict(run.data.metrics),
         role=tags.get("role", ""),
+        parent=tags.get(MLFLOW_PARENT_RUN_ID, ""),
     )
 
 

@@ -2,12 +2,14 @@
 
 import contextlib
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
 from typing import TypeVar
 
 import optuna
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from study import server
@@ -17,6 +19,7 @@ from study.claims import MAX_DEATHS
 from study.config import StudyError
 from study.launch import OutOfMemory
 from study.launch import WorkerDied
+from study.operations import Operation
 from study.options import Pruned
 
 OUTAGE = 1800.0  # s that a driver waits for an MLflow server in the middle of a study
@@ -65,17 +68,23 @@ def reason_of(error: Exception) -> str:
 
 @contextlib.contextmanager
 def parent_of(
-    claims: Claims, client: MlflowClient, dataset: str, params: Mapping[str, Any]
+    claims: Claims,
+    client: MlflowClient,
+    dataset: str,
+    title: str,
+    params: Mapping[str, Any],
+    summary: Callable[[Run], Collection[Operation]],
 ) -> Iterator[str]:
     """The MLflow run above a study's trials, one for all who work on it; settles what is below it.
 
-    Runs that a dead process left RUNNING end KILLED; they go on when their config is claimed.
+    Runs that a dead process left RUNNING end KILLED; they go on when their config is claimed. At
+    the end, however it comes, what `summary` says of the study is written to the run.
     """
 
-    def begin() -> str:
-        run_id = tracking.parent_run_id(client, dataset, claims.storage.name, params)
-        tracking.settle(client, run_id, claims.taken())
-        return run_id
+    def begin() -> Run:
+        run = tracking.parent_run(client, dataset, claims.storage.name, title, params)
+        tracking.settle(client, run.info.run_id, claims.taken())
+        return run
 
-    with tracking.ending(client, claims.in_turn(begin)) as run_id:
+    with tracking.ending(client, claims.in_turn(begin), summary) as run_id:
         yield run_id

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from collections.abc import Sequence
-from pathlib import PurePath
 
 from mlflow.entities import Run
 
 from study.config import BACKBONES
+from study.config import data_name
 from study.intervals import Estimate
 
 SHOWN = 20  # classes named
@@ -44,12 +44,6 @@ def card(run: Run, classes: Sequence[str], chosen: str, interval: Estimate | Non
     body = [f"## {title}\n\n" + "".join(f"- {line}\n" for line in each).rstrip()
             for title, each in sections.items()]  # fmt: skip
     return "\n\n".join(head + body) + "\n"
-
-
-def data_name(dataset: str) -> str:
-    """A data set's name: `blood`, or the last part of a `folder:PATH`."""
-    kind, _, path = dataset.partition(":")
-    return PurePath(path.strip()).name or "folder" if kind == "folder" else dataset
 
 
 def _model(run: Run, classes: Sequence[str], chosen: str) -> Iterator[str]:

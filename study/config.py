@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 # Part of every fingerprint. Raise it when the same config would train to other numbers than before,
@@ -46,6 +47,8 @@ BACKBONES = {
     "vgg16": Backbone("VGG16", 32, ("6d6bbae143d832006294945121d1f1fc",)),
 }
 MOBILENET_ALPHAS = (0.25, 0.5, 0.75, 1.0)
+LONGEST_TITLE = 80  # characters
+TITLED = ("head", "hidden_layers", "dense_units", "lr", "seed", "fold", "folds")
 
 
 def knob(default: Any, help: str, **limits: Any) -> Any:
@@ -145,14 +148,42 @@ class TrialConfig:
 
     @property
     def title(self) -> str:
-        """A trial's name, as `blood · D(8)·D(8) · 1e-5 · seed 2`; short, for the UI cuts it.
+        """A trial's name, as `blood · D(8)·D(8) · 1e-5 · seed 2 · fold 1/5 · dropout=0.2`.
 
-        A fold is named at the end: ` · fold 2/5`.
+        At the end is what else differs from the recipe, as far as it fits into `LONGEST_TITLE`.
         """
         head = ["GAP"] * (self.head == "gap") + [f"D({self.dense_units})"] * self.hidden_layers
-        rate = f"{self.lr:g}".replace("e-0", "e-")
+        digits, _, power = f"{self.lr:.3e}".partition("e")
+        rate = f"{float(digits):g}e{int(power)}"
         fold = f" · fold {self.fold}/{self.folds}" * (self.folds > 0)
-        return f"{self.dataset} · {'·'.join(head) or 'F'} · {rate} · seed {self.seed}{fold}"
+        title = f"{data_name(self.dataset)} · {'·'.join(head) or 'F'} · {rate} · seed {self.seed}"
+        return _extended(title + fold, self.differences())
+
+    def differences(self) -> dict[str, Any]:
+        """The fields that are not as in the recipe of the data set."""
+        usual = recipe(self.dataset).as_dict()
+        return {name: value for name, value in self.as_dict().items() if value != usual[name]}
+
+
+def data_name(dataset: str) -> str:
+    """A data set's name: `blood`, or the last part of a `folder:PATH`."""
+    kind, _, path = dataset.partition(":")
+    return PurePath(path.strip()).name or "folder" if kind == "folder" else dataset
+
+
+def _extended(title: str, differences: dict[str, Any]) -> str:
+    more = [
+        # a weights file's path is nobody else's business
+        f"{name}={'file' if name == 'weights' and value != 'none' else value}"
+        for name, value in differences.items()
+        if name not in TITLED
+    ]
+    for i, each in enumerate(more, start=1):
+        longer = f"{title}{' · ' if i == 1 else ' '}{each}"
+        if len(longer) > LONGEST_TITLE - 2 * (i < len(more)):  # room for the dots
+            return f"{title} …"
+        title = longer
+    return title
 
 
 def _check(spec: "dataclasses.Field[Any]", value: Any) -> None:

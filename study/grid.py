@@ -11,16 +11,16 @@ and no --fold, each fold is the test set of a trial in turn.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
 from collections.abc import Sequence
 
 from study import server
+from study import summary
 from study import tracking
 from study.attempt import parent_of
-from study.cells import Cell
 from study.cells import Grid
 from study.cells import make_cells
 from study.cells import Session
@@ -39,9 +39,9 @@ from study.data import data_digest
 from study.engine import add_engine_flags
 from study.engine import workers_from
 from study.options import Options
-from study.options import Outcome
 from study.register import register
 from study.study_storage import Storage
+from study.summary import best_cell
 from study.variants import VARIANTS
 
 BY_VARIANT = ("hidden_layers", "dense_units", "lr")
@@ -85,7 +85,10 @@ def run_grid(
         )
         settled = tracking.is_settled(client, grid.name)  # not if it was killed before its end
         if len(session.finished) < len(grid.configs) or not settled:
-            with parent_of(session.claims, client, base.dataset, _shared(base)) as parent:
+            title = summary.title(f"{len(VARIANTS)} variants", base)
+            told = functools.partial(summary.of_grid, session)
+            args = (client, base.dataset, title, _shared(base), told)
+            with parent_of(session.claims, *args) as parent:
                 session.options = dataclasses.replace(options, parent=parent)
                 _work(session, workers)
     return session
@@ -107,7 +110,7 @@ def _shared(base: TrialConfig) -> dict[str, str | int | float]:
 def _summarize(session: Session) -> None:
     grid, say = session.grid, session.progress.say
     if session.finished:
-        best = max(session.finished, key=lambda cell: session.finished[cell].val_accuracy)
+        best = best_cell(session.finished)
         outcome = session.finished[best]
         say(
             f"{len(session.finished)} of {len(grid.configs)} finished; best on validation: variant "
@@ -120,16 +123,6 @@ def _summarize(session: Session) -> None:
             f"{len(session.failed)} of {len(grid.configs)} trials failed, such as {cell}: "
             f"{reason}\nRepeat the command to try them again."
         )
-
-
-def best_cell(finished: Mapping[Cell, Outcome]) -> Cell:
-    """Of the variant that is best on validation in the mean over its cells, the best of these."""
-    values: dict[int, list[float]] = {}
-    for cell, outcome in finished.items():
-        values.setdefault(cell.variant, []).append(outcome.val_accuracy)
-    best = max(values, key=lambda variant: sum(values[variant]) / len(values[variant]))
-    cells = [cell for cell in finished if cell.variant == best]
-    return max(cells, key=lambda cell: finished[cell].val_accuracy)
 
 
 def _register(session: Session) -> None:

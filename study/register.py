@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 
 from study import tracking
 from study.card import card
-from study.card import data_name
+from study.config import data_name
 from study.config import StudyError
 from study.config import TrialConfig
 from study.intervals import accuracy

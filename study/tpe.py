@@ -11,6 +11,7 @@ At the end the winner is trained with fresh seeds, and only then are test accura
 import argparse
 import contextlib
 import dataclasses
+import functools
 import re
 import sys
 import time
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 from optuna.samplers import BaseSampler
 
 from study import server
+from study import summary
 from study import winner
 from study.attempt import parent_of
 from study.claims import Claims
@@ -88,12 +90,16 @@ def run_search(
         claims = Claims(storage, "minimize" if args.objective == "loss" else "maximize")
         claims.study.sampler = _sampler(args.sampler, space.base.seed, claims)
         search = Search(claims, space, metric, digest, client, plan.bounds, args.pruner, plan.seeds)
-        with parent_of(claims, client, space.base.dataset, space.settings()) as parent:
+        confirmed: dict[TrialConfig, Outcome] = {}
+        title = summary.title("search", space.base)
+        told = functools.partial(summary.of_search, search, confirmed)
+        params = (client, space.base.dataset, title, space.settings(), told)
+        with parent_of(claims, *params) as parent:
             search.options = Options(
                 not args.no_cache, args.log_model, wait=True, lines=len(workers) > 1, parent=parent
             )
             _search(search, workers)
-            confirmed = _confirm(search, workers, plan)
+            confirmed |= _confirm(search, workers, plan)
     if plan.register:
         winner.register_best(confirmed, client, search.progress)
 

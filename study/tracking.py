@@ -18,6 +18,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
 
+from study import ui
+from study.operations import Operation
 from study.options import Outcome
 from study.outbox import Outbox
 from study.server import talking
@@ -158,7 +160,9 @@ def _terminate(client: MlflowClient, run: Run, status: str) -> None:
 
 
 @talking()
-def parent_run_id(client: MlflowClient, dataset: str, study: str, params: Mapping[str, Any]) -> str:
+def parent_run(
+    client: MlflowClient, dataset: str, study: str, title: str, params: Mapping[str, Any]
+) -> Run:
     """The run under which a study's trials stand, found or made; RUNNING from now on.
 
     Two processes at once may make two: hold a lock.
@@ -166,22 +170,31 @@ def parent_run_id(client: MlflowClient, dataset: str, study: str, params: Mappin
     deliver(client)  # how it ended last time may still be waiting
     found = search(client, f"tags.study = '{study}'")
     if found:
-        run_id, there = found[0].info.run_id, found[0].data.params
-        client.update_run(run_id, status="RUNNING")
+        run = found[0]
+        client.update_run(run.info.run_id, status="RUNNING")
     else:
         tags = {"study": study, "dataset": dataset, "code_version": code_version()}
-        made = client.create_run(experiment_id(client, dataset), tags=tags, run_name=study)
-        run_id, there = made.info.run_id, {}
+        run = client.create_run(experiment_id(client, dataset), tags=tags, run_name=title)
+    there = run.data.params
     new = [Param(name, str(value)) for name, value in params.items() if name not in there]
-    client.log_batch(run_id, params=new)
-    return str(run_id)
+    client.log_batch(run.info.run_id, params=new)
+    client.set_experiment_tag(run.info.experiment_id, ui.VIEW, ui.view())
+    return run
 
 
 @contextlib.contextmanager
-def ending(client: MlflowClient, run_id: str) -> Iterator[str]:
+def ending(
+    client: MlflowClient, run: Run, summary: Callable[[Run], Collection[Operation]]
+) -> Iterator[str]:
     """Ends a parent run by how the block is left: FINISHED, KILLED if interrupted, or FAILED.
 
-    If the server does not answer then, that waits on this machine as trials' records do.
+    What `summary` says of the study then is written before. If the server does not answer, that
+    waits on this machine as trials' records do.
     """
-    with ends(Outbox(client, run_id)):
-        yield run_id
+    outbox = Outbox(client, run.info.run_id)
+    with ends(outbox):
+        try:
+            yield run.info.run_id
+        finally:
+            for operation in summary(run):
+                outbox.put(operation)

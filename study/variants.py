@@ -51,11 +51,9 @@ def resolve(dataset: str, variant: int | None, flags: dict[str, Any]) -> TrialCo
 
 def command(config: TrialConfig) -> str:
     """The command line that trains a config: a flag for each field that is not the recipe's."""
-    usual = recipe(config.dataset).as_dict()
     words = ["python", "-m", "study.train", "--dataset", config.dataset]
-    for name, value in config.as_dict().items():
-        if value != usual[name]:
-            words += ["--" + name.replace("_", "-"), str(value)]
+    for name, value in config.differences().items():
+        words += ["--" + name.replace("_", "-"), str(value)]
     return shlex.join(words)
 
 

@@ -68,10 +68,12 @@ def _mind_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def finish(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]":
-    """Wait for a started command."""
+def finish(
+    process: "subprocess.Popen[str]", seconds: float = 400
+) -> "subprocess.CompletedProcess[str]":
+    """Wait for a started command, for so long at most."""
     try:
-        stdout, stderr = process.communicate(timeout=400)
+        stdout, stderr = process.communicate(timeout=seconds)
     finally:
         process.kill()
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)

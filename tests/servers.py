@@ -50,6 +50,7 @@ class Server:
         command += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
         settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        settings["MLFLOW_DISABLE_TELEMETRY"] = "true"  # as `make ui` does
         with (self.folder / "server.log").open("a") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, env=os.environ | settings

@@ -10,8 +10,9 @@ from .chaos import disturbed
 from .chaos import figures_of
 from .chaos import FLAGS
 from .commands import client_of
+from .commands import finish
 from .commands import runs_of
-from .commands import succeed
+from .commands import start
 
 
 @pytest.fixture
@@ -45,5 +46,6 @@ def test_a_disturbed_grid_equals_an_undisturbed_one(
     assert came.pop("finished") == 7 * seeds
     came.pop("runs")
     assert set(came.values()) == {0}, came
-    succeed("study.grid", *FLAGS, "--seeds", str(seeds), cwd=tmp_path)
+    alone = start("study.grid", *FLAGS, "--seeds", str(seeds), cwd=tmp_path)
+    assert finish(alone, seconds=3000).returncode == 0
     assert figures == figures_of(runs_of(client_of(tmp_path)))

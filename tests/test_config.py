@@ -136,10 +136,34 @@ def test_half_said_folds_are_refused_with_what_to_write(
     assert advice in message
 
 
-def test_a_fold_is_part_of_the_title() -> None:
-    config = TrialConfig(split="grouped", fold=2, folds=5)
-    assert config.title == "demo · D(8) · 1e-5 · seed 0 · fold 2/5"
-    assert config.replace(fold=0, folds=0).title == "demo · D(8) · 1e-5 · seed 0"
+@pytest.mark.parametrize(
+    ("fields", "title"),
+    [
+        ({}, "blood · D(8) · 1e-5 · seed 0"),
+        ({"hidden_layers": 2, "lr": 5e-5, "seed": 2}, "blood · D(8)·D(8) · 5e-5 · seed 2"),
+        ({"hidden_layers": 0, "lr": 0.0003712}, "blood · F · 3.712e-4 · seed 0"),
+        ({"head": "gap", "hidden_layers": 0, "lr": 0.01}, "blood · GAP · 1e-2 · seed 0"),
+        ({"split": "grouped", "fold": 2, "folds": 5},
+         "blood · D(8) · 1e-5 · seed 0 · fold 2/5 · split=grouped"),
+        ({"dropout": 0.2, "limit": 80}, "blood · D(8) · 1e-5 · seed 0 · dropout=0.2 limit=80"),
+        ({"weights": __file__}, "blood · D(8) · 1e-5 · seed 0 · weights=file"),
+        ({"dropout": 0.2, "trainable": 0.5, "augment": 0.3, "label_smoothing": 0.05},
+         "blood · D(8) · 1e-5 · seed 0 · dropout=0.2 trainable=0.5 augment=0.3 …"),
+    ],
+)  # fmt: skip
+def test_a_title_tells_trials_apart_and_is_short(fields: dict[str, Any], title: str) -> None:
+    config = recipe("blood").replace(**fields)
+    assert config.title == title
+    assert len(title) <= 80
+
+
+def test_a_title_has_a_folders_name_and_not_its_path(tmp_path: Path) -> None:
+    assert recipe(f"folder:{tmp_path}/my cells/").title == "my cells · D(8) · 1e-5 · seed 0"
+
+
+def test_a_title_has_no_room_for_what_is_too_long(tmp_path: Path) -> None:
+    config = recipe(f"folder:{tmp_path / ('x' * 70)}").replace(dropout=0.2)
+    assert config.title == f"{'x' * 70} · D(8) · 1e-5 · seed 0 …"
 
 
 def test_without_folds_the_fingerprint_knows_none() -> None:

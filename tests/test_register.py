@@ -11,12 +11,12 @@ from mlflow.tracking import MlflowClient
 from study.cells import Cell
 from study.config import recipe
 from study.config import StudyError
-from study.grid import best_cell
 from study.options import Outcome
 from study.progress import Progress
 from study.register import _crowned
 from study.register import model_name
 from study.register import register
+from study.summary import best_cell
 from study.tracking import experiment_id
 
 from .commands import client_of

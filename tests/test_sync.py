@@ -297,10 +297,12 @@ def test_a_parent_may_end_without_a_server(
 ) -> None:
     monkeypatch.setenv("STUDY_PATIENCE", "0")
     monkeypatch.setattr(client, "set_terminated", down)
-    run_id = tracking.parent_run_id(client, "demo", "a study", {})
-    with tracking.ending(client, run_id) as parent:
+    run = tracking.parent_run(client, "demo", "a study", "its title", {})
+    said = [operations.tags({"said": "at the end"})]
+    with tracking.ending(client, run, lambda _: said) as parent:
         pass
     assert client.get_run(parent).info.status == "RUNNING"
+    assert client.get_run(parent).data.tags["said"] == "at the end"
     assert [path.parent for path in spool.waiting()] == [cache / "spool"]
     monkeypatch.undo()
     monkeypatch.setenv("STUDY_CACHE", str(cache))

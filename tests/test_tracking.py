@@ -1,14 +1,19 @@
 """What is asked of MLflow while training, and the runs that others stand under."""
 
+import json
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from study import operations
 from study import server
 from study import tracking
+from study import ui
 from study.opening import open_run
 from study.opening import Place
+from study.operations import Operation
 
 PLACE = Place("demo", "a trial", "f1")
 
@@ -35,19 +40,26 @@ def test_only_a_complete_run_counts_as_finished(client: MlflowClient) -> None:
     assert tracking.find_finished(client, "f1") is None
 
 
-def _parent(client: MlflowClient, **params: int) -> str:
-    return tracking.parent_run_id(client, "demo", "s", params)
+def _parent(client: MlflowClient, **params: int) -> Run:
+    return tracking.parent_run(client, "demo", "s", "the study", params)
+
+
+def said(run: Run) -> list[Operation]:
+    return [operations.tags({"said": f"of {run.info.run_id}"})]
 
 
 def test_a_parent_is_one_run_however_often_it_is_taken_up(client: MlflowClient) -> None:
     ids = []
     for _ in range(2):
-        with tracking.ending(client, _parent(client, epochs=3)) as parent:
+        with tracking.ending(client, _parent(client, epochs=3), said) as parent:
             ids.append(parent)
             assert client.get_run(parent).info.status == "RUNNING"
     assert ids[0] == ids[1]
     run = client.get_run(ids[0])
     assert (run.info.status, run.data.params) == ("FINISHED", {"epochs": "3"})
+    assert run.info.run_name == "the study"
+    experiment = client.get_experiment(run.info.experiment_id)
+    assert json.loads(experiment.tags[ui.VIEW])["searchFilter"] == "tags.finished = 'true'"
     with open_run(client, Place("demo", "child", "f3", parent), resumable=True) as log:
         pass
     assert client.get_run(log.run_id).data.tags["mlflow.parentRunId"] == ids[0]
@@ -77,7 +89,7 @@ def test_a_search_finds_more_than_a_page_holds(
 
 
 def test_dead_runs_of_a_parent_are_settled(client: MlflowClient) -> None:
-    parent = tracking.parent_run_id(client, "demo", "s", {})
+    parent = str(_parent(client).info.run_id)
     place = tracking.experiment_id(client, "demo")
 
     def child(fingerprint: str, parent: str = parent, **tags: str) -> str:
@@ -100,10 +112,11 @@ def test_a_parent_ends_by_how_its_block_is_left(
 ) -> None:
     with (
         pytest.raises(error),
-        tracking.ending(client, _parent(client)) as parent,
+        tracking.ending(client, _parent(client), said) as parent,
     ):
         raise error
-    assert client.get_run(parent).info.status == status
+    run = client.get_run(parent)
+    assert (run.info.status, run.data.tags["said"]) == (status, f"of {parent}")
     assert not tracking.is_settled(client, "s")
 
 

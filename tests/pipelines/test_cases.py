@@ -137,7 +137,7 @@ def test_the_page_fetches_nothing_is_small_and_tells_the_protocol(page: Page) ->
     assert not re.findall(r"(?:src|href)=\"(?!data:)|<script|url\(|https?:", page.text)
     assert len(page.text) < 200_000
     assert "<h1>Cases of demo (synthetic) · D(8) · " not in page.text  # the recipe's head is gap
-    assert "<h1>Cases of demo (synthetic) · GAP·D(8) · 0.001 · seed 0</h1>" in page.text
+    assert "<h1>Cases of demo (synthetic) · GAP·D(8) · 1e-3 · seed 0 · " in page.text
     assert "MobileNet, grouped split, no pretrained weights, 64 x 64 pixels" in page.text
     assert "have a sibling in train" not in page.text
 
