@@ -40,7 +40,11 @@ def summary(rows: Sequence[Row]) -> list[str]:
             f"({told}); the largest gain seen is {_points(best)} ({best.label})."
         ]
     names = "; ".join(f"{row.label} {_points(row)}" for row in real)
-    return [f"{len(real)} of {len(compared)} {kind} differ from the base ({told}): {names}."]
+    found = [f"{len(real)} of {len(compared)} {kind} differ from the base ({told}): {names}."]
+    once = [row.label for row in real if row.verdict.pairs == 1]
+    if once:
+        found.append(f"Of {', '.join(once)} only one training is known; another may differ.")
+    return found
 
 
 def is_real(row: Row) -> bool:

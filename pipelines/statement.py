@@ -11,6 +11,7 @@ from pipelines.protocol import split_text
 from pipelines.protocol import WEIGHTS
 from pipelines.runs import FinishedRun
 from pipelines.runs import folder_path
+from pipelines.table import blocks_of
 from study.config import BACKBONES
 from study.config import recipe
 from study.config import TrialConfig
@@ -121,12 +122,14 @@ def _cross_validated(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _seeds(runs: Sequence[FinishedRun]) -> list[str]:
-    if len({run.config.seed for run in runs}) > 1:
+    rows = [row for block in blocks_of(runs) for row in block]
+    alone = sum(len({run.config.seed for run in row}) == 1 for row in rows)
+    if not alone:
         return []
+    where = "One seed" if alone == len(rows) else f"One seed in {alone} of {len(rows)} rows"
     return [
-        "One seed: the intervals are about other test images, not about another training, which may"
-        " move accuracy by points. A difference between two variants may be luck of their training:"
-        " repeat with --seeds 5."
+        f"{where}: such intervals are about other test images, not about another training, which"
+        " may move accuracy by points. A difference may be luck of the training: use --seeds 5."
     ]
 
 

@@ -34,7 +34,7 @@ def heat_maps_of(file: Path, images: NDArray[np.uint8], classes: Sequence[int]) 
         StudyError: the file does not load.
     """
     try:
-        model = keras.saving.load_model(file, compile=False)
+        model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise StudyError(f"the run's model does not load here: {first}") from error

@@ -12,7 +12,7 @@ from study.cli import run_command
 
 from .store import log_run
 
-FILES = [f"report/comparison.{suffix}" for suffix in ("csv", "html", "md")]
+FILES = [f"report/comparison.{suffix}" for suffix in ("csv", "html", "md", "tex")]
 
 
 def studies(client: MlflowClient) -> list[str]:
