@@ -5,9 +5,12 @@ On a CPU the unfused form takes more of a MobileNet step than all its convolutio
 the sample variance of a batch, n/(n-1) times Keras 3's.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
+
+Layers = Mapping[type[keras.layers.Layer], type[keras.layers.Layer]]
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
@@ -31,21 +34,24 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
         return outputs
 
 
-def with_norm(model: keras.Model, momentum: float, *, fused: bool) -> keras.Model:
+def with_norm(
+    model: keras.Model, momentum: float, *, fused: bool, others: Layers | None = None
+) -> keras.Model:
     """A copy of a functional model, weights included, with another batch normalization.
 
     Args:
         model: any of keras.applications, without its top.
         momentum: of the moving averages, 0 to 1.
         fused: use TensorFlow's fused kernel, where that is the backend.
+        others: what takes the place of layers of other classes.
     """
     fused = fused and keras.backend.backend() == "tensorflow"
 
     def copied(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = layer.get_config()
-        if type(layer) is not keras.layers.BatchNormalization:
-            return type(layer).from_config(config)
-        kind = FusedBatchNormalization if fused and layer.axis in (-1, 3) else type(layer)
+        config, kind = layer.get_config(), (others or {}).get(type(layer), type(layer))
+        if kind is not keras.layers.BatchNormalization:
+            return kind.from_config(config)
+        kind = FusedBatchNormalization if fused and layer.axis in (-1, 3) else kind
         return kind.from_config({**config, "momentum": momentum})
 
     copy = keras.models.clone_model(model, clone_function=copied)

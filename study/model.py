@@ -9,6 +9,9 @@ import numpy as np
 from study.config import BACKBONES
 from study.config import StudyError
 from study.config import TrialConfig
+from study.fast_adam import FusedAdam
+from study.fast_conv import BFloat16Conv2D
+from study.fast_conv import Float32DepthwiseConv2D
 from study.fast_norm import with_norm
 
 APPLICATIONS = {
@@ -20,6 +23,10 @@ APPLICATIONS = {
 }
 # ImageNet's mean, which the caffe-trained backbones subtract (keras.applications.imagenet_utils)
 CAFFE_BGR_MEAN = (103.939, 116.779, 123.68)
+IN_BFLOAT16_ON_CPU = {
+    keras.layers.Conv2D: BFloat16Conv2D,
+    keras.layers.DepthwiseConv2D: Float32DepthwiseConv2D,
+}
 
 
 def build(config: TrialConfig, num_classes: int, *, fused: bool = True) -> keras.Model:
@@ -38,7 +45,9 @@ def build(config: TrialConfig, num_classes: int, *, fused: bool = True) -> keras
     keras.config.set_dtype_policy(config.precision)
     shape = (config.image_size, config.image_size, 3)
     images = keras.Input(shape, dtype="uint8", name="images")
-    backbone = with_norm(_backbone(config, shape), config.bn_momentum, fused=fused)
+    others = IN_BFLOAT16_ON_CPU if fused and _bfloat16_on_cpu(config) else None
+    plain = _backbone(config, shape)
+    backbone = with_norm(plain, config.bn_momentum, fused=fused, others=others)
     _freeze(backbone, config.trainable)
     # not in a model for others: these layers take `model(images)` for training
     seen = _augmented(images, config) if fused else images
@@ -54,7 +63,8 @@ def compiled(config: TrialConfig, num_classes: int) -> keras.Model:
         StudyError: the weights cannot be had, or do not fit the backbone.
     """
     model = build(config, num_classes)
-    optimizer = keras.optimizers.Adam(config.lr, weight_decay=config.weight_decay or None)
+    adam = FusedAdam if _bfloat16_on_cpu(config) else keras.optimizers.Adam
+    optimizer = adam(config.lr, weight_decay=config.weight_decay or None)
     # biases, and batch normalization's gamma and beta
     vectors = [each for each in model.trainable_variables if len(each.shape) < 2]
     optimizer.exclude_from_weight_decay(vectors)
@@ -66,6 +76,15 @@ def compiled(config: TrialConfig, num_classes: int) -> keras.Model:
     model.compute_metrics(None, keras.ops.array(label), keras.ops.array(guess))
     model.reset_metrics()
     return model
+
+
+def _bfloat16_on_cpu(config: TrialConfig) -> bool:
+    """Whether TensorFlow computes in bfloat16 without a GPU, whose own kernels are fast."""
+    if config.precision != "mixed_bfloat16" or keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.config.list_physical_devices("GPU")
 
 
 def _loss(config: TrialConfig) -> Any:
