@@ -51,8 +51,10 @@ contracts: $(VENV)/.installed-dev ## Check which room imports which (import-lint
 
 check: lint types contracts test ## Lint, types, contracts and tests
 
-bench: setup ## Time a tracked epoch against a bare Keras one
+bench: setup ## Time an epoch, the table and an audit (minutes; benchmarks/README.md has the others)
 	@$(BIN)/python -m benchmarks.epoch
+	@$(BIN)/python -m benchmarks.table
+	@$(BIN)/python -m benchmarks.audit --images 5000
 
 lock: $(VENV)/.installed-dev ## Remake both locks from pyproject.toml (UPGRADE=--upgrade for newer ones)
 	@PATH="$(BIN):$$PATH"; set -e; \

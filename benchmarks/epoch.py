@@ -1,6 +1,6 @@
 """Times a tracked epoch of `study.train` against a bare Keras one on the same arrays.
 
-    DATA_DIR=../shared/data make bench
+    DATA_DIR=../shared/data python -m benchmarks.epoch
     python -m benchmarks.epoch --dataset demo --epochs 3
 
 Three models take turns in one process, an epoch each, so that whatever else the machine does hits
@@ -35,7 +35,6 @@ from study import server
 from study.cli import quiet_stderr
 from study.cli import run_command
 from study.config import recipe
-from study.config import TrialConfig
 from study.data import cache_dir
 from study.data.chest import KAGGLE
 from study.opening import open_run
@@ -50,8 +49,9 @@ from study.trial import Trial
 with quiet_stderr():  # TensorFlow talks while it loads, and MLflow if loaded before study
     import keras
 
+    from benchmarks.plain import compile_plainly
+    from benchmarks.plain import plain_model
     from study.fit import STATE_FILE
-    from study.model import APPLICATIONS
     from study.model import build
     from study.monitor import Monitor
 
@@ -131,31 +131,9 @@ class TimedLog(RunLog):
         self.resumed.append(time.perf_counter())
 
 
-def bare_model(config: TrialConfig, classes: int) -> keras.Model:
-    """The same network as anyone would write it with Keras' own layers."""
-    shape = (config.image_size, config.image_size, 3)
-    options: dict[str, Any] = {"alpha": config.alpha} if config.backbone == "mobilenet" else {}
-    weights = None if config.weights == "none" else config.weights
-    backbone = APPLICATIONS[config.backbone](
-        include_top=False, weights=weights, input_shape=shape, **options
-    )
-    joint = {"flatten": "Flatten", "gap": "GlobalAveragePooling2D"}[config.head]
-    hidden: list[keras.Layer] = []
-    for _ in range(config.hidden_layers):
-        hidden.append(keras.layers.Dense(config.dense_units, activation="relu"))
-        hidden.append(keras.layers.Dropout(config.dropout))
-    output = keras.layers.Dense(classes, activation="softmax")
-    layers = [keras.layers.Rescaling(1 / 255), backbone, getattr(keras.layers, joint)()]
-    return keras.Sequential([keras.Input(shape, dtype="uint8"), *layers, *hidden, output])
-
-
 def bare_epoch(trial: Trial, model: keras.Model) -> Callable[[], None]:
     """One epoch of a model, compiled and fitted as anyone would, from arrays in memory."""
-    model.compile(
-        optimizer=keras.optimizers.Adam(trial.config.lr),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+    compile_plainly(model, trial.config.lr)
     data, split = trial.data, trial.split
     x, y = np.asarray(data.x[split.train]), data.y[split.train]
     validation = (np.asarray(data.x[split.val]), data.y[split.val])
@@ -175,7 +153,7 @@ def measure(trial: Trial, folder: Path) -> tuple[Laps, float]:
     client = server.connect()
     client.create_experiment(trial.config.dataset, (folder / "artifacts").as_uri())
     classes = len(trial.data.classes)
-    fused, plain = build(trial.config, classes), bare_model(trial.config, classes)
+    fused, plain = build(trial.config, classes), plain_model(trial.config, classes, dtype="uint8")
     others = {"bare fused": bare_epoch(trial, fused), "bare": bare_epoch(trial, plain)}
     system = SystemMetrics()
     system.may_run.set()

@@ -120,7 +120,8 @@ def command(module: str, flags: Sequence[str], folder: Path, cache: Path) -> flo
         words = [sys.executable, "-m", module, *flags]
         done = subprocess.run(words, cwd=folder, env=settings, stdout=log, stderr=log)
     if done.returncode != 0:
-        last = (folder / "log.txt").read_text().splitlines()[-1:]
+        said = (folder / "log.txt").read_text().split("\n")
+        last = [line for line in said if line.strip()][-1:]
         raise StudyError(f"{module} failed: {last[0] if last else done.returncode}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -1,0 +1,42 @@
+"""The study's network as anyone would write it with Keras' own layers, to compare with."""
+
+from typing import Any
+
+import keras
+
+from study.config import TrialConfig
+from study.model import APPLICATIONS
+
+
+def plain_model(config: TrialConfig, classes: int, *, dtype: str) -> keras.Model:
+    """A fresh model of a config, uncompiled.
+
+    Args:
+        config: the network.
+        classes: outputs.
+        dtype: of the images: "uint8", scaled in the model, or "float32", scaled already.
+    """
+    shape = (config.image_size, config.image_size, 3)
+    options: dict[str, Any] = {"alpha": config.alpha} if config.backbone == "mobilenet" else {}
+    weights = None if config.weights == "none" else config.weights
+    backbone = APPLICATIONS[config.backbone](
+        include_top=False, weights=weights, input_shape=shape, **options
+    )
+    joint = {"flatten": "Flatten", "gap": "GlobalAveragePooling2D"}[config.head]
+    hidden: list[keras.Layer] = []
+    for _ in range(config.hidden_layers):
+        hidden.append(keras.layers.Dense(config.dense_units, activation="relu"))
+        hidden.append(keras.layers.Dropout(config.dropout))
+    output = keras.layers.Dense(classes, activation="softmax")
+    scaling = [keras.layers.Rescaling(1 / 255)] if dtype == "uint8" else []
+    layers = [*scaling, backbone, getattr(keras.layers, joint)()]
+    return keras.Sequential([keras.Input(shape, dtype=dtype), *layers, *hidden, output])
+
+
+def compile_plainly(model: keras.Model, lr: float) -> None:
+    """As in any notebook: Adam, cross-entropy, and the accuracy beside it."""
+    model.compile(
+        optimizer=keras.optimizers.Adam(lr),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )

@@ -1,0 +1,102 @@
+"""The seven variants as a notebook trains them with Keras, and by KerasTuner's grid search.
+
+Started by `benchmarks.rivals`, in a process of its own: `notebook` or `tuner`, then two files.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.legacy.preprocessing.image import ImageDataGenerator  # as in tf.keras.preprocessing
+
+from benchmarks.plain import compile_plainly
+from benchmarks.plain import plain_model
+from benchmarks.rival import answer
+from benchmarks.rival import Grid
+from study.config import TrialConfig
+
+
+def watching(grid: Grid) -> keras.callbacks.Callback:
+    """Tells the grid of steps and epochs; of functions, for KerasTuner copies its callbacks."""
+
+    def on_step(batch: int, logs: object) -> None:  # noqa: ARG001 (Keras names them)
+        grid.steps += 1
+
+    return keras.callbacks.LambdaCallback(
+        on_train_begin=lambda _: grid.begin(),
+        on_train_batch_end=on_step,
+        on_epoch_end=lambda _, logs: grid.epoch(logs["loss"]),
+    )
+
+
+def notebook(configs: list[TrialConfig], images: Path, grid: Grid) -> None:
+    """ImageDataGenerator, which decodes in every epoch; each variant built, fitted, evaluated."""
+    size = configs[0].image_size
+    train, val, test = (
+        ImageDataGenerator(rescale=1 / 255).flow_from_directory(
+            images / part,
+            target_size=(size, size),
+            batch_size=configs[0].batch_size,
+            class_mode="sparse",
+            shuffle=part == "train",
+        )
+        for part in ("train", "val", "test")
+    )
+    for config in configs:
+        model = plain_model(config, train.num_classes, dtype="float32")
+        compile_plainly(model, config.lr)
+        model.fit(
+            train,
+            validation_data=val,
+            epochs=config.epochs,
+            callbacks=[watching(grid)],
+            verbose=0,
+        )
+        grid.test_accuracy.append(model.evaluate(test, verbose=0)[1])
+
+
+def loaded(folder: Path, size: int) -> tuple[Any, Any]:
+    """All images of class folders, float32 (n, size, size, 3) from 0 to 1, and their classes."""
+    x, y = [], []
+    for label, name in enumerate(sorted(each.name for each in folder.iterdir())):
+        for file in sorted((folder / name).iterdir()):
+            image = keras.utils.load_img(file, target_size=(size, size))
+            x.append(keras.utils.img_to_array(image) / 255)
+            y.append(label)
+    return np.stack(x), np.array(y)
+
+
+def tuner(configs: list[TrialConfig], images: Path, grid: Grid) -> None:
+    """Arrays in memory; GridSearch over one choice, the variant; then each one's best model."""
+    import keras_tuner  # not of this project: the other rival does without
+
+    size, batch_size = configs[0].image_size, configs[0].batch_size
+    train, val, test = (loaded(images / part, size) for part in ("train", "val", "test"))
+    classes = len(np.unique(train[1]))
+
+    def build(hp: Any) -> keras.Model:
+        config = configs[hp.Choice("variant", list(range(len(configs))))]
+        model = plain_model(config, classes, dtype="float32")
+        compile_plainly(model, config.lr)
+        return model
+
+    with tempfile.TemporaryDirectory() as folder:
+        search = keras_tuner.GridSearch(build, objective="val_accuracy", directory=folder)
+        search.search(
+            *train,
+            validation_data=val,
+            epochs=configs[0].epochs,
+            batch_size=batch_size,
+            callbacks=[watching(grid)],
+            verbose=0,
+        )
+        for model in search.get_best_models(len(configs)):
+            grid.test_accuracy.append(model.evaluate(*test, batch_size=batch_size, verbose=0)[1])
+
+
+if __name__ == "__main__":
+    keras.utils.set_random_seed(0)
+    answer({"notebook": notebook, "tuner": tuner}[sys.argv[1]])

@@ -1,0 +1,65 @@
+import importlib.util
+from pathlib import Path
+
+import cv2
+import pytest
+
+from benchmarks import rivals
+from benchmarks.rival import Grid
+from benchmarks.rival_files import KINDS
+from benchmarks.rival_files import write_images
+from benchmarks.rival_table import Run
+from study.config import StudyError
+from study.data import make_split
+from study.data.prepare import samples_of
+from study.data.registry import dataset_named
+from study.data.split import NAMES
+from tests.commands import finish
+from tests.commands import start
+
+
+def test_both_kinds_of_files_have_the_studys_split(tmp_path: Path) -> None:
+    trees = []
+    for kind in KINDS:
+        write_images("demo", 60, tmp_path / kind, kind)
+        files = sorted((tmp_path / kind).glob("*/*/*"))
+        trees.append([file.relative_to(tmp_path / kind).with_suffix("") for file in files])
+    assert trees[0] == trees[1]
+    assert cv2.imread(str(files[0])).shape == (1000, 1300, 3)
+    dataset = f"folder:{tmp_path}/small"
+    samples = samples_of(dataset, dataset_named(dataset).find(), ())
+    split = make_split(samples, "official", seed=0)
+    assert len(samples.classes) == 4
+    for part in NAMES:
+        named = [samples.images[row] for row in getattr(split, part)]
+        assert named == [image for image in samples.images if image.startswith(f"{part}/")]
+
+
+def test_a_rival_without_its_package_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "torch" else real(name)
+    )
+    assert rivals.available(["torch", "notebook", "ours"]) == ["notebook", "ours cold", "ours warm"]
+    assert "torch is left out: python -m pip install torch" in capsys.readouterr().out
+
+
+def test_grids_of_other_steps_are_not_compared() -> None:
+    whole = Grid(steps=14, test_accuracy=[0.5] * 7)
+    short = Grid(steps=7, test_accuracy=[0.5] * 7)
+    runs = [Run("small", who, 1.0, 1.0, grid) for who, grid in (("a", whole), ("b", short))]
+    rivals.check(runs[:1])
+    with pytest.raises(StudyError, match="b is not like a: 7 variants, 7 steps"):
+        rivals.check(runs)
+
+
+@pytest.mark.slow
+def test_the_notebook_and_ours_train_the_same_grid(tmp_path: Path) -> None:
+    flags = ("--dataset", "demo", "--images", "60", "--files", "small", "--epochs", "2")
+    done = finish(start("benchmarks.rivals", *flags, "--only", "notebook", "ours", cwd=tmp_path))
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("| small")]
+    assert [line.split(" | ")[1] for line in lines] == ["notebook", "ours cold", "ours warm"]
+    assert "; 42 steps each" in done.stdout
