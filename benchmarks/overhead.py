@@ -180,26 +180,32 @@ def _rows(
 def turns(trials: int) -> dict[str, list[Cost]]:
     """The cost of a driver's turns and of its workers' epochs, beside so many ended trials."""
     space = make_space(recipe("chest"))
-    claims = Claims(Storage(f"overhead-{trials}"), "maximize")
+    claims = _join(trials)
     if trials:
         fill(claims, space, trials)
-    claims = Claims(Storage(f"overhead-{trials}"), "maximize")  # as a new process
+    database, joined = Database(), []
+    joining = database.cost(lambda: joined.append(_join(trials)))  # as a new process
+    claims = joined[0]
     claims.storage.answering_since -= 3600
     claims.study.sampler = make_sampler("tpe", 0)
     client = MlflowClient("http://localhost")  # asked nothing where no trial fails
     search = Search(claims, space, METRIC, "0" * 64, client, Bounds())
     search.progress.console.quiet = True
-    database = Database()
     steps = [database.cost(lambda: search.step(Untrained())) for _ in range(TURNS + 1)]
     watches = [_watch(search, n) for n in range(3)]
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         judged = pool.submit(judging, watches).result()
     return {
+        "joining": [joining],
         "first turn": steps[:1],
         "later turns": steps[1:],
         "first epoch": judged[:1],
         "later epochs": judged[1:],
     }
+
+
+def _join(trials: int) -> Claims:
+    return Claims(Storage(f"overhead-{trials}"), "maximize")
 
 
 def _watch(search: Search, number: int) -> Watch:

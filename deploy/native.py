@@ -182,6 +182,7 @@ def postgres(folder: Path, port: int, environment: dict[str, str]) -> Iterator[A
         make_cluster(data, environment["PGPASSWORD"])
     command = [postgres_program("postgres"), "-D", str(data), "-p", str(port)]
     command += ["-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories="]
+    command += ["-c", "max_connections=500"]  # a worker takes up to 5
     with running("PostgreSQL", command, folder / "postgres.log", **_as_user()) as alive:
         wait_for(lambda: _run("pg_isready", "-d", "postgres", environment=environment), alive)
         if new:

@@ -41,7 +41,9 @@ class Claims:
         self.shared = takes_many(storage.url)
         self.mine: set[str] = set()  # fingerprints of what this process has in training
         self._awaited = 0
-        if not self.shared:  # held by this process alone, so nobody trains them
+        if self.shared:  # all that ended; in a first turn, others would wait for minutes
+            storage.patiently(self.trials)
+        else:  # held by this process alone, so nobody trains them
             for trial in self.trials(TrialState.RUNNING):
                 self.study.tell(trial.number, state=TrialState.FAIL)
 

@@ -67,7 +67,8 @@ def make_storage(url: str) -> RDBStorage:
         _lock(connection, "tables")  # two at once would make them twice, and one fail
         return RDBStorage(
             url,
-            engine_kwargs={"pool_pre_ping": True},  # connections do not outlive a restart
+            # connections do not outlive a restart; a turn takes two, and the server has few
+            engine_kwargs={"pool_pre_ping": True, "pool_size": 2},
             heartbeat_interval=beat,
             grace_period=beat * BEATS_UNTIL_DEAD,
         )

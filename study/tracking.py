@@ -26,6 +26,7 @@ from study.server import talking
 from study.spool import deliver
 from study.spool import ends
 
+PAGE = 200  # runs; for 1,000, MLflow's default, a busy server takes longer than one waits for it
 T = TypeVar("T")
 
 
@@ -53,8 +54,8 @@ def search(client: MlflowClient, query: str) -> list[Run]:
     """The active runs of all experiments that match an MLflow filter, earliest first."""
     found = _all(lambda token: client.search_experiments(page_token=token))
     ids = [experiment.experiment_id for experiment in found]
-    order = ["attributes.start_time ASC"]
-    return _all(lambda token: client.search_runs(ids, query, order_by=order, page_token=token))
+    given: dict[str, Any] = {"order_by": ["attributes.start_time ASC"], "max_results": PAGE}
+    return _all(lambda token: client.search_runs(ids, query, page_token=token, **given))
 
 
 def _all(page: Callable[[str | None], PagedList[T]]) -> list[T]:

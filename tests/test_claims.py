@@ -4,10 +4,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy import event
 
 from study.claims import Claims
 from study.claims import MAX_DEATHS
@@ -87,6 +89,20 @@ def test_processes_that_begin_at_once_in_an_empty_database_all_work(
     monkeypatch.setenv("PGPASSWORD", postgres.settings["PGPASSWORD"])
     assert max(answers_of(open_study, 8, "first")) == 8
     assert len(claims_of("first").trials(TrialState.RUNNING)) == 8
+
+
+def test_what_ended_is_not_read_in_a_turn_for_which_others_wait(shared: Claims) -> None:
+    for number in range(10):
+        shared.complete(ask(shared, f"key {number}"), 0.5)
+    newcomer = claims_of(shared.storage.name)
+    rows: list[int] = []
+
+    def count(_: object, cursor: Any, *__: object) -> None:
+        rows.append(cursor.rowcount)
+
+    event.listen(newcomer.storage.rdb.engine, "after_cursor_execute", count)
+    assert len(newcomer.in_turn(newcomer.ended)) == 10
+    assert max(rows) == 1  # the lock's
 
 
 def test_a_trial_whose_process_is_killed_is_lost_and_one_that_lives_is_not(

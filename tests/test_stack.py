@@ -92,6 +92,8 @@ def test_docker_and_native_start_the_same_commands() -> None:
     native = (ROOT / "deploy/native.py").read_text()
     assert commands == {n: ["python", "-m", "deploy.serve", n] for n in ("mlflow", "dashboard")}
     assert '[sys.executable, "-m", "deploy.serve", *flags]' in native
+    assert services()["postgres"]["command"] == ["postgres", "-c", "max_connections=500"]
+    assert '["-c", "max_connections=500"]' in native
     version = subprocess.run(
         [postgres_program("postgres"), "--version"], capture_output=True, text=True, check=True
     ).stdout

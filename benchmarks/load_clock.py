@@ -1,0 +1,65 @@
+"""The clock of benchmarks.load: how long each call of a simulated worker takes, and which fail."""
+
+import time
+from collections import Counter
+from collections import defaultdict
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+from mlflow.tracking import MlflowClient
+
+from study import server
+
+
+@dataclass
+class Answer:
+    """What a worker tells: seconds of each call by what it was for, and failures."""
+
+    seconds: dict[str, list[float]]
+    errors: dict[str, int]
+    begun: float  # s since 1970
+    ended: float  # its last trial
+    cpu: float  # s
+    trained: int
+    gave_up: str  # why it ended early
+
+
+@dataclass
+class Clock:
+    """Seconds of each call, by what it was for, and the failures among them."""
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    errors: Counter[str] = field(default_factory=Counter)
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        """Times the block."""
+        start = time.perf_counter()
+        try:
+            yield
+        except Exception as error:
+            self.errors[f"{what}: {server.reason(error)}"[:160]] += 1
+            raise
+        self.seconds[what].append(time.perf_counter() - start)
+
+
+class TimedClient(MlflowClient):
+    """MLflow's client with a clock at the calls that outboxes make."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def log_batch(  # noqa: D102
+        self, run_id: str, metrics: Sequence[Any] = (), *rest: Any, **more: Any
+    ) -> Any:
+        with self.clock("epoch" if metrics else "params and tags"):
+            return super().log_batch(run_id, metrics, *rest, **more)
+
+    def log_artifacts(self, run_id: str, local_dir: str, *rest: Any) -> None:  # noqa: D102
+        with self.clock("files"):
+            super().log_artifacts(run_id, local_dir, *rest)

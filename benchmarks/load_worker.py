@@ -1,0 +1,160 @@
+"""A simulated worker of benchmarks.load: all that a driver and its trial ask of the servers.
+
+It goes through the project's own code, in one process instead of two, and does not train. Loads no
+TensorFlow.
+"""
+
+import contextlib
+import time
+import warnings
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from benchmarks.load_clock import Answer
+from benchmarks.load_clock import Clock
+from benchmarks.load_clock import TimedClient
+from study import pruning
+from study import server
+from study import tracking
+from study.claims import Claims
+from study.config import fingerprint
+from study.config import recipe
+from study.config import StudyError
+from study.config import TrialConfig
+from study.crew import PAUSE
+from study.crew import Step
+from study.opening import open_run
+from study.opening import Place
+from study.options import Options
+from study.options import Outcome
+from study.runlog import RunLog
+from study.samplers import make_sampler
+from study.search import Bounds
+from study.search import Search
+from study.space import make_space
+from study.study_storage import Storage
+
+EPOCHS = 30
+METRIC = "val_accuracy"
+DIGEST = "0" * 64
+START = 600  # s, for all workers to be ready
+# What an epoch and a finished trial write, by name; the values mean nothing, and none is pruned
+EPOCH = {"loss": 0.1, "accuracy": 0.9, "val_loss": 0.1, METRIC: 1.0, "val_auc": 0.9, "seconds": 0.1}
+FIGURES = dict.fromkeys(
+    ("test_loss", "test_accuracy", "hidden_units", "dead_units", "epochs_run", "fit_seconds",
+     "images_per_second", "leak_fraction", "test_groups", "total_seconds"), 0.5)  # fmt: skip
+TAGS = {"dataset": "chest", "split": "grouped", "variant": "none", "weights_kind": "imagenet",
+        "data_digest": DIGEST, "protocol_version": "2", "sizes": "3750/936/1170", "leak": "0/1170",
+        "skipped": "0", "code_version": "0" * 12, "role": "search"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the workers of one measurement do."""
+
+    study: str
+    trials: int  # in the study at the end, earlier ones included
+    files: str  # folder with a trial's artifacts
+    parent: str  # run id
+    sampler: str
+    seconds_per_epoch: float
+
+
+class Untrained:
+    """In place of a process that trains: a trial's whole record, and no training."""
+
+    def __init__(self, plan: Plan, clock: Clock) -> None:
+        self.plan, self.clock = plan, clock
+
+    def call(self, function: str, config: TrialConfig, options: Options) -> Outcome:  # noqa: ARG002
+        """What `study.train.train` does with the servers."""
+        key, client = fingerprint(config, DIGEST), TimedClient(self.clock)
+        with self.clock("finding"):
+            server.connect()
+            if (run := tracking.find_finished(client, key)) is not None:
+                return tracking.outcome(run)
+        place = Place("chest", config.title, key, options.parent)
+        with contextlib.ExitStack() as stack:
+            with self.clock("opening"):
+                log = stack.enter_context(open_run(client, place, resumable=False))
+            self._record(log, config, options)
+        return Outcome(log.run_id, EPOCH[METRIC], 0.5, 0.5)
+
+    def _record(self, log: RunLog, config: TrialConfig, options: Options) -> None:
+        assert options.watch is not None
+        log.log_params(config.as_dict())
+        log.log_tags(TAGS)
+        log.log_dataset("chest", "https://www.kaggle.com", DIGEST)
+        for number in range(1, EPOCHS + 1):
+            time.sleep(self.plan.seconds_per_epoch)
+            log.log_epoch({"epoch": number} | EPOCH)
+            with self.clock("judging"):
+                pruning.judge(*options.watch.args, {"epoch": number} | EPOCH)
+        log.log_folder(Path(self.plan.files))
+        log.log_metrics(FIGURES | {METRIC: 1.0}, step=0)
+        log.log_tags({"finished": "true"})
+
+    def interrupt(self) -> None:
+        """Nothing is to be ended."""
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+def _search(plan: Plan, clock: Clock) -> Search:
+    with clock("joining"):  # reads all trials
+        claims = Claims(Storage(plan.study), "maximize")
+        claims.trials()
+    claims.study.sampler = make_sampler(plan.sampler, None)
+    take_turn = claims.in_turn
+
+    def timed(do: Any) -> Any:
+        def mine() -> Any:
+            with clock("turn"):
+                return do()
+
+        with clock("claim"):
+            return take_turn(mine)
+
+    claims.in_turn = timed  # type: ignore[method-assign]
+    space, bounds = make_space(recipe("chest")), Bounds(plan.trials)
+    options = Options(parent=plan.parent)
+    search = Search(claims, space, METRIC, DIGEST, server.connect(), bounds, options=options)
+    search.progress.console.quiet = True
+    return search
+
+
+def _hush() -> None:
+    warnings.simplefilter("ignore")  # of heartbeats outside Study.optimize
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def work(plan: Plan, ready: Barrier, answers: Connection) -> None:
+    """Take turns until the study has its trials; tell of each call's seconds."""
+    _hush()
+    clock, gave_up = Clock(), ""
+    search: Search | None = None
+    try:
+        search = _search(plan, clock)
+    except StudyError as error:
+        gave_up = server.reason(error)
+    ready.wait(START)
+    begun = ended = time.time()
+    cpu = time.process_time()
+    worker = Untrained(plan, clock)
+    try:
+        while search is not None and (step := search.step(worker)) is not Step.END:
+            if step is Step.WAIT:
+                time.sleep(PAUSE)
+            else:
+                ended = time.time()
+    except StudyError as error:
+        gave_up = server.reason(error)
+    trained = 0 if search is None else search.trained
+    told = (dict(clock.seconds), dict(clock.errors), begun, ended, time.process_time() - cpu)
+    answers.send(Answer(*told, trained, gave_up))
