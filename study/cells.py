@@ -7,9 +7,6 @@ at once, and takes a failed cell for visited.
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
-from itertools import product
-from typing import NamedTuple
 
 import optuna
 from mlflow.tracking import MlflowClient
@@ -31,21 +28,10 @@ from study.crew import Step
 from study.crew import Worker
 from study.options import Options
 from study.options import Outcome
+from study.plan import Cell
+from study.plan import configs_of
 from study.progress import duration
 from study.progress import Progress
-from study.variants import variant_fields
-
-
-class Cell(NamedTuple):
-    """One trial of a grid; variant 0 is the base as it stands."""
-
-    variant: int
-    seed: int
-    fold: int = 0
-
-    def __str__(self) -> str:
-        what = f"variant {self.variant}" if self.variant else "the config"
-        return f"{what} with seed {self.seed}" + f" and fold {self.fold}" * (self.fold > 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,20 +56,9 @@ class Grid:
 
 def make_cells(name: str, base: TrialConfig, space: dict[str, list[int]], digest: str) -> Grid:
     """`base`, changed to each point of the search space."""
-    points = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
-    cells = [_cell(base, point) for point in points]
-    configs = {cell: _config(base, cell) for cell in cells}
+    configs = configs_of(base, space)
     keys = {cell: fingerprint(config, digest) for cell, config in configs.items()}
     return Grid(name, base, space, configs, keys)
-
-
-def _cell(base: TrialConfig, point: Mapping[str, int]) -> Cell:
-    return Cell(point.get("variant", 0), point.get("seed", base.seed), point.get("fold", base.fold))
-
-
-def _config(base: TrialConfig, cell: Cell) -> TrialConfig:
-    fields = variant_fields(cell.variant, base) if cell.variant else {}
-    return base.replace(seed=cell.seed, fold=cell.fold, **fields)
 
 
 class Session:

@@ -12,10 +12,9 @@ import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from typing import NoReturn
-
-from dotenv import load_dotenv
 
 from study.config import ConfigError
 from study.config import parse_value
@@ -134,10 +133,10 @@ def run_command(main: Callable[[], None]) -> int:
 
     SIGTERM, which is how containers are stopped, counts as Ctrl-C. A second one ends at once.
     """
-    load_dotenv(".env")
     _hush()
     with _interruptible():
         try:
+            _load_settings()
             main()
         except StudyError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -146,6 +145,19 @@ def run_command(main: Callable[[], None]) -> int:
             print("\nstopped; the same command goes on from here", file=sys.stderr)
             return 130
     return 0
+
+
+def _load_settings() -> None:
+    if not Path(".env").exists():
+        return
+    try:
+        from dotenv import load_dotenv
+    except ImportError:  # on a machine that has only what training needs
+        raise StudyError(
+            "python-dotenv is not installed, so .env cannot be read: set by hand what is in it, "
+            "and move it away"
+        ) from None
+    load_dotenv(".env")
 
 
 @contextlib.contextmanager

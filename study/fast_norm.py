@@ -5,6 +5,7 @@ On a CPU the unfused form takes more of a MobileNet step than all its convolutio
 the sample variance of a batch, n/(n-1) times Keras 3's.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +35,21 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
         return outputs
 
 
+class SampleBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
+    """Keras' layer, but its moving variance takes the sample variance, as the fused kernel's."""
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalize (n, height, width, channels)."""
+        before = self.moving_variance * 1.0  # a copy: some backends assign in place
+        outputs = super().call(inputs, training=training, mask=mask)
+        if training and self.trainable and mask is None and not self.renorm:
+            count = math.prod(inputs.shape[axis] for axis in self._reduction_axes)
+            more = count / max(count - 1, 1)
+            kept = self.momentum * (1 - more)
+            self.moving_variance.assign(self.moving_variance * more + before * kept)
+        return outputs
+
+
 def with_norm(
     model: keras.Model, momentum: float, *, fused: bool, others: Layers | None = None
 ) -> keras.Model:
@@ -42,16 +58,17 @@ def with_norm(
     Args:
         model: any of keras.applications, without its top.
         momentum: of the moving averages, 0 to 1.
-        fused: use TensorFlow's fused kernel, where that is the backend.
+        fused: use TensorFlow's fused kernel, or on another backend what gives the same.
         others: what takes the place of layers of other classes.
     """
-    fused = fused and keras.backend.backend() == "tensorflow"
+    kinds = {"tensorflow": FusedBatchNormalization}
+    ours = kinds.get(keras.backend.backend(), SampleBatchNormalization)
 
     def copied(layer: keras.layers.Layer) -> keras.layers.Layer:
         config, kind = layer.get_config(), (others or {}).get(type(layer), type(layer))
         if kind is not keras.layers.BatchNormalization:
             return kind.from_config(config)
-        kind = FusedBatchNormalization if fused and layer.axis in (-1, 3) else kind
+        kind = ours if fused and layer.axis in (-1, 3) else kind
         return kind.from_config({**config, "momentum": momentum})
 
     copy = keras.models.clone_model(model, clone_function=copied)

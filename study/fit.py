@@ -8,18 +8,22 @@ function of the state it starts from, the config and its own number.
 import json
 import math
 import os
+import re
 import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from typing import Protocol
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from study import backend
 from study import metrics
+from study.config import StudyError
 from study.config import TrialConfig
 from study.model import build
 from study.model import compiled
@@ -110,9 +114,9 @@ def fit(
         StudyError: the weights cannot be had.
     """
     callbacks = callbacks or Callbacks()
-    _make_deterministic()
+    backend.prepare()
     model = compiled(config, arrays.num_classes)
-    learner = _Learner(config, arrays, model, _probe(model))
+    learner = _Learner(config, arrays, model, _loop(config, arrays, model))
     history = _load_state(folder, model)
     callbacks.on_start(history)
     outputs: Outputs = []  # on validation, after the last epoch
@@ -121,15 +125,7 @@ def fit(
         history.append(epoch)
         _save_state(folder, model, history)
         callbacks.on_epoch(epoch)
-    return _evaluate(learner, history, outputs or learner.predict(arrays.val))
-
-
-def _make_deterministic() -> None:
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf  # only this backend needs telling
-
-        tf.config.experimental.enable_op_determinism()
-        tf.get_logger().setLevel("ERROR")  # it takes a second trial for a mistake: retracing
+    return _evaluate(learner, history, outputs or learner.loop.predict(arrays.val))
 
 
 def _done(config: TrialConfig, history: list[Epoch]) -> bool:
@@ -157,21 +153,65 @@ def _probe(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, [model.output, *hidden])
 
 
-@dataclass(frozen=True)
-class _Learner:
-    """A model in training, and the probe that predicts with its layers."""
+class Loop(Protocol):
+    """How rows go through a model, batch by batch: Keras' own way, or that of `study.fit_jax`."""
 
+    def train(
+        self, rows: NDArray[np.int64], on_step: Callable[[int, int], None]
+    ) -> dict[str, float]:
+        """Train on rows in their order; loss and accuracy, means over them."""
+
+    def predict(self, rows: NDArray[np.int64]) -> Outputs:
+        """What the model says of rows, in their order."""
+
+
+def _loop(config: TrialConfig, arrays: Arrays, model: keras.Model) -> Loop:
+    if keras.backend.backend() == "jax":
+        from study import fit_jax  # JAX is there only with that backend
+
+        return fit_jax.JaxLoop(config, arrays, model, _probe(model))
+    return _KerasLoop(config, arrays, model, _probe(model))
+
+
+@dataclass(frozen=True)
+class _KerasLoop:
     config: TrialConfig
     arrays: Arrays
     model: keras.Model
     probe: keras.Model
+
+    def train(
+        self, rows: NDArray[np.int64], on_step: Callable[[int, int], None]
+    ) -> dict[str, float]:
+        logs = self.model.fit(
+            Batches(self.arrays, rows, self.config.batch_size),
+            callbacks=[_Steps(on_step)],
+            shuffle=False,  # the rows are; Keras would shuffle the batches from a hidden state
+            verbose=0,
+        ).history
+        return {name: float(values[-1]) for name, values in logs.items()}
+
+    def predict(self, rows: NDArray[np.int64]) -> Outputs:
+        batches = Batches(self.arrays, rows, self.config.batch_size)
+        outputs = self.probe.predict(batches, verbose=0)
+        return outputs if isinstance(outputs, list) else [outputs]
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """A model in training, and the loop that takes rows through it."""
+
+    config: TrialConfig
+    arrays: Arrays
+    model: keras.Model
+    loop: Loop
 
     def run_epoch(self, done: int, on_step: Callable[[int, int], None]) -> tuple[Epoch, Outputs]:
         """Train for an epoch and validate; its figures and the outputs on validation."""
         start = time.perf_counter()
         try:
             figures = self._train(done, on_step)
-            outputs = self.predict(self.arrays.val)
+            outputs = self.loop.predict(self.arrays.val)
         except Exception as error:
             if "ResourceExhausted" in type(error).__name__ or "RESOURCE_EXHAUSTED" in str(error):
                 raise TrialFailed(
@@ -186,19 +226,7 @@ class _Learner:
 
     def _train(self, done: int, on_step: Callable[[int, int], None]) -> dict[str, float]:
         order = np.random.default_rng((self.config.seed, done)).permutation(self.arrays.train)
-        logs = self.model.fit(
-            Batches(self.arrays, order, self.config.batch_size),
-            callbacks=[_Steps(on_step)],
-            shuffle=False,  # the rows are; Keras would shuffle the batches from a hidden state
-            verbose=0,
-        ).history
-        return {name: float(values[-1]) for name, values in logs.items()}
-
-    def predict(self, rows: NDArray[np.int64]) -> Outputs:
-        """What the probe says of rows, in their order."""
-        batches = Batches(self.arrays, rows, self.config.batch_size)
-        outputs = self.probe.predict(batches, verbose=0)
-        return outputs if isinstance(outputs, list) else [outputs]
+        return self.loop.train(order, on_step)
 
     def _validated(self, probabilities: NDArray[np.float32]) -> dict[str, float]:
         labels = self.arrays.y[self.arrays.val]
@@ -220,9 +248,11 @@ def _save_state(folder: Path, model: keras.Model, history: list[Epoch]) -> None:
         raise TrialFailed(  # relu6 turns NaN into 0, so the loss alone may not show it
             f"weights are not numbers after epoch {len(history)}: lower the learning rate"
         )
+    arrays["history"] = np.array(json.dumps(history))
+    arrays["backend"] = np.array(keras.backend.backend())
     unfinished = folder / f"{STATE_FILE}.{os.getpid()}.part"
     with unfinished.open("wb") as file:
-        np.savez(file, history=np.array(json.dumps(history)), **arrays)
+        np.savez(file, **arrays)
     unfinished.replace(folder / STATE_FILE)
 
 
@@ -231,9 +261,15 @@ def _load_state(folder: Path, model: keras.Model) -> list[Epoch]:
     try:
         with np.load(folder / STATE_FILE, allow_pickle=False) as saved:
             history: list[Epoch] = json.loads(str(saved["history"]))
-            values = [saved[f"v{i}"] for i in range(len(saved.files) - 1)]
+            values = [saved[name] for name in saved.files if re.fullmatch(r"v\d+", name)]
+            begun_with = str(saved["backend"]) if "backend" in saved else "tensorflow"
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return []  # none yet, or damaged from outside: an epoch lost is better than a wrong one
+    if begun_with != keras.backend.backend():
+        raise StudyError(
+            f"this trial was begun with KERAS_BACKEND={begun_with}: set that to go on with it, or "
+            f"delete {folder} to begin anew"
+        )
     for variable, value in zip(_variables(model), values, strict=True):
         variable.assign(value)
     return history
@@ -242,7 +278,7 @@ def _load_state(folder: Path, model: keras.Model) -> list[Epoch]:
 def _evaluate(learner: _Learner, history: list[Epoch], on_val: Outputs) -> TrialResult:
     config, arrays = learner.config, learner.arrays
     val, *activations = on_val
-    test, labels = learner.predict(arrays.test)[0], arrays.y[arrays.test]
+    test, labels = learner.loop.predict(arrays.test)[0], arrays.y[arrays.test]
     seconds = [epoch["seconds"] for epoch in history]
     figures = {
         "test_loss": metrics.cross_entropy(test, labels),

@@ -12,8 +12,6 @@ and no --fold, each fold is the test set of a trial in turn.
 
 import dataclasses
 import functools
-import hashlib
-import json
 import sys
 from collections.abc import Sequence
 
@@ -27,10 +25,8 @@ from study.cells import Session
 from study.claims import Claims
 from study.cli import add_config_flags
 from study.cli import add_trial_flags
-from study.cli import config_from
 from study.cli import Parser
 from study.cli import run_command
-from study.config import ConfigError
 from study.config import StudyError
 from study.config import TrialConfig
 from study.crew import work
@@ -39,32 +35,21 @@ from study.data import data_digest
 from study.engine import add_engine_flags
 from study.engine import workers_from
 from study.options import Options
+from study.plan import add_seeds_flag
+from study.plan import BY_VARIANT
+from study.plan import grid_name
+from study.plan import planned
+from study.plan import shared
+from study.plan import title
 from study.register import register
 from study.study_storage import Storage
 from study.summary import best_cell
 from study.variants import VARIANTS
 
-BY_VARIANT = ("hidden_layers", "dense_units", "lr")
-
-
-def search_space(
-    base: TrialConfig, seeds: int | None = None, *, every_fold: bool = False
-) -> dict[str, list[int]]:
-    """The seven variants, with `seeds` seeds each from `base`'s on, and with each of its folds."""
-    space = {"variant": [variant.number for variant in VARIANTS]}
-    if seeds is not None:
-        space["seed"] = [base.seed + i for i in range(seeds)]
-    if every_fold:
-        space["fold"] = list(range(1, base.folds + 1))
-    return space
-
 
 def make_grid(base: TrialConfig, space: dict[str, list[int]], digest: str) -> Grid:
     """The cells of a grid, under a name of their own for each data set and settings."""
-    settings = json.dumps([_shared(base), digest], sort_keys=True)
-    mark = hashlib.sha256(settings.encode()).hexdigest()[:8]
-    name = f"grid-{base.dataset}-{base.image_size}px-{base.epochs}ep-{mark}"
-    return make_cells(name, base, space, digest)
+    return make_cells(grid_name(base, digest), base, space, digest)
 
 
 def run_grid(
@@ -85,9 +70,9 @@ def run_grid(
         )
         settled = tracking.is_settled(client, grid.name)  # not if it was killed before its end
         if len(session.finished) < len(grid.configs) or not settled:
-            title = summary.title(f"{len(VARIANTS)} variants", base)
             told = functools.partial(summary.of_grid, session)
-            args = (client, base.dataset, title, _shared(base), told)
+            name = title(f"{len(VARIANTS)} variants", base)
+            args = (client, base.dataset, name, shared(base), told)
             with parent_of(session.claims, *args) as parent:
                 session.options = dataclasses.replace(options, parent=parent)
                 _work(session, workers)
@@ -101,10 +86,6 @@ def _work(session: Session, workers: Sequence[Worker]) -> None:
         done, total = len(session.finished), len(session.grid.configs)
         session.progress.say(f"stopped with {done} of {total} finished")
         raise
-
-
-def _shared(base: TrialConfig) -> dict[str, str | int | float]:
-    return {k: v for k, v in base.as_dict().items() if k not in (*BY_VARIANT, "seed", "fold")}
 
 
 def _summarize(session: Session) -> None:
@@ -139,21 +120,12 @@ def _register(session: Session) -> None:
 def main() -> None:
     """The command."""
     parser = Parser(__doc__ or "", "study.grid")
-    parser.add_argument(
-        "--seeds", metavar="N", help="train each variant with N seeds, from --seed on [default: 1]"
-    )
+    add_seeds_flag(parser)
     add_engine_flags(parser)
     add_trial_flags(parser)
     add_config_flags(parser, leave_out=BY_VARIANT)
     args = parser.parse_args()
-    every_fold = args.fold is None and args.folds not in (None, "0")
-    if every_fold:
-        args.fold = "1"
-    base = config_from(args)
-    if args.seeds is not None and not (args.seeds.isdecimal() and 1 <= int(args.seeds) <= 1000):
-        raise ConfigError(f"seeds={args.seeds!r} is out of range: use 1 to 1000")
-    seeds = None if args.seeds is None else int(args.seeds)
-    space = search_space(base, seeds, every_fold=every_fold)
+    base, space = planned(args)
     with workers_from(args) as workers:
         log_model = args.log_model or args.register
         options = Options(not args.no_cache, log_model, wait=True, lines=len(workers) > 1)

@@ -12,6 +12,7 @@ from study.config import TrialConfig
 from study.fast_adam import FusedAdam
 from study.fast_conv import BFloat16Conv2D
 from study.fast_conv import Float32DepthwiseConv2D
+from study.fast_conv import tensorflow_on_cpu
 from study.fast_norm import with_norm
 
 APPLICATIONS = {
@@ -79,12 +80,7 @@ def compiled(config: TrialConfig, num_classes: int) -> keras.Model:
 
 
 def _bfloat16_on_cpu(config: TrialConfig) -> bool:
-    """Whether TensorFlow computes in bfloat16 without a GPU, whose own kernels are fast."""
-    if config.precision != "mixed_bfloat16" or keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return not tf.config.list_physical_devices("GPU")
+    return config.precision == "mixed_bfloat16" and tensorflow_on_cpu()
 
 
 def _loss(config: TrialConfig) -> Any:

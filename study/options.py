@@ -11,6 +11,10 @@ class Pruned(StudyError):
     """Whoever watches a trial ended it before its last epoch; the message is the reason."""
 
 
+class TrackingError(StudyError):
+    """MLflow cannot be reached or read, or lacks what was asked for."""
+
+
 class TrialFailed(StudyError):
     """Training cannot give a result: a loss that is not a number, or no memory."""
 

@@ -10,7 +10,7 @@ from collections import deque
 
 from mlflow.tracking import MlflowClient
 
-from study.operations import deliver
+from study.delivery import deliver
 from study.operations import Operation
 from study.server import LONGEST_PAUSE
 from study.server import passes

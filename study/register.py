@@ -19,9 +19,9 @@ from study.card import card
 from study.config import data_name
 from study.config import StudyError
 from study.config import TrialConfig
+from study.delivery import MODEL
 from study.intervals import accuracy
 from study.intervals import Estimate
-from study.operations import MODEL
 from study.progress import Progress
 from study.server import talking
 from study.tested import counted

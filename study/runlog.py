@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
 from typing import Any
+from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
 
 from study import operations
-from study import servable
 from study.config import parse_value
 from study.operations import Operation
-from study.outbox import Outbox
-from study.server import TrackingError
+from study.options import TrackingError
+
+if TYPE_CHECKING:
+    from study.outbox import Outbox
+    from study.record import Record
 
 EPOCH_METRICS = {"loss": "train_loss", "accuracy": "train_accuracy", "seconds": "epoch_seconds"}
 
@@ -35,7 +38,7 @@ class RunLog:
     Each method raises a TrackingError if MLflow refused an earlier operation for good.
     """
 
-    outbox: Outbox
+    outbox: "Outbox | Record"
     files: Path
     given: Mapping[str, str] = field(default_factory=dict)
     seen: frozenset[tuple[str, int]] = frozenset()
@@ -87,6 +90,8 @@ class RunLog:
 
     def log_model(self, model: Any, classes: Sequence[str], example: NDArray[Any]) -> None:
         """Upload a Keras model, ready to be served; see `servable.save`."""
+        from study import servable  # late: it needs MLflow, which not every machine has
+
         folder = self.new_folder() / "model"
         servable.save(model, classes, example, folder)
         self._put(Operation("model", folder=folder))

@@ -17,8 +17,8 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
-from study.config import StudyError
 from study.data.cache import locked
+from study.options import TrackingError as TrackingError
 
 LONGEST_PAUSE = 15.0  # seconds between two attempts
 # Answers that would be the same later: the run is gone, or MLflow does not take what was sent
@@ -26,10 +26,6 @@ REFUSALS = {
     *("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "NOT_IMPLEMENTED"),
     *("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"),
 }
-
-
-class TrackingError(StudyError):
-    """MLflow cannot be reached or read, or lacks what was asked for."""
 
 
 def tracking_uri() -> str:

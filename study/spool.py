@@ -1,11 +1,10 @@
 """Records that MLflow could not take when their trials ended, kept on this machine until it does.
 
-A spool is a folder of the cache, whole or absent: `operations.jsonl`, one operation a line, and the
-files that belong to them. It names no server and holds no address.
+A spool is a record (see study/record.py) in the cache folder, whole or absent. It names no server
+and holds no address.
 """
 
 import contextlib
-import json
 import os
 import shutil
 import time
@@ -21,19 +20,19 @@ from mlflow.tracking import MlflowClient
 
 from study.config import ConfigError
 from study.data import cache_dir
+from study.delivery import deliver as deliver_operation
 from study.disk import room_for
-from study.operations import deliver as deliver_operation
 from study.operations import Operation
 from study.options import Pruned
 from study.outbox import Outbox
 from study.progress import Progress
+from study.record import Record
 from study.server import passes
 from study.server import reason
 from study.server import TrackingError
 
 PATIENCE = 30.0  # seconds that a trial waits at its end for a server that does not answer
 INTERRUPTED_PATIENCE = 3.0  # the same after Ctrl-C
-OPERATIONS = "operations.jsonl"
 
 
 def patience() -> float:
@@ -103,35 +102,13 @@ def save(run_id: str, operations: Sequence[Operation]) -> Path:
     unfinished = root / f"{name}.part"
     with room_for("the record that MLflow did not take", root):
         try:
-            _write(unfinished, operations)
+            record = Record(unfinished)
+            for operation in operations:
+                record.put(operation)
             return unfinished.rename(root / name)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
-
-
-def _write(folder: Path, operations: Sequence[Operation]) -> None:
-    folder.mkdir(parents=True)
-    lines = []
-    for number, operation in enumerate(operations):
-        files = None if operation.folder is None else f"{number:04}"
-        if operation.folder is not None:
-            shutil.copytree(operation.folder, folder / f"{number:04}")
-        lines.append(json.dumps({"kind": operation.kind, "body": operation.body, "files": files}))
-    with (folder / OPERATIONS).open("w", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in lines)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def load(folder: Path) -> list[Operation]:
-    """The operations of a spool."""
-    lines = (folder / OPERATIONS).read_text(encoding="utf-8").splitlines()
-    found = [json.loads(line) for line in lines]
-    return [
-        Operation(one["kind"], one["body"], folder / one["files"] if one["files"] else None)
-        for one in found
-    ]
 
 
 def waiting() -> list[Path]:
@@ -182,7 +159,7 @@ def _deliver(client: MlflowClient, folder: Path, report: Report) -> None:
         if not _knows(client, run_id):
             report.unknown.append(run_id)
             return
-        for operation in load(folder):
+        for operation in Record(folder).operations:
             deliver_operation(client, run_id, operation)
     except Exception as error:
         if passes(error) or isinstance(error, OSError):

@@ -14,7 +14,6 @@ from optuna.trial import TrialState
 
 from study import operations
 from study import ui
-from study.cells import Cell
 from study.cells import Session
 from study.config import BACKBONES
 from study.config import data_name
@@ -22,14 +21,10 @@ from study.config import TrialConfig
 from study.config import weights_kind
 from study.operations import Operation
 from study.options import Outcome
+from study.plan import Cell
+from study.plan import split_of
 from study.search import Search
 from study.variants import VARIANTS
-
-
-def title(kind: str, base: TrialConfig) -> str:
-    """A parent run's name, as `blood · 7 variants · pooled split · 30 epochs`."""
-    epochs = "1 epoch" if base.epochs == 1 else f"{base.epochs} epochs"
-    return f"{data_name(base.dataset)} · {kind} · {_split(base)} · {epochs}"
 
 
 def of_grid(session: Session, run: Run) -> list[Operation]:
@@ -147,16 +142,12 @@ def _protocol(base: TrialConfig, searched: Collection[str] = ()) -> str:
         "dataset": f"Data set {data_name(base.dataset)}{synthetic}",
         "backbone": BACKBONES[base.backbone].title,
         "weights": f"weights: {weights_kind(base)}",
-        "split": _split(base),
+        "split": split_of(base),
         "image_size": f"{base.image_size} x {base.image_size} pixels",
         "epochs": f"at most {base.epochs} epochs",
         "limit": f"about {base.limit} images" if base.limit else "all images",
     }
     return ", ".join(text for name, text in parts.items() if name not in searched)
-
-
-def _split(base: TrialConfig) -> str:
-    return f"{base.split} split" + f" in {base.folds} folds" * (base.folds > 0)
 
 
 def _link(parent: Run, config: TrialConfig, run_id: str) -> str:

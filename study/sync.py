@@ -1,18 +1,26 @@
 """Deliver the records of trials that ended while the MLflow server did not answer.
 
     python -m study.sync
+    python -m study.sync --from records
 
 They wait in the cache folder of the machine that trained. Repeating the command does no harm, and
-any command that trains delivers them, too, before it begins.
+any command that trains delivers them, too, before it begins. With --from it delivers what
+`study.offline` trained: each finished record becomes a run, unless its config has one.
 """
 
 import os
 import sys
+from pathlib import Path
 
+from study import intake
 from study import spool
 from study.cli import Parser
 from study.cli import run_command
 from study.config import StudyError
+from study.record import held
+from study.record import is_finished
+from study.record import OPERATIONS
+from study.record import Record
 from study.server import connect
 from study.server import shown
 from study.server import tracking_uri
@@ -29,8 +37,7 @@ def sync() -> str:
     count = len(spool.waiting())
     if count == 0:
         return "nothing to deliver"
-    # seconds: nobody trains meanwhile, and a server may take long to answer to a large model
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
+    _be_patient()
     try:
         report = spool.deliver(connect())
     except TrackingError as error:
@@ -49,6 +56,30 @@ def sync() -> str:
     return done
 
 
+def sync_from(folder: Path) -> str:
+    """Bring the finished records of a folder into MLflow; says what was done.
+
+    Raises:
+        TrackingError: the server does not answer, fails or refuses; nothing is lost.
+        StudyError: there are no records, or another process is at it.
+    """
+    records = [Record(path.parent) for path in sorted(folder.glob(f"*/{OPERATIONS}"))]
+    if not records:
+        raise StudyError(f"no records in {folder}: name the folder that study.offline wrote to")
+    _be_patient()
+    finished = [record for record in records if is_finished(record)]
+    with held(folder / "sync"):
+        delivered = intake.bring(connect(), finished)
+    done = f"{_runs(delivered)} delivered, {len(finished) - delivered} there already"
+    unfinished = len(records) - len(finished)
+    return done + f", {unfinished} not finished yet" * (unfinished > 0)
+
+
+def _be_patient() -> None:
+    # seconds: nobody trains meanwhile, and a server may take long to answer to a large model
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
+
+
 def _left(count: int) -> str:
     return f"{_runs(count)} still to deliver, nothing is lost"
 
@@ -59,8 +90,10 @@ def _runs(count: int) -> str:
 
 def main() -> None:
     """The command."""
-    Parser(__doc__ or "", "study.sync").parse_args()
-    print(sync())
+    parser = Parser(__doc__ or "", "study.sync")
+    parser.add_argument("--from", metavar="DIR", dest="folder", help="what study.offline wrote")
+    folder = parser.parse_args().folder
+    print(sync() if folder is None else sync_from(Path(folder)))
 
 
 if __name__ == "__main__":

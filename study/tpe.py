@@ -41,6 +41,7 @@ from study.engine import add_engine_flags
 from study.engine import workers_from
 from study.options import Options
 from study.options import Outcome
+from study.plan import title as title_of
 from study.pruning import PRUNERS
 from study.samplers import converged
 from study.samplers import make_sampler
@@ -91,7 +92,7 @@ def run_search(
         claims.study.sampler = _sampler(args.sampler, space.base.seed, claims)
         search = Search(claims, space, metric, digest, client, plan.bounds, args.pruner, plan.seeds)
         confirmed: dict[TrialConfig, Outcome] = {}
-        title = summary.title("search", space.base)
+        title = title_of("search", space.base)
         told = functools.partial(summary.of_search, search, confirmed)
         params = (client, space.base.dataset, title, space.settings(), told)
         with parent_of(claims, *params) as parent:

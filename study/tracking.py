@@ -3,12 +3,10 @@
 import contextlib
 import math
 import os
-import subprocess
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from typing import TypeVar
 
@@ -21,6 +19,7 @@ from mlflow.tracking import MlflowClient
 from study import ui
 from study.operations import Operation
 from study.options import Outcome
+from study.origin import code_version
 from study.outbox import Outbox
 from study.server import talking
 from study.spool import deliver
@@ -120,18 +119,6 @@ def outcome(run: Run) -> Outcome:
 def curve(client: MlflowClient, run_id: str, name: str) -> dict[int, float]:
     """A metric's value at each step (epochs, from 1)."""
     return {point.step: point.value for point in client.get_metric_history(run_id, name)}
-
-
-def code_version() -> str:
-    """`git describe` of the checkout (with `-dirty` if changed), or `unknown` outside git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        root = Path(__file__).parent
-        return subprocess.run(
-            command, cwd=root, capture_output=True, text=True, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def is_settled(client: MlflowClient, study: str) -> bool:

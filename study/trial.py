@@ -29,10 +29,10 @@ from study.disk import room_for
 from study.options import Options
 from study.options import Pruned
 from study.options import Watch
+from study.origin import code_version
 from study.progress import duration
 from study.progress import Progress
 from study.runlog import RunLog
-from study.tracking import code_version
 from study.variants import variant_of
 
 if TYPE_CHECKING:
@@ -121,12 +121,15 @@ def _fitted(
 ) -> "tuple[TrialResult, float]":
     """The result, and the seconds of the epochs that an earlier process trained."""
     with quiet_stderr():
-        from study import fit  # late: loading TensorFlow takes seconds, and errors come before it
+        # late: loading TensorFlow takes seconds, and errors come before it
+        from study import backend
+        from study import fit
 
     before: list[float] = []
     may_end = _judge(watch, trial.config.epochs)
 
     def on_start(history: "list[Epoch]") -> None:
+        log.log_tags(backend.tags())
         before.extend(epoch["seconds"] for epoch in history)
         for epoch in history:  # a kill may have come between the state and the record of it
             log.log_epoch(epoch)

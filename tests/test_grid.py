@@ -12,17 +12,17 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
-from study.cells import Cell
 from study.cli import run_command
 from study.config import recipe
 from study.config import TrialConfig
 from study.grid import main
 from study.grid import make_grid
 from study.grid import run_grid
-from study.grid import search_space
 from study.launch import Worker
 from study.options import Options
 from study.options import Outcome
+from study.plan import Cell
+from study.plan import search_space
 from study.variants import variant_of
 from study.variants import VARIANTS
 

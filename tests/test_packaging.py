@@ -24,7 +24,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 
 GETTERS = {"os.environ.get", "os.getenv"}
 # Read by the code, but set by `mlflow run`, by the programs themselves, or by the tests.
-NOT_FOR_USERS = {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "CUDA_VISIBLE_DEVICES"}
+NOT_FOR_USERS = {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "CUDA_VISIBLE_DEVICES", "XLA_FLAGS"}
 # Named in `.env.example`, but read by the libraries.
 READ_BY_LIBRARIES = re.compile(r"MLFLOW_|KERAS_BACKEND$|PGPASSWORD$")
 

@@ -8,10 +8,10 @@ import pytest
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
-from study.cells import Cell
 from study.config import recipe
 from study.config import StudyError
 from study.options import Outcome
+from study.plan import Cell
 from study.progress import Progress
 from study.register import _crowned
 from study.register import model_name

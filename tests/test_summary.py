@@ -13,10 +13,10 @@ from study.config import StudyError
 from study.config import TrialConfig
 from study.grid import main as grid
 from study.grid import run_grid
-from study.grid import search_space
 from study.launch import Worker
 from study.options import Options
 from study.options import Outcome
+from study.plan import search_space
 from study.tpe import main as search
 from study.ui import NOTE
 

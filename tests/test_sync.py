@@ -21,6 +21,7 @@ from study import tracking
 from study.config import ConfigError
 from study.config import StudyError
 from study.operations import Operation
+from study.record import OPERATIONS
 from study.server import TrackingError
 from study.sync import main
 from study.sync import sync
@@ -184,7 +185,7 @@ def test_a_server_that_stays_away_gets_all_from_sync(
         (folder,) = spool.waiting()
         assert str(folder.parent) in line
         assert not list((cache / "trials").glob("*/*"))
-        lines = (folder / spool.OPERATIONS).read_text().splitlines()
+        lines = (folder / OPERATIONS).read_text().splitlines()
         assert [json.loads(text)["kind"] for text in lines[-2:]] == ["batch", "end"]
         assert SECRET.encode() not in texts_of(folder) + done.stderr.encode()
         assert b"127.0.0.1" not in texts_of(folder)

@@ -6,22 +6,30 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock
 
 from study.data.listing import DataError
 
-FOLDERS = ("images", "index", "demo", "audit")  # what clear_cache removes; lock files stay
+# What clear_cache removes; lock files stay. JAX keeps its programs in `compiled`.
+FOLDERS = ("images", "index", "demo", "audit", "compiled")
 
 
 def cache_dir() -> Path:
     """The cache folder, which may not exist yet: STUDY_CACHE, else the user's cache folder."""
     chosen = os.environ.get("STUDY_CACHE", "").strip()
-    return Path(chosen or platformdirs.user_cache_dir("finetune-study")).expanduser().absolute()
+    return Path(chosen or _usual()).expanduser().absolute()
+
+
+def _usual() -> str:
+    try:
+        import platformdirs
+    except ImportError:  # on a machine that has only what training needs
+        raise DataError("platformdirs is not installed: set STUDY_CACHE to a folder") from None
+    return platformdirs.user_cache_dir("finetune-study")
 
 
 def clear_cache() -> int:
-    """Removes decoded images, the index, the drawn demo images and the audits' work.
+    """Removes decoded images, the index, the drawn demo images, the audits' work and programs.
 
     Returns:
         Bytes freed.

@@ -1,0 +1,16 @@
+"""The version of the code that a run's figures come from."""
+
+import subprocess
+from pathlib import Path
+
+
+def code_version() -> str:
+    """`git describe` of the checkout (with `-dirty` if changed), or `unknown` outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        root = Path(__file__).parent
+        return subprocess.run(
+            command, cwd=root, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,201 @@
+"""Training where there is no MLflow, killed on the way, and its records brought to MLflow."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from study import intake
+from study import sync as sync_file
+from study.offline import main
+from study.operations import Operation
+from study.record import OPERATIONS
+from study.record import Record
+from study.sync import sync_from
+
+from .commands import client_of
+from .commands import finish
+from .commands import finished_of
+from .commands import history_of
+from .commands import refusal
+from .commands import ROOT
+from .commands import run
+from .commands import runs_of
+from .commands import start
+from .commands import succeed
+from .commands import TINY
+from .commands import wait_until
+
+EPOCHS = 5
+FLAGS = (*TINY, "--epochs", str(EPOCHS), "--variant", "1", "--out", "records")
+BARE = {"KERAS_BACKEND": "jax", "PYTHONPATH": f"{ROOT / 'tests' / 'bare'}:{ROOT}"}
+
+
+def begun(folder: Path) -> "subprocess.Popen[str]":
+    return start("study.offline", *FLAGS, cwd=folder, **BARE)
+
+
+def epochs_of(folder: Path) -> list[int]:
+    """The epochs that the one record of a folder holds."""
+    found = list((folder / "records").glob(f"*/{OPERATIONS}"))
+    operations = Record(found[0].parent).operations if found else []
+    points = [point for each in operations for point in each.body.get("metrics", ())]
+    return [step for name, _, _, step in points if name == "val_loss"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Killed after an epoch, stopped by the time, then finished: without MLflow and TensorFlow."""
+    folder = tmp_path_factory.mktemp("offline")
+    process = begun(folder)
+    wait_until(lambda: bool(epochs_of(folder)), process)
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    (folder / "killed.json").write_text(json.dumps(epochs_of(folder)))
+    stopped = run("study.offline", *FLAGS, "--minutes", "1e-6", cwd=folder, **BARE)
+    (folder / "stopped.txt").write_text(f"{stopped.returncode}\n{stopped.stderr}")
+    (folder / "finished.txt").write_text(succeed("study.offline", *FLAGS, cwd=folder, **BARE))
+    return folder
+
+
+def test_the_process_has_nothing_but_what_training_needs() -> None:
+    for name in ("mlflow", "optuna", "tensorflow", "dotenv"):
+        command = [sys.executable, "-c", f"import {name}"]
+        done = subprocess.run(command, env=BARE, capture_output=True, text=True)
+        assert "ModuleNotFoundError" in done.stderr
+
+
+def test_when_the_time_is_over_it_says_so(trained: Path) -> None:
+    code, *lines = (trained / "stopped.txt").read_text().splitlines()
+    assert code == "3"
+    assert lines[-1] == (
+        "0 of 1 finished in records; the time is over: the same command goes on from here"
+    )
+
+
+def test_killed_it_goes_on_from_its_last_epoch(trained: Path) -> None:
+    killed = json.loads((trained / "killed.json").read_text())
+    assert 1 <= len(killed) < EPOCHS
+    assert epochs_of(trained) == list(range(1, EPOCHS + 1))
+    lines = (trained / "finished.txt").read_text().splitlines()
+    assert any("going on after epoch" in line for line in lines)
+    assert lines[-1] == (
+        "1 of 1 finished in records; bring them to MLflow: python -m study.sync --from records"
+    )
+
+
+def test_a_finished_record_keeps_no_state(trained: Path) -> None:
+    (folder,) = [path for path in (trained / "records").iterdir() if path.is_dir()]
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [
+        Record(folder).operations[-4].folder.name  # type: ignore[union-attr]
+    ]
+
+
+@pytest.fixture
+def records(trained: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trained / "records", tmp_path / "records")
+
+
+@pytest.fixture
+def run_of(client: MlflowClient, records: Path) -> Run:
+    """The run that the record became."""
+    assert sync_from(records) == "1 run delivered, 0 there already"
+    (found,) = finished_of(client)
+    return found
+
+
+def test_the_run_is_as_if_trained_beside_mlflow(
+    run_of: Run, client: MlflowClient, records: Path
+) -> None:
+    data, info = run_of.data, run_of.info
+    assert info.status == "FINISHED"
+    assert info.run_name.startswith("demo · GAP·D(8) · 1e-3 · seed 0")
+    assert data.tags.keys() >= {"dataset", "split", "variant", "fingerprint", "machine", "sizes"}
+    assert data.tags["backend"] == "jax"
+    assert data.tags.keys() >= {"backend_version", "keras_version", "device"}
+    assert data.params["epochs"] == str(EPOCHS)
+    assert data.metrics.keys() >= {"test_accuracy", "fit_seconds", "total_seconds", "dead_units"}
+    assert [step for step, _ in history_of(client, run_of, "train_loss")] == [1, 2, 3, 4, 5]
+    (folder,) = [path for path in records.iterdir() if path.is_dir()]
+    begin, *_, end = Record(folder).operations
+    assert (info.start_time, info.end_time) == (begin.body["time"], end.body["time"])
+    times = [m.timestamp for m in client.get_metric_history(info.run_id, "val_loss")]
+    assert sorted(times) == times
+    assert info.start_time <= times[0] <= times[-1] <= info.end_time
+    predictions = pd.read_parquet(client.download_artifacts(info.run_id, "predictions.parquet"))
+    assert np.isfinite(predictions["p_monocyte"]).all()
+
+
+def test_its_parent_is_the_grids(run_of: Run, client: MlflowClient) -> None:
+    parent = client.get_run(run_of.data.tags["mlflow.parentRunId"])
+    assert parent.data.tags["study"].startswith(f"grid-demo-32px-{EPOCHS}ep-")
+    assert parent.info.status == "KILLED"  # until study.grid finds it complete
+
+
+@pytest.mark.usefixtures("run_of")
+def test_brought_again_it_stays_as_it_is(client: MlflowClient, records: Path) -> None:
+    assert sync_from(records) == "0 runs delivered, 1 there already"
+    assert len(finished_of(client)) == 1
+
+
+def test_cut_off_it_is_completed_in_the_same_run(
+    client: MlflowClient, records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver, done = intake.deliver, []
+
+    def dying(client: MlflowClient, run_id: str, operation: Operation) -> None:
+        if len(done) == 6:
+            raise KeyboardInterrupt
+        done.append(operation)
+        deliver(client, run_id, operation)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "deliver", dying)
+        with pytest.raises(KeyboardInterrupt):
+            sync_from(records)
+    assert finished_of(client) == []
+    assert sync_from(records) == "1 run delivered, 0 there already"
+    (run,) = finished_of(client)
+    assert len(runs_of(client)) == 2  # and the parent
+    assert len(history_of(client, run, "val_loss")) == EPOCHS
+    assert len(history_of(client, run, "test_loss")) == 1
+
+
+def test_what_is_not_finished_waits(client: MlflowClient, records: Path) -> None:
+    (folder,) = [path for path in records.iterdir() if path.is_dir()]
+    lines = (folder / OPERATIONS).read_bytes().splitlines(keepends=True)
+    (folder / OPERATIONS).write_bytes(b"".join(lines[:-1]))
+    assert sync_from(records) == "0 runs delivered, 0 there already, 1 not finished yet"
+    assert runs_of(client) == []
+
+
+def test_no_records_and_odd_flags_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["study.sync", "--from", "nowhere"])
+    assert "no records in nowhere" in refusal(sync_file.main, capsys)
+    for flags, said in (
+        (["--minutes", "0"], "minutes='0' is out of range"),
+        (["--variant", "1,9"], "variant='1,9' is unknown"),
+        (["--lr", "1e-3"], "--lr"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["study.offline", "--out", "records", *flags])
+        assert said in refusal(main, capsys)
+
+
+def test_the_table_and_a_grid_take_it_for_trained(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "records", tmp_path / "records")
+    succeed("study.sync", "--from", "records", cwd=tmp_path)
+    succeed("pipelines.export", "--dataset", "demo", cwd=tmp_path)
+    again = succeed("study.train", *TINY, "--epochs", str(EPOCHS), cwd=tmp_path)
+    assert "already finished" in again
+    assert len(finished_of(client_of(tmp_path))) == 1
