@@ -5,6 +5,7 @@ goes on from it, and its figures equal those of an uninterrupted call bit for bi
 function of the state it starts from, the config and its own number.
 """
 
+import importlib
 import json
 import math
 import os
@@ -30,6 +31,7 @@ from study.model import compiled
 from study.options import TrialFailed
 
 STATE_FILE = "state.npz"
+LOOPS = {"tensorflow": "study.fit_tf:TensorFlowLoop", "jax": "study.fit_jax:JaxLoop"}
 # epoch (from 1), loss, accuracy, val_loss, val_accuracy, val_auc (if there is one), seconds
 Epoch = dict[str, float]
 Outputs = list[NDArray[np.float32]]  # probabilities, then each hidden layer's activations
@@ -65,7 +67,10 @@ class Callbacks:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """All that a finished trial leaves. Probabilities are float32 (n, classes), in row order."""
+    """All that a finished trial leaves. Probabilities are float32 (n, classes), in row order.
+
+    The model is of use until the next trial of this process, which may train the same backbone.
+    """
 
     history: list[Epoch]
     val_probabilities: NDArray[np.float32]
@@ -79,23 +84,6 @@ class TrialResult:
         plain = build(self.config, self.test_probabilities.shape[1], fused=False)
         plain.set_weights(self.model.get_weights())
         return plain
-
-
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of rows of a memory-mapped array, gathered when asked for."""
-
-    def __init__(self, arrays: Arrays, rows: NDArray[np.int64], batch_size: int) -> None:
-        super().__init__()
-        self.arrays = arrays
-        self.rows = rows
-        self.batch_size = batch_size
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.rows) / self.batch_size)
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        rows = self.rows[index * self.batch_size : (index + 1) * self.batch_size]
-        return self.arrays.x[rows], self.arrays.y[rows]
 
 
 def fit(
@@ -138,15 +126,6 @@ def _done(config: TrialConfig, history: list[Epoch]) -> bool:
     return len(losses) - 1 - losses.index(min(losses)) >= config.patience
 
 
-class _Steps(keras.callbacks.Callback):  # type: ignore[misc]
-    def __init__(self, on_step: Callable[[int, int], None]) -> None:
-        super().__init__()
-        self.on_step = on_step
-
-    def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
-        self.on_step(batch + 1, self.params["steps"])
-
-
 def _probe(model: keras.Model) -> keras.Model:
     """The same layers; tells what the hidden ones come to, too."""
     hidden = [layer.output for layer in model.layers if layer.name.startswith("hidden_")]
@@ -154,7 +133,7 @@ def _probe(model: keras.Model) -> keras.Model:
 
 
 class Loop(Protocol):
-    """How rows go through a model, batch by batch: Keras' own way, or that of `study.fit_jax`."""
+    """How rows go through a model, batch by batch; see `study.fit_tf` and `study.fit_jax`."""
 
     def train(
         self, rows: NDArray[np.int64], on_step: Callable[[int, int], None]
@@ -166,35 +145,14 @@ class Loop(Protocol):
 
 
 def _loop(config: TrialConfig, arrays: Arrays, model: keras.Model) -> Loop:
-    if keras.backend.backend() == "jax":
-        from study import fit_jax  # JAX is there only with that backend
-
-        return fit_jax.JaxLoop(config, arrays, model, _probe(model))
-    return _KerasLoop(config, arrays, model, _probe(model))
-
-
-@dataclass(frozen=True)
-class _KerasLoop:
-    config: TrialConfig
-    arrays: Arrays
-    model: keras.Model
-    probe: keras.Model
-
-    def train(
-        self, rows: NDArray[np.int64], on_step: Callable[[int, int], None]
-    ) -> dict[str, float]:
-        logs = self.model.fit(
-            Batches(self.arrays, rows, self.config.batch_size),
-            callbacks=[_Steps(on_step)],
-            shuffle=False,  # the rows are; Keras would shuffle the batches from a hidden state
-            verbose=0,
-        ).history
-        return {name: float(values[-1]) for name, values in logs.items()}
-
-    def predict(self, rows: NDArray[np.int64]) -> Outputs:
-        batches = Batches(self.arrays, rows, self.config.batch_size)
-        outputs = self.probe.predict(batches, verbose=0)
-        return outputs if isinstance(outputs, list) else [outputs]
+    name = keras.backend.backend()
+    if name not in LOOPS:
+        raise StudyError(f"KERAS_BACKEND={name} cannot train here: use {' or '.join(LOOPS)}")
+    module, kind = LOOPS[name].split(":")  # late: only one of the backends need be there
+    made: Loop = getattr(importlib.import_module(module), kind)(
+        config, arrays, model, _probe(model)
+    )
+    return made
 
 
 @dataclass(frozen=True)

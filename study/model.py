@@ -1,33 +1,16 @@
 """A Keras model from a config: raw uint8 pixels in, class probabilities out."""
 
-import warnings
 from typing import Any
 
 import keras
 import numpy as np
 
-from study.config import BACKBONES
-from study.config import StudyError
+from study import backbone
 from study.config import TrialConfig
 from study.fast_adam import FusedAdam
-from study.fast_conv import BFloat16Conv2D
-from study.fast_conv import Float32DepthwiseConv2D
-from study.fast_conv import tensorflow_on_cpu
-from study.fast_norm import with_norm
 
-APPLICATIONS = {
-    "mobilenet": keras.applications.MobileNet,
-    "inception_v3": keras.applications.InceptionV3,
-    "xception": keras.applications.Xception,
-    "resnet50": keras.applications.ResNet50,
-    "vgg16": keras.applications.VGG16,
-}
 # ImageNet's mean, which the caffe-trained backbones subtract (keras.applications.imagenet_utils)
 CAFFE_BGR_MEAN = (103.939, 116.779, 123.68)
-IN_BFLOAT16_ON_CPU = {
-    keras.layers.Conv2D: BFloat16Conv2D,
-    keras.layers.DepthwiseConv2D: Float32DepthwiseConv2D,
-}
 
 
 def build(config: TrialConfig, num_classes: int, *, fused: bool = True) -> keras.Model:
@@ -41,30 +24,41 @@ def build(config: TrialConfig, num_classes: int, *, fused: bool = True) -> keras
     Raises:
         StudyError: the weights cannot be had, or do not fit the backbone.
     """
+    _begin(config)
+    layer = backbone.fresh(config, fused=fused)
+    return _around(layer, config, num_classes, augmented=fused)
+
+
+def _begin(config: TrialConfig) -> None:
     keras.utils.clear_session()
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
+
+
+def _around(
+    layer: keras.layers.Layer, config: TrialConfig, num_classes: int, *, augmented: bool
+) -> keras.Model:
+    """The whole model: what comes before its backbone, and the head."""
     shape = (config.image_size, config.image_size, 3)
     images = keras.Input(shape, dtype="uint8", name="images")
-    others = IN_BFLOAT16_ON_CPU if fused and _bfloat16_on_cpu(config) else None
-    plain = _backbone(config, shape)
-    backbone = with_norm(plain, config.bn_momentum, fused=fused, others=others)
-    _freeze(backbone, config.trainable)
     # not in a model for others: these layers take `model(images)` for training
-    seen = _augmented(images, config) if fused else images
-    features = backbone(_scaled(seen, config))
-    outputs = _head(features, config, num_classes)
+    seen = _augmented(images, config) if augmented else images
+    outputs = _head(layer(_scaled(seen, config)), config, num_classes)
     return keras.Model(images, outputs, name=config.backbone)
 
 
 def compiled(config: TrialConfig, num_classes: int) -> keras.Model:
     """The model of a config, ready to train: Adam, cross-entropy, and the accuracy beside it.
 
+    It shares its backbone with the last one that was made so in this process, which is lost.
+
     Raises:
         StudyError: the weights cannot be had, or do not fit the backbone.
     """
-    model = build(config, num_classes)
-    adam = FusedAdam if _bfloat16_on_cpu(config) else keras.optimizers.Adam
+    _begin(config)
+    layer = backbone.shared(config)
+    model = _around(layer, config, num_classes, augmented=True)
+    adam = FusedAdam if keras.backend.backend() == "tensorflow" else keras.optimizers.Adam
     optimizer = adam(config.lr, weight_decay=config.weight_decay or None)
     # biases, and batch normalization's gamma and beta
     vectors = [each for each in model.trainable_variables if len(each.shape) < 2]
@@ -79,10 +73,6 @@ def compiled(config: TrialConfig, num_classes: int) -> keras.Model:
     return model
 
 
-def _bfloat16_on_cpu(config: TrialConfig) -> bool:
-    return config.precision == "mixed_bfloat16" and tensorflow_on_cpu()
-
-
 def _loss(config: TrialConfig) -> Any:
     if not config.label_smoothing:
         return "sparse_categorical_crossentropy"
@@ -95,13 +85,6 @@ def _loss(config: TrialConfig) -> Any:
         )
 
     return smoothed
-
-
-def _freeze(backbone: keras.Model, trainable: float) -> None:
-    """Leave that share of the layers with weights trainable, counted from the output."""
-    layers = [layer for layer in backbone.layers if layer.weights]
-    for layer in layers[: len(layers) - round(trainable * len(layers))]:
-        layer.trainable = False  # batch normalization then keeps and uses its moving averages
 
 
 def _augmented(images: Any, config: TrialConfig) -> Any:
@@ -133,31 +116,6 @@ def _scaled(images: Any, config: TrialConfig) -> Any:
         offset = [-mean for mean in CAFFE_BGR_MEAN]
         return keras.layers.Rescaling(1.0, offset)(keras.ops.flip(images, axis=-1))
     return keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
-
-
-def _backbone(config: TrialConfig, shape: tuple[int, int, int]) -> keras.Model:
-    options: dict[str, Any] = {"include_top": False, "input_shape": shape}
-    if config.backbone == "mobilenet":
-        options["alpha"] = config.alpha
-    weights = None if config.weights == "none" else config.weights
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MobileNet warns of sizes other than 128 to 224
-            return APPLICATIONS[config.backbone](weights=weights, **options)
-    except Exception as error:
-        raise StudyError(_weights_problem(config, error)) from error
-
-
-def _weights_problem(config: TrialConfig, error: Exception) -> str:
-    title = BACKBONES[config.backbone].title
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    if config.weights == "imagenet":
-        return (
-            f"cannot fetch Keras' ImageNet weights of {title}: {reason}\n"
-            "Connect to the network once, give a weights file (--weights FILE), or train from "
-            "scratch (--weights none)."
-        )
-    return f"weights file {config.weights} does not fit {title}: {reason}"
 
 
 def _head(features: Any, config: TrialConfig, num_classes: int) -> Any:

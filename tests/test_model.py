@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.datasets import load_sample_image
 
+from study.backbone import APPLICATIONS
 from study.config import BACKBONES
 from study.config import StudyError
 from study.config import TrialConfig
-from study.model import APPLICATIONS
 from study.model import build
 from study.model import compiled
 
