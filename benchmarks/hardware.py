@@ -1,0 +1,124 @@
+"""A training step against the processor's own speed, in float32 and in bfloat16.
+
+    python -m benchmarks.hardware
+    python -m benchmarks.hardware --dataset blood --image-size 128
+
+Measures, in turns: products of large matrices by TensorFlow (the processor's rate), and steps of
+the study's own model on images in memory. FLOP are counted from the model's layers: two for each
+product of a convolution or dense layer, thrice (forward, and the gradients of inputs and kernel).
+"""
+
+import argparse
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from dotenv import load_dotenv
+
+from benchmarks.rivals import SIZES
+from study.cli import quiet_stderr
+from study.cli import run_command
+from study.config import recipe
+from study.config import TrialConfig
+
+with quiet_stderr():
+    import keras
+    import tensorflow as tf
+
+    from study import backbone
+    from study import backend
+    from study.model import compiled
+
+SIDE, PRODUCTS, STEPS = 2048, 10, 4
+DTYPES = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
+
+
+def seconds_of(work: Callable[[], object], repeats: int) -> float:
+    """The median of a few turns, after one that is not counted."""
+    laps = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        work()
+        laps.append(time.perf_counter() - start)
+    return statistics.median(laps[1:])
+
+
+def product_rate(dtype: str) -> float:
+    """FLOP/s of matrix products."""
+    left, right = (tf.cast(tf.random.normal((SIDE, SIDE)), dtype) for _ in range(2))
+    product = tf.function(tf.matmul)
+
+    def work() -> None:
+        for _ in range(PRODUCTS):
+            product(left, right).numpy()
+
+    return 2 * SIDE**3 * PRODUCTS / seconds_of(work, 5)
+
+
+def flop_of(layer: keras.Layer) -> float:
+    """FLOP of a layer and of what it holds, for one image, forward."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return 2.0 * math.prod(layer.kernel.shape[:2]) * math.prod(layer.output.shape[1:])
+    if isinstance(layer, keras.layers.Conv2D):
+        return 2.0 * math.prod(layer.kernel.shape[:3]) * math.prod(layer.output.shape[1:])
+    if isinstance(layer, keras.layers.Dense):
+        return 2.0 * math.prod(layer.kernel.shape)
+    if not isinstance(layer, keras.Model):
+        layer = getattr(layer, "backbone", None)  # of trials that share it
+    return sum(flop_of(each) for each in layer.layers) if layer is not None else 0.0
+
+
+def step_of(config: TrialConfig) -> tuple[Callable[[], object], float]:
+    """`STEPS` training steps, and the FLOP of one."""
+    backbone.forget()
+    model = compiled(config, 2)
+    shape = (config.batch_size, config.image_size, config.image_size, 3)
+    images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+    labels = tf.constant(np.arange(config.batch_size) % 2)
+    step = tf.function(lambda: model.train_step((images, labels)), autograph=False)
+
+    def work() -> None:
+        for _ in range(STEPS):
+            step()
+
+    return work, 3 * config.batch_size * flop_of(model)
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Print a row for each precision."""
+    backend.prepare()
+    base = recipe(args.dataset).replace(
+        image_size=args.image_size or SIZES[args.dataset], weights="none"
+    )
+    print(f"{base.backbone}, {base.image_size} px, batch {base.batch_size}\n")
+    print("| precision | images/s | ratio | GFLOP/s | products, GFLOP/s | of them |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    first = 0.0
+    for precision, dtype in DTYPES.items():
+        work, flop = step_of(base.replace(precision=precision))
+        before, seconds, after = product_rate(dtype), seconds_of(work, 5), product_rate(dtype)
+        speed, rate = STEPS * base.batch_size / seconds, STEPS * flop / seconds
+        first, most = first or speed, (before + after) / 2
+        print(
+            f"| {precision} | {speed:.1f} | {speed / first:.2f} | {rate / 1e9:.0f} | "
+            f"{most / 1e9:.0f} | {rate / most:.2f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--dataset", choices=tuple(SIZES), default="chest", help="whose recipe [default: chest]")
+    add("--image-size", type=int, help="pixels [default: as benchmarks.rivals]")
+    measure(parser.parse_args())
+
+
+if __name__ == "__main__":
+    load_dotenv(".env")
+    sys.exit(run_command(main))
