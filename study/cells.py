@@ -74,13 +74,21 @@ class Session:
         self.failed: dict[Cell, str] = {}
         self.trained = 0  # by this call
         self.since = time.monotonic()
-        for cell, key in grid.keys.items():
-            if (run := tracking.find_finished(client, key)) is not None:
-                self.finished[cell] = tracking.outcome(run)
+        for cell in grid.configs:
+            if (outcome := self._found(cell)) is not None:
+                self.finished[cell] = outcome
         claims.in_turn(self._tell_of_finished)
         known = set(grid.keys.values()) - {grid.keys[cell] for cell in self.finished}
         # finished once, but not in MLflow any more: somebody wants them trained again
         self.gone = {t.number for t in self._complete(known) if not self._is_pending(t)}
+
+    def _found(self, cell: Cell) -> Outcome | None:
+        """What MLflow has of a cell that is trained as far as it shall be."""
+        key = self.grid.keys[cell]
+        if self.options.until:
+            return tracking.outcome_after(self.client, key, self.options.until)
+        run = tracking.find_finished(self.client, key)
+        return None if run is None else tracking.outcome(run)
 
     def _complete(self, keys: set[str]) -> list[optuna.trial.FrozenTrial]:
         trials = self.claims.trials(TrialState.COMPLETE)
@@ -127,9 +135,9 @@ class Session:
         keys = {self.grid.keys[cell]: cell for cell in self._open()}
         for trial in self._complete(set(keys)):
             cell = keys[trial.user_attrs["fingerprint"]]
-            run = tracking.find_finished(self.client, self.grid.keys[cell])
-            if run is not None:
-                self.finished[cell] = tracking.outcome(run)
+            outcome = self._found(cell)
+            if outcome is not None:
+                self.finished[cell] = outcome
             elif trial.number not in self.gone and self._is_pending(trial):
                 run_id = str(trial.user_attrs["run_id"])
                 self.finished[cell] = Outcome(run_id, trial.value or 0.0, math.nan, math.nan)

@@ -104,7 +104,7 @@ def fit(
     callbacks = callbacks or Callbacks()
     backend.prepare()
     model = compiled(config, arrays.num_classes)
-    learner = _Learner(config, arrays, model, _loop(config, arrays, model))
+    learner = _Learner(config, arrays, model, loop_for(config, arrays, model))
     history = _load_state(folder, model)
     callbacks.on_start(history)
     outputs: Outputs = []  # on validation, after the last epoch
@@ -144,7 +144,12 @@ class Loop(Protocol):
         """What the model says of rows, in their order."""
 
 
-def _loop(config: TrialConfig, arrays: Arrays, model: keras.Model) -> Loop:
+def loop_for(config: TrialConfig, arrays: Arrays, model: keras.Model) -> Loop:
+    """The loop of the backend that Keras computes with.
+
+    Raises:
+        StudyError: none is written for that backend.
+    """
     name = keras.backend.backend()
     if name not in LOOPS:
         raise StudyError(f"KERAS_BACKEND={name} cannot train here: use {' or '.join(LOOPS)}")
@@ -153,6 +158,11 @@ def _loop(config: TrialConfig, arrays: Arrays, model: keras.Model) -> Loop:
         config, arrays, model, _probe(model)
     )
     return made
+
+
+def shuffled(config: TrialConfig, arrays: Arrays, done: int) -> NDArray[np.int64]:
+    """The training rows in the order of the epoch after so many."""
+    return np.random.default_rng((config.seed, done)).permutation(arrays.train)
 
 
 @dataclass(frozen=True)
@@ -168,7 +178,8 @@ class _Learner:
         """Train for an epoch and validate; its figures and the outputs on validation."""
         start = time.perf_counter()
         try:
-            figures = self._train(done, on_step)
+            rows = shuffled(self.config, self.arrays, done)
+            figures = self.loop.train(rows, on_step)
             outputs = self.loop.predict(self.arrays.val)
         except Exception as error:
             if "ResourceExhausted" in type(error).__name__ or "RESOURCE_EXHAUSTED" in str(error):
@@ -181,10 +192,6 @@ class _Learner:
             lr = self.config.lr
             raise TrialFailed(f"loss is not a number in epoch {done + 1}: lower lr={lr:g}")
         return {"epoch": done + 1, **figures, "seconds": time.perf_counter() - start}, outputs
-
-    def _train(self, done: int, on_step: Callable[[int, int], None]) -> dict[str, float]:
-        order = np.random.default_rng((self.config.seed, done)).permutation(self.arrays.train)
-        return self.loop.train(order, on_step)
 
     def _validated(self, probabilities: NDArray[np.float32]) -> dict[str, float]:
         labels = self.arrays.y[self.arrays.val]

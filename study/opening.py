@@ -16,6 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from study import operations
 from study.monitor import monitored
+from study.options import Paused
 from study.options import Pruned
 from study.outbox import Outbox
 from study.runlog import RunLog
@@ -25,6 +26,7 @@ from study.spool import ends
 from study.spool import patience
 from study.tracking import experiment_id
 from study.tracking import find_begun
+from study.tracking import PAUSED
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ def open_run(client: MlflowClient, place: Place, *, resumable: bool) -> Iterator
     """A run to write to, with system metrics: the interrupted one, `mlflow run`'s, or a new one.
 
     It ends FINISHED, FAILED with the reason as a tag, or KILLED, in which case it is resumed later
-    unless it was pruned: that is for good, and the tag `pruned` says why.
+    unless it was pruned: that is for good, and the tag `pruned` says why. The tag `paused` says
+    after which epoch one was asked to wait for that.
 
     Args:
         client: of the server.
@@ -71,6 +74,9 @@ def _explained(outbox: Outbox) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise
+    except Paused as error:
+        outbox.put(operations.tags({PAUSED: str(error)}))
+        raise
     except Pruned as error:
         outbox.put(operations.tags({"pruned": str(error)[:500], "given_up": "pruned"}))
         raise
@@ -96,6 +102,8 @@ def _opened(
     client.update_run(run_id, "RUNNING", place.name)
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     run = client.get_run(run_id)
+    if PAUSED in run.data.tags:
+        client.delete_tag(run_id, PAUSED)
     return run, _points_of(client, run)
 
 

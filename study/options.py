@@ -1,6 +1,7 @@
 """What passes between a driver and the process that trains: how to run a trial, what came of it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,14 @@ class Pruned(StudyError):
 
 class TrackingError(StudyError):
     """MLflow cannot be reached or read, or lacks what was asked for."""
+
+
+class Paused(Pruned):
+    """A trial ended after as many epochs as it was asked for; its state is kept for the others."""
+
+    def __init__(self, epoch: Mapping[str, float]) -> None:
+        super().__init__(f"after epoch {epoch['epoch']:g}")
+        self.epoch = epoch  # the figures of the last one
 
 
 class TrialFailed(StudyError):
@@ -44,6 +53,7 @@ class Options:
     parent: str | None = None  # MLflow run id
     role: str = ""  # what a trial is for, a tag of its run
     watch: Watch | None = None
+    until: int = 0  # pause after this many epochs; 0 trains to the end
     blind: bool = False  # print nothing that the test images tell
 
 

@@ -12,6 +12,7 @@ from mlflow.entities import Run
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState
 
+from study import budget
 from study import operations
 from study import ui
 from study.cells import Session
@@ -54,6 +55,22 @@ def of_grid(session: Session, run: Run) -> list[Operation]:
             f"{_percent(accuracies['best_test_accuracy'])}{of}"
         )
         figures |= accuracies
+    return _told(run, grid.base, [*said, what], figures)
+
+
+def of_fast_grid(session: Session, run: Run) -> list[Operation]:
+    """What a fast grid's parent run is told; no test accuracy is known."""
+    grid, until = session.grid, session.options.until
+    total, epochs = len(grid.configs), grid.base.epochs
+    figures: dict[str, float] = {"finished": len(session.finished), "failed": len(session.failed)}
+    found = budget.said(session.finished)
+    said = [f"**After {until} of {epochs} epochs:** {found}"] * bool(found)
+    what = (
+        f"Fast grid of the {len(VARIANTS)} variants: {len(session.finished)} of {total} trials "
+        f"trained to epoch {until}, {total * until} of the full grid's {total * epochs} epochs of "
+        f"the same images and pixels ({until / epochs:.0%}), and paused there; the same command "
+        f"without `--budget fast` trains the rest. {_protocol(grid.base)}."
+    )
     return _told(run, grid.base, [*said, what], figures)
 
 

@@ -27,6 +27,7 @@ from study.spool import ends
 
 PAGE = 200  # runs; for 1,000, MLflow's default, a busy server takes longer than one waits for it
 T = TypeVar("T")
+PAUSED = "paused"  # a tag: after which epoch, for a run that is to go on later
 
 
 @talking()
@@ -113,6 +114,20 @@ def outcome(run: Run) -> Outcome:
         figures["val_loss"],
         figures.get("val_auc", math.nan),
     )
+
+
+def outcome_after(client: MlflowClient, fingerprint: str, epochs: int) -> Outcome | None:
+    """What a config came to after so many epochs, or at an earlier end; None if it is not so far.
+
+    Test accuracy is not known. Each epoch is as in the whole training, whatever ended the run.
+    """
+    for run in search(client, f"tags.fingerprint = '{fingerprint}'"):
+        loss = curve(client, run.info.run_id, "val_loss")
+        last = min(epochs, max(loss, default=0))
+        if last == epochs or (last and "finished" in run.data.tags):
+            accuracy = curve(client, run.info.run_id, "val_accuracy")  # is written with the loss
+            return Outcome(run.info.run_id, accuracy[last], math.nan, loss[last])
+    return None
 
 
 @talking()

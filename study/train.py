@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import filelock
@@ -38,6 +39,7 @@ from study.opening import open_run
 from study.opening import Place
 from study.options import Options
 from study.options import Outcome
+from study.options import Paused
 from study.options import Pruned
 from study.progress import duration
 from study.progress import Progress
@@ -48,7 +50,7 @@ from study.trial import recorded
 
 
 def train(config: TrialConfig, options: Options | None = None) -> Outcome:
-    """Train a config, or find that it is finished.
+    """Train a config, or find that it is finished; to `options.until` epochs, if that is set.
 
     Raises:
         StudyError: no data, no tracking server, no weights, or training failed; says what to do.
@@ -70,14 +72,16 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
             folder.mkdir()
         trial = prepared(config, progress, use_cache=options.use_cache)
         place = Place(config.dataset, config.title, key, options.parent)
-        with open_run(client, place, resumable=any(folder.iterdir())) as log:
-            if options.role:
-                log.log_tags({"role": options.role})
-            try:
+        try:
+            with open_run(client, place, resumable=any(folder.iterdir())) as log:
+                if options.role:
+                    log.log_tags({"role": options.role})
                 result = recorded(trial, log, folder, started, options)
-            except Pruned:
-                shutil.rmtree(folder, ignore_errors=True)  # nobody goes on with it
-                raise
+        except Paused as paused:
+            return _outcome(log.run_id, paused.epoch, math.nan)
+        except Pruned:
+            shutil.rmtree(folder, ignore_errors=True)  # nobody goes on with it
+            raise
         shutil.rmtree(folder, ignore_errors=True)
     figures = result.figures
     tested = f"test accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f}; "
@@ -85,11 +89,12 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
         f"  {'' if options.blind else tested}"
         f"learning time {duration(figures['fit_seconds'])}; run {log.run_id}"
     )
-    last = result.history[-1]
-    auc = last.get("val_auc", math.nan)
-    return Outcome(
-        log.run_id, last["val_accuracy"], figures["test_accuracy"], last["val_loss"], auc
-    )
+    return _outcome(log.run_id, result.history[-1], figures["test_accuracy"])
+
+
+def _outcome(run_id: str, epoch: Mapping[str, float], test_accuracy: float) -> Outcome:
+    auc = epoch.get("val_auc", math.nan)
+    return Outcome(run_id, epoch["val_accuracy"], test_accuracy, epoch["val_loss"], auc)
 
 
 def _deliver_earlier(client: MlflowClient, key: str) -> None:

@@ -27,8 +27,8 @@ from study.data import report_sizes
 from study.data import Split
 from study.disk import room_for
 from study.options import Options
+from study.options import Paused
 from study.options import Pruned
-from study.options import Watch
 from study.origin import code_version
 from study.progress import duration
 from study.progress import Progress
@@ -82,12 +82,13 @@ def recorded(
 
     Raises:
         Pruned: the watcher ended it; the run is not complete.
+        Paused: nor is it after `options.until` epochs, but it goes on when trained again.
         StudyError: MLflow refuses the record, or there is no room on the disk.
     """
     log.log_params(trial.config.as_dict())
     log.log_tags(_tags(trial))
     log.log_dataset(trial.config.dataset, trial.data.source, trial.data.digest)
-    result, seconds_before = _fitted(trial, log, folder, options.watch)
+    result, seconds_before = _fitted(trial, log, folder, options)
     probabilities = {"val": result.val_probabilities, "test": result.test_probabilities}
     with room_for("the run's files", log.files):
         files = log.new_folder()
@@ -117,7 +118,7 @@ def independence(trial: Trial) -> dict[str, float]:
 
 
 def _fitted(
-    trial: Trial, log: RunLog, folder: Path, watch: Watch | None
+    trial: Trial, log: RunLog, folder: Path, options: Options
 ) -> "tuple[TrialResult, float]":
     """The result, and the seconds of the epochs that an earlier process trained."""
     with quiet_stderr():
@@ -126,7 +127,7 @@ def _fitted(
         from study import fit
 
     before: list[float] = []
-    may_end = _judge(watch, trial.config.epochs)
+    may_end = _judge(options, trial.config.epochs)
 
     def on_start(history: "list[Epoch]") -> None:
         log.log_tags(backend.tags())
@@ -151,17 +152,21 @@ def _fitted(
         return fit.fit(trial.config, arrays, folder, callbacks), sum(before)
 
 
-def _judge(watch: Watch | None, epochs: int) -> "Callable[[Epoch], None]":
+def _judge(options: Options, epochs: int) -> "Callable[[Epoch], None]":
     """Tells the watcher of an epoch; raises Pruned if it says so and there is something to save."""
-    if watch is None:
-        return lambda _: None
-    module, name = watch.function.split(":")
-    asked = functools.partial(getattr(importlib.import_module(module), name), *watch.args)
+    watch = options.watch
+    if watch is not None:
+        module, name = watch.function.split(":")
+        asked = functools.partial(getattr(importlib.import_module(module), name), *watch.args)
 
     def judge(epoch: "Epoch") -> None:
-        reason = asked(epoch)
-        if reason and epoch["epoch"] < epochs:
+        reason = asked(epoch) if watch is not None else None
+        if epoch["epoch"] >= epochs:
+            return
+        if reason:
             raise Pruned(reason)
+        if 0 < options.until <= epoch["epoch"]:
+            raise Paused(epoch)
 
     return judge
 
