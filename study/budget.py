@@ -7,20 +7,21 @@ benchmarks/README.md.
 """
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
+from scipy.stats import ttest_1samp
 from statsmodels.stats.multitest import multipletests
 
 from study.config import ConfigError
-from study.intervals import Counts
-from study.intervals import difference
 from study.options import Outcome
 from study.plan import Cell
 from study.variants import VARIANTS
 
 SHARE = 3  # of the full grid's compute, one part in so many
 BASE = 1  # the variant that the others are judged against
+SAME = 1e-9  # less between two gains is rounding
 LEVEL = 0.05  # Holm's p below which a variant is told apart from the base
 FACTORS = {"hidden layers": "hidden_layers", "dense units": "dense_units", "lr": "lr_factor"}
 
@@ -53,27 +54,27 @@ def told_apart(accuracies: Mapping[Cell, float]) -> dict[int, int]:
     Student's t, paired by seed and fold, with Holm's method over all variants that have two pairs
     or more; a difference that is the same in each pair claims nothing.
     """
-    found = {v: _paired(accuracies, v) for v in sorted({cell.variant for cell in accuracies})}
-    pairs = {v: pair for v, pair in found.items() if v != BASE and pair.shape[1] > 1}
-    if not pairs:
+    variants = sorted({cell.variant for cell in accuracies} - {BASE})
+    gains = {v: found for v in variants if len(found := _gains(accuracies, v)) > 1}
+    if not gains:
         return {}
-    # a pair stands for a group of test images, and what it got right for theirs
-    gains = [difference(*(Counts(row[:, None], np.ones((len(row), 1))) for row in pair))
-             for pair in pairs.values()]  # fmt: skip
-    adjusted = multipletests([gain.p for gain in gains], method="holm")[1]
+    adjusted = multipletests([_p(found) for found in gains.values()], method="holm")[1]
     return {
-        variant: int(np.sign(gain.value)) if p < LEVEL else 0
-        for variant, gain, p in zip(pairs, gains, adjusted, strict=True)
+        variant: int(np.sign(fmean(found))) if p < LEVEL else 0
+        for (variant, found), p in zip(gains.items(), adjusted, strict=True)
     }
 
 
-def _paired(accuracies: Mapping[Cell, float], variant: int) -> "np.ndarray[tuple[int, int]]":
-    both = [
-        (accuracies[cell], accuracies[cell._replace(variant=BASE)])
-        for cell in sorted(accuracies)
-        if cell.variant == variant and cell._replace(variant=BASE) in accuracies
-    ]
-    return np.array(both).reshape(-1, 2).T
+def _gains(accuracies: Mapping[Cell, float], variant: int) -> list[float]:
+    """How much more accurate than the base, for each seed and fold that both have."""
+    base = {cell._replace(variant=variant): each for cell, each in accuracies.items()
+            if cell.variant == BASE}  # fmt: skip
+    return [accuracies[cell] - base[cell] for cell in sorted(accuracies.keys() & base.keys())]
+
+
+def _p(gains: Sequence[float]) -> float:
+    alike = max(gains) - min(gains) < SAME
+    return 1.0 if alike else float(ttest_1samp(gains, 0).pvalue)
 
 
 def verdicts(apart: Mapping[int, int]) -> dict[str, str]:

@@ -177,6 +177,12 @@ def test_variants_are_told_apart_by_the_paired_t_test(seed: int) -> None:
     assert means(cells) == pytest.approx(dict(enumerate(table.mean(axis=0), start=1)))
 
 
+def test_a_gain_that_never_varies_claims_nothing() -> None:
+    base = {Cell(1, seed): value for seed, value in enumerate((0.5, 0.7, 0.8))}
+    better = {Cell(2, cell.seed): value + 0.1 for cell, value in base.items()}
+    assert told_apart(base | better) == {2: 0}
+
+
 def test_a_factor_is_judged_by_the_variants_that_change_it() -> None:
     assert verdicts({2: 0, 3: 1, 4: -1, 5: -1, 6: -1, 7: 1}) == {
         "hidden layers": "lowers",
