@@ -68,11 +68,12 @@ def shared(config: TrialConfig) -> keras.layers.Layer:
         before = random.getstate()
         backbone = fresh(config, fused=True)
         _kept.append(_Kept(key, backbone, backbone.get_weights(), _draws_since(before)))
-    elif config.weights == "none":  # other ones for each seed
-        _kept[0].backbone.set_weights(fresh(config, fused=True).get_weights())
     else:
-        _kept[0].backbone.set_weights(_kept[0].weights)
-        for _ in range(_kept[0].draws):
+        before, kept = random.getstate(), _kept[0]
+        others = config.weights == "none"  # random ones, for each seed
+        kept.backbone.set_weights(_published(config).get_weights() if others else kept.weights)
+        random.setstate(before)
+        for _ in range(kept.draws):
             _draw()
     return _Traced(_kept[0])
 
