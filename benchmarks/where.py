@@ -1,14 +1,16 @@
-"""Where the time goes: within a step, an epoch, a trial.
+"""Where the time goes: within a step, an epoch, a trial, a grid.
 
     DATA_DIR=../shared/data python -m benchmarks.where
     DATA_DIR=../shared/data python -m benchmarks.where --dataset blood --limit 400
 
 A real `study.train` in a folder of its own (MLflow on SQLite), with a clock around its parts; the
-parts of a step are timed on their own, as what each adds to the one before.
+parts of a step are timed on their own, as what each adds to the one before. The grid is the real
+command, and its parts are what its record says of them.
 """
 
 import argparse
 import functools
+import math
 import os
 import statistics
 import subprocess
@@ -17,19 +19,24 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 from dotenv import load_dotenv
 
 from benchmarks.rivals import SIZES
+from benchmarks.where_grid import grid_parts
 from study import train
 from study import trial
 from study.cli import quiet_stderr
 from study.cli import run_command
 from study.config import recipe
 from study.config import TrialConfig
+from study.progress import Progress
 from study.runlog import RunLog
+from study.variants import VARIANTS
 
 with quiet_stderr():
     import keras
@@ -40,43 +47,76 @@ with quiet_stderr():
     from study.model import compiled
 
 # what is timed: where it is found, its name there, and what it is called in the table
+STEPS, PREDICTED = "steps", "validation and test"
+STATE, RECORD = "state saved", "figures handed to the record"
 PARTS: list[tuple[Any, str, str]] = [
     (train, "prepared", "images found, read from the cache, split"),
     (fit, "compiled", "model built, weights loaded"),
-    (fit_tf.TensorFlowLoop, "train", "steps"),
-    (fit_tf.TensorFlowLoop, "predict", "validation and test"),
-    (fit, "_save_state", "state saved"),
-    (RunLog, "log_epoch", "figures handed to the record"),
+    (fit_tf.TensorFlowLoop, "train", STEPS),
+    (fit_tf.TensorFlowLoop, "predict", PREDICTED),
+    (fit, "_save_state", STATE),
+    (RunLog, "log_epoch", RECORD),
     (trial.artifacts, "write", "files written"),
 ]
+REST = "in no part"
 TURNS = 5
+Seconds = Counter[str]
 
 
-def clocked(seconds: "Counter[str]", function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The function, which adds its time to a name's; parts of parts count in the inner one."""
+@dataclass
+class Clock:
+    """Seconds of a trial's parts, and what they were at the end of each epoch."""
 
-    @functools.wraps(function)
-    def timed(*args: Any, **kwargs: Any) -> Any:
-        start, before = time.perf_counter(), seconds.total()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            seconds[name] += time.perf_counter() - start - (seconds.total() - before)
+    seconds: Seconds = field(default_factory=Counter)
+    epochs: list[tuple[float, Seconds]] = field(default_factory=list)  # the time, and all until it
 
-    return timed
+    def around(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """The function, which adds its time to a name's; parts of parts count in the inner one."""
+
+        @functools.wraps(function)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start, before = time.perf_counter(), self.seconds.total()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                inner = self.seconds.total() - before
+                self.seconds[name] += time.perf_counter() - start - inner
+                if name == RECORD:
+                    self.epochs.append((time.perf_counter(), Counter(self.seconds)))
+
+        return timed
+
+    def epoch(self) -> Seconds:
+        """The mean epoch after the first, and what of it is in no part."""
+        (start, first), (end, last) = self.epochs[0], self.epochs[-1]
+        count = len(self.epochs) - 1
+        mean = Counter({k: v / count for k, v in (last - first).items()})
+        mean[REST] = (end - start) / count - mean.total()
+        return mean
 
 
-def trial_of(config: TrialConfig) -> "Counter[str]":
-    """Seconds of a trial's parts, in this process, which has loaded all it needs."""
-    seconds: Counter[str] = Counter()
+def trial_of(config: TrialConfig) -> Clock:
+    """A trial in this process, which has loaded all it needs."""
+    clock = Clock()
     for place, attribute, name in PARTS:
-        setattr(place, attribute, clocked(seconds, getattr(place, attribute), name))
+        setattr(place, attribute, clock.around(getattr(place, attribute), name))
     start = time.perf_counter()
     train.train(config)
-    seconds["the rest: record opened, awaited and closed"] = (
-        time.perf_counter() - start - seconds.total()
-    )
-    return seconds
+    seconds = time.perf_counter() - start - clock.seconds.total()
+    clock.seconds["the rest: record opened, awaited and closed"] = seconds
+    tracing = clock.epochs[0][1][STEPS] - clock.epoch()[STEPS]
+    clock.seconds["tracing: the first epoch's steps, less a later one's"] = tracing
+    clock.seconds[STEPS] -= tracing
+    return clock
+
+
+def epoch_of(clock: Clock, step: dict[str, float], steps: int) -> dict[str, float]:
+    """Seconds of an epoch's parts, those of its steps as they are on their own."""
+    epoch = clock.epoch()
+    alone = {name: steps * milliseconds / 1000 for name, milliseconds in step.items()}
+    beside = epoch[STEPS] - sum(alone.values())
+    kept = {name: epoch[name] for name in (STATE, RECORD, REST)}
+    return {**alone, "a step's feeding and Python": beside, "validation": epoch[PREDICTED], **kept}
 
 
 def imports() -> float:
@@ -144,10 +184,15 @@ def measure(args: argparse.Namespace) -> None:
         os.environ.update(MLFLOW_TRACKING_URI=f"sqlite:///{folder}/mlflow.db")
         os.environ["STUDY_CACHE"] = f"{folder}/cache"
         train.train(config.replace(epochs=1, seed=1))  # reads the images, makes the database
-        seconds = trial_of(config)
-    title = f"a trial of {config.epochs} epochs, {config.backbone}, {config.image_size} px"
-    print(rows_of(title, "s", {"imports, of a worker's first trial": imports(), **seconds}))
-    print(rows_of(f"a step of {config.batch_size} images", "ms", step_of(config)))
+        clock = trial_of(config)
+        images = trial.prepared(config, Progress(), use_cache=True).split.train
+    step, trained = step_of(config), f"{config.backbone}, {config.image_size} px"
+    steps = math.ceil(len(images) / config.batch_size)
+    print(rows_of(f"a step of {config.batch_size} images, {trained}", "ms", step))
+    print(rows_of(f"an epoch of {len(images)} images", "s", epoch_of(clock, step, steps)))
+    of_trial = {"imports, of a worker's first trial": imports(), **clock.seconds}
+    print(rows_of(f"a trial of {config.epochs} epochs", "s", of_trial))
+    print(rows_of(f"a grid of {len(VARIANTS)} such trials", "s", grid_parts(config)))
 
 
 def main() -> None:
