@@ -5,8 +5,7 @@
 
 Trains the seven variants with each seed, once, and keeps each epoch's predictions in the folder
 (a seed that is there is not trained again). Ways to spend less are then replayed on those curves: a
-repeat is `--repeat` seeds in a row, and, beside that, every choice of as many seeds. Training is
-that of `study.fit`, but for a traced model that serves all seeds, and Adam's fused kernel.
+repeat is `--repeat` seeds in a row, and, beside that, every choice of as many seeds.
 """
 
 import argparse
@@ -24,11 +23,11 @@ from statsmodels.stats.multitest import multipletests
 
 from study import budget
 from study import metrics
-from study.cells import Cell
 from study.config import recipe
 from study.config import TrialConfig
 from study.intervals import Counts
 from study.intervals import difference
+from study.plan import Cell
 from study.progress import Progress
 from study.variants import variant_fields
 from study.variants import VARIANTS

@@ -18,9 +18,9 @@ from study.budget import means
 from study.budget import SHARE
 from study.budget import told_apart
 from study.budget import verdicts
-from study.cells import Cell
 from study.config import ConfigError
 from study.grid import main
+from study.plan import Cell
 from study.variants import VARIANTS
 
 from .commands import client_of
