@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
-from scipy.stats import ttest_1samp
-from statsmodels.stats.multitest import multipletests
 
 from study.config import ConfigError
 from study.options import Outcome
@@ -54,6 +52,9 @@ def told_apart(accuracies: Mapping[Cell, float]) -> dict[int, int]:
     Student's t, paired by seed and fold, with Holm's method over all variants that have two pairs
     or more; a difference that is the same in each pair claims nothing.
     """
+    # late: scipy.stats and it take a second, twice with a worker, and few grids are fast
+    from statsmodels.stats.multitest import multipletests
+
     variants = sorted({cell.variant for cell in accuracies} - {BASE})
     gains = {v: found for v in variants if len(found := _gains(accuracies, v)) > 1}
     if not gains:
@@ -73,6 +74,8 @@ def _gains(accuracies: Mapping[Cell, float], variant: int) -> list[float]:
 
 
 def _p(gains: Sequence[float]) -> float:
+    from scipy.stats import ttest_1samp  # late, as above
+
     alike = max(gains) - min(gains) < SAME
     return 1.0 if alike else float(ttest_1samp(gains, 0).pvalue)
 

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -36,8 +37,11 @@ class Worker:
     the terminal does not reach it: whoever made the worker decides, and interrupts it.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, cores: Sequence[int] = ()
+    ) -> None:
         self._settings = dict(settings or {})  # environment variables of the process
+        self._cores = cores  # that it may use; all, if none is named
         self._pool: ProcessPoolExecutor | None = None
         self._pid = 0
         self._interrupted = False
@@ -84,7 +88,7 @@ class Worker:
     def _open(self) -> ProcessPoolExecutor:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            args = (self._settings,)
+            args = (self._settings, self._cores)
             self._pid = 0
             self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=args)
             self._pid = self._pool.submit(os.getpid).result()
@@ -92,13 +96,33 @@ class Worker:
 
 
 def local_workers(count: int) -> list[Worker]:
-    """That many workers, each with a GPU of its own as far as there are enough."""
+    """That many workers, each with a GPU, or else cores, of its own as far as there are enough.
+
+    On a core of their own two trainings do more than one on both: a step keeps several cores busy
+    for a part of its time only (benchmarks/README.md).
+    """
     gpus = _gpus()
-    if count == 1 or not gpus:
-        return [Worker() for _ in range(count)]
+    if count == 1:
+        return [Worker()]
+    if not gpus:
+        return [Worker(cores=cores) for cores in _shares(count)]
     shared = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if count > len(gpus) else {}
     devices = [gpus[i % len(gpus)] for i in range(count)]
     return [Worker({"CUDA_VISIBLE_DEVICES": device, **shared}) for device in devices]
+
+
+def _shares(count: int) -> list[list[int]]:
+    """This process' cores in so many parts; empty ones if there are too few.
+
+    Of equal size, for with another number of threads sums are rounded otherwise: a trial shall come
+    to the same figures whichever worker trains it.
+    """
+    try:
+        cores = sorted(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        cores = []
+    size = len(cores) // count
+    return [cores[i * size : (i + 1) * size] for i in range(count)]
 
 
 def _gpus() -> list[str]:
@@ -129,8 +153,10 @@ def _call(function: str, args: tuple[Any, ...]) -> Any:
         _calls["running"] = False
 
 
-def _begin(settings: Mapping[str, str]) -> None:
+def _begin(settings: Mapping[str, str], cores: Sequence[int]) -> None:
     os.environ.update(settings)
+    if cores:
+        os.sched_setaffinity(0, cores)  # TensorFlow then takes as many threads
     atexit.register(_leave)  # before all others, so that it is called after them
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver's, which shares the terminal
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

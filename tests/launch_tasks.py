@@ -31,6 +31,10 @@ def setting(name: str) -> str | None:
     return os.environ.get(name)
 
 
+def cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
+
+
 def sleep_and_tell(path: str) -> None:
     """Write this process' id to a file, and sleep; what comes goes into a file beside it."""
     with open(f"{path}.part", "w") as file:  # noqa: PTH123

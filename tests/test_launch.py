@@ -150,6 +150,21 @@ def test_workers_share_the_gpus(
     assert os.environ[DEVICES] == gpus
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only on Linux")
+@pytest.mark.parametrize("count", [1, 2, 1000])
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setenv(DEVICES, "")  # no GPUs
+    cores = sorted(os.sched_getaffinity(0))
+    found = []
+    for worker in local_workers(count)[:2]:
+        with closing(worker):
+            found.append(worker.call("tests.launch_tasks:cores"))
+    size = len(cores) // count
+    wanted = [cores[:size], cores[size : 2 * size]] if size else [cores, cores]
+    assert found == wanted[:count]
+    assert sorted(os.sched_getaffinity(0)) == cores
+
+
 def is_alive(process: psutil.Process) -> bool:
     """Whether it runs; one that nobody has collected yet does not."""
     try:

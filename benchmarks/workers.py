@@ -1,0 +1,90 @@
+"""Several trainings at once, each on cores of its own, against one on all of them.
+
+    python -m benchmarks.workers
+    python -m benchmarks.workers --dataset blood --precision mixed_bfloat16
+
+The workers are those of `study.grid --workers N`; each trains the study's model on random images.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from contextlib import ExitStack
+from itertools import pairwise
+
+import psutil
+
+from benchmarks.rivals import SIZES
+from study.cli import quiet_stderr
+from study.cli import run_command
+from study.config import recipe
+from study.config import TrialConfig
+from study.launch import local_workers
+
+SECONDS = 20.0  # of each training
+
+
+def pace(config: TrialConfig) -> float:
+    """Images per second of one training, in a worker: by the median step."""
+    with quiet_stderr():
+        from benchmarks.between import arrays_for
+        from study import backend
+        from study import fit
+
+    backend.prepare()
+    arrays = arrays_for(config, steps=8)
+    loop = fit.loop_for(config, arrays, fit.compiled(config, arrays.num_classes))
+    loop.train(arrays.train, lambda *_: None)  # traces
+    ends, end = [time.monotonic()], time.monotonic() + SECONDS
+    while ends[-1] < end:
+        loop.train(arrays.train, lambda *_: ends.append(time.monotonic()))
+    return config.batch_size / statistics.median(b - a for a, b in pairwise(ends))
+
+
+def together(config: TrialConfig, count: int) -> float:
+    """Images per second of so many workers."""
+    with ExitStack() as stack, ThreadPoolExecutor(count) as threads:
+        workers = [stack.enter_context(closing(worker)) for worker in local_workers(count)]
+        calls = [threads.submit(worker.call, f"{__spec__.name}:pace", config) for worker in workers]
+        return sum(call.result() for call in calls)
+
+
+def counts() -> Iterator[int]:
+    """1, 2, 4 and so on, to one for each core."""
+    count, cores = 1, len(psutil.Process().cpu_affinity())
+    while count <= cores:
+        yield count
+        count *= 2
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Print a row for each number of workers."""
+    config = recipe(args.dataset).replace(
+        image_size=args.image_size or SIZES[args.dataset], weights="none", precision=args.precision
+    )
+    print(f"{config.backbone}, {config.image_size} px, {config.precision}\n")
+    print("| workers | images/s together | ratio |\n| --- | --- | --- |")
+    first = 0.0
+    for count in counts():
+        speed = together(config, count)
+        first = first or speed
+        print(f"| {count} | {speed:.1f} | {speed / first:.2f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--dataset", choices=tuple(SIZES), default="chest", help="whose recipe [default: chest]")
+    add("--image-size", type=int, help="pixels [default: as benchmarks.rivals]")
+    add("--precision", default="float32", help="default: float32")
+    measure(parser.parse_args())
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
