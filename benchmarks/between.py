@@ -18,10 +18,10 @@ import numpy as np
 import psutil
 from dotenv import load_dotenv
 
-from benchmarks.rivals import SIZES
+from benchmarks.settings import config_of
+from benchmarks.settings import parser_of
 from study.cli import quiet_stderr
 from study.cli import run_command
-from study.config import recipe
 from study.config import TrialConfig
 from study.variants import variant_fields
 from study.variants import VARIANTS
@@ -52,12 +52,7 @@ def start_of(config: TrialConfig, arrays: fit.Arrays) -> float:
 
 def measure(args: argparse.Namespace) -> None:
     """Train, and print a row for each seventh trial."""
-    base = recipe(args.dataset).replace(
-        image_size=args.image_size or SIZES[args.dataset],
-        epochs=1,
-        weights=args.weights,
-        precision=args.precision,
-    )
+    base = config_of(args, epochs=1, weights=args.weights, precision=args.precision)
     arrays = arrays_for(base, steps=4)
     print(f"{base.backbone}, {base.image_size} px, {base.precision}\n")
     print("| trials | seconds to the first step: median, most | MiB |\n| --- | --- | --- |")
@@ -74,12 +69,8 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
-    add("--dataset", choices=tuple(SIZES), default="chest", help="whose recipe [default: chest]")
-    add("--image-size", type=int, help="pixels [default: as benchmarks.rivals]")
     add("--weights", default="none", help="none, or FILE of the backbone [default: none]")
     add("--precision", default="float32", help="default: float32")
     add("--trials", type=int, default=50, help="default: 50")

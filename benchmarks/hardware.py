@@ -18,10 +18,10 @@ from collections.abc import Callable
 import numpy as np
 from dotenv import load_dotenv
 
-from benchmarks.rivals import SIZES
+from benchmarks.settings import config_of
+from benchmarks.settings import parser_of
 from study.cli import quiet_stderr
 from study.cli import run_command
-from study.config import recipe
 from study.config import TrialConfig
 
 with quiet_stderr():
@@ -90,9 +90,7 @@ def step_of(config: TrialConfig) -> tuple[Callable[[], object], float]:
 def measure(args: argparse.Namespace) -> None:
     """Print a row for each precision."""
     backend.prepare()
-    base = recipe(args.dataset).replace(
-        image_size=args.image_size or SIZES[args.dataset], weights="none"
-    )
+    base = config_of(args)
     print(f"{base.backbone}, {base.image_size} px, batch {base.batch_size}\n")
     print("| precision | images/s | ratio | GFLOP/s | products, GFLOP/s | of them |")
     print("| --- | --- | --- | --- | --- | --- |")
@@ -110,13 +108,7 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--dataset", choices=tuple(SIZES), default="chest", help="whose recipe [default: chest]")
-    add("--image-size", type=int, help="pixels [default: as benchmarks.rivals]")
-    measure(parser.parse_args())
+    measure(parser_of(__doc__).parse_args())
 
 
 if __name__ == "__main__":

@@ -40,17 +40,18 @@ from benchmarks.rival_table import OURS
 from benchmarks.rival_table import Run
 from benchmarks.rival_table import table
 from benchmarks.search import command
+from benchmarks.settings import config_of
+from benchmarks.settings import flags_of
+from benchmarks.settings import parser_of
 from study import tracking
 from study.cli import run_command
 from study.config import recipe
 from study.config import StudyError
 from study.config import TrialConfig
 from study.data.split import NAMES
-from study.grid import BY_VARIANT
 from study.variants import variant_fields
 from study.variants import VARIANTS
 
-SIZES = {"chest": 128, "blood": 96, "demo": 32}  # pixels
 # rival -> the words that start it, and the packages it needs beside the project's own
 RIVALS = {
     "notebook": (("benchmarks.rival_keras", "notebook"), ()),
@@ -72,12 +73,8 @@ def run_rival(who: str, configs: list[TrialConfig], folder: Path, images: Path) 
 
 def run_ours(who: str, base: TrialConfig, folder: Path, images: Path, cache: Path) -> Run:
     """The real command, in an empty folder, and what its record says."""
-    differences = {k: v for k, v in base.differences().items() if k not in BY_VARIANT}
-    flags = ["--dataset", base.dataset]
-    for name, value in differences.items():
-        flags += ["--" + name.replace("_", "-"), str(value)]
     started = time.perf_counter()
-    cpu = command("study.grid", flags, folder, cache)
+    cpu = command("study.grid", flags_of(base), folder, cache)
     seconds = time.perf_counter() - started
     return Run(images.name, who, seconds, cpu, recorded(folder, base, images))
 
@@ -130,9 +127,9 @@ def check(runs: list[Run]) -> None:
 
 def compare(args: argparse.Namespace) -> None:
     who = available(args.only)
-    settings = recipe(args.dataset).replace(
+    settings = config_of(
+        args,
         lr=recipe("chest").lr,  # a folder's, for the grid takes no other
-        image_size=args.image_size or SIZES[args.dataset],
         epochs=args.epochs,
         weights=args.weights if args.weights == "none" else str(Path(args.weights).resolve()),
     )
@@ -158,14 +155,9 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add, everyone = parser.add_argument, (*RIVALS, "ours")
-    add("--dataset", choices=tuple(SIZES), default="chest", help="default: chest")
     add("--images", type=int, default=200, help="about how many, 0 for all [default: 200]")
-    pixels = ", ".join(f"{size} for {name}" for name, size in SIZES.items())
-    add("--image-size", type=int, help=f"pixels [default: {pixels}]")
     add("--epochs", type=int, default=2, help="of each variant [default: 2]")
     add("--weights", default="none", help="none, or FILE of the backbone [default: none]")
     add("--files", nargs="+", choices=KINDS, default=KINDS, help="default: both kinds")

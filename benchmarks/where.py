@@ -12,7 +12,6 @@ import argparse
 import functools
 import math
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,13 +25,14 @@ from typing import Any
 import numpy as np
 from dotenv import load_dotenv
 
-from benchmarks.rivals import SIZES
+from benchmarks.hardware import seconds_of
+from benchmarks.settings import config_of
+from benchmarks.settings import parser_of
 from benchmarks.where_grid import grid_parts
 from study import train
 from study import trial
 from study.cli import quiet_stderr
 from study.cli import run_command
-from study.config import recipe
 from study.config import TrialConfig
 from study.progress import Progress
 from study.runlog import RunLog
@@ -156,12 +156,7 @@ def step_of(config: TrialConfig) -> dict[str, float]:
 
 
 def _median(work: Callable[[], Any]) -> float:
-    laps = []
-    for _ in range(TURNS + 1):
-        start = time.perf_counter()
-        work()
-        laps.append(1000 * (time.perf_counter() - start))
-    return statistics.median(laps[1:])
+    return 1000 * seconds_of(work, TURNS)
 
 
 def rows_of(title: str, unit: str, parts: dict[str, float]) -> str:
@@ -174,9 +169,7 @@ def rows_of(title: str, unit: str, parts: dict[str, float]) -> str:
 
 def measure(args: argparse.Namespace) -> None:
     """Print the tables."""
-    config = recipe(args.dataset).replace(
-        image_size=SIZES[args.dataset], epochs=args.epochs, limit=args.limit, weights="none"
-    )
+    config = config_of(args, epochs=args.epochs, limit=args.limit)
     where = os.environ.get("DATA_DIR")
     if where:
         os.environ["DATA_DIR"] = os.path.abspath(where)  # noqa: PTH100 (a setting, not a path)
@@ -196,11 +189,8 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
-    add("--dataset", choices=tuple(SIZES), default="chest", help="default: chest")
     add("--limit", type=int, default=600, help="images, 0 for all [default: 600]")
     add("--epochs", type=int, default=5, help="default: 5")
     measure(parser.parse_args())

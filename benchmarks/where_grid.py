@@ -10,17 +10,14 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from benchmarks.search import command
+from benchmarks.settings import flags_of
 from study import tracking
 from study.config import TrialConfig
-from study.plan import BY_VARIANT
 
 
 def grid_parts(base: TrialConfig) -> dict[str, float]:
     """Seconds of a grid's parts: the real command, once to read the images, and once timed."""
-    flags = ["--dataset", base.dataset]
-    for name, value in base.differences().items():
-        if name not in (*BY_VARIANT, "dataset"):
-            flags += ["--" + name.replace("_", "-"), str(value)]
+    flags = flags_of(base)
     with tempfile.TemporaryDirectory() as name:
         cache, once, timed = (Path(name) / part for part in ("cache", "once", "timed"))
         for folder in (once, timed):

@@ -18,10 +18,10 @@ from itertools import pairwise
 
 import psutil
 
-from benchmarks.rivals import SIZES
+from benchmarks.settings import config_of
+from benchmarks.settings import parser_of
 from study.cli import quiet_stderr
 from study.cli import run_command
-from study.config import recipe
 from study.config import TrialConfig
 from study.launch import local_workers
 
@@ -63,9 +63,7 @@ def counts() -> Iterator[int]:
 
 def measure(args: argparse.Namespace) -> None:
     """Print a row for each number of workers."""
-    config = recipe(args.dataset).replace(
-        image_size=args.image_size or SIZES[args.dataset], weights="none", precision=args.precision
-    )
+    config = config_of(args, precision=args.precision)
     print(f"{config.backbone}, {config.image_size} px, {config.precision}\n")
     print("| workers | images/s together | ratio |\n| --- | --- | --- |")
     first = 0.0
@@ -76,13 +74,8 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--dataset", choices=tuple(SIZES), default="chest", help="whose recipe [default: chest]")
-    add("--image-size", type=int, help="pixels [default: as benchmarks.rivals]")
-    add("--precision", default="float32", help="default: float32")
+    parser = parser_of(__doc__)
+    parser.add_argument("--precision", default="float32", help="default: float32")
     measure(parser.parse_args())
 
 
