@@ -105,13 +105,13 @@ def local_workers(count: int) -> list[Worker]:
     if count == 1:
         return [Worker()]
     if not gpus:
-        return [Worker(cores=cores) for cores in _shares(count)]
+        return [Worker(cores=cores) for cores in core_shares(count)]
     shared = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if count > len(gpus) else {}
     devices = [gpus[i % len(gpus)] for i in range(count)]
     return [Worker({"CUDA_VISIBLE_DEVICES": device, **shared}) for device in devices]
 
 
-def _shares(count: int) -> list[list[int]]:
+def core_shares(count: int) -> list[list[int]]:
     """This process' cores in so many parts; empty ones if there are too few.
 
     Of equal size, for with another number of threads sums are rounded otherwise: a trial shall come

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from study.launch import core_shares
+
 from .chaos import disturbed
 from .chaos import figures_of
 from .chaos import FLAGS
@@ -28,12 +30,15 @@ def place() -> Iterator[Path]:
 @contextlib.contextmanager
 def cores_of_a_worker() -> Iterator[None]:
     """As many for what is started within: with others, its sums would be rounded otherwise."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(before)[: len(before) // WORKERS] or before)
+    cores = core_shares(WORKERS)[0]
+    before = os.sched_getaffinity(0) if cores else set()
+    if cores:
+        os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, before)
+        if cores:
+            os.sched_setaffinity(0, before)
 
 
 @pytest.mark.parametrize(
