@@ -18,6 +18,7 @@ from study.study_storage import takes_many
 
 MAX_WORKERS = 1000
 MAX_GPUS = 64
+AHEAD = "study.trial:load"  # which takes seconds, in which the driver can connect and plan
 
 
 def add_engine_flags(parser: Parser) -> None:
@@ -50,7 +51,7 @@ def workers_from(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
     else:
         if count is not None and count > 1:
             _check_servers(f"--workers {count}")
-        workers = local_workers(count or 1)
+        workers = local_workers(count or 1, AHEAD)
     with contextlib.ExitStack() as stack:
         for worker in workers:
             stack.callback(worker.close)

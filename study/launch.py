@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from collections.abc import Sequence
+from concurrent.futures import Future
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -38,13 +39,19 @@ class Worker:
     """
 
     def __init__(
-        self, settings: Mapping[str, str] | None = None, cores: Sequence[int] = ()
+        self,
+        settings: Mapping[str, str] | None = None,
+        cores: Sequence[int] = (),
+        ahead: str | None = None,
     ) -> None:
         self._settings = dict(settings or {})  # environment variables of the process
         self._cores = cores  # that it may use; all, if none is named
         self._pool: ProcessPoolExecutor | None = None
+        self._started: Future[int] = Future()  # the process; comes to its number
         self._pid = 0
         self._interrupted = False
+        # a function that the process calls first, from now on, while the caller goes on
+        self._ahead = self._open().submit(_call, ahead, ()) if ahead else None
 
     def call(self, function: str, *args: Any) -> Any:
         """The value of `function` (as `package.module:name`) for `args`, worked out over there.
@@ -58,7 +65,9 @@ class Worker:
             raise KeyboardInterrupt
         before = _killed_for_memory()
         try:
-            return self._open().submit(_call, function, args).result()
+            pool = self._open()
+            self._pid = self._started.result()
+            return pool.submit(_call, function, args).result()
         except BrokenProcessPool as error:
             self._pool = None
             if _killed_for_memory() > before:
@@ -83,6 +92,9 @@ class Worker:
         """End the process, if there is one."""
         pool, self._pool = self._pool, None
         if pool is not None:
+            if self._ahead is not None and not self._ahead.done():  # nobody waits for it
+                with contextlib.suppress(BrokenProcessPool, ProcessLookupError):
+                    os.kill(self._started.result(), signal.SIGTERM)
             pool.shutdown(cancel_futures=True)
 
     def _open(self) -> ProcessPoolExecutor:
@@ -91,24 +103,26 @@ class Worker:
             args = (self._settings, self._cores)
             self._pid = 0
             self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=args)
-            self._pid = self._pool.submit(os.getpid).result()
+            self._started = self._pool.submit(os.getpid)
         return self._pool
 
 
-def local_workers(count: int) -> list[Worker]:
+def local_workers(count: int, ahead: str | None = None) -> list[Worker]:
     """That many workers, each with a GPU, or else cores, of its own as far as there are enough.
+
+    Each begins at once with calling `ahead` (as `package.module:name`), if that is given.
 
     On a core of their own two trainings do more than one on both: a step keeps several cores busy
     for a part of its time only (benchmarks/README.md).
     """
     gpus = _gpus()
     if count == 1:
-        return [Worker()]
+        return [Worker(ahead=ahead)]
     if not gpus:
-        return [Worker(cores=cores) for cores in core_shares(count)]
+        return [Worker(cores=cores, ahead=ahead) for cores in core_shares(count)]
     shared = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if count > len(gpus) else {}
     devices = [gpus[i % len(gpus)] for i in range(count)]
-    return [Worker({"CUDA_VISIBLE_DEVICES": device, **shared}) for device in devices]
+    return [Worker({"CUDA_VISIBLE_DEVICES": device, **shared}, ahead=ahead) for device in devices]
 
 
 def core_shares(count: int) -> list[list[int]]:

@@ -57,6 +57,12 @@ class Trial:
         return leaking(self.data, self.split)
 
 
+def load() -> None:
+    """Import what training takes, ahead of the first trial: it takes seconds."""
+    with quiet_stderr():
+        importlib.import_module("study.fit")
+
+
 def prepared(config: TrialConfig, progress: Progress, *, use_cache: bool) -> Trial:
     """Images read and split, with a word on all that a reader of the result should know."""
     data = _read(config, progress, use_cache)

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 from study.config import StudyError
 from study.launch import Worker
@@ -33,6 +34,18 @@ def setting(name: str) -> str | None:
 
 def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
+
+
+def tell() -> None:
+    """Write this process' id to the file that the setting TOLD names."""
+    path = Path(os.environ["TOLD"])
+    (part := path.with_suffix(".part")).write_text(str(os.getpid()))
+    part.rename(path)
+
+
+def tell_and_sleep() -> None:
+    tell()
+    time.sleep(600)
 
 
 def sleep_and_tell(path: str) -> None:

@@ -50,6 +50,28 @@ def test_a_killed_process_is_replaced(worker: Worker) -> None:
     assert after != before
 
 
+def test_a_process_may_begin_before_it_is_called(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    with closing(Worker({"TOLD": str(told)}, ahead="tests.launch_tasks:tell")) as worker:
+        wait_until(told.exists, seconds=20)
+        assert worker.call("tests.launch_tasks:double", 4) == (8, int(told.read_text()))
+
+
+def test_what_was_begun_ends_with_its_worker(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    with closing(Worker({"TOLD": str(told)}, ahead="tests.launch_tasks:tell_and_sleep")):
+        wait_until(told.exists, seconds=20)
+        process = psutil.Process(int(told.read_text()))
+    wait_until(lambda: not process.is_running(), seconds=20)
+
+
+def test_a_process_that_dies_before_it_is_called_is_replaced() -> None:
+    with closing(Worker(ahead="tests.launch_tasks:die")) as worker:
+        with pytest.raises(WorkerDied):
+            worker.call("tests.launch_tasks:double", 1)
+        assert worker.call("tests.launch_tasks:double", 2)[0] == 4
+
+
 def test_the_process_ends_with_its_worker() -> None:
     with closing(Worker()) as worker:
         process = psutil.Process(worker.call("tests.launch_tasks:double", 1)[1])
