@@ -33,7 +33,7 @@ ui: setup ## Serve the MLflow UI of the runs on this machine (port 5000)
 	esac
 
 test: $(VENV)/.installed-dev ## Run the tests, two at a time (`.venv/bin/pytest -m slow` runs the slow ones)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev ## Check style and format with ruff
 	@$(BIN)/ruff check .
