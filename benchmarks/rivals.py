@@ -41,7 +41,6 @@ from benchmarks.rival_table import Run
 from benchmarks.rival_table import table
 from benchmarks.search import command
 from benchmarks.settings import config_of
-from benchmarks.settings import flags_of
 from benchmarks.settings import parser_of
 from study import tracking
 from study.cli import run_command
@@ -49,6 +48,8 @@ from study.config import recipe
 from study.config import StudyError
 from study.config import TrialConfig
 from study.data.split import NAMES
+from study.plan import BY_VARIANT
+from study.variants import flags_of
 from study.variants import variant_fields
 from study.variants import VARIANTS
 
@@ -74,7 +75,7 @@ def run_rival(who: str, configs: list[TrialConfig], folder: Path, images: Path) 
 def run_ours(who: str, base: TrialConfig, folder: Path, images: Path, cache: Path) -> Run:
     """The real command, in an empty folder, and what its record says."""
     started = time.perf_counter()
-    cpu = command("study.grid", flags_of(base), folder, cache)
+    cpu = command("study.grid", flags_of(base, leave_out=BY_VARIANT), folder, cache)
     seconds = time.perf_counter() - started
     return Run(images.name, who, seconds, cpu, recorded(folder, base, images))
 

@@ -1,11 +1,10 @@
-"""What benchmarks have in common: a recipe at a size that suits two cores, and its flags."""
+"""What benchmarks have in common: a recipe at a size that suits two cores."""
 
 import argparse
 from typing import Any
 
 from study.config import recipe
 from study.config import TrialConfig
-from study.plan import BY_VARIANT
 
 SIZES = {"chest": 128, "blood": 96, "demo": 32}  # pixels
 
@@ -15,10 +14,8 @@ def parser_of(doc: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add, pixels = (
-        parser.add_argument,
-        ", ".join(f"{size} for {name}" for name, size in SIZES.items()),
-    )
+    add = parser.add_argument
+    pixels = ", ".join(f"{size} for {name}" for name, size in SIZES.items())
     add("--dataset", choices=tuple(SIZES), default="chest", help="whose recipe [default: chest]")
     add("--image-size", type=int, help=f"pixels [default: {pixels}]")
     return parser
@@ -28,12 +25,3 @@ def config_of(args: argparse.Namespace, **fields: Any) -> TrialConfig:
     """The recipe that was asked for, with these fields; random weights unless they name others."""
     size = args.image_size or SIZES[args.dataset]
     return recipe(args.dataset).replace(**{"image_size": size, "weights": "none", **fields})
-
-
-def flags_of(config: TrialConfig) -> list[str]:
-    """What `study.grid` is to be told of a config, besides what is the variants' to set."""
-    flags = ["--dataset", config.dataset]
-    for name, value in config.differences().items():
-        if name not in BY_VARIANT:
-            flags += ["--" + name.replace("_", "-"), str(value)]
-    return flags

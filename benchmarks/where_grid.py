@@ -10,14 +10,15 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from benchmarks.search import command
-from benchmarks.settings import flags_of
 from study import tracking
 from study.config import TrialConfig
+from study.plan import BY_VARIANT
+from study.variants import flags_of
 
 
 def grid_parts(base: TrialConfig) -> dict[str, float]:
     """Seconds of a grid's parts: the real command, once to read the images, and once timed."""
-    flags = flags_of(base)
+    flags = flags_of(base, leave_out=BY_VARIANT)
     with tempfile.TemporaryDirectory() as name:
         cache, once, timed = (Path(name) / part for part in ("cache", "once", "timed"))
         for folder in (once, timed):

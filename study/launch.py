@@ -48,7 +48,6 @@ class Worker:
         self._cores = cores  # that it may use; all, if none is named
         self._pool: ProcessPoolExecutor | None = None
         self._started: Future[int] = Future()  # the process; comes to its number
-        self._pid = 0
         self._interrupted = False
         # a function that the process calls first, from now on, while the caller goes on
         self._ahead = self._open().submit(_call, ahead, ()) if ahead else None
@@ -65,9 +64,7 @@ class Worker:
             raise KeyboardInterrupt
         before = _killed_for_memory()
         try:
-            pool = self._open()
-            self._pid = self._started.result()
-            return pool.submit(_call, function, args).result()
+            return self._open().submit(_call, function, args).result()
         except BrokenProcessPool as error:
             self._pool = None
             if _killed_for_memory() > before:
@@ -84,24 +81,25 @@ class Worker:
     def interrupt(self) -> None:
         """End the call under way as Ctrl-C would, and refuse later ones. Called by any thread."""
         self._interrupted = True
-        if self._pool is not None and self._pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGUSR1)
+        if self._pool is not None and self._started.done():
+            self._signal(signal.SIGUSR1)
 
     def close(self) -> None:
         """End the process, if there is one."""
         pool, self._pool = self._pool, None
         if pool is not None:
             if self._ahead is not None and not self._ahead.done():  # nobody waits for it
-                with contextlib.suppress(BrokenProcessPool, ProcessLookupError):
-                    os.kill(self._started.result(), signal.SIGTERM)
+                self._signal(signal.SIGTERM)
             pool.shutdown(cancel_futures=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(BrokenProcessPool, ProcessLookupError):
+            os.kill(self._started.result(), number)
 
     def _open(self) -> ProcessPoolExecutor:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             args = (self._settings, self._cores)
-            self._pid = 0
             self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=args)
             self._started = self._pool.submit(os.getpid)
         return self._pool

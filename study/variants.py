@@ -1,6 +1,7 @@
 """The seven variants of each report, as data; and what to type for a config."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,10 +52,16 @@ def resolve(dataset: str, variant: int | None, flags: dict[str, Any]) -> TrialCo
 
 def command(config: TrialConfig) -> str:
     """The command line that trains a config: a flag for each field that is not the recipe's."""
-    words = ["python", "-m", "study.train", "--dataset", config.dataset]
+    return shlex.join(["python", "-m", "study.train", *flags_of(config)])
+
+
+def flags_of(config: TrialConfig, *, leave_out: Sequence[str] = ()) -> list[str]:
+    """The data set, and a flag for each field that is not its recipe's, but for those left out."""
+    words = ["--dataset", config.dataset]
     for name, value in config.differences().items():
-        words += ["--" + name.replace("_", "-"), str(value)]
-    return shlex.join(words)
+        if name not in leave_out:
+            words += ["--" + name.replace("_", "-"), str(value)]
+    return words
 
 
 def variant_of(config: TrialConfig) -> int | None:

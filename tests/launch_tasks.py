@@ -36,11 +36,16 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def tell() -> None:
-    """Write this process' id to the file that the setting TOLD names."""
-    path = Path(os.environ["TOLD"])
-    (part := path.with_suffix(".part")).write_text(str(os.getpid()))
-    part.rename(path)
+def loaded(module: str) -> bool:
+    return module in sys.modules
+
+
+def tell(path: str | None = None) -> None:
+    """Write this process' id to a file, or to that which the setting TOLD names."""
+    told = Path(path or os.environ["TOLD"])
+    part = Path(f"{told}.part")
+    part.write_text(str(os.getpid()))
+    part.rename(told)
 
 
 def tell_and_sleep() -> None:
@@ -50,9 +55,7 @@ def tell_and_sleep() -> None:
 
 def sleep_and_tell(path: str) -> None:
     """Write this process' id to a file, and sleep; what comes goes into a file beside it."""
-    with open(f"{path}.part", "w") as file:  # noqa: PTH123
-        file.write(str(os.getpid()))
-    os.rename(f"{path}.part", path)  # noqa: PTH104
+    tell(path)
     try:
         time.sleep(600)
     except KeyboardInterrupt:

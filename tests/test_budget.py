@@ -147,7 +147,7 @@ def test_a_third_of_less_than_an_epoch_is_refused() -> None:
         fast_epochs(2)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.lists(ACCURACIES, min_size=7, max_size=7), min_size=1, max_size=6), st.randoms())
 def test_verdicts_depend_on_accuracies_alone(table: list[list[float]], random: object) -> None:
     accuracies = {Cell(v + 1, seed): row[v] for seed, row in enumerate(table) for v in range(7)}

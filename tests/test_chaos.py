@@ -30,15 +30,15 @@ def place() -> Iterator[Path]:
 @contextlib.contextmanager
 def cores_of_a_worker() -> Iterator[None]:
     """As many for what is started within: with others, its sums would be rounded otherwise."""
-    cores = core_shares(WORKERS)[0]
-    before = os.sched_getaffinity(0) if cores else set()
-    if cores:
-        os.sched_setaffinity(0, cores)
+    if not (cores := core_shares(WORKERS)[0]):  # then a worker takes all there are
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
-        if cores:
-            os.sched_setaffinity(0, before)
+        os.sched_setaffinity(0, before)
 
 
 @pytest.mark.parametrize(

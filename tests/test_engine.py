@@ -7,6 +7,9 @@ import pytest
 
 from study import grid
 from study import tpe
+from study.cli import Parser
+from study.engine import add_engine_flags
+from study.engine import workers_from
 
 from .commands import refusal
 
@@ -82,3 +85,10 @@ def test_a_bad_heartbeat_is_one_error_line(
     monkeypatch.setenv("STUDY_HEARTBEAT", "soon")
     monkeypatch.setattr("sys.argv", ["command"])
     assert "STUDY_HEARTBEAT='soon' is out of range: use seconds" in refusal(main, capsys)
+
+
+def test_a_worker_has_loaded_what_training_takes_before_its_first_call() -> None:
+    parser = Parser("", "command")
+    add_engine_flags(parser)
+    with workers_from(parser.parse_args([])) as (worker,):
+        assert worker.call("tests.launch_tasks:loaded", "study.fit")
