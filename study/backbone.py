@@ -17,6 +17,8 @@ from study.fast_conv import BFloat16Conv2D
 from study.fast_conv import Float32DepthwiseConv2D
 from study.fast_conv import tensorflow_on_cpu
 from study.fast_norm import with_norm
+from study.weights import digest_weights
+from study.weights import published
 
 APPLICATIONS = {
     "mobilenet": keras.applications.MobileNet,
@@ -76,6 +78,12 @@ def shared(config: TrialConfig) -> keras.layers.Layer:
         for _ in range(kept.draws):
             _draw()
     return _Traced(_kept[0])
+
+
+def digest(model: keras.Model) -> str:
+    """Return the `study.weights.digest_weights` of a whole model's backbone."""
+    (inner,) = (layer for layer in model.layers if isinstance(layer, keras.Model | _Traced))
+    return digest_weights(inner.get_weights())
 
 
 def forget() -> None:
@@ -155,9 +163,29 @@ def _published(config: TrialConfig) -> keras.Model:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MobileNet warns of sizes other than 128 to 224
-            return APPLICATIONS[config.backbone](weights=weights, **options)
+            model = APPLICATIONS[config.backbone](weights=weights, **options)
     except Exception as error:
         raise StudyError(_weights_problem(config, error)) from error
+    if config.weights == "imagenet":
+        _check_download(config, model)
+    return model
+
+
+def _check_download(config: TrialConfig, model: keras.Model) -> None:
+    """Compare what Keras downloaded with the published weights, where they are known.
+
+    Raises:
+        StudyError: they differ.
+    """
+    known = published(config.backbone, config.alpha)
+    if known is None or digest_weights(model.get_weights()) == known.digest:
+        return
+    title = BACKBONES[config.backbone].title
+    raise StudyError(
+        f"Keras' ImageNet weights of {title} are not the published ones: delete their file in the "
+        "models folder of ~/.keras (or KERAS_HOME),\nso that Keras downloads them again, or name "
+        "the file as what it is: --weights FILE"
+    )
 
 
 def _weights_problem(config: TrialConfig, error: Exception) -> str:

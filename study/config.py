@@ -16,6 +16,9 @@ from pathlib import Path
 from pathlib import PurePath
 from typing import Any
 
+from study.weights import compare_with_published
+from study.weights import Comparison
+
 # Part of every fingerprint. Raise it when the same config would train to other numbers than before,
 # so that runs of the old code are never taken for runs of the new.
 PROTOCOL_VERSION = 2
@@ -273,30 +276,54 @@ def parse_value(name: str, text: str) -> Any:
 
 
 def weights_kind(config: TrialConfig) -> str:
-    """What the backbone starts from: `imagenet`, `none`, `partial` or `file`.
+    """Name what the backbone starts from: `imagenet`, `none`, `partial` or `file`.
 
-    A file counts as `imagenet` only if it is byte for byte one that Keras publishes, as `partial`
-    if its name says so, and otherwise as `file`: nothing is claimed that was not checked.
+    A file counts as `imagenet` only if its tensors are the published ones, and as `partial` if some
+    of them are. Where the published tensors are not known, `partial` in its name is believed.
     """
     if config.weights in ("imagenet", "none"):
         return config.weights
-    path = Path(config.weights)
-    if _file_digest(path, "md5") in BACKBONES[config.backbone].published_md5:
+    if _starts_from_published(config):
         return "imagenet"
-    return "partial" if "partial" in path.name.split(".") else "file"
+    comparison = compare_weights(config)
+    if comparison is None:
+        return "partial" if "partial" in Path(config.weights).name.split(".") else "file"
+    return "partial" if comparison.equal else "file"
+
+
+def compare_weights(config: TrialConfig) -> Comparison | None:
+    """Count the tensors of a config's weights file that equal the published ones.
+
+    None if there is no file, or what was published for the backbone is not known here.
+    """
+    if config.weights in ("imagenet", "none"):
+        return None
+    return compare_with_published(Path(config.weights), config.backbone, config.alpha)
+
+
+def _starts_from_published(config: TrialConfig) -> bool:
+    if config.weights in ("imagenet", "none"):
+        return config.weights == "imagenet"
+    comparison = compare_weights(config)
+    if comparison is not None:
+        return comparison.equal == comparison.total
+    return _file_digest(Path(config.weights), "md5") in BACKBONES[config.backbone].published_md5
 
 
 def fingerprint(config: TrialConfig, data_digest: str) -> str:
     """SHA-256 (64 hex digits) of what decides a trial's numbers.
 
-    Paths do not count, contents do: a folder enters by its data digest, a weights file by its own.
+    Paths do not count, contents do: a folder enters by its data digest, a weights file by its own,
+    or as `imagenet` if its tensors are the published ones.
     A field at its declared default is left out, so that a knob added later leaves the fingerprints
     of earlier runs as they were.
     """
     defaults = {spec.name: spec.default for spec in dataclasses.fields(config)}
     content = {k: v for k, v in config.as_dict().items() if v != defaults[k]}
     content["dataset"] = config.dataset.split(":", 1)[0]
-    if config.weights not in ("imagenet", "none"):
+    if _starts_from_published(config):
+        content.pop("weights", None)  # as with the default, `imagenet`
+    elif config.weights != "none":
         content["weights"] = "sha256:" + _file_digest(Path(config.weights), "sha256")
     content |= {"data_digest": data_digest, "protocol_version": PROTOCOL_VERSION}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -22,6 +22,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from study import backbone
 from study import backend
 from study import metrics
 from study.config import StudyError
@@ -58,9 +59,12 @@ def _ignore(*_: object) -> None:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What a caller may watch: the start (epochs already done), each step, each finished epoch."""
+    """What a caller may watch: the start, each step, each finished epoch.
 
-    on_start: Callable[[list[Epoch]], None] = _ignore
+    The start comes with the epochs already done, and the digest of the backbone's first weights.
+    """
+
+    on_start: Callable[[list[Epoch], str], None] = _ignore
     on_step: Callable[[int, int], None] = _ignore
     on_epoch: Callable[[Epoch], None] = _ignore
 
@@ -105,8 +109,9 @@ def fit(
     backend.prepare()
     model = compiled(config, arrays.num_classes)
     learner = _Learner(config, arrays, model, loop_for(config, arrays, model))
+    weights_digest = backbone.digest(model)
     history = _load_state(folder, model)
-    callbacks.on_start(history)
+    callbacks.on_start(history, weights_digest)
     outputs: Outputs = []  # on validation, after the last epoch
     while not _done(config, history):
         epoch, outputs = learner.run_epoch(len(history), callbacks.on_step)

@@ -12,6 +12,7 @@ from study.cli import Parser
 from study.config import ConfigError
 from study.config import data_name
 from study.config import TrialConfig
+from study.config import weights_kind
 from study.variants import variant_fields
 from study.variants import VARIANTS
 
@@ -91,7 +92,9 @@ def shared(base: TrialConfig) -> dict[str, str | int | float]:
 
 def grid_name(base: TrialConfig, digest: str) -> str:
     """A grid's name, one for each data set and settings."""
-    settings = json.dumps([shared(base), digest], sort_keys=True)
+    # a file with the published weights is the same start as Keras' download of them
+    weights = {"weights": "imagenet"} if weights_kind(base) == "imagenet" else {}
+    settings = json.dumps([shared(base) | weights, digest], sort_keys=True)
     mark = hashlib.sha256(settings.encode()).hexdigest()[:8]
     return f"grid-{base.dataset}-{base.image_size}px-{base.epochs}ep-{mark}"
 

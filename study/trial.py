@@ -14,6 +14,7 @@ import numpy as np
 
 from study import artifacts
 from study.cli import quiet_stderr
+from study.config import compare_weights
 from study.config import PROTOCOL_VERSION
 from study.config import TrialConfig
 from study.config import weights_kind
@@ -135,8 +136,10 @@ def _fitted(
     before: list[float] = []
     may_end = _judge(options, trial.config.epochs)
 
-    def on_start(history: "list[Epoch]") -> None:
+    def on_start(history: "list[Epoch]", weights_digest: str) -> None:
         log.log_tags(backend.tags())
+        if trial.config.weights != "none":
+            log.log_tags({"weights_digest": weights_digest})
         before.extend(epoch["seconds"] for epoch in history)
         for epoch in history:  # a kill may have come between the state and the record of it
             log.log_epoch(epoch)
@@ -248,11 +251,14 @@ def _slashed(numbers: Sequence[int]) -> str:
 
 def _tags(trial: Trial) -> dict[str, str]:
     config, leaks = trial.config, trial.leaks
+    comparison = compare_weights(config)
+    known = {} if comparison is None else {"weights_published": str(comparison)}
     return {
         "dataset": config.dataset,
         "split": config.split,
         "variant": str(variant_of(config) or "none"),
         "weights_kind": weights_kind(config),
+        **known,
         "data_digest": trial.data.digest,
         "protocol_version": str(PROTOCOL_VERSION),
         "sizes": _sizes(trial.split),

@@ -310,24 +310,6 @@ def test_a_folder_named_partial_says_nothing(tmp_path: Path) -> None:
     assert weights_kind(TrialConfig(weights=str(path))) == "file"
 
 
-@pytest.mark.shared
-def test_a_published_file_is_imagenet_for_its_own_backbone(shared_dir: Path) -> None:
-    path = shared_dir / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
-    config = TrialConfig(alpha=0.25, weights=str(path))
-    assert weights_kind(config) == "imagenet"
-    assert weights_kind(config.replace(backbone="vgg16", alpha=1.0)) == "file"
-
-
-@pytest.mark.shared
-def test_a_changed_copy_of_a_published_file_is_not(shared_dir: Path, tmp_path: Path) -> None:
-    content = (shared_dir / "weights" / "mobilenet_2_5_224_tf_no_top.h5").read_bytes()
-    copy = tmp_path / "copy.h5"
-    copy.write_bytes(content)
-    assert weights_kind(TrialConfig(alpha=0.25, weights=str(copy))) == "imagenet"
-    copy.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert weights_kind(TrialConfig(alpha=0.25, weights=str(copy))) == "file"
-
-
 def test_published_digests_are_md5() -> None:
     length = len(hashlib.md5(b"").hexdigest())
     for backbone in BACKBONES.values():

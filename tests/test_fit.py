@@ -141,7 +141,7 @@ def test_interrupted_and_taken_up_again_it_ends_the_same(
     with pytest.raises(Interrupted):
         fit(CONFIG, arrays, tmp_path, Callbacks(on_epoch=stop_after_two))
     started: list[int] = []
-    callbacks = Callbacks(lambda history: started.append(len(history)), on_epoch=seen.append)
+    callbacks = Callbacks(lambda history, _: started.append(len(history)), on_epoch=seen.append)
     result = fit(CONFIG, arrays, tmp_path, callbacks)
     assert started == [2]
     assert [epoch["epoch"] for epoch in seen] == [1, 2, 3, 4]
