@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import importlib
+import math
 import multiprocessing
 import os
 import signal
@@ -19,6 +20,7 @@ from typing import Any
 
 from study.config import StudyError
 
+OF_MEMORY = 0.9  # of a GPU, for the trials that share it; libraries take some beside them
 VMSTAT = Path("/proc/vmstat")
 _calls = {"running": False, "interrupted": False}  # of this process, if it is a worker's
 
@@ -118,9 +120,18 @@ def local_workers(count: int, ahead: str | None = None) -> list[Worker]:
         return [Worker(ahead=ahead)]
     if not gpus:
         return [Worker(cores=cores, ahead=ahead) for cores in core_shares(count)]
-    shared = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if count > len(gpus) else {}
+    shared = _memory_shares(count / len(gpus))
     devices = [gpus[i % len(gpus)] for i in range(count)]
     return [Worker({"CUDA_VISIBLE_DEVICES": device, **shared}, ahead=ahead) for device in devices]
+
+
+def _memory_shares(trials: float) -> dict[str, str]:
+    """The settings with which so many trials at once find room in one GPU's memory."""
+    if trials <= 1:
+        return {}
+    share = f"{OF_MEMORY / math.ceil(trials):.3f}"
+    settings = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_MEM_FRACTION": share}
+    return {name: os.environ.get(name, value) for name, value in settings.items()}
 
 
 def core_shares(count: int) -> list[list[int]]:

@@ -4,10 +4,13 @@
     python -m study.sync --from records
 
 The second command is for the machine with MLflow. Repeating the first trains only what is not
-finished: the config in training goes on from its last epoch. With --minutes it ends after the epoch
-in which they are over. Exit code: 0 if all is finished, 3 if there is more to do, 2 after an error.
+finished: the config in training goes on from its last epoch. With --workers several train at once,
+on a GPU or on the cores that they share. With --minutes it ends after the epoch in which they are
+over. Exit code: 0 if all is finished, 3 if there is more to do, 2 after an error.
 """
 
+import argparse
+import contextlib
 import functools
 import platform
 import shutil
@@ -18,8 +21,9 @@ import uuid
 from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
-from dataclasses import field
 from pathlib import Path
+from queue import Empty
+from queue import SimpleQueue
 from typing import Any
 
 from study.cli import add_config_flags
@@ -29,7 +33,12 @@ from study.config import ConfigError
 from study.config import fingerprint
 from study.config import StudyError
 from study.config import TrialConfig
+from study.crew import Step
+from study.crew import work
+from study.crew import Worker
 from study.data import data_digest
+from study.launch import local_workers
+from study.launch import WorkerDied
 from study.operations import Operation
 from study.options import Options
 from study.options import Pruned
@@ -53,70 +62,95 @@ from study.trial import recorded
 from study.variants import VARIANTS
 
 MORE = 3  # exit code
+MAX_WORKERS = 1000
+PRELOAD = "study.trial:load"  # which takes seconds, in which the driver plans
 STATE = "state"  # folder of a record in training
 
 
-@dataclass
-class Session:
-    """One process at work on the configs of a plan, whose records are in `out`."""
+@dataclass(frozen=True)
+class Job:
+    """One config to train, as it goes to the process that trains it."""
 
+    config: TrialConfig
+    key: str  # fingerprint, the name of the record's folder in `out`
     out: Path
     study: Mapping[str, Any]  # name, title and params of what stands above the runs in MLflow
-    configs: Mapping[Cell, TrialConfig]
-    keys: Mapping[Cell, str]  # fingerprints
-    end: float  # by time.monotonic
-    use_cache: bool
-    failed: dict[Cell, str] = field(default_factory=dict)
+    options: Options
 
-    def run(self) -> bool:
-        """Train what is not finished; whether it came to its end before the time was over."""
-        for cell in self._open():
-            if time.monotonic() > self.end:
-                return False
-            try:
-                self._train(cell)
-            except TrialFailed as error:  # one config that fails does not end a study
-                self.failed[cell] = str(error)
-            except Pruned:
-                return False
-        return True
+    @property
+    def record(self) -> Record:
+        """The record of the config."""
+        return Record(self.out / self.key)
+
+
+class Session:
+    """The jobs of a plan, each taken up by the next worker that is free."""
+
+    def __init__(self, jobs: Mapping[Cell, Job], end: float) -> None:
+        self.jobs = jobs
+        self.end = end  # by time.monotonic
+        self.failed: dict[Cell, str] = {}
+        self.in_time = True  # whether all ended before the time was over
+        self._open: SimpleQueue[Cell] = SimpleQueue()
+        for cell, job in jobs.items():
+            if not is_finished(job.record):
+                self._open.put(cell)
+
+    def step(self, worker: Worker) -> Step:
+        """Have the next open config trained."""
+        try:
+            cell = self._open.get_nowait()
+        except Empty:
+            return Step.END
+        try:
+            if reason := over(self.end, {}):
+                raise Pruned(reason)
+            worker.call("study.offline:train", self.jobs[cell])
+        except Pruned:
+            self.in_time = False
+            return Step.END
+        except (TrialFailed, WorkerDied) as error:  # one config that fails does not end a study
+            self.failed[cell] = str(error)
+        return Step.DONE
 
     def finished(self) -> int:
         """How many of the records are."""
-        return len(self.configs) - len(self._open())
+        return sum(is_finished(job.record) for job in self.jobs.values())
 
-    def _open(self) -> list[Cell]:
-        return [c for c in self.configs if not is_finished(Record(self.out / self.keys[c]))]
 
-    def _train(self, cell: Cell) -> None:
-        started, config = time.perf_counter(), self.configs[cell]
-        folder = self.out / self.keys[cell]
-        number = list(self.configs).index(cell) + 1
-        progress = Progress(f"[{number}/{len(self.configs)}] ")
-        with held(folder):
-            progress.say(config.title)
-            trial = prepared(config, progress, use_cache=self.use_cache)
-            record = self._begun(cell)
-            options = Options(watch=Watch("study.offline:over", (self.end,)))
-            with tempfile.TemporaryDirectory() as files:
-                log = RunLog(record, Path(files), seen=_points(record.operations))
-                recorded(trial, log, folder / STATE, started, options)
-            record.put(Operation("end", {"status": "FINISHED", "time": _now()}))
-            shutil.rmtree(folder / STATE, ignore_errors=True)
+def train(job: Job) -> None:
+    """Train one config into its record, or what is left of it.
 
-    def _begun(self, cell: Cell) -> Record:
-        """The record of a config: as it was left, or new if what was trained is lost."""
-        record = Record(self.out / self.keys[cell])
-        if not (record.folder / STATE).is_dir():
-            shutil.rmtree(record.folder, ignore_errors=True)
-            config = self.configs[cell]
-            body = {
-                **{"id": uuid.uuid4().hex, "name": config.title, "dataset": config.dataset},
-                **{"fingerprint": self.keys[cell], "machine": platform.node(), "time": _now()},
-                "study": dict(self.study),
-            }
-            record.put(Operation("begin", body))
-        return record
+    Raises:
+        Pruned: the time is over; the next call goes on from the last epoch.
+        TrialFailed: training cannot give a result.
+    """
+    started, options, folder = time.perf_counter(), job.options, job.record.folder
+    progress = Progress(options.label, bars=not options.lines)
+    with held(folder):
+        progress.say(job.config.title)
+        trial = prepared(job.config, progress, use_cache=options.use_cache)
+        record = _begun(job)
+        with tempfile.TemporaryDirectory() as files:
+            log = RunLog(record, Path(files), seen=_points(record.operations))
+            recorded(trial, log, folder / STATE, started, options)
+        record.put(Operation("end", {"status": "FINISHED", "time": _now()}))
+        shutil.rmtree(folder / STATE, ignore_errors=True)
+
+
+def _begun(job: Job) -> Record:
+    """The record of a config: as it was left, or new if what was trained is lost."""
+    record = job.record
+    if not (record.folder / STATE).is_dir():
+        shutil.rmtree(record.folder, ignore_errors=True)
+        config = job.config
+        body = {
+            **{"id": uuid.uuid4().hex, "name": config.title, "dataset": config.dataset},
+            **{"fingerprint": job.key, "machine": platform.node(), "time": _now()},
+            "study": dict(job.study),
+        }
+        record.put(Operation("begin", body))
+    return record
 
 
 def over(end: float, epoch: Mapping[str, float]) -> str | None:  # noqa: ARG001
@@ -153,16 +187,15 @@ def _minutes(text: str | None) -> float:
     return minutes
 
 
-def _session(started: float) -> Session:
-    parser = Parser(__doc__ or "", "study.offline")
-    add = parser.add_argument
-    add("--out", metavar="DIR", required=True, help="a folder for each config, by fingerprint")
-    add("--minutes", metavar="M", help="end after the epoch they end in [default: never]")
-    add("--variant", metavar="N", dest="variants", help="only these, such as 1,6,7 [default: all]")
-    add("--no-cache", action="store_true", help="keep decoded images in memory, not on disk")
-    add_seeds_flag(parser)
-    add_config_flags(parser, leave_out=BY_VARIANT)
-    args = parser.parse_args()
+def _count(text: str | None) -> int:
+    if text is None:
+        return 1
+    if not (text.isdecimal() and 1 <= int(text) <= MAX_WORKERS):
+        raise ConfigError(f"workers={text!r} is out of range: use 1 to {MAX_WORKERS}")
+    return int(text)
+
+
+def _session(args: argparse.Namespace, started: float, workers: int) -> Session:
     end = started + 60 * _minutes(args.minutes)
     base, space = planned(args)
     configs, digest = _chosen(configs_of(base, space), args.variants), data_digest(base.dataset)
@@ -171,17 +204,50 @@ def _session(started: float) -> Session:
         "title": title(f"{len(VARIANTS)} variants", base),
         "params": shared(base),
     }
-    keys = {cell: fingerprint(config, digest) for cell, config in configs.items()}
-    return Session(Path(args.out), above, configs, keys, end, not args.no_cache)
+    watch = Watch("study.offline:over", (end,))
+    jobs = {}
+    for number, (cell, config) in enumerate(configs.items(), start=1):
+        options = Options(
+            use_cache=not args.no_cache,
+            label=f"[{number}/{len(configs)}] ",
+            lines=workers > 1,
+            watch=watch,
+        )
+        key = fingerprint(config, digest)
+        jobs[cell] = Job(config, key, Path(args.out), above, options)
+    return Session(jobs, end)
+
+
+def _parsed() -> argparse.Namespace:
+    parser = Parser(__doc__ or "", "study.offline")
+    add = parser.add_argument
+    add("--out", metavar="DIR", required=True, help="a folder for each config, by fingerprint")
+    add("--minutes", metavar="M", help="end after the epoch they end in [default: never]")
+    add("--workers", metavar="N", help="train N at once, on shared GPUs or cores [default: 1]")
+    add("--variant", metavar="N", dest="variants", help="only these, such as 1,6,7 [default: all]")
+    add("--no-cache", action="store_true", help="keep decoded images in memory, not on disk")
+    add_seeds_flag(parser)
+    add_config_flags(parser, leave_out=BY_VARIANT)
+    return parser.parse_args()
 
 
 def main() -> None:
     """The command."""
-    session = _session(time.monotonic())
+    started, args = time.monotonic(), _parsed()
+    count = _count(args.workers)
+    with contextlib.ExitStack() as stack:
+        workers = local_workers(count, PRELOAD)
+        for worker in workers:
+            stack.callback(worker.close)
+        session = _session(args, started, count)
+        work(workers, session.step)
+    _tell(session, args.out)
+
+
+def _tell(session: Session, out: str) -> None:
     say = functools.partial(print, file=sys.stderr)
-    came_through = session.run()
-    done = f"{session.finished()} of {len(session.configs)} finished in {session.out}"
-    if not came_through:
+    done = f"{session.finished()} of {len(session.jobs)} finished in {out}"
+    if not session.in_time:
         say(f"{done}; the time is over: the same command goes on from here")
         sys.exit(MORE)
     if session.failed:
@@ -190,7 +256,7 @@ def main() -> None:
             f"{done}, {len(session.failed)} failed, such as {cell}: {reason}\n"
             "Repeat the command to try them again."
         )
-    say(f"{done}; bring them to MLflow: python -m study.sync --from {session.out}")
+    say(f"{done}; bring them to MLflow: python -m study.sync --from {out}")
 
 
 if __name__ == "__main__":
