@@ -10,13 +10,16 @@ from typing import Any
 import keras
 from numpy.typing import NDArray
 
+from study import backend
 from study.config import BACKBONES
 from study.config import StudyError
 from study.config import TrialConfig
 from study.fast_conv import BFloat16Conv2D
 from study.fast_conv import Float32DepthwiseConv2D
-from study.fast_conv import tensorflow_on_cpu
+from study.fast_norm import Layers
 from study.fast_norm import with_norm
+from study.sliced import SlicedDepthwiseConv2D
+from study.sliced import SlicedMaxPooling2D
 from study.weights import digest_weights
 from study.weights import published
 
@@ -30,6 +33,10 @@ APPLICATIONS = {
 IN_BFLOAT16_ON_CPU = {
     keras.layers.Conv2D: BFloat16Conv2D,
     keras.layers.DepthwiseConv2D: Float32DepthwiseConv2D,
+}
+ON_A_GPU = {  # with JAX
+    keras.layers.DepthwiseConv2D: SlicedDepthwiseConv2D,
+    keras.layers.MaxPooling2D: SlicedMaxPooling2D,
 }
 # what a backbone's graph and first weights depend on, but for the seed of random ones
 PARTS = (
@@ -49,10 +56,8 @@ def fresh(config: TrialConfig, *, fused: bool) -> keras.Model:
     Raises:
         StudyError: the weights cannot be had, or do not fit.
     """
-    plain, others = _published(config), None
-    if fused and config.precision == "mixed_bfloat16" and tensorflow_on_cpu():
-        others = IN_BFLOAT16_ON_CPU
-    backbone = with_norm(plain, config.bn_momentum, fused=fused, others=others)
+    others = _faster_layers(config) if fused else None
+    backbone = with_norm(_published(config), config.bn_momentum, fused=fused, others=others)
     _freeze(backbone, config.trainable)
     return backbone
 
@@ -125,6 +130,14 @@ class _Traced(keras.layers.Layer):  # type: ignore[misc]
                 lambda images: backbone(images, training=trains), input_signature=[images]
             )
         return graphs[trains](inputs)
+
+
+def _faster_layers(config: TrialConfig) -> Layers | None:
+    """What takes the place of Keras' layers for speed, where this process computes."""
+    gpu = backend.on_gpu()
+    if keras.backend.backend() == "jax":
+        return ON_A_GPU if gpu else None
+    return None if gpu or config.precision != "mixed_bfloat16" else IN_BFLOAT16_ON_CPU
 
 
 def _key(config: TrialConfig) -> tuple[Any, ...]:

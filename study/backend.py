@@ -1,9 +1,11 @@
 """The backend that Keras computes with: made to repeat itself, and named. Knows no models."""
 
+import contextlib
 import importlib
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -31,6 +33,31 @@ def prepare() -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
         # of which a new model asks for hundreds
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def on_host() -> contextlib.AbstractContextManager[Any]:
+    """Have JAX make what is new in the host's memory: a model is hundreds of small computations.
+
+    Each is compiled by itself, which takes a GPU's compiler ten times as long as the processor's.
+    """
+    if keras.backend.backend() != "jax":
+        return contextlib.nullcontext()
+    import jax
+
+    host = jax.local_devices(backend="cpu")[0]
+    context: contextlib.AbstractContextManager[Any] = jax.default_device(host)
+    return context
+
+
+def on_gpu() -> bool:
+    """Whether Keras computes on a GPU."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    import jax
+
+    return jax.default_backend() == "gpu"
 
 
 def tags() -> dict[str, str]:

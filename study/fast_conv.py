@@ -53,15 +53,6 @@ class Float32DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc
         return self.activation(tf.cast(outputs, inputs.dtype))
 
 
-def tensorflow_on_cpu() -> bool:
-    """Whether TensorFlow computes, and without a GPU, whose own kernels are fast."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return not tf.config.list_physical_devices("GPU")
-
-
 def _kernel_gradient(images: Any, upstream: Any, shape: Any, steps: list[int], padding: str) -> Any:
     """Each tap of the kernel: the images it met, transposed, times what came back there."""
     import tensorflow as tf

@@ -107,7 +107,8 @@ def fit(
     """
     callbacks = callbacks or Callbacks()
     backend.prepare()
-    model = compiled(config, arrays.num_classes)
+    with backend.on_host():
+        model = compiled(config, arrays.num_classes)
     learner = _Learner(config, arrays, model, loop_for(config, arrays, model))
     weights_digest = backbone.digest(model)
     history = _load_state(folder, model)

@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from typing import TYPE_CHECKING
@@ -44,7 +46,8 @@ INPUTS = (
 
 Rows = NDArray[np.int64]
 Program = Callable[..., Any]
-_programs: dict[object, Program] = {}  # the least used first
+_programs: "dict[object, Future[Program]]" = {}  # the least used first
+_compilers = ThreadPoolExecutor(3)
 _resident: list[tuple[NDArray[np.uint8], jax.Array]] = []  # one at most: on the host, on the device
 
 
@@ -59,15 +62,13 @@ class JaxLoop:
 
     def train(self, rows: Rows, on_step: Callable[[int, int], None]) -> dict[str, float]:
         """Train on rows in their order, the last batch being smaller; the means over them."""
-        size = self.config.batch_size
-        whole = len(rows) // size * size
-        parts = [(rows[:whole].reshape(-1, size), CHUNK), (rows[whole:].reshape(1, -1), 1)]
-        done, steps = 0, math.ceil(len(rows) / size)
+        done, steps = 0, math.ceil(len(rows) / self.config.batch_size)
         self.model.reset_metrics()
         state = [_values(variables) for variables in self._variables()]
-        for batches, chunk in (part for part in parts if part[0].size):
+        self._compile(rows, state)
+        for batches, chunk in self._parts(rows):
             for fed, count in self._fed(batches, chunk):
-                state = self._run("train", _steps(self.model), state, *fed, np.int32(count))
+                state = self._train_program(state, fed).result()(state, *fed, np.int32(count))
                 jax.block_until_ready(state)
                 done += count
                 on_step(done, steps)
@@ -78,16 +79,44 @@ class JaxLoop:
 
     def predict(self, rows: Rows) -> list[NDArray[np.float32]]:
         """What the probe says of rows, in their order."""
-        size, probe = self.config.batch_size, self.probe
+        size = self.config.batch_size
         missing = np.repeat(rows[:1], -len(rows) % size)  # in the last batch
         batches = np.concatenate([rows, missing]).reshape(-1, size)
-        state = [_values(v) for v in (probe.trainable_variables, probe.non_trainable_variables)]
+        state = self._probe_state()
         made = []
         for (x, _, order), count in self._fed(batches, CHUNK):
-            outputs = self._run("predict", _predictions(probe), state, x, order, np.int32(count))
+            program = self._predict_program(state, x, order).result()
+            outputs = program(state, x, order, np.int32(count))
             made.append([np.asarray(each[:count], np.float32) for each in outputs])
         flat = [np.concatenate(parts) for parts in zip(*made, strict=True)]
         return [each.reshape(-1, *each.shape[2:])[: len(rows)] for each in flat]
+
+    def _parts(self, rows: Rows) -> list[tuple[Rows, int]]:
+        """Whole batches, and the smaller last one if there is one, each with its steps a call."""
+        size = self.config.batch_size
+        whole = len(rows) // size * size
+        parts = [(rows[:whole].reshape(-1, size), CHUNK), (rows[whole:].reshape(1, -1), 1)]
+        return [part for part in parts if part[0].size]
+
+    def _compile(self, rows: Rows, state: list[list[jax.Array]]) -> None:
+        """Begin to compile all programs of a trial, side by side, unless they are there."""
+        for batches, chunk in self._parts(rows):
+            fed, _ = next(self._fed(batches, chunk))
+            self._train_program(state, fed)
+        size = self.config.batch_size
+        (x, _, order), _ = next(self._fed(np.resize(rows, (1, size)), CHUNK))
+        self._predict_program(self._probe_state(), x, order)
+
+    def _train_program(self, state: Any, fed: tuple[jax.Array, ...]) -> "Future[Program]":
+        return self._program("train", lambda: _steps(self.model), state, *fed, np.int32(0))
+
+    def _predict_program(self, state: Any, x: jax.Array, order: jax.Array) -> "Future[Program]":
+        return self._program("predict", lambda: _predictions(self.probe), state, x, order,
+                             np.int32(0))  # fmt: skip
+
+    def _probe_state(self) -> list[list[jax.Array]]:
+        probe = self.probe
+        return [_values(v) for v in (probe.trainable_variables, probe.non_trainable_variables)]
 
     def _variables(self) -> list[Sequence[Any]]:
         """As Keras' `train_step` takes them."""
@@ -109,25 +138,29 @@ class JaxLoop:
                 order = np.arange(part.size, dtype=np.int32).reshape(part.shape)
                 yield (jnp.asarray(x), jnp.asarray(y), jnp.asarray(order)), count
 
-    def _run(self, name: str, function: Program, state: Any, *args: Any) -> Any:
-        """Call a function with its program, which is compiled unless there is one."""
+    def _program(
+        self, name: str, make: Callable[[], Program], state: Any, *args: Any
+    ) -> "Future[Program]":
+        """The program of a function, whose compilation begins unless there is one."""
         fields = {k: v for k, v in self.config.as_dict().items() if k not in INPUTS}
-        leaves = jax.tree.leaves((state, args))
-        shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((state, args)))
         key = (name, tuple(fields.items()), shapes)
         program = _programs.pop(key, None)
         if program is None:
-            # not the function, which would keep its model, and thereby all its weights
+            # the function is not kept, for it would keep its model, and thereby all its weights
             donated = (0,) if name == "train" else ()
-            program = jax.jit(function, donate_argnums=donated).lower(state, *args).compile()
+            lowered = jax.jit(make(), donate_argnums=donated).lower(state, *args)
+            program = _compilers.submit(lowered.compile)
         _programs[key] = program
         if len(_programs) > KEPT:
             del _programs[next(iter(_programs))]
-        return program(state, *args)
+        return program
 
 
 def _values(variables: Sequence[Any]) -> list[jax.Array]:
-    return [variable.value for variable in variables]
+    """On the device: a new model's are on the host, see `study.backend.on_host`."""
+    values: list[jax.Array] = jax.device_put([v.value for v in variables], jax.devices()[0])
+    return values
 
 
 def _steps(model: keras.Model) -> Program:
