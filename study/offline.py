@@ -168,13 +168,15 @@ def _now() -> int:
 
 
 def _chosen(configs: dict[Cell, TrialConfig], text: str | None) -> dict[Cell, TrialConfig]:
-    """The configs of some variants, such as `1,6,7`."""
+    """The configs of some variants in the order they are named, such as `1,6,7`."""
     if text is None:
         return configs
     known = {str(variant.number) for variant in VARIANTS}
     if not known.issuperset(wanted := text.split(",")):
         raise ConfigError(f"variant={text!r} is unknown: use 1 to {len(VARIANTS)}, such as 1,6,7")
-    return {cell: config for cell, config in configs.items() if str(cell.variant) in wanted}
+    chosen = [cell for cell in configs if str(cell.variant) in wanted]
+    chosen.sort(key=lambda cell: wanted.index(str(cell.variant)))
+    return {cell: configs[cell] for cell in chosen}
 
 
 def _minutes(text: str | None) -> float:
@@ -224,7 +226,12 @@ def _parsed() -> argparse.Namespace:
     add("--out", metavar="DIR", required=True, help="a folder for each config, by fingerprint")
     add("--minutes", metavar="M", help="end after the epoch they end in [default: never]")
     add("--workers", metavar="N", help="train N at once, on shared GPUs or cores [default: 1]")
-    add("--variant", metavar="N", dest="variants", help="only these, such as 1,6,7 [default: all]")
+    add(
+        "--variant",
+        metavar="N",
+        dest="variants",
+        help="only these, in this order, such as 1,6,7 [default: all]",
+    )
     add("--no-cache", action="store_true", help="keep decoded images in memory, not on disk")
     add_seeds_flag(parser)
     add_config_flags(parser, leave_out=BY_VARIANT)
