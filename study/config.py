@@ -160,7 +160,9 @@ class TrialConfig:
         rate = f"{float(digits):g}e{int(power)}"
         fold = f" · fold {self.fold}/{self.folds}" * (self.folds > 0)
         title = f"{data_name(self.dataset)} · {'·'.join(head) or 'F'} · {rate} · seed {self.seed}"
-        return _extended(title + fold, self.differences())
+        published = {"weights"} if _starts_from_published(self) else set()
+        differences = self.differences()
+        return _extended(title + fold, {k: v for k, v in differences.items() if k not in published})
 
     def differences(self) -> dict[str, Any]:
         """The fields that are not as in the recipe of the data set."""

@@ -136,3 +136,10 @@ def write_legacy(model: keras.Model, path: Path) -> None:
             group.attrs["weight_names"] = [name.encode() for name in names]
             for name, value in zip(names, layer.get_weights(), strict=True):
                 group[name] = value
+
+
+@pytest.mark.shared
+def test_a_trials_name_tells_of_other_weights_only(complete: Path, damaged: Path) -> None:
+    usual = TrialConfig(dataset="chest").title
+    assert TrialConfig(dataset="chest", weights=str(complete)).title == usual
+    assert TrialConfig(dataset="chest", weights=str(damaged)).title == f"{usual} · weights=file"
