@@ -31,6 +31,7 @@ def protocol(run: FinishedRun) -> dict[str, Any]:
         "dataset": run.config.dataset.split(":")[0],
         "weights": run.weights_kind,
         "weights_file": run.weights_file,
+        "weights_digest": run.weights_digest,
         "data_digest": run.data_digest,
         "protocol_version": run.protocol_version,
     }
@@ -54,8 +55,8 @@ def setting_text(name: str, value: Any) -> str:
     """One setting's value for a cell of its own column."""
     if name == "limit":
         return f"subset of about {value} images" if value else "all images"
-    if name == "data_digest":
-        return str(value)[:12]
+    if name.endswith("_digest"):
+        return str(value)[:12] or "not recorded"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -65,7 +66,7 @@ def caption(run: FinishedRun, named: Sequence[str]) -> str:
     parts = [
         BACKBONES[fields["backbone"]].title,
         split_text(run),
-        WEIGHTS.get(fields["weights"], fields["weights"]),
+        weights_text(run),
         f"{fields['image_size']} x {fields['image_size']} pixels",
         f"at most {plural(fields['epochs'], 'epoch')}",
     ]
@@ -75,6 +76,15 @@ def caption(run: FinishedRun, named: Sequence[str]) -> str:
         elif name == "head" or name not in SHOWN:
             parts.append(f"{name.replace('_', ' ')} {setting_text(name, fields[name])}")
     return ", ".join(parts)
+
+
+def weights_text(run: FinishedRun) -> str:
+    """`ImageNet weights`, or `partial ImageNet weights (134 of 135 tensors)`."""
+    text = WEIGHTS.get(run.weights_kind, run.weights_kind)
+    equal, _, total = run.weights_published.partition("/")
+    return (
+        f"{text} ({equal} of {total} tensors)" if run.weights_kind == "partial" and total else text
+    )
 
 
 def split_text(run: FinishedRun) -> str:

@@ -13,7 +13,7 @@ from pipelines.chart import Chart
 from pipelines.evidence import Row
 from pipelines.protocol import protocol
 from pipelines.protocol import split_text
-from pipelines.protocol import WEIGHTS
+from pipelines.protocol import weights_text
 from pipelines.reflection import reflection
 from pipelines.reflection import summary
 from pipelines.render import html_table
@@ -82,7 +82,7 @@ def _protocol(rows: Sequence[Row]) -> list[str]:
     }
     of = f", from {min(groups, key=int)} groups or more" if groups else ", of unknown groups"
     return [
-        f"Model: {BACKBONES[run.config.backbone].title}, {WEIGHTS.get(run.weights_kind, '')}, all "
+        f"Model: {BACKBONES[run.config.backbone].title}, {weights_text(run)}, all "
         f"images {run.config.image_size} x {run.config.image_size} pixels.",
         f"Training: at most {train[0]} epochs, batches of {train[1]}, Adam, the last weights.",
         f"Split: {split_text(run)}, {run.sizes} images for training, validation and test{of}.",

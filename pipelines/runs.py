@@ -41,7 +41,8 @@ class FinishedRun:
     """One complete run: its config, and what it logged.
 
     `config.weights` is `imagenet` or `none`: the file that a run started from stays on the machine
-    that trained it. `weights_kind` and `weights_file` (a name without folder) tell of it.
+    that trained it. `weights_kind`, `weights_file` (a name without folder), `weights_digest` (over
+    its tensors) and `weights_published` (how many of them are the published ones) tell of it.
     """
 
     run_id: str
@@ -56,6 +57,8 @@ class FinishedRun:
     sizes: str  # images in train/val/test
     leak: str  # test images with a sibling in train, of all: `812/1168`, or `unknown`
     metrics: dict[str, float]
+    weights_digest: str = ""  # SHA-256; not of published or random ones
+    weights_published: str = ""  # tensors that equal the published ones, of all: `134/135`
     role: str = ""  # `search` or `confirm`, of a search's runs
     parent: str = ""  # run id, of the study it was trained in
 
@@ -164,19 +167,22 @@ def finished_run(run: Run) -> FinishedRun:
     params, tags = dict(run.data.params), run.data.tags
     config = _config(params)
     kind = tags.get("weights_kind", "unknown")
+    from_file = kind not in ("imagenet", "none")
     return FinishedRun(
         run_id=run.info.run_id,
         artifact_uri=run.info.artifact_uri,
         started=run.info.start_time,
         config=config,
         weights_kind=kind,
-        weights_file="" if kind in ("imagenet", "none") else _name(params["weights"]),
+        weights_file=_name(params["weights"]) if from_file else "",
         data_digest=tags.get("data_digest", ""),
         protocol_version=tags.get("protocol_version", "1"),
         fingerprint=tags.get("fingerprint", run.info.run_id),
         sizes=tags.get("sizes", "unknown"),
         leak=tags.get("leak", "unknown"),
         metrics=dict(run.data.metrics),
+        weights_digest=tags.get("weights_digest", "") if from_file else "",
+        weights_published=tags.get("weights_published", "") if from_file else "",
         role=tags.get("role", ""),
         parent=tags.get(MLFLOW_PARENT_RUN_ID, ""),
     )

@@ -8,7 +8,7 @@ from pipelines.protocol import plural
 from pipelines.protocol import protocol
 from pipelines.protocol import setting_text
 from pipelines.protocol import split_text
-from pipelines.protocol import WEIGHTS
+from pipelines.protocol import weights_text
 from pipelines.runs import FinishedRun
 from pipelines.runs import folder_path
 from pipelines.table import blocks_of
@@ -20,7 +20,8 @@ from study.reported import TEST_IMAGES
 
 # Named in the statement's own sentence, or no setting of the reports at all.
 TOLD = ("dataset", "split", "folds", "weights", "image_size", "epochs", "backbone", "limit")
-NOT_SETTINGS = ("dataset", "weights_file", "data_digest", "protocol_version")
+NOT_SETTINGS = ("dataset", "weights_file", "weights_digest", "data_digest", "protocol_version")
+MISSING_IMAGES = 0.01  # of the report's test images: as few may lack in a copy of its data set
 
 
 def title(dataset: str) -> str:
@@ -41,7 +42,7 @@ def statement(runs: Sequence[FinishedRun], rows: int) -> str:
     models = _listed(BACKBONES[config.backbone].title for config in configs)
     sizes = _listed(f"{size} x {size}" for size in sorted({c.image_size for c in configs}))
     epochs = _listed(str(count) for count in sorted({c.epochs for c in configs}))
-    weights = _listed(WEIGHTS.get(run.weights_kind, run.weights_kind) for run in runs)
+    weights = _listed(weights_text(run) for run in runs)
     sentences = [
         f"Data set: {data_set_name(configs[0].dataset)}.",
         *_synthetic(configs[0].dataset),
@@ -101,11 +102,23 @@ def departures(run: FinishedRun) -> list[str]:
         for name, value in protocol(run).items()
         if name not in NOT_SETTINGS and value != base[name]
     ]
-    total = TEST_IMAGES.get(run.config.dataset)
-    tested = run.sizes.split("/")[-1]
-    if total and "split" not in names and "limit" not in names and tested != str(total):
+    if not {"split", "limit"}.intersection(names) and not _tests_the_reports_images(run):
         names.append("test_images")
     return names
+
+
+def _tests_the_reports_images(run: FinishedRun) -> bool:
+    """Whether there are as many test images as in the report, but for a few."""
+    total, tested = TEST_IMAGES.get(run.config.dataset), _tested(run)
+    if total is None:
+        return True
+    return tested is not None and abs(tested - total) <= MISSING_IMAGES * total
+
+
+def _tested(run: FinishedRun) -> int | None:
+    """The number of test images, if the run says it."""
+    count = run.sizes.split("/")[-1]
+    return int(count) if count.isdigit() else None
 
 
 def _synthetic(dataset: str) -> list[str]:
@@ -144,9 +157,9 @@ def _without_predictions(runs: Sequence[FinishedRun], tested: Collection[str]) -
 
 
 def _missing_folds(runs: Sequence[FinishedRun]) -> list[str]:
-    found: dict[tuple[TrialConfig, str, str, str], set[int]] = {}
+    found: dict[tuple[TrialConfig, str, str, str, str], set[int]] = {}
     for run in (run for run in runs if run.config.folds):
-        rest = (run.weights_kind, run.weights_file, run.data_digest)
+        rest = (run.weights_kind, run.weights_file, run.weights_digest, run.data_digest)
         found.setdefault((run.config.replace(fold=1), *rest), set()).add(run.config.fold)
     partial = sum(len(folds) < config.folds for (config, *_), folds in found.items())
     if not partial:
@@ -179,13 +192,19 @@ def _against_report(runs: Sequence[FinishedRun]) -> list[str]:
     names = [departures(run) for run in runs]
     differing = [run for run, found in zip(runs, names, strict=True) if found]
     if not differing:
-        return ["This is the report's protocol, as far as it is known."]
+        return [f"This is the report's protocol, as far as it is known{_fewer_images(runs)}."]
     what = _listed(name.replace("_", " ") for found in names for name in found)
     who = "These are" if len(differing) == len(runs) else f"{_share(differing, runs)} are"
     return [
         f"{who} not under the report's protocol (different: {what}):"
         " their difference from a reported accuracy neither confirms nor refutes it."
     ]
+
+
+def _fewer_images(runs: Sequence[FinishedRun]) -> str:
+    total = TEST_IMAGES.get(runs[0].config.dataset)
+    counts = sorted({count for run in runs if (count := _tested(run)) not in (None, total)})
+    return f", on {_listed(map(str, counts))} test images instead of {total}" if counts else ""
 
 
 def _share(some: Sequence[FinishedRun], runs: Sequence[FinishedRun]) -> str:

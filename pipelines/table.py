@@ -18,7 +18,7 @@ from pipelines.protocol import protocol
 from pipelines.protocol import setting_text
 from pipelines.protocol import SHOWN
 from pipelines.protocol import VARIED
-from pipelines.protocol import WEIGHTS
+from pipelines.protocol import weights_text
 from pipelines.runs import FinishedRun
 from pipelines.verdict import judge
 from pipelines.verdict import Verdict
@@ -163,7 +163,7 @@ def _settings(runs: list[FinishedRun], named: list[str]) -> dict[str, Any]:
         "Seeds": _seeds(runs),
         "Folds": _folds(runs),
         "Split": fields["split"],
-        "Weights": WEIGHTS.get(fields["weights"], fields["weights"]),
+        "Weights": weights_text(runs[0]),
         "Image Size": fields["image_size"],
         "Epochs": fields["epochs"],
         **{name.replace("_", " ").title(): setting_text(name, fields[name]) for name in extra},

@@ -409,6 +409,12 @@ def test_runs_under_the_reports_protocol_are_said_to_be() -> None:
     )
 
 
+def test_a_few_missing_test_images_leave_it_the_reports_protocol() -> None:
+    nearly, fewer = (a_run(sizes=sizes) for sizes in ("3738/934/1168", "3000/750/1150"))
+    assert "as far as it is known, on 1168 test images instead of 1170." in statement([nearly], 1)
+    assert "not under the report's protocol (different: test images)" in statement([fewer], 1)
+
+
 def test_unknown_leak_is_told() -> None:
     assert "unknown how many" in warnings_of([a_run(leak="unknown")])[0]
 
@@ -434,6 +440,15 @@ def test_subset_and_weights_are_never_silent() -> None:
     assert "subset of about 600 images" in subset["Protocol"].iloc[0]
     random = table_of([a_run(), a_run(weights_kind="none", run_id="s")])
     assert random["Weights"].tolist() == ["ImageNet weights", "no pretrained weights"]
+
+
+def test_two_weights_files_of_one_name_share_no_row() -> None:
+    file = {"weights_kind": "partial", "weights_file": "w.h5", "weights_published": "134/135"}
+    runs = [a_run(**file, run_id=digest, weights_digest=digest * 64) for digest in "ab"]
+    table = table_of(runs)
+    assert table["Weights"].tolist() == ["partial ImageNet weights (134 of 135 tensors)"] * 2
+    assert sorted(table["Weights Digest"]) == ["a" * 12, "b" * 12]
+    assert len(table_of([runs[0], a_run(**file, run_id="c", weights_digest="a" * 64)])) == 1
 
 
 def test_unknown_data_set_is_refused() -> None:
