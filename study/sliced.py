@@ -1,8 +1,8 @@
 """Depthwise convolution and max pooling as sums and maxima of shifted slices, for JAX on a GPU.
 
-XLA has a slow gradient of either there: that of a depthwise kernel becomes a full convolution, and
-that of max pooling a scatter, which its deterministic mode does one number after the other. From
-slices it makes elementwise kernels, forward and backward, that repeat themselves to the last bit.
+XLA makes elementwise kernels of them, forward and backward, that repeat themselves to the last bit.
+Its own gradient of max pooling is a scatter, which its deterministic mode may do one number after
+the other.
 """
 
 from collections.abc import Iterator

@@ -149,6 +149,22 @@ def test_after_an_error_of_a_library_there_is_a_new_process(worker: Worker) -> N
 DEVICES, GROWTH = "CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH"
 
 
+def test_trials_on_one_gpu_share_its_memory_unless_a_user_says_how(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(DEVICES, "0,1")
+    name = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+    for count, given, share in ((2, None, None), (4, None, "0.450"), (5, None, "0.300"),
+                                (4, "0.1", "0.1")):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+        if given is not None:
+            monkeypatch.setenv(name, given)
+        workers = local_workers(count)
+        assert workers[-1].call("os:getenv", name) == share
+        for worker in workers:
+            worker.close()
+
+
 @pytest.mark.parametrize(
     ("gpus", "count", "devices", "growth"),
     [

@@ -262,7 +262,7 @@ def test_a_file_that_is_no_weights_file_is_refused_in_one_line(tmp_path: Path, n
 @pytest.mark.parametrize(
     ("backbone", "file"),
     [
-        ("mobilenet", "mobilenet_1_0_224_notop.partial.weights.h5"),
+        ("mobilenet", "mobilenet_1_0_224_notop.weights.h5"),
         ("inception_v3", "inception_v3_notop.partial.weights.h5"),
     ],
 )
@@ -277,5 +277,5 @@ def test_real_weights_reach_the_model(shared_dir: Path, backbone: str, file: str
 
 @pytest.mark.shared
 def test_real_weights_of_one_backbone_do_not_fit_another(shared_dir: Path) -> None:
-    path = shared_dir / "weights" / "mobilenet_1_0_224_notop.partial.weights.h5"
+    path = shared_dir / "weights" / "mobilenet_1_0_224_notop.weights.h5"
     assert "does not fit VGG16" in refusal(path, backbone="vgg16", alpha=1.0)

@@ -1,6 +1,7 @@
 """Training where there is no MLflow, killed on the way, and its records brought to MLflow."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
@@ -36,6 +38,7 @@ from .commands import wait_until
 
 EPOCHS = 5
 FLAGS = (*TINY, "--epochs", str(EPOCHS), "--variant", "1", "--out", "records")
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 BARE = {"KERAS_BACKEND": "jax", "PYTHONPATH": f"{ROOT / 'tests' / 'bare'}:{ROOT}"}
 
 
@@ -187,6 +190,7 @@ def test_no_records_and_odd_flags_are_refused(
         (["--minutes", "0"], "minutes='0' is out of range"),
         (["--variant", "1,9"], "variant='1,9' is unknown"),
         (["--lr", "1e-3"], "--lr"),
+        (["--workers", "0"], "workers='0' is out of range: use 1 to 1000"),
     ):
         monkeypatch.setattr(sys, "argv", ["study.offline", "--out", "records", *flags])
         assert said in refusal(main, capsys)
@@ -199,3 +203,67 @@ def test_the_table_and_a_grid_take_it_for_trained(trained: Path, tmp_path: Path)
     again = succeed("study.train", *TINY, "--epochs", str(EPOCHS), cwd=tmp_path)
     assert "already finished" in again
     assert len(finished_of(client_of(tmp_path))) == 1
+
+
+TWO = (*TINY, "--epochs", "2", "--variant", "7,2")
+
+
+def figures_of(folder: Path) -> dict[str, list[object]]:
+    """All metrics and the predictions in the records of a folder, by fingerprint; no times."""
+    found = {}
+    for file in folder.glob(f"*/{OPERATIONS}"):
+        operations = Record(file.parent).operations
+        points = [
+            (name, step, value)
+            for each in operations
+            for name, value, _, step in each.body.get("metrics", ())
+            if "second" not in name
+        ]
+        (predictions,) = file.parent.glob("*/predictions.parquet")
+        found[file.parent.name] = [points, pd.read_parquet(predictions).to_dict()]
+    return found
+
+
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Two variants trained at once; the folder and what was printed."""
+    folder = tmp_path_factory.mktemp("workers")
+    flags = (*TWO, "--workers", "2", "--out", "two")
+    return folder, succeed("study.offline", *flags, cwd=folder, **BARE)
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+def test_two_workers_give_the_records_of_one_to_the_last_bit(by_two: tuple[Path, str]) -> None:
+    folder, _ = by_two
+    flags = (*TWO, "--out", "one")
+    os.sched_setaffinity(0, CORES[:1])  # of the command, too, which inherits it
+    try:
+        succeed("study.offline", *flags, cwd=folder, **BARE)
+    finally:
+        os.sched_setaffinity(0, CORES)
+    alone, together = figures_of(folder / "one"), figures_of(folder / "two")
+    assert len(alone) == 2
+    assert together == alone
+
+
+def test_variants_begin_in_the_order_that_names_them(by_two: tuple[Path, str]) -> None:
+    _, output = by_two
+    titles = {line.split(" ")[0]: line for line in output.splitlines() if " · seed 0" in line}
+    assert "· 1e-2 ·" in titles["[1/2]"]  # variant 7's rate, ten times the base's
+    assert "D(16)" in titles["[2/2]"]
+
+
+def test_a_killed_worker_costs_its_config_only(tmp_path: Path) -> None:
+    flags = (*TINY, "--epochs", "4", "--variant", "1,2,3", "--workers", "2", "--out", "records")
+    process = start("study.offline", *flags, cwd=tmp_path, **BARE)
+    folder = tmp_path / "records"
+    wait_until(lambda: any(folder.glob("*/state/state.npz")), process)
+    training = [child for child in psutil.Process(process.pid).children(recursive=True)
+                if "spawn_main" in " ".join(child.cmdline())]  # fmt: skip
+    training[0].kill()
+    done = finish(process)
+    assert done.returncode == 2
+    assert "2 of 3 finished in records, 1 failed" in done.stderr
+    assert "its process crashed or was killed" in done.stderr
+    again = succeed("study.offline", *flags, cwd=tmp_path, **BARE)
+    assert "3 of 3 finished in records" in again
