@@ -21,14 +21,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from study.cli import run_command
-from study.data import cache_dir
-from study.data.audit_facts import facts
-from study.data.audit_facts import Found
+from study.common.cache import cache_dir
+from study.common.command import run_command
+from study.data.audit.facts import facts
+from study.data.audit.facts import Found
+from study.data.audit.scan import scan
 from study.data.digest import digest_of
 from study.data.digest import file_hashes
 from study.data.registry import dataset_named
-from study.data.scan import scan
 
 SIDE = 4  # pixels
 

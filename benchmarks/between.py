@@ -20,14 +20,14 @@ from dotenv import load_dotenv
 
 from benchmarks.settings import config_of
 from benchmarks.settings import parser_of
-from study.cli import quiet_stderr
-from study.cli import run_command
+from study.common.command import quiet_stderr
+from study.common.command import run_command
 from study.config import TrialConfig
 from study.variants import variant_fields
 from study.variants import VARIANTS
 
 with quiet_stderr():
-    from study import fit
+    from study.training import fit
 
 
 def arrays_for(config: TrialConfig, steps: int) -> fit.Arrays:

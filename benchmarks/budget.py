@@ -21,14 +21,14 @@ import numpy as np
 from dotenv import load_dotenv
 from statsmodels.stats.multitest import multipletests
 
-from study import budget
-from study import metrics
+from study.common.progress import Progress
 from study.config import recipe
 from study.config import TrialConfig
-from study.intervals import Counts
-from study.intervals import difference
-from study.plan import Cell
-from study.progress import Progress
+from study.search import fast_budget
+from study.search.grid_plan import Cell
+from study.statistics import metrics
+from study.statistics.intervals import Counts
+from study.statistics.intervals import difference
 from study.variants import variant_fields
 from study.variants import VARIANTS
 
@@ -50,7 +50,7 @@ Found = tuple[int, Mapping[int, int], int]
 
 def train_seed(base: TrialConfig) -> dict[int, dict[str, Any]]:
     """Each variant's figures with the seed of `base`, by the study's own loop."""
-    from study import fit
+    from study.training import fit
     from study.trial import prepared
 
     found = {}
@@ -103,12 +103,12 @@ def on_test(curves: Curves, seeds: Sequence[int], one: int, other: int, epoch: i
 
 def signs(curves: Curves, seeds: Mapping[int, Sequence[int]], epoch: int) -> dict[int, int]:
     """Better, worse or not told apart from the base, by Holm's p on test, of these variants."""
-    gains = {v: on_test(curves, of, v, budget.BASE, epoch) for v, of in seeds.items() if of}
+    gains = {v: on_test(curves, of, v, fast_budget.BASE, epoch) for v, of in seeds.items() if of}
     if not gains:
         return {}
     adjusted = multipletests([gain.p for gain in gains.values()], method="holm")[1]
     return {
-        variant: int(np.sign(gain.value)) if p < budget.LEVEL else 0
+        variant: int(np.sign(gain.value)) if p < fast_budget.LEVEL else 0
         for (variant, gain), p in zip(gains.items(), adjusted, strict=True)
     }
 
@@ -128,9 +128,9 @@ def full(curves: Curves, seeds: Sequence[int], epochs: int) -> Found:
 
 def fast(curves: Curves, seeds: Sequence[int], epochs: int) -> Found:
     """What `--budget fast` does."""
-    until = budget.fast_epochs(epochs)
+    until = fast_budget.fast_epochs(epochs)
     cells = {Cell(v, s): curves[s][v]["val"][until - 1] for v in ALL for s in seeds}
-    apart = budget.told_apart(cells)
+    apart = fast_budget.told_apart(cells)
     return best(curves, seeds, ALL, until)[0], apart, 7 * until * len(seeds)
 
 
@@ -147,8 +147,8 @@ def halving(shares: Sequence[tuple[float, int]], seeds_of_last: int) -> Callable
         for share, keep in shares:
             epoch = max(1, int(share * epochs))
             spent |= {(v, seeds[0]): epoch for v in left}
-            others = [v for v in left if v != budget.BASE]
-            left = [budget.BASE, *best(curves, seeds[:1], others, epoch)[:keep]]
+            others = [v for v in left if v != fast_budget.BASE]
+            left = [fast_budget.BASE, *best(curves, seeds[:1], others, epoch)[:keep]]
         spent |= {(v, s): epochs for v in left for s in seeds[:seeds_of_last]}
         last = seeds[:seeds_of_last]
         apart = signs(curves, {v: last for v in left[1:]}, epochs)
@@ -175,14 +175,16 @@ def compare(curves: Curves, repeats: Sequence[Sequence[int]], epochs: int) -> No
         found = [way(curves, seeds, epochs) for seeds in repeats]
         same = [f[0] == t[0] for f, t in zip(found, truth, strict=True)]
         tied = [
-            s or on_test(curves, seeds, f[0], t[0], epochs).p >= budget.LEVEL
+            s or on_test(curves, seeds, f[0], t[0], epochs).p >= fast_budget.LEVEL
             for s, f, t, seeds in zip(same, found, truth, repeats, strict=True)
         ]
         pairs = [
-            (budget.verdicts(f[1]), budget.verdicts(t[1]))
+            (fast_budget.verdicts(f[1]), fast_budget.verdicts(t[1]))
             for f, t in zip(found, truth, strict=True)
         ]
-        each = " ".join(f"{np.mean([a[n] == b[n] for a, b in pairs]):.0%}" for n in budget.FACTORS)
+        each = " ".join(
+            f"{np.mean([a[n] == b[n] for a, b in pairs]):.0%}" for n in fast_budget.FACTORS
+        )
         alike = np.mean([a == b for a, b in pairs])
         spent = np.mean([f[2] / t[2] for f, t in zip(found, truth, strict=True)])
         print(

@@ -7,7 +7,7 @@ Three models take turns in one process, an epoch each, so that whatever else the
 all of them alike:
 
     tracked     study.trial: state saved and MLflow (SQLite) written after each epoch
-    bare fused  Keras' `fit` alone, on the model of study.model (fused batch normalization)
+    bare fused  Keras' `fit` alone, on the model of study.training.model (fused batch normalization)
     bare        Keras' `fit` alone, on the model of keras.applications as it is
 
 bare fused / tracked is what the study costs, bare / bare fused what the fused kernel gains, and
@@ -31,17 +31,17 @@ from typing import Any
 import numpy as np
 from dotenv import load_dotenv
 
-from study import server
-from study.cli import quiet_stderr
-from study.cli import run_command
+from study.common.cache import cache_dir
+from study.common.command import quiet_stderr
+from study.common.command import run_command
+from study.common.progress import Progress
 from study.config import recipe
-from study.data import cache_dir
 from study.data.chest import KAGGLE
-from study.opening import open_run
-from study.opening import Place
-from study.options import Options
-from study.progress import Progress
-from study.runlog import RunLog
+from study.job import Options
+from study.tracking import connection
+from study.tracking.run_logger import RunLog
+from study.tracking.trial_run import open_run
+from study.tracking.trial_run import Place
 from study.trial import prepared
 from study.trial import recorded
 from study.trial import Trial
@@ -51,9 +51,9 @@ with quiet_stderr():  # TensorFlow talks while it loads, and MLflow if loaded be
 
     from benchmarks.plain import compile_plainly
     from benchmarks.plain import plain_model
-    from study.fit import STATE_FILE
-    from study.model import build
-    from study.monitor import Monitor
+    from study.tracking.system_metrics import Monitor
+    from study.training.fit import STATE_FILE
+    from study.training.model import build
 
 
 @dataclass
@@ -150,7 +150,7 @@ def measure(trial: Trial, folder: Path) -> tuple[Laps, float]:
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         os.environ.pop(name, None)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-    client = server.connect()
+    client = connection.connect()
     client.create_experiment(trial.config.dataset, (folder / "artifacts").as_uri())
     classes = len(trial.data.classes)
     fused, plain = build(trial.config, classes), plain_model(trial.config, classes, dtype="uint8")

@@ -20,17 +20,17 @@ from dotenv import load_dotenv
 
 from benchmarks.settings import config_of
 from benchmarks.settings import parser_of
-from study.cli import quiet_stderr
-from study.cli import run_command
+from study.common.command import quiet_stderr
+from study.common.command import run_command
 from study.config import TrialConfig
 
 with quiet_stderr():
     import keras
     import tensorflow as tf
 
-    from study import backbone
-    from study import backend
-    from study.model import compiled
+    from study.training import backbone
+    from study.training import runtime
+    from study.training.model import compiled
 
 SIDE, PRODUCTS, STEPS = 2048, 10, 4
 DTYPES = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
@@ -89,7 +89,7 @@ def step_of(config: TrialConfig) -> tuple[Callable[[], object], float]:
 
 def measure(args: argparse.Namespace) -> None:
     """Print a row for each precision."""
-    backend.prepare()
+    runtime.prepare()
     base = config_of(args)
     print(f"{base.backbone}, {base.image_size} px, batch {base.batch_size}\n")
     print("| precision | images/s | ratio | GFLOP/s | products, GFLOP/s | of them |")

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from study.intervals import accuracy
-from study.intervals import Counts
-from study.intervals import difference
+from study.statistics.intervals import accuracy
+from study.statistics.intervals import Counts
+from study.statistics.intervals import difference
 from tests.simulated import BLOOD
 from tests.simulated import Study
 

@@ -43,14 +43,14 @@ from deploy.native import mlflow_server
 from deploy.native import NativeError
 from deploy.native import postgres
 from deploy.native import server_settings
-from study import server
-from study import tracking
-from study.claims import Claims
-from study.cli import run_command
+from study.common.command import run_command
+from study.common.errors import StudyError
 from study.config import recipe
-from study.config import StudyError
-from study.space import make_space
-from study.study_storage import Storage
+from study.search.claims import Claims
+from study.search.space import make_space
+from study.search.storage import Storage
+from study.tracking import connection
+from study.tracking import queries
 
 LEAST = 6  # trials of a measurement
 
@@ -111,7 +111,7 @@ def measure(place: Place, workers: int, plan: Plan, before: int = 0) -> Level:
     with watched(place.servers, place.database("optuna")) as usage:
         answers = [receive.recv() for receive, _ in pipes]
     begun = time.perf_counter()
-    tracking.search(server.connect(), "tags.finished = 'true'")
+    queries.search(connection.connect(), "tags.finished = 'true'")
     reading = time.perf_counter() - begun
     return Level(workers, before, answers, usage, refusals(log) - refused, reading)
 
@@ -133,11 +133,11 @@ def load(args: argparse.Namespace) -> None:
 def _levels(place: Place, args: argparse.Namespace) -> Iterator[Level]:
     place.files.mkdir()
     write_files(place.files, load_worker.EPOCHS)
-    client = server.connect()
-    parent = tracking.parent_run(client, "chest", "load", "load", {}).info.run_id
+    client = connection.connect()
+    parent = queries.parent_run(client, "chest", "load", "load", {}).info.run_id
     common = (str(place.files), parent, args.sampler, args.seconds_per_epoch)
     measure(place, 1, Plan("first", 1, *common))  # which nobody counts
-    copied = tracking.search(client, "tags.finished = 'true'")[0].info.run_id
+    copied = queries.search(client, "tags.finished = 'true'")[0].info.run_id
     for first, before in itertools.pairwise([0, *args.prefill]):
         if before > first:
             multiply(place.database("mlflow"), copied, first + 1, before)

@@ -12,7 +12,7 @@ from typing import Any
 
 from mlflow.tracking import MlflowClient
 
-from study import server
+from study.tracking import connection
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Clock:
         try:
             yield
         except Exception as error:
-            self.errors[f"{what}: {server.reason(error)}"[:160]] += 1
+            self.errors[f"{what}: {connection.reason(error)}"[:160]] += 1
             raise
         self.seconds[what].append(time.perf_counter() - start)
 

@@ -9,10 +9,10 @@ from sqlalchemy import create_engine
 from sqlalchemy import text
 
 from benchmarks.load_worker import EPOCH
-from study import artifacts
 from study.config import recipe
-from study.data import Data
-from study.data import Split
+from study.data.prepare import Data
+from study.data.split import Split
+from study.training import artifacts
 
 SIZES = (3750, 936, 1170)  # images of chest: train, val, test
 

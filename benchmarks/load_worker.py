@@ -18,26 +18,26 @@ import optuna
 from benchmarks.load_clock import Answer
 from benchmarks.load_clock import Clock
 from benchmarks.load_clock import TimedClient
-from study import pruning
-from study import server
-from study import tracking
-from study.claims import Claims
+from study.common.errors import StudyError
 from study.config import fingerprint
 from study.config import recipe
-from study.config import StudyError
 from study.config import TrialConfig
-from study.crew import PAUSE
-from study.crew import Step
-from study.opening import open_run
-from study.opening import Place
-from study.options import Options
-from study.options import Outcome
-from study.runlog import RunLog
-from study.samplers import make_sampler
-from study.search import Bounds
-from study.search import Search
-from study.space import make_space
-from study.study_storage import Storage
+from study.job import Options
+from study.job import Outcome
+from study.search import pruning
+from study.search.claims import Claims
+from study.search.samplers import make_sampler
+from study.search.search_scheduler import Bounds
+from study.search.search_scheduler import Search
+from study.search.space import make_space
+from study.search.storage import Storage
+from study.tracking import connection
+from study.tracking import queries
+from study.tracking.run_logger import RunLog
+from study.tracking.trial_run import open_run
+from study.tracking.trial_run import Place
+from study.workers.pool import PAUSE
+from study.workers.pool import Step
 
 EPOCHS = 30
 METRIC = "val_accuracy"
@@ -75,9 +75,9 @@ class Untrained:
         """What `study.train.train` does with the servers."""
         key, client = fingerprint(config, DIGEST), TimedClient(self.clock)
         with self.clock("finding"):
-            server.connect()
-            if (run := tracking.find_finished(client, key)) is not None:
-                return tracking.outcome(run)
+            connection.connect()
+            if (run := queries.find_finished(client, key)) is not None:
+                return queries.outcome(run)
         place = Place("chest", config.title, key, options.parent)
         with contextlib.ExitStack() as stack:
             with self.clock("opening"):
@@ -124,7 +124,7 @@ def _search(plan: Plan, clock: Clock) -> Search:
     claims.in_turn = timed  # type: ignore[method-assign]
     space, bounds = make_space(recipe("chest")), Bounds(plan.trials)
     options = Options(parent=plan.parent)
-    search = Search(claims, space, METRIC, DIGEST, server.connect(), bounds, options=options)
+    search = Search(claims, space, METRIC, DIGEST, connection.connect(), bounds, options=options)
     search.progress.console.quiet = True
     return search
 
@@ -142,7 +142,7 @@ def work(plan: Plan, ready: Barrier, answers: Connection) -> None:
     try:
         search = _search(plan, clock)
     except StudyError as error:
-        gave_up = server.reason(error)
+        gave_up = connection.reason(error)
     ready.wait(START)
     begun = ended = time.time()
     cpu = time.process_time()
@@ -154,7 +154,7 @@ def work(plan: Plan, ready: Barrier, answers: Connection) -> None:
             else:
                 ended = time.time()
     except StudyError as error:
-        gave_up = server.reason(error)
+        gave_up = connection.reason(error)
     trained = 0 if search is None else search.trained
     told = (dict(clock.seconds), dict(clock.errors), begun, ended, time.process_time() - cpu)
     answers.send(Answer(*told, trained, gave_up))

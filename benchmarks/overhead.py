@@ -46,19 +46,19 @@ from deploy.native import free_ports
 from deploy.native import HOST
 from deploy.native import NativeError
 from deploy.native import postgres
-from study import pruning
-from study.claims import Claims
-from study.cli import run_command
+from study.common.command import run_command
+from study.common.errors import StudyError
 from study.config import recipe
-from study.config import StudyError
-from study.options import Outcome
-from study.options import Watch
-from study.samplers import make_sampler
-from study.search import Bounds
-from study.search import Search
-from study.space import make_space
-from study.space import Space
-from study.study_storage import Storage
+from study.job import Outcome
+from study.job import Watch
+from study.search import pruning
+from study.search.claims import Claims
+from study.search.samplers import make_sampler
+from study.search.search_scheduler import Bounds
+from study.search.search_scheduler import Search
+from study.search.space import make_space
+from study.search.space import Space
+from study.search.storage import Storage
 
 EPOCHS = 5
 TURNS = 30

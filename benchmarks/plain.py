@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from study.backbone import APPLICATIONS
 from study.config import TrialConfig
+from study.training.backbone import APPLICATIONS
 
 
 def plain_model(config: TrialConfig, classes: int, *, dtype: str) -> keras.Model:

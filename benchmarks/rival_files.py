@@ -5,10 +5,10 @@ from pathlib import Path
 
 import cv2
 
-from study.config import StudyError
-from study.data import make_split
+from study.common.errors import StudyError
 from study.data.prepare import samples_of
 from study.data.registry import dataset_named
+from study.data.split import make_split
 from study.data.split import NAMES
 
 KINDS = ("small", "large")

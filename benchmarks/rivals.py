@@ -42,13 +42,13 @@ from benchmarks.rival_table import table
 from benchmarks.search import command
 from benchmarks.settings import config_of
 from benchmarks.settings import parser_of
-from study import tracking
-from study.cli import run_command
+from study.common.command import run_command
+from study.common.errors import StudyError
 from study.config import recipe
-from study.config import StudyError
 from study.config import TrialConfig
 from study.data.split import NAMES
-from study.plan import BY_VARIANT
+from study.search.grid_plan import BY_VARIANT
+from study.tracking import queries
 from study.variants import flags_of
 from study.variants import variant_fields
 from study.variants import VARIANTS
@@ -84,7 +84,7 @@ def recorded(folder: Path, base: TrialConfig, images: Path) -> Grid:
     """The grid that the MLflow file of a folder tells of, in the order of training."""
     client, grid = MlflowClient(f"sqlite:///{folder}/mlflow.db"), Grid()
     batches = math.ceil(sum(1 for _ in images.glob("train/*/*")) / base.batch_size)
-    for run in tracking.search(client, "tags.finished = 'true'"):
+    for run in queries.search(client, "tags.finished = 'true'"):
         points = client.get_metric_history(run.info.run_id, "train_loss")
         grid.epochs.append([(point.timestamp / 1000, point.value) for point in points])
         grid.steps += batches * len(points)

@@ -31,20 +31,20 @@ from benchmarks.settings import parser_of
 from benchmarks.where_grid import grid_parts
 from study import train
 from study import trial
-from study.cli import quiet_stderr
-from study.cli import run_command
+from study.common.command import quiet_stderr
+from study.common.command import run_command
+from study.common.progress import Progress
 from study.config import TrialConfig
-from study.progress import Progress
-from study.runlog import RunLog
+from study.tracking.run_logger import RunLog
 from study.variants import VARIANTS
 
 with quiet_stderr():
     import keras
     import tensorflow as tf
 
-    from study import fit
-    from study import fit_tf
-    from study.model import compiled
+    from study.training import fit
+    from study.training import loop_tensorflow
+    from study.training.model import compiled
 
 # what is timed: where it is found, its name there, and what it is called in the table
 STEPS, PREDICTED = "steps", "validation and test"
@@ -52,8 +52,8 @@ STATE, RECORD = "state saved", "figures handed to the record"
 PARTS: list[tuple[Any, str, str]] = [
     (train, "prepared", "images found, read from the cache, split"),
     (fit, "compiled", "model built, weights loaded"),
-    (fit_tf.TensorFlowLoop, "train", STEPS),
-    (fit_tf.TensorFlowLoop, "predict", PREDICTED),
+    (loop_tensorflow.TensorFlowLoop, "train", STEPS),
+    (loop_tensorflow.TensorFlowLoop, "predict", PREDICTED),
     (fit, "_save_state", STATE),
     (RunLog, "log_epoch", RECORD),
     (trial.artifacts, "write", "files written"),
@@ -122,7 +122,11 @@ def epoch_of(clock: Clock, step: dict[str, float], steps: int) -> dict[str, floa
 def imports() -> float:
     """Seconds of a process that loads what a trial needs, and ends."""
     start = time.perf_counter()
-    command = [sys.executable, "-c", "import study.train, study.fit, study.fit_tf"]
+    command = [
+        sys.executable,
+        "-c",
+        "import study.train, study.training.fit, study.training.loop_tensorflow",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return time.perf_counter() - start
 

@@ -10,9 +10,9 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from benchmarks.search import command
-from study import tracking
 from study.config import TrialConfig
-from study.plan import BY_VARIANT
+from study.search.grid_plan import BY_VARIANT
+from study.tracking import queries
 from study.variants import flags_of
 
 
@@ -29,7 +29,7 @@ def grid_parts(base: TrialConfig) -> dict[str, float]:
         command("study.grid", flags, timed, cache)
         end = time.time()
         client = MlflowClient(f"sqlite:///{timed}/mlflow.db")
-        return _parts(client, tracking.search(client, "tags.finished = 'true'"), start, end)
+        return _parts(client, queries.search(client, "tags.finished = 'true'"), start, end)
 
 
 def _parts(client: MlflowClient, runs: list[Run], start: float, end: float) -> dict[str, float]:

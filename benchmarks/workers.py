@@ -20,10 +20,10 @@ import psutil
 
 from benchmarks.settings import config_of
 from benchmarks.settings import parser_of
-from study.cli import quiet_stderr
-from study.cli import run_command
+from study.common.command import quiet_stderr
+from study.common.command import run_command
 from study.config import TrialConfig
-from study.launch import local_workers
+from study.workers.local import local_workers
 
 SECONDS = 20.0  # of each training
 
@@ -32,10 +32,10 @@ def pace(config: TrialConfig) -> float:
     """Images per second of one training, in a worker: by the median step."""
     with quiet_stderr():
         from benchmarks.between import arrays_for
-        from study import backend
-        from study import fit
+        from study.training import fit
+        from study.training import runtime
 
-    backend.prepare()
+    runtime.prepare()
     arrays = arrays_for(config, steps=8)
     loop = fit.loop_for(config, arrays, fit.compiled(config, arrays.num_classes))
     loop.train(arrays.train, lambda *_: None)  # traces

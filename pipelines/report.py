@@ -16,25 +16,25 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.charts import charts
-from pipelines.diagnostics import diagnostics
-from pipelines.evidence import main_block
-from pipelines.evidence import read_rows
+from pipelines.compare.evidence import main_block
+from pipelines.compare.evidence import read_rows
 from pipelines.export import build_page
 from pipelines.export import default_folder
 from pipelines.export import for_table
 from pipelines.export import write_text
-from pipelines.predictions import read_tested
-from pipelines.report_page import html_text
-from pipelines.report_page import Report
-from pipelines.runs import read_runs
-from pipelines.search_charts import search_charts
-from pipelines.upload import upload
-from study.cli import Parser
-from study.cli import run_command
+from pipelines.page.charts import charts
+from pipelines.page.diagnostics import diagnostics
+from pipelines.page.report_page import html_text
+from pipelines.page.report_page import Report
+from pipelines.page.search_charts import search_charts
+from pipelines.runs.finished import read_runs
+from pipelines.runs.predictions import read_tested
+from pipelines.runs.upload import upload
+from study.common.command import Parser
+from study.common.command import run_command
+from study.common.errors import StudyError
 from study.config import recipe
-from study.config import StudyError
-from study.server import connect
+from study.tracking.connection import connect
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 PDF_SECONDS = 120

@@ -16,20 +16,13 @@ from pathlib import Path
 from pathlib import PurePath
 from typing import Any
 
+from study.common.errors import ConfigError
 from study.weights import compare_with_published
 from study.weights import Comparison
 
 # Part of every fingerprint. Raise it when the same config would train to other numbers than before,
 # so that runs of the old code are never taken for runs of the new.
 PROTOCOL_VERSION = 2
-
-
-class StudyError(Exception):
-    """An error the user can act on: what is wrong, where, and what to do next, in a line or two."""
-
-
-class ConfigError(StudyError):
-    """A config value is unknown, out of range, or contradicts another."""
 
 
 @dataclass(frozen=True)

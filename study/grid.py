@@ -17,38 +17,38 @@ import functools
 import sys
 from collections.abc import Sequence
 
-from study import budget
-from study import server
-from study import summary
-from study import tracking
-from study.attempt import parent_of
-from study.cells import Grid
-from study.cells import make_cells
-from study.cells import Session
-from study.claims import Claims
-from study.cli import add_config_flags
-from study.cli import add_trial_flags
-from study.cli import Parser
-from study.cli import run_command
-from study.config import ConfigError
-from study.config import StudyError
+from study.common.command import Parser
+from study.common.command import run_command
+from study.common.errors import ConfigError
+from study.common.errors import StudyError
 from study.config import TrialConfig
-from study.crew import work
-from study.crew import Worker
-from study.data import data_digest
-from study.engine import add_engine_flags
-from study.engine import workers_from
-from study.options import Options
-from study.plan import add_seeds_flag
-from study.plan import BY_VARIANT
-from study.plan import grid_name
-from study.plan import planned
-from study.plan import shared
-from study.plan import title
-from study.register import register
-from study.study_storage import Storage
-from study.summary import best_cell
+from study.data.prepare import data_digest
+from study.flags import add_config_flags
+from study.flags import add_trial_flags
+from study.job import Options
+from study.search import fast_budget
+from study.search import summary
+from study.search.claims import Claims
+from study.search.grid_plan import add_seeds_flag
+from study.search.grid_plan import BY_VARIANT
+from study.search.grid_plan import grid_name
+from study.search.grid_plan import planned
+from study.search.grid_plan import shared
+from study.search.grid_plan import title
+from study.search.grid_scheduler import Grid
+from study.search.grid_scheduler import make_cells
+from study.search.grid_scheduler import Session
+from study.search.retry import parent_of
+from study.search.storage import Storage
+from study.search.summary import best_cell
+from study.serving.registry import register
+from study.tracking import connection
+from study.tracking.parent_run import is_complete
 from study.variants import VARIANTS
+from study.workers.flags import add_engine_flags
+from study.workers.flags import workers_from
+from study.workers.pool import work
+from study.workers.pool import Worker
 
 
 def make_grid(base: TrialConfig, space: dict[str, list[int]], digest: str) -> Grid:
@@ -64,7 +64,7 @@ def run_grid(
     Raises:
         StudyError: the data or a server cannot be had, or another process runs this grid.
     """
-    client = server.connect()
+    client = connection.connect()
     grid = make_grid(base, space, data_digest(base.dataset))
     if options.until:
         grid = dataclasses.replace(grid, name=f"{grid.name}-until-{options.until}")
@@ -74,7 +74,7 @@ def run_grid(
         session.progress.say(
             f"{grid.name}: {len(grid.configs)} trials, {len(session.finished)} finished already"
         )
-        settled = tracking.is_settled(client, grid.name)  # not if it was killed before its end
+        settled = is_complete(client, grid.name)  # not if it was killed before its end
         if len(session.finished) < len(grid.configs) or not settled:
             kind = f"{len(VARIANTS)} variants" + ", fast" * (options.until > 0)
             of_grid = summary.of_fast_grid if options.until else summary.of_grid
@@ -100,7 +100,7 @@ def _summarize(session: Session) -> None:
     if session.finished and session.options.until:
         done, total = len(session.finished), len(grid.configs)
         say(f"{done} of {total} are trained to epoch {session.options.until} of {grid.base.epochs}")
-        say(budget.said(session.finished))
+        say(fast_budget.said(session.finished))
         say("no test image was looked at; the same command without --budget fast trains the rest")
     elif session.finished:
         best = best_cell(session.finished)
@@ -142,7 +142,7 @@ def main() -> None:
     add_config_flags(parser, leave_out=BY_VARIANT)
     args = parser.parse_args()
     base, space = planned(args)
-    until = budget.fast_epochs(base.epochs) if args.budget == "fast" else 0
+    until = fast_budget.fast_epochs(base.epochs) if args.budget == "fast" else 0
     if until and args.register:
         raise ConfigError("--register needs a finished model: leave out --budget fast")
     with workers_from(args) as workers:

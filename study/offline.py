@@ -26,40 +26,40 @@ from queue import Empty
 from queue import SimpleQueue
 from typing import Any
 
-from study.cli import add_config_flags
-from study.cli import Parser
-from study.cli import run_command
-from study.config import ConfigError
+from study.common.command import Parser
+from study.common.command import run_command
+from study.common.errors import ConfigError
+from study.common.errors import Pruned
+from study.common.errors import StudyError
+from study.common.errors import TrialFailed
+from study.common.errors import WorkerDied
+from study.common.progress import Progress
 from study.config import fingerprint
-from study.config import StudyError
 from study.config import TrialConfig
-from study.crew import Step
-from study.crew import work
-from study.crew import Worker
-from study.data import data_digest
-from study.launch import local_workers
-from study.launch import WorkerDied
-from study.operations import Operation
-from study.options import Options
-from study.options import Pruned
-from study.options import TrialFailed
-from study.options import Watch
-from study.plan import add_seeds_flag
-from study.plan import BY_VARIANT
-from study.plan import Cell
-from study.plan import configs_of
-from study.plan import grid_name
-from study.plan import planned
-from study.plan import shared
-from study.plan import title
-from study.progress import Progress
-from study.record import held
-from study.record import is_finished
-from study.record import Record
-from study.runlog import RunLog
+from study.data.prepare import data_digest
+from study.flags import add_config_flags
+from study.job import Options
+from study.job import Watch
+from study.search.grid_plan import add_seeds_flag
+from study.search.grid_plan import BY_VARIANT
+from study.search.grid_plan import Cell
+from study.search.grid_plan import configs_of
+from study.search.grid_plan import grid_name
+from study.search.grid_plan import planned
+from study.search.grid_plan import shared
+from study.search.grid_plan import title
+from study.tracking.journal import held
+from study.tracking.journal import is_finished
+from study.tracking.journal import Record
+from study.tracking.operations import Operation
+from study.tracking.run_logger import RunLog
 from study.trial import prepared
 from study.trial import recorded
 from study.variants import VARIANTS
+from study.workers.local import local_workers
+from study.workers.pool import Step
+from study.workers.pool import work
+from study.workers.pool import Worker
 
 MORE = 3  # exit code
 MAX_WORKERS = 1000
@@ -154,7 +154,7 @@ def _begun(job: Job) -> Record:
 
 
 def over(end: float, epoch: Mapping[str, float]) -> str | None:  # noqa: ARG001
-    """Asked after each epoch; see `study.options.Watch`."""
+    """Asked after each epoch; see `study.job.Watch`."""
     return "the time is over" if time.monotonic() > end else None
 
 

@@ -22,18 +22,19 @@ from mlflow.models import Model
 from mlflow.pyfunc import FLAVOR_NAME
 from numpy.typing import NDArray
 
-from study import server
-from study.cli import Parser
-from study.cli import quiet_stderr
-from study.cli import run_command
-from study.config import StudyError
+from study.common.command import Parser
+from study.common.command import quiet_stderr
+from study.common.command import run_command
+from study.common.errors import StudyError
+from study.common.progress import Progress
+from study.common.settings import tracking_uri
 from study.data.decode import BadImage
 from study.data.listing import EXTENSIONS
 from study.data.parallel import in_threads
-from study.progress import Progress
+from study.tracking import connection
 
 if TYPE_CHECKING:
-    from study.served import Classifier
+    from study.serving.classifier import Classifier
 
 BATCH = 128  # images held at a time
 
@@ -81,7 +82,7 @@ def _images(folder: Path) -> list[str]:
 def _load(uri: str, folder: str) -> "Classifier":
     """The model at a URI. Of its files only weights and names are used, never code."""
     if not Path(uri).is_dir():
-        server.connect()
+        connection.connect()
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         place = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
@@ -89,17 +90,17 @@ def _load(uri: str, folder: str) -> "Classifier":
         classes, file = flavor["config"]["classes"], Path(place, flavor["data"])
     except (MlflowException, OSError, KeyError, TypeError) as error:
         foreign = isinstance(error, KeyError | TypeError)
-        told = "it is none of this study's" if foreign else server.reason(error)
+        told = "it is none of this study's" if foreign else connection.reason(error)
         raise StudyError(
-            f"no model {uri} at {server.shown(server.tracking_uri())} ({told[:150]}): "
+            f"no model {uri} at {connection.shown(tracking_uri())} ({told[:150]}): "
             "--register makes one"
         ) from None
     with quiet_stderr():
-        from study.served import Classifier  # late: loading TensorFlow takes seconds
+        from study.serving.classifier import Classifier
     try:
         return Classifier(str(file), classes)
     except Exception as error:  # whatever Keras raises
-        raise StudyError(f"model {uri} does not load here: {server.reason(error)}") from error
+        raise StudyError(f"model {uri} does not load here: {connection.reason(error)}") from error
 
 
 def _table(

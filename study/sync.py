@@ -12,19 +12,19 @@ import os
 import sys
 from pathlib import Path
 
-from study import intake
-from study import spool
-from study.cli import Parser
-from study.cli import run_command
-from study.config import StudyError
-from study.record import held
-from study.record import is_finished
-from study.record import OPERATIONS
-from study.record import Record
-from study.server import connect
-from study.server import shown
-from study.server import tracking_uri
-from study.server import TrackingError
+from study.common.command import Parser
+from study.common.command import run_command
+from study.common.errors import StudyError
+from study.common.errors import TrackingError
+from study.common.settings import tracking_uri
+from study.tracking import import_offline
+from study.tracking import spool
+from study.tracking.connection import connect
+from study.tracking.connection import shown
+from study.tracking.journal import held
+from study.tracking.journal import is_finished
+from study.tracking.journal import OPERATIONS
+from study.tracking.journal import Record
 
 
 def sync() -> str:
@@ -69,7 +69,7 @@ def sync_from(folder: Path) -> str:
     _be_patient()
     finished = [record for record in records if is_finished(record)]
     with held(folder / "sync"):
-        delivered = intake.bring(connect(), finished)
+        delivered = import_offline.bring(connect(), finished)
     done = f"{_runs(delivered)} delivered, {len(finished) - delivered} there already"
     unfinished = len(records) - len(finished)
     return done + f", {unfinished} not finished yet" * (unfinished > 0)

@@ -20,40 +20,40 @@ from collections.abc import Sequence
 
 from optuna.samplers import BaseSampler
 
-from study import server
-from study import summary
-from study import winner
-from study.attempt import parent_of
-from study.claims import Claims
-from study.cli import add_config_flags
-from study.cli import add_trial_flags
-from study.cli import config_from
-from study.cli import Parser
-from study.cli import run_command
-from study.config import ConfigError
-from study.config import StudyError
+from study.common.command import Parser
+from study.common.command import run_command
+from study.common.errors import ConfigError
+from study.common.errors import StudyError
 from study.config import TrialConfig
-from study.crew import work
-from study.crew import Worker
-from study.data import data_digest
-from study.data import has_groups
-from study.engine import add_engine_flags
-from study.engine import workers_from
-from study.options import Options
-from study.options import Outcome
-from study.plan import title as title_of
-from study.pruning import PRUNERS
-from study.samplers import converged
-from study.samplers import make_sampler
-from study.samplers import SAMPLERS
-from study.samplers import STAGNATION
-from study.search import Bounds
-from study.search import Search
-from study.space import make_space
-from study.space import parse_fix
-from study.space import Space
-from study.study_storage import Storage
+from study.data.prepare import data_digest
+from study.data.prepare import has_groups
+from study.flags import add_config_flags
+from study.flags import add_trial_flags
+from study.flags import config_from
+from study.job import Options
+from study.job import Outcome
+from study.search import confirm
+from study.search import summary
+from study.search.claims import Claims
+from study.search.grid_plan import title as title_of
+from study.search.pruning import PRUNERS
+from study.search.retry import parent_of
+from study.search.samplers import converged
+from study.search.samplers import make_sampler
+from study.search.samplers import SAMPLERS
+from study.search.samplers import STAGNATION
+from study.search.search_scheduler import Bounds
+from study.search.search_scheduler import Search
+from study.search.space import make_space
+from study.search.space import parse_fix
+from study.search.space import Space
+from study.search.storage import Storage
+from study.tracking import connection
 from study.variants import command
+from study.workers.flags import add_engine_flags
+from study.workers.flags import workers_from
+from study.workers.pool import work
+from study.workers.pool import Worker
 
 TRIALS = 40
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -83,7 +83,7 @@ def run_search(
         raise StudyError(
             f"no groups known for {space.base.dataset}: add --split pooled or --split official"
         )
-    digest, client = data_digest(space.base.dataset), server.connect()
+    digest, client = data_digest(space.base.dataset), connection.connect()
     metric = f"val_{args.objective}"
     name = space.name(metric, digest, *[f"{plan.seeds} seeds"] * (plan.seeds > 1))
     storage = Storage(name)
@@ -102,7 +102,7 @@ def run_search(
             _search(search, workers)
             confirmed |= _confirm(search, workers, plan)
     if plan.register:
-        winner.register_best(confirmed, client, search.progress)
+        confirm.register_best(confirmed, client, search.progress)
 
 
 def _sampler(kind: str, seed: int, claims: Claims) -> BaseSampler:
@@ -154,8 +154,8 @@ def _confirm(search: Search, workers: Sequence[Worker], plan: Plan) -> dict[Tria
     log_model = search.options.log_model or plan.register
     options = dataclasses.replace(search.options, log_model=log_model)
     args = (search.digest, search.client, workers, options)
-    confirmed = winner.confirm(name, config, seeds, *args)
-    winner.report(confirmed.values(), search.progress)
+    confirmed = confirm.confirm(name, config, seeds, *args)
+    confirm.report(confirmed.values(), search.progress)
     return confirmed
 
 

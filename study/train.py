@@ -21,30 +21,30 @@ import filelock
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from study import server
-from study import spool
-from study import tracking
-from study.cli import add_config_flags
-from study.cli import add_trial_flags
-from study.cli import add_variant_flag
-from study.cli import config_from
-from study.cli import Parser
-from study.cli import run_command
+from study.common.cache import cache_dir
+from study.common.command import Parser
+from study.common.command import run_command
+from study.common.errors import Paused
+from study.common.errors import Pruned
+from study.common.errors import StudyError
+from study.common.progress import duration
+from study.common.progress import Progress
 from study.config import fingerprint
-from study.config import StudyError
 from study.config import TrialConfig
-from study.data import cache_dir
-from study.data import data_digest
-from study.opening import open_run
-from study.opening import Place
-from study.options import Options
-from study.options import Outcome
-from study.options import Paused
-from study.options import Pruned
-from study.progress import duration
-from study.progress import Progress
-from study.register import register
-from study.server import talking
+from study.data.prepare import data_digest
+from study.flags import add_config_flags
+from study.flags import add_trial_flags
+from study.flags import add_variant_flag
+from study.flags import config_from
+from study.job import Options
+from study.job import Outcome
+from study.serving.registry import register
+from study.tracking import connection
+from study.tracking import queries
+from study.tracking import spool
+from study.tracking.connection import talking
+from study.tracking.trial_run import open_run
+from study.tracking.trial_run import Place
 from study.trial import prepared
 from study.trial import recorded
 
@@ -58,16 +58,16 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     started = time.perf_counter()
     options = options or Options()
     progress = Progress(options.label, bars=not options.lines)
-    client = server.connect()
+    client = connection.connect()
     progress.say(config.title)
     key = fingerprint(config, data_digest(config.dataset))
     _deliver_earlier(client, key)
-    if not options.again and (run := tracking.find_finished(client, key)) is not None:
+    if not options.again and (run := queries.find_finished(client, key)) is not None:
         return _reuse(client, run, progress, options)
     with _held(key, wait=options.wait) as folder:
-        if options.wait and (run := tracking.find_finished(client, key)) is not None:
+        if options.wait and (run := queries.find_finished(client, key)) is not None:
             return _reuse(client, run, progress, options)
-        if options.again and not tracking.find_begun(client, key):
+        if options.again and not queries.find_begun(client, key):
             shutil.rmtree(folder)  # what a finished run left when it was killed at its very end
             folder.mkdir()
         trial = prepared(config, progress, use_cache=options.use_cache)
@@ -102,9 +102,9 @@ def _deliver_earlier(client: MlflowClient, key: str) -> None:
     waiting = spool.deliver(client).waiting
     if not waiting:
         return
-    for run in tracking.search(client, f"tags.fingerprint = '{key}'"):
+    for run in queries.search(client, f"tags.fingerprint = '{key}'"):
         if run.info.run_id in waiting:
-            raise server.TrackingError(
+            raise connection.TrackingError(
                 f"the record of this config's run {run.info.run_id} waits on this machine, and "
                 f"MLflow does not take it now: {waiting[run.info.run_id]}"
             )
@@ -112,7 +112,7 @@ def _deliver_earlier(client: MlflowClient, key: str) -> None:
 
 @talking()
 def _reuse(client: MlflowClient, run: Run, progress: Progress, options: Options) -> Outcome:
-    found = tracking.outcome(run)
+    found = queries.outcome(run)
     tested = "" if options.blind else f"test accuracy {found.test_accuracy:.4f}, "
     progress.say(f"  already finished: {tested}run {found.run_id} (--again trains it once more)")
     if opened := os.environ.get("MLFLOW_RUN_ID"):  # by `mlflow run`, and there is nothing to do
@@ -149,7 +149,7 @@ def main() -> None:
     options = Options(not args.no_cache, args.log_model or args.register, args.again)
     outcome = train(config, options)
     if args.register:
-        register(server.connect(), outcome.run_id, config, "the config asked for", Progress())
+        register(connection.connect(), outcome.run_id, config, "the config asked for", Progress())
 
 
 if __name__ == "__main__":

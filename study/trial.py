@@ -12,33 +12,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study import artifacts
-from study.cli import quiet_stderr
+from study.common.cache import cache_dir
+from study.common.command import quiet_stderr
+from study.common.errors import Paused
+from study.common.errors import Pruned
+from study.common.files import room_for
+from study.common.progress import duration
+from study.common.progress import Progress
+from study.common.version import code_version
 from study.config import compare_weights
 from study.config import PROTOCOL_VERSION
 from study.config import TrialConfig
 from study.config import weights_kind
-from study.data import cache_dir
-from study.data import Data
-from study.data import groups_tested
-from study.data import leaking
-from study.data import make_split
-from study.data import prepare
-from study.data import report_sizes
-from study.data import Split
-from study.disk import room_for
-from study.options import Options
-from study.options import Paused
-from study.options import Pruned
-from study.origin import code_version
-from study.progress import duration
-from study.progress import Progress
-from study.runlog import RunLog
+from study.data.prepare import Data
+from study.data.prepare import prepare
+from study.data.split import groups_tested
+from study.data.split import leaking
+from study.data.split import make_split
+from study.data.split import report_sizes
+from study.data.split import Split
+from study.job import Options
+from study.tracking.run_logger import RunLog
+from study.training import artifacts
 from study.variants import variant_of
 
 if TYPE_CHECKING:
-    from study.fit import Epoch
-    from study.fit import TrialResult
+    from study.training.fit import Epoch
+    from study.training.fit import TrialResult
 
 _warned: set[tuple[str, str, int]] = set()  # by this process, which may train a whole grid
 
@@ -61,7 +61,7 @@ class Trial:
 def load() -> None:
     """Import what training takes, ahead of the first trial: it takes seconds."""
     with quiet_stderr():
-        importlib.import_module("study.fit")
+        importlib.import_module("study.training.fit")
 
 
 def prepared(config: TrialConfig, progress: Progress, *, use_cache: bool) -> Trial:
@@ -103,7 +103,11 @@ def recorded(
         log.log_folder(files)
         if options.log_model:
             example = np.asarray(trial.data.x[trial.split.test[0]])
-            log.log_model(result.portable_model(), trial.data.classes, example)
+            from study.serving import export  # late: it needs MLflow, which not every machine has
+
+            folder = log.new_folder() / "model"
+            export.save(result.portable_model(), trial.data.classes, example, folder)
+            log.log_model(folder)
     total = seconds_before + time.perf_counter() - started
     # step 0: a single point there is drawn as a bar beside the other runs' in the MLflow UI
     figures = {**result.figures, **independence(trial), "total_seconds": total}
@@ -130,14 +134,14 @@ def _fitted(
     """The result, and the seconds of the epochs that an earlier process trained."""
     with quiet_stderr():
         # late: loading TensorFlow takes seconds, and errors come before it
-        from study import backend
-        from study import fit
+        from study.training import fit
+        from study.training import runtime
 
     before: list[float] = []
     may_end = _judge(options, trial.config.epochs)
 
     def on_start(history: "list[Epoch]", weights_digest: str) -> None:
-        log.log_tags(backend.tags())
+        log.log_tags(runtime.tags())
         if trial.config.weights != "none":
             log.log_tags({"weights_digest": weights_digest})
         before.extend(epoch["seconds"] for epoch in history)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from study.config import ConfigError
+from study.common.errors import ConfigError
 from study.config import recipe
 from study.config import TrialConfig
 

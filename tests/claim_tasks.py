@@ -9,8 +9,8 @@ from typing import Any
 
 from optuna.distributions import IntDistribution
 
-from study.claims import Claims
-from study.study_storage import Storage
+from study.search.claims import Claims
+from study.search.storage import Storage
 
 SPACE = {"number": IntDistribution(0, 999)}
 

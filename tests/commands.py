@@ -14,7 +14,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from study.cli import run_command
+from study.common.command import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 # A trial of a few seconds; its numbers mean nothing

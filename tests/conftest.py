@@ -10,7 +10,7 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from study.server import connect
+from study.tracking.connection import connect
 
 from .commands import succeed
 from .commands import TINY

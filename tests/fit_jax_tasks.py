@@ -12,11 +12,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from study import fit
 from study.config import TrialConfig
-from study.fit import Arrays
-from study.fit import Callbacks
-from study.fit import TrialResult
+from study.training import fit
+from study.training.fit import Arrays
+from study.training.fit import Callbacks
+from study.training.fit import TrialResult
 
 CONFIG = TrialConfig(
     alpha=0.25, weights="none", image_size=32, batch_size=27, epochs=1, lr=1e-5, dense_units=16,
@@ -78,7 +78,7 @@ def resumed(folder: Path) -> None:
 
 def whole(folder: Path) -> None:
     """Trials after one another in a process: nothing is compiled twice, nothing stays behind."""
-    from study import fit_jax
+    from study.training import loop_jax
 
     other = RANDOM.replace(seed=3, lr=5e-3)
     steps: list[tuple[int, int]] = []
@@ -86,30 +86,30 @@ def whole(folder: Path) -> None:
         other, arrays(), folder / "other", Callbacks(on_step=lambda *s: steps.append(s))
     )
     del first
-    programs = set(fit_jax._programs)
+    programs = set(loop_jax._programs)
     before = living()
     same = arrays()
     tell(folder, "whole", fit.fit(RANDOM, same, folder / "whole"))
     told = {
         "steps": steps,
         "programs": len(programs),
-        "new": len(set(fit_jax._programs) - programs),
+        "new": len(set(loop_jax._programs) - programs),
     }
     told["left"] = living() - before
     there = batches_of(same)
-    fit_jax._resident.clear()
-    fit_jax.ROOM = 0.0  # no room on the device
+    loop_jax._resident.clear()
+    loop_jax.ROOM = 0.0  # no room on the device
     told["same"] = there == batches_of(same)
-    told["resident"] = len(fit_jax._resident)
+    told["resident"] = len(loop_jax._resident)
     (folder / "told.json").write_text(json.dumps(told))
 
 
 def batches_of(same: Arrays) -> list[tuple[list[int], list[int]]]:
     """Pixel sums and labels of the batches that a program would take of 20 times two rows."""
-    from study import fit_jax
+    from study.training import loop_jax
 
-    loop = fit_jax.JaxLoop(CONFIG, same, None, None)
-    fed = loop._fed(same.train[:40].reshape(20, 2), fit_jax.CHUNK)
+    loop = loop_jax.JaxLoop(CONFIG, same, None, None)
+    fed = loop._fed(same.train[:40].reshape(20, 2), loop_jax.CHUNK)
     return [
         (np.asarray(x[order[i]]).sum(axis=(1, 2, 3)).tolist(), np.asarray(y[order[i]]).tolist())
         for (x, y, order), count in fed

@@ -13,8 +13,8 @@ offset = 0.0
 time.time = lambda: real() + offset  # before anybody takes a copy of it
 time.time_ns = lambda: real_ns() + int(offset * 1e9)
 
-from study.cli import run_command  # noqa: E402
-from study.runlog import RunLog  # noqa: E402
+from study.common.command import run_command  # noqa: E402
+from study.tracking.run_logger import RunLog  # noqa: E402
 from study.train import main  # noqa: E402
 
 log_epoch = RunLog.log_epoch

@@ -7,8 +7,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from study.config import StudyError
-from study.launch import Worker
+from study.common.errors import StudyError
+from study.workers.local import Worker
 
 
 def double(number: int) -> tuple[int, int]:

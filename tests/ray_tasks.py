@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from study.config import StudyError
+from study.common.errors import StudyError
 from study.config import TrialConfig
-from study.options import Options
-from study.options import Outcome
-from study.ray_engine import connect
-from study.ray_engine import RayWorker
+from study.job import Options
+from study.job import Outcome
 from study.variants import resolve
+from study.workers.ray_cluster import connect
+from study.workers.ray_cluster import RayWorker
 
 
 def setting(name: str) -> str | None:

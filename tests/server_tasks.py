@@ -3,16 +3,16 @@
 import os
 from typing import Any
 
-from study import server
-from study import tracking
-from study.study_storage import Storage
+from study.search.storage import Storage
+from study.tracking import connection
+from study.tracking import queries
 
 
 def record(barrier: Any, queue: Any) -> None:
     """Uses files that nobody has used before; puts the ids of a run and its experiment."""
     barrier.wait()
-    client = server.connect()
+    client = connection.connect()
     Storage(f"study {os.getpid()}").study("maximize").ask()
-    run = client.create_run(tracking.experiment_id(client, "demo"))
+    run = client.create_run(queries.experiment_id(client, "demo"))
     client.log_metric(run.info.run_id, "loss", 0.5)
     queue.put((run.info.run_id, run.info.experiment_id))

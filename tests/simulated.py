@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from study.intervals import Counts
+from study.statistics.intervals import Counts
 
 # Of blood's official test set: 71 originals behind 2,487 images, those of monocytes 155 each
 BLOOD = np.repeat([155, 13, 48, 103], [4, 48, 13, 6])

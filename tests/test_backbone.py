@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from study import backbone
 from study.config import TrialConfig
-from study.fit import Arrays
-from study.fit import fit
-from study.fit import TrialResult
+from study.training import backbone
+from study.training.fit import Arrays
+from study.training.fit import fit
+from study.training.fit import TrialResult
 
 SMALL = TrialConfig(
     alpha=0.25, weights="none", image_size=32, batch_size=16, epochs=1, lr=1e-3, bn_momentum=0.9

@@ -13,14 +13,14 @@ from mlflow.entities import Run
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from study.budget import fast_epochs
-from study.budget import means
-from study.budget import SHARE
-from study.budget import told_apart
-from study.budget import verdicts
-from study.config import ConfigError
+from study.common.errors import ConfigError
 from study.grid import main
-from study.plan import Cell
+from study.search.fast_budget import fast_epochs
+from study.search.fast_budget import means
+from study.search.fast_budget import SHARE
+from study.search.fast_budget import told_apart
+from study.search.fast_budget import verdicts
+from study.search.grid_plan import Cell
 from study.variants import VARIANTS
 
 from .commands import client_of

@@ -9,10 +9,10 @@ from mlflow.entities import RunData
 from mlflow.entities import RunInfo
 from mlflow.entities import RunTag
 
-from study.card import card
 from study.config import recipe
-from study.intervals import Estimate
-from study.register import LONGEST
+from study.serving.model_card import card
+from study.serving.registry import LONGEST
+from study.statistics.intervals import Estimate
 
 FIGURES = {"test_accuracy": 0.98765, "test_loss": 0.1, "val_accuracy": 0.97, "epochs_run": 30.0}
 TAGS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from study.launch import core_shares
+from study.workers.local import core_shares
 
 from .chaos import disturbed
 from .chaos import figures_of

@@ -11,13 +11,13 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import event
 
-from study.claims import Claims
-from study.claims import MAX_DEATHS
-from study.config import ConfigError
-from study.config import StudyError
-from study.study_storage import BEATS_UNTIL_DEAD
-from study.study_storage import heartbeat
-from study.study_storage import Storage
+from study.common.errors import ConfigError
+from study.common.errors import StudyError
+from study.search.claims import Claims
+from study.search.claims import MAX_DEATHS
+from study.search.storage import BEATS_UNTIL_DEAD
+from study.search.storage import heartbeat
+from study.search.storage import Storage
 
 from .claim_tasks import claim_many
 from .claim_tasks import claims_of

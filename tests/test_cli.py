@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from study.cli import add_config_flags
-from study.cli import add_variant_flag
-from study.cli import config_from
-from study.cli import Parser
-from study.cli import quiet_stderr
-from study.cli import run_command
-from study.config import ConfigError
+from study.common.command import Parser
+from study.common.command import quiet_stderr
+from study.common.command import run_command
+from study.common.errors import ConfigError
+from study.common.errors import StudyError
 from study.config import recipe
-from study.config import StudyError
 from study.config import TrialConfig
+from study.flags import add_config_flags
+from study.flags import add_variant_flag
+from study.flags import config_from
 from study.variants import resolve
 
 from .commands import ROOT

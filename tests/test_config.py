@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from study.common.errors import ConfigError
 from study.config import BACKBONES
-from study.config import ConfigError
 from study.config import fingerprint
 from study.config import parse_value
 from study.config import recipe

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from study import crew
-from study.crew import Step
-from study.crew import work
-from study.crew import Worker
+from study.workers import pool
+from study.workers.pool import Step
+from study.workers.pool import work
+from study.workers.pool import Worker
 
 
 class Fake:
@@ -34,7 +34,7 @@ class Fake:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "PAUSE", 0.0)
+    monkeypatch.setattr(pool, "PAUSE", 0.0)
 
 
 def test_each_step_is_done_once_and_by_all_at_the_same_time() -> None:
@@ -101,7 +101,7 @@ def test_ctrl_c_interrupts_all_and_comes_out(monkeypatch: pytest.MonkeyPatch) ->
         assert all(worker.begun.wait(60) for worker in workers)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(crew, "as_completed", pressed)  # where the main thread waits
+    monkeypatch.setattr(pool, "as_completed", pressed)  # where the main thread waits
     with pytest.raises(KeyboardInterrupt):
         work(workers, calling)
     assert all(worker.interrupted.is_set() for worker in workers)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study.config import StudyError
-from study.disk import room_for
+from study.common.errors import StudyError
+from study.common.files import room_for
 
 from .commands import client_of
 from .commands import finish

@@ -7,9 +7,9 @@ import pytest
 
 from study import grid
 from study import tpe
-from study.cli import Parser
-from study.engine import add_engine_flags
-from study.engine import workers_from
+from study.common.command import Parser
+from study.workers.flags import add_engine_flags
+from study.workers.flags import workers_from
 
 from .commands import refusal
 
@@ -91,4 +91,4 @@ def test_a_worker_has_loaded_what_training_takes_before_its_first_call() -> None
     parser = Parser("", "command")
     add_engine_flags(parser)
     with workers_from(parser.parse_args([])) as (worker,):
-        assert worker.call("tests.launch_tasks:loaded", "study.fit")
+        assert worker.call("tests.launch_tasks:loaded", "study.training.fit")

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from study.fast_adam import FusedAdam
+from study.training.fused_adam import FusedAdam
 
 if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
     pytest.skip("of TensorFlow alone", allow_module_level=True)

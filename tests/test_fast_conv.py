@@ -11,9 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from study.fast_conv import BFloat16Conv2D
-from study.fast_conv import Float32DepthwiseConv2D
-from study.fast_conv import LEAST_CHANNELS
+from study.training.bfloat16_conv import BFloat16Conv2D
+from study.training.bfloat16_conv import Float32DepthwiseConv2D
+from study.training.bfloat16_conv import LEAST_CHANNELS
 
 if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
     pytest.skip("of TensorFlow alone", allow_module_level=True)

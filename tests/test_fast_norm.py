@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from study.fast_norm import FusedBatchNormalization
+from study.training.fused_batchnorm import FusedBatchNormalization
 
 SHAPE = (4, 3, 5, 6)
 COUNT = 4 * 3 * 5  # values of one channel

@@ -9,16 +9,16 @@ import keras
 import numpy as np
 import pytest
 
-from study import metrics
+from study.common.errors import TrialFailed
 from study.config import TrialConfig
-from study.fit import Arrays
-from study.fit import Callbacks
-from study.fit import Epoch
-from study.fit import fit
-from study.fit import STATE_FILE
-from study.fit import TrialFailed
-from study.fit import TrialResult
-from study.model import build
+from study.statistics import metrics
+from study.training.fit import Arrays
+from study.training.fit import Callbacks
+from study.training.fit import Epoch
+from study.training.fit import fit
+from study.training.fit import STATE_FILE
+from study.training.fit import TrialResult
+from study.training.model import build
 
 CONFIG = TrialConfig(
     alpha=0.25, weights="none", image_size=32, batch_size=16, epochs=4, lr=3e-3, dense_units=16

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from study.config import StudyError
-from study.fit import fit
+from study.common.errors import StudyError
+from study.training.fit import fit
 
 from .commands import finish
 from .commands import start

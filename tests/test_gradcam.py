@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from study.common.errors import StudyError
 from study.config import BACKBONES
-from study.config import StudyError
 from study.config import TrialConfig
-from study.gradcam import heat_maps
-from study.gradcam import heat_maps_of
-from study.model import build
+from study.training.gradcam import heat_maps
+from study.training.gradcam import heat_maps_of
+from study.training.model import build
 
 # 2 x 2 pixels, 3 channels: red at the top, most of it at the right; blue at the bottom left
 PIXELS = np.array([[[[20, 0, 0], [80, 0, 0]], [[0, 0, 60], [0, 0, 0]]]], np.uint8)

@@ -12,19 +12,19 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
-from study.cli import run_command
+from study.common.command import run_command
 from study.config import recipe
 from study.config import TrialConfig
 from study.grid import main
 from study.grid import make_grid
 from study.grid import run_grid
-from study.launch import Worker
-from study.options import Options
-from study.options import Outcome
-from study.plan import Cell
-from study.plan import search_space
+from study.job import Options
+from study.job import Outcome
+from study.search.grid_plan import Cell
+from study.search.grid_plan import search_space
 from study.variants import variant_of
 from study.variants import VARIANTS
+from study.workers.local import Worker
 
 from .commands import client_of
 from .commands import finish

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from study import intervals
-from study.intervals import Counts
+from study.statistics import intervals
+from study.statistics.intervals import Counts
 
 from .simulated import BLOOD
 from .simulated import Study

@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from study.config import StudyError
-from study.launch import local_workers
-from study.launch import Worker
-from study.launch import WorkerDied
+from study.common.errors import StudyError
+from study.common.errors import WorkerDied
+from study.workers.local import local_workers
+from study.workers.local import Worker
 
 from .commands import start
 from .commands import wait_until

@@ -10,10 +10,10 @@ from sklearn.metrics import accuracy_score
 from sklearn.metrics import log_loss
 from sklearn.metrics import roc_auc_score
 
-from study.metrics import accuracy
-from study.metrics import auc
-from study.metrics import cross_entropy
-from study.metrics import dead_units
+from study.statistics.metrics import accuracy
+from study.statistics.metrics import auc
+from study.statistics.metrics import cross_entropy
+from study.statistics.metrics import dead_units
 
 Drawn = tuple[NDArray[np.float32], NDArray[np.int64]]
 

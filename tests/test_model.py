@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.datasets import load_sample_image
 
-from study.backbone import APPLICATIONS
+from study.common.errors import StudyError
 from study.config import BACKBONES
-from study.config import StudyError
 from study.config import TrialConfig
-from study.model import build
-from study.model import compiled
+from study.training.backbone import APPLICATIONS
+from study.training.model import build
+from study.training.model import compiled
 
 SMALL = TrialConfig(alpha=0.25, weights="none", image_size=32)
 PREPROCESSORS = {

@@ -15,13 +15,13 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from study import intake
 from study import sync as sync_file
 from study.offline import main
-from study.operations import Operation
-from study.record import OPERATIONS
-from study.record import Record
 from study.sync import sync_from
+from study.tracking import import_offline
+from study.tracking.journal import OPERATIONS
+from study.tracking.journal import Record
+from study.tracking.operations import Operation
 
 from .commands import client_of
 from .commands import finish
@@ -152,7 +152,7 @@ def test_brought_again_it_stays_as_it_is(client: MlflowClient, records: Path) ->
 def test_cut_off_it_is_completed_in_the_same_run(
     client: MlflowClient, records: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deliver, done = intake.deliver, []
+    deliver, done = import_offline.deliver, []
 
     def dying(client: MlflowClient, run_id: str, operation: Operation) -> None:
         if len(done) == 6:
@@ -161,7 +161,7 @@ def test_cut_off_it_is_completed_in_the_same_run(
         deliver(client, run_id, operation)
 
     with monkeypatch.context() as patch:
-        patch.setattr(intake, "deliver", dying)
+        patch.setattr(import_offline, "deliver", dying)
         with pytest.raises(KeyboardInterrupt):
             sync_from(records)
     assert finished_of(client) == []

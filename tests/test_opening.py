@@ -5,11 +5,11 @@ import time
 import pytest
 from mlflow.tracking import MlflowClient
 
-from study.opening import open_run
-from study.opening import Place
-from study.runlog import RunLog
-from study.server import TrackingError
-from study.tracking import experiment_id
+from study.common.errors import TrackingError
+from study.tracking.queries import experiment_id
+from study.tracking.run_logger import RunLog
+from study.tracking.trial_run import open_run
+from study.tracking.trial_run import Place
 
 from .commands import history_of
 from .commands import runs_of

@@ -11,11 +11,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.tracking import MlflowClient
 
-from study import operations
-from study import outbox as outbox_file
-from study.delivery import deliver
-from study.outbox import Outbox
-from study.server import TrackingError
+from study.common.errors import TrackingError
+from study.tracking import operations
+from study.tracking import outbox as outbox_file
+from study.tracking.outbox import Outbox
+from study.tracking.writer import deliver
 
 from .commands import wait_until
 

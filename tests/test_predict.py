@@ -9,8 +9,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
-from study.cli import run_command
-from study.data import prepare
+from study.common.command import run_command
+from study.data.prepare import prepare
 from study.predict import main
 
 from .commands import refusal

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import Generator
 
-from study.pruning import not_worth_another_seed
+from study.search.pruning import not_worth_another_seed
 
 FIGURE = st.floats(0, 1)
 SEEDS = 3

@@ -18,18 +18,18 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
-from study import ray_engine
-from study.config import ConfigError
+from study.common.errors import ConfigError
+from study.common.errors import DataError
+from study.common.errors import Pruned
+from study.common.errors import StudyError
+from study.common.errors import TrackingError
+from study.common.errors import WorkerDied
 from study.config import fingerprint
 from study.config import PROTOCOL_VERSION
-from study.config import StudyError
-from study.data import data_digest
-from study.data.listing import DataError
-from study.launch import WorkerDied
-from study.options import Pruned
-from study.ray_engine import connect
-from study.ray_engine import RayWorker
-from study.server import TrackingError
+from study.data.prepare import data_digest
+from study.workers import ray_cluster
+from study.workers.ray_cluster import connect
+from study.workers.ray_cluster import RayWorker
 
 from .commands import client_of
 from .commands import finish
@@ -41,7 +41,7 @@ from .commands import wait_until
 from .ray_tasks import tiny
 
 try:
-    ray_engine._ray()  # before Ray is imported by anything else: it sets what Ray then reads
+    ray_cluster._ray()  # before Ray is imported by anything else: it sets what Ray then reads
     from ray.cluster_utils import Cluster
 except StudyError:
     if os.environ.get("CI") == "true":
@@ -67,7 +67,7 @@ def cluster(session_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         for _ in range(2):
             cluster.add_node(**NODE)
         yield cluster
-        ray_engine._ray().shutdown()
+        ray_cluster._ray().shutdown()
         cluster.shutdown()
     shutil.rmtree(short)
 
@@ -213,7 +213,7 @@ def test_a_call_that_kills_its_process_is_given_up_after_the_retries(
         worker.call("tests.ray_tasks:die", str(tmp_path / "deaths"))
     assert "\n" not in str(caught.value)
     deaths = (tmp_path / "deaths").read_text().splitlines()
-    assert len(deaths) == 1 + ray_engine.RETRIES
+    assert len(deaths) == 1 + ray_cluster.RETRIES
 
 
 def test_an_interrupted_call_sees_it_and_says_so(worker: RayWorker, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_an_interrupted_call_sees_it_and_says_so(worker: RayWorker, tmp_path: Pa
 
 
 def test_a_node_with_other_code_refuses(worker: RayWorker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_engine, "PROTOCOL_VERSION", PROTOCOL_VERSION + 1)
+    monkeypatch.setattr(ray_cluster, "PROTOCOL_VERSION", PROTOCOL_VERSION + 1)
     with pytest.raises(StudyError, match="of another version than the driver"):
         worker.call("tests.ray_tasks:setting", "PGPASSWORD")
 

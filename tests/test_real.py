@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 
-from study.data import report_sizes
+from study.data.split import report_sizes
 
 from .commands import client_of
 from .commands import runs_of

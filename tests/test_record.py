@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from study import operations
-from study.operations import Operation
-from study.record import is_finished
-from study.record import OPERATIONS
-from study.record import Record
+from study.tracking import operations
+from study.tracking.journal import is_finished
+from study.tracking.journal import OPERATIONS
+from study.tracking.journal import Record
+from study.tracking.operations import Operation
 
 
 def test_what_is_put_is_there_in_order_with_its_files(tmp_path: Path) -> None:

@@ -8,16 +8,16 @@ import pytest
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
+from study.common.errors import StudyError
+from study.common.progress import Progress
 from study.config import recipe
-from study.config import StudyError
-from study.options import Outcome
-from study.plan import Cell
-from study.progress import Progress
-from study.register import _crowned
-from study.register import model_name
-from study.register import register
-from study.summary import best_cell
-from study.tracking import experiment_id
+from study.job import Outcome
+from study.search.grid_plan import Cell
+from study.search.summary import best_cell
+from study.serving.registry import _crowned
+from study.serving.registry import model_name
+from study.serving.registry import register
+from study.tracking.queries import experiment_id
 
 from .commands import client_of
 from .commands import finished_of

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from study.common.errors import TrackingError
 from study.config import recipe
-from study.opening import open_run
-from study.opening import Place
-from study.server import TrackingError
-from study.tracking import experiment_id
+from study.tracking.queries import experiment_id
+from study.tracking.trial_run import open_run
+from study.tracking.trial_run import Place
 
 from .commands import history_of
 from .commands import runs_of

@@ -16,7 +16,9 @@ from .servers import new_server
 from .servers import Server
 
 # Who may unpickle, and why that is safe
-EXCEPTIONS = {"study/ray_engine.py": "what its own driver sent through Ray, which pickles itself"}
+EXCEPTIONS = {
+    "study/workers/ray_cluster.py": "what its own driver sent through Ray, which pickles itself"
+}
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
@@ -108,7 +110,7 @@ def in_docker_context(name: str) -> bool:
         ("study/.env", False),
         (".git/config", False),
         ("mlflow.db", False),
-        ("study/cli.py", True),
+        ("study/flags.py", True),
         ("requirements.lock", True),
     ],
 )

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from PIL import Image
 
-from study.data import prepare
+from study.data.prepare import prepare
 
 from .commands import client_of
 from .commands import wait_until
@@ -114,7 +114,7 @@ def test_it_is_described_and_needs_no_pickle(model: PyFuncModel, model_folder: P
     assert model.metadata.signature.outputs.input_names() == names
     assert list(model.predict(model.input_example)) == names
     files = {path.relative_to(model_folder).as_posix() for path in model_folder.rglob("*.*")}
-    assert {"data/model.keras", "card.md", "code/finetune_study/served.py"} <= files
+    assert {"data/model.keras", "card.md", "code/finetune_study/serving/classifier.py"} <= files
     assert not {Path(file).suffix for file in files} & {".pkl", ".pickle", ".joblib"}
     assert "cloudpickle" not in (model_folder / "requirements.txt").read_text()
 

@@ -15,8 +15,8 @@ import requests
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2
 
-from study import server
-from study.server import TrackingError
+from study.common.errors import TrackingError
+from study.tracking import connection
 
 from .commands import client_of
 from .commands import runs_of
@@ -25,14 +25,14 @@ from .server_tasks import record
 
 
 def test_the_default_is_a_file_of_the_working_directory() -> None:
-    assert server.tracking_uri() == "sqlite:///mlflow.db"
+    assert connection.tracking_uri() == "sqlite:///mlflow.db"
 
 
 def test_a_password_is_not_shown() -> None:
-    assert server.shown("http://me:secret@host:5000/x") == "http://host:5000/x"
-    assert server.shown("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
-    assert server.shown("http://me:s@cret@host/x") == "http://host/x"
-    assert server.shown("postgresql://h/db?user=a&password=b&c=d").endswith(
+    assert connection.shown("http://me:secret@host:5000/x") == "http://host:5000/x"
+    assert connection.shown("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+    assert connection.shown("http://me:s@cret@host/x") == "http://host/x"
+    assert connection.shown("postgresql://h/db?user=a&password=b&c=d").endswith(
         "?user=a&password=...&c=d"
     )
 
@@ -72,7 +72,7 @@ def answered(status: int) -> requests.HTTPError:
     ],
 )
 def test_what_passes_by_waiting(error: Exception) -> None:
-    assert server.passes(error)
+    assert connection.passes(error)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_what_passes_by_waiting(error: Exception) -> None:
     ],
 )
 def test_what_does_not(error: Exception) -> None:
-    assert not server.passes(error)
+    assert not connection.passes(error)
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -124,7 +124,7 @@ def other(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_another_major_version_is_refused(other: str) -> None:
     with pytest.raises(TrackingError) as caught:
-        server.connect()
+        connection.connect()
     assert str(caught.value) == (
         f"MLflow at {other} is version 2.22.1, here it is {mlflow.__version__}: "
         "install the same major version on both sides"
@@ -139,13 +139,13 @@ def test_the_same_or_an_unknown_version_is_not(
     monkeypatch: pytest.MonkeyPatch, version: tuple[int, str]
 ) -> None:
     monkeypatch.setattr(Answers, "version", version)
-    server.connect()
+    connection.connect()
 
 
 def test_an_error_may_pass_between_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s3cret@127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"no MLflow at http://127\.0\.0\.1:9") as caught:
-        server.connect()
+        connection.connect()
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (type(copy), str(copy)) == (TrackingError, str(caught.value))
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
@@ -159,11 +159,11 @@ def test_a_server_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
             raise TrackingError("down")
         return "a client"
 
-    monkeypatch.setattr(server, "connect", connect)
-    monkeypatch.setattr(server.time, "sleep", pauses.append)
-    assert server.wait_for_server(60) == "a client"
+    monkeypatch.setattr(connection, "connect", connect)
+    monkeypatch.setattr(connection.time, "sleep", pauses.append)
+    assert connection.wait_for_server(60) == "a client"
     assert pauses == [1, 2, 4]
     pauses.clear()
     with pytest.raises(TrackingError, match="down"):
-        server.wait_for_server(0.5)
+        connection.wait_for_server(0.5)
     assert pauses == []

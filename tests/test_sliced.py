@@ -9,8 +9,8 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.sliced import SlicedDepthwiseConv2D
-from study.sliced import SlicedMaxPooling2D
+from study.training.sliced_layers import SlicedDepthwiseConv2D
+from study.training.sliced_layers import SlicedMaxPooling2D
 
 WINDOWS = st.fixed_dictionaries(
     {

@@ -7,18 +7,18 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from study.cli import run_command
+from study.common.command import run_command
+from study.common.errors import StudyError
 from study.config import recipe
-from study.config import StudyError
 from study.config import TrialConfig
 from study.grid import main as grid
 from study.grid import run_grid
-from study.launch import Worker
-from study.options import Options
-from study.options import Outcome
-from study.plan import search_space
+from study.job import Options
+from study.job import Outcome
+from study.search.grid_plan import search_space
 from study.tpe import main as search
-from study.ui import NOTE
+from study.tracking.ui_links import NOTE
+from study.workers.local import Worker
 
 from .commands import runs_of
 from .data.make import class_folders

@@ -15,16 +15,16 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from study import operations
-from study import spool
-from study import tracking
-from study.config import ConfigError
-from study.config import StudyError
-from study.operations import Operation
-from study.record import OPERATIONS
-from study.server import TrackingError
+from study.common.errors import ConfigError
+from study.common.errors import StudyError
+from study.common.errors import TrackingError
 from study.sync import main
 from study.sync import sync
+from study.tracking import operations
+from study.tracking import queries
+from study.tracking import spool
+from study.tracking.journal import OPERATIONS
+from study.tracking.operations import Operation
 from study.train import _deliver_earlier
 
 from .commands import finish
@@ -298,9 +298,9 @@ def test_a_parent_may_end_without_a_server(
 ) -> None:
     monkeypatch.setenv("STUDY_PATIENCE", "0")
     monkeypatch.setattr(client, "set_terminated", down)
-    run = tracking.parent_run(client, "demo", "a study", "its title", {})
+    run = queries.parent_run(client, "demo", "a study", "its title", {})
     said = [operations.tags({"said": "at the end"})]
-    with tracking.ending(client, run, lambda _: said) as parent:
+    with queries.ending(client, run, lambda _: said) as parent:
         pass
     assert client.get_run(parent).info.status == "RUNNING"
     assert client.get_run(parent).data.tags["said"] == "at the end"

@@ -15,23 +15,23 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
-from study import pruning
-from study.cli import run_command
-from study.config import ConfigError
+from study.common.command import run_command
+from study.common.errors import ConfigError
+from study.common.errors import OutOfMemory
+from study.common.errors import Pruned
+from study.common.errors import StudyError
+from study.common.errors import WorkerDied
 from study.config import recipe
-from study.config import StudyError
 from study.config import TrialConfig
-from study.launch import OutOfMemory
-from study.launch import Worker
-from study.launch import WorkerDied
-from study.options import Outcome
-from study.options import Pruned
-from study.space import make_space
-from study.space import parse_fix
+from study.job import Outcome
+from study.search import pruning
+from study.search.space import make_space
+from study.search.space import parse_fix
 from study.tpe import main
 from study.tpe import parse_duration
 from study.variants import command
 from study.variants import variant_of
+from study.workers.local import Worker
 
 from .commands import client_of
 from .commands import finish
@@ -267,7 +267,7 @@ def test_the_judge_reports_and_gives_a_reason(
     for _ in range(5):
         study.add_trial(optuna.create_trial(value=1.0, intermediate_values={1: 1.0, 2: 1.0}))
     watch = pruning.watch(study.ask(), "median", 4, metric)
-    assert watch.function == "study.pruning:judge"
+    assert watch.function == "study.search.pruning:judge"
     assert pruning.judge(*watch.args, {"epoch": 1.0, metric: poor}) is None  # too early to tell
     assert f"epoch 2: {metric} {poor:.4f}" in (
         pruning.judge(*watch.args, {"epoch": 2.0, metric: poor}) or ""

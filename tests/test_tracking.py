@@ -7,13 +7,13 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from study import operations
-from study import server
-from study import tracking
-from study import ui
-from study.opening import open_run
-from study.opening import Place
-from study.operations import Operation
+from study.tracking import connection
+from study.tracking import operations
+from study.tracking import queries
+from study.tracking import ui_links
+from study.tracking.operations import Operation
+from study.tracking.trial_run import open_run
+from study.tracking.trial_run import Place
 
 PLACE = Place("demo", "a trial", "f1")
 
@@ -21,27 +21,27 @@ PLACE = Place("demo", "a trial", "f1")
 def test_the_experiment_is_the_dataset_unless_it_is_named(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = tracking.experiment_id(client, "demo")
+    first = queries.experiment_id(client, "demo")
     assert client.get_experiment(first).name == "demo"
-    assert tracking.experiment_id(client, "demo") == first
+    assert queries.experiment_id(client, "demo") == first
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
-    assert client.get_experiment(tracking.experiment_id(client, "demo")).name == "mine"
+    assert client.get_experiment(queries.experiment_id(client, "demo")).name == "mine"
 
 
 def test_only_a_complete_run_counts_as_finished(client: MlflowClient) -> None:
     with open_run(client, PLACE, resumable=True) as log:
-        assert tracking.find_finished(client, "f1") is None
+        assert queries.find_finished(client, "f1") is None
         log.log_tags({"finished": "true"})
-    found = tracking.find_finished(client, "f1")
+    found = queries.find_finished(client, "f1")
     assert found is not None
     assert found.info.run_id == log.run_id
-    assert tracking.find_finished(client, "f2") is None
+    assert queries.find_finished(client, "f2") is None
     client.delete_run(log.run_id)
-    assert tracking.find_finished(client, "f1") is None
+    assert queries.find_finished(client, "f1") is None
 
 
 def _parent(client: MlflowClient, **params: int) -> Run:
-    return tracking.parent_run(client, "demo", "s", "the study", params)
+    return queries.parent_run(client, "demo", "s", "the study", params)
 
 
 def said(run: Run) -> list[Operation]:
@@ -51,7 +51,7 @@ def said(run: Run) -> list[Operation]:
 def test_a_parent_is_one_run_however_often_it_is_taken_up(client: MlflowClient) -> None:
     ids = []
     for _ in range(2):
-        with tracking.ending(client, _parent(client, epochs=3), said) as parent:
+        with queries.ending(client, _parent(client, epochs=3), said) as parent:
             ids.append(parent)
             assert client.get_run(parent).info.status == "RUNNING"
     assert ids[0] == ids[1]
@@ -59,7 +59,7 @@ def test_a_parent_is_one_run_however_often_it_is_taken_up(client: MlflowClient) 
     assert (run.info.status, run.data.params) == ("FINISHED", {"epochs": "3"})
     assert run.info.run_name == "the study"
     experiment = client.get_experiment(run.info.experiment_id)
-    assert json.loads(experiment.tags[ui.VIEW])["searchFilter"] == "tags.finished = 'true'"
+    assert json.loads(experiment.tags[ui_links.VIEW])["searchFilter"] == "tags.finished = 'true'"
     with open_run(client, Place("demo", "child", "f3", parent), resumable=True) as log:
         pass
     assert client.get_run(log.run_id).data.tags["mlflow.parentRunId"] == ids[0]
@@ -70,9 +70,9 @@ def test_a_complete_run_that_was_killed_before_its_end_is_ended(
     client: MlflowClient, status: str
 ) -> None:
     tags = {"fingerprint": "f1", "finished": "true"}
-    run_id = client.create_run(tracking.experiment_id(client, "demo"), tags=tags).info.run_id
+    run_id = client.create_run(queries.experiment_id(client, "demo"), tags=tags).info.run_id
     client.update_run(run_id, status)
-    assert tracking.find_finished(client, "f1") is not None
+    assert queries.find_finished(client, "f1") is not None
     ended = client.get_run(run_id).info
     assert ended.status == "FINISHED"
     assert ended.end_time is not None
@@ -81,15 +81,15 @@ def test_a_complete_run_that_was_killed_before_its_end_is_ended(
 def test_a_search_finds_more_than_a_page_holds(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tracking.experiment_id(client, "demo")
+    place = queries.experiment_id(client, "demo")
     made = [client.create_run(place, start_time=i + 1).info.run_id for i in range(5)]
-    monkeypatch.setattr(tracking, "PAGE", 2)
-    assert [run.info.run_id for run in tracking.search(client, "")] == made
+    monkeypatch.setattr(queries, "PAGE", 2)
+    assert [run.info.run_id for run in queries.search(client, "")] == made
 
 
 def test_dead_runs_of_a_parent_are_settled(client: MlflowClient) -> None:
     parent = str(_parent(client).info.run_id)
-    place = tracking.experiment_id(client, "demo")
+    place = queries.experiment_id(client, "demo")
 
     def child(fingerprint: str, parent: str = parent, **tags: str) -> str:
         marks = {"mlflow.parentRunId": parent, "fingerprint": fingerprint, **tags}
@@ -97,12 +97,12 @@ def test_dead_runs_of_a_parent_are_settled(client: MlflowClient) -> None:
 
     dead, alive, complete = child("a"), child("b"), child("c", finished="true")
     other = child("a", parent="0" * 32)
-    assert tracking.settle(client, parent, {"b"}) == 1
+    assert queries.settle(client, parent, {"b"}) == 1
     assert client.get_run(dead).info.status == "KILLED"
-    assert [run.info.run_id for run in tracking.find_begun(client, "a")] == [dead, other]
+    assert [run.info.run_id for run in queries.find_begun(client, "a")] == [dead, other]
     for run_id in (alive, complete, other, parent):
         assert client.get_run(run_id).info.status == "RUNNING"
-    assert tracking.settle(client, parent, {"b"}) == 0
+    assert queries.settle(client, parent, {"b"}) == 0
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (OSError, "FAILED")])
@@ -111,16 +111,16 @@ def test_a_parent_ends_by_how_its_block_is_left(
 ) -> None:
     with (
         pytest.raises(error),
-        tracking.ending(client, _parent(client), said) as parent,
+        queries.ending(client, _parent(client), said) as parent,
     ):
         raise error
     run = client.get_run(parent)
     assert (run.info.status, run.data.tags["said"]) == (status, f"of {parent}")
-    assert not tracking.is_settled(client, "s")
+    assert not queries.is_settled(client, "s")
 
 
 def test_a_failing_server_is_a_line(client: MlflowClient, tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(server.TrackingError, match="MLflow at sqlite:") as caught:
-        tracking.search(client, "")
+    with pytest.raises(connection.TrackingError, match="MLflow at sqlite:") as caught:
+        queries.search(client, "")
     assert len(str(caught.value).splitlines()) == 1

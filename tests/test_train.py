@@ -19,14 +19,14 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
-from study.cli import run_command
+from study.common.command import run_command
+from study.common.progress import Progress
 from study.config import fingerprint
 from study.config import TrialConfig
-from study.data import data_digest
-from study.data import groups_tested
-from study.data import make_split
-from study.data import prepare
-from study.progress import Progress
+from study.data.prepare import data_digest
+from study.data.prepare import prepare
+from study.data.split import groups_tested
+from study.data.split import make_split
 from study.train import main
 from study.trial import independence
 from study.trial import prepared

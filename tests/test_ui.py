@@ -10,12 +10,12 @@ from playwright.sync_api import expect
 from playwright.sync_api import Page
 
 from pipelines.export import main as export
-from study import ui
-from study.cli import run_command
+from study.common.command import run_command
 from study.config import recipe
 from study.grid import run_grid
-from study.launch import Worker
-from study.options import Options
+from study.job import Options
+from study.tracking import ui_links
+from study.workers.local import Worker
 
 from .browser import opened
 from .browser import Tab
@@ -101,7 +101,7 @@ def undisturbed(tab: Tab) -> Iterator[None]:
 
 
 def test_the_runs_have_readable_names_and_the_columns_that_matter(shown: Shown) -> None:
-    page = shown.open(ui.view_link(shown.parent.info.experiment_id))
+    page = shown.open(ui_links.view_link(shown.parent.info.experiment_id))
     for child in shown.children:
         expect(page.get_by_role("link", name=child.info.run_name)).to_be_visible()
     names = sorted(child.info.run_name for child in shown.children)
@@ -110,13 +110,13 @@ def test_the_runs_have_readable_names_and_the_columns_that_matter(shown: Shown) 
         f"demo · GAP·D(8) · 5e-3 · {rest}",
         f"demo · GAP·D(8)·D(8) · 1e-3 · {rest}",
     ]
-    for column in ui.COLUMNS[1:-2]:  # the last are to be scrolled to
+    for column in ui_links.COLUMNS[1:-2]:  # the last are to be scrolled to
         expect(page.locator(f'.ag-header-cell[col-id="{column}"]')).to_be_visible()
 
 
 def test_a_studys_page_tells_what_it_came_to_with_a_link_that_works(shown: Shown) -> None:
     parent = shown.parent
-    page = shown.open(ui.run_link(parent.info.experiment_id, parent.info.run_id))
+    page = shown.open(ui_links.run_link(parent.info.experiment_id, parent.info.run_id))
     expect(page.get_by_text("Best on validation: variant")).to_be_visible()
     for name in ("best_val_accuracy", "best_test_accuracy", "finished", "failed"):
         expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
@@ -130,7 +130,9 @@ def test_a_studys_page_tells_what_it_came_to_with_a_link_that_works(shown: Shown
 
 
 def test_the_curves_of_a_study_are_drawn_together(shown: Shown) -> None:
-    page = shown.open(ui.charts_link(shown.parent.info.experiment_id, shown.parent.info.run_id))
+    page = shown.open(
+        ui_links.charts_link(shown.parent.info.experiment_id, shown.parent.info.run_id)
+    )
     page.get_by_placeholder("Search metric charts").fill("val_accuracy")
     expect(page.locator(".js-plotly-plot")).to_have_count(1)
     page.wait_for_function(DRAWN, arg=len(VARIANTS))

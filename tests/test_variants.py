@@ -2,7 +2,7 @@
 
 import pytest
 
-from study.config import ConfigError
+from study.common.errors import ConfigError
 from study.config import recipe
 from study.config import RECIPES
 from study.reported import reported

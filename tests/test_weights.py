@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from study.backbone import fresh
+from study.common.errors import StudyError
 from study.config import fingerprint
-from study.config import StudyError
 from study.config import TrialConfig
 from study.config import weights_kind
+from study.training.backbone import fresh
 from study.weights import compare_with_published
 from study.weights import digest_weights
 from study.weights import published

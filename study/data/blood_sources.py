@@ -18,22 +18,22 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.cluster.hierarchy import DisjointSet
 
-from study.cli import Parser
-from study.cli import run_command
+from study.common.cache import cache_dir
+from study.common.cache import locked
+from study.common.command import Parser
+from study.common.command import run_command
+from study.common.errors import DataError
+from study.common.progress import Progress
+from study.data.audit.candidates import vectors
+from study.data.audit.keypoints import Compared
+from study.data.audit.keypoints import Stored
+from study.data.audit.registration import Features
+from study.data.audit.registration import shifted_points
 from study.data.blood import KAGGLE
 from study.data.blood import SOURCES
-from study.data.cache import cache_dir
-from study.data.cache import locked
 from study.data.kaggle import image_root
 from study.data.kaggle import list_entries
-from study.data.keypoints import Compared
-from study.data.keypoints import Stored
-from study.data.likeness import vectors
-from study.data.listing import DataError
 from study.data.parallel import in_threads
-from study.data.registration import Features
-from study.data.registration import shifted_points
-from study.progress import Progress
 
 ORIGINALS = "dataset-master/dataset-master"
 MIN_POINTS = 12  # shared by image and photograph; strangers come to 4 or 5

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from study.data.cache import cache_dir
-from study.data.cache import locked
+from study.common.cache import cache_dir
+from study.common.cache import locked
 from study.data.listing import checked
 from study.data.listing import DataSet
 from study.data.listing import entries_of

@@ -8,8 +8,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from study.data.cache import cache_dir
-from study.data.cache import replace_file
+from study.common.cache import cache_dir
+from study.common.cache import replace_file
 from study.data.listing import Listing
 from study.data.parallel import in_threads
 from study.data.parallel import Progress

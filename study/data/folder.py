@@ -6,8 +6,8 @@ from collections.abc import Collection
 from collections.abc import Iterable
 from pathlib import Path
 
+from study.common.errors import DataError
 from study.data.listing import checked
-from study.data.listing import DataError
 from study.data.listing import entries_of
 from study.data.listing import Entry
 from study.data.listing import folders

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from study.common.errors import DataError
 from study.data.listing import checked
-from study.data.listing import DataError
 from study.data.listing import entries_of
 from study.data.listing import Entry
 

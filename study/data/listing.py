@@ -9,13 +9,9 @@ from dataclasses import field
 from pathlib import Path
 from typing import NamedTuple
 
-from study.config import StudyError
+from study.common.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-
-
-class DataError(StudyError):
-    """A data set is missing, broken, or cannot be split as asked."""
 
 
 class Entry(NamedTuple):

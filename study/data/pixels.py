@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from study.data.cache import cache_dir
-from study.data.cache import locked
-from study.data.cache import replace_file
+from study.common.cache import cache_dir
+from study.common.cache import locked
+from study.common.cache import replace_file
+from study.common.errors import DataError
 from study.data.decode import BadImage
 from study.data.decode import decode
 from study.data.digest import sha256
 from study.data.digest import UNREADABLE
-from study.data.listing import DataError
 from study.data.listing import Listing
 from study.data.parallel import in_threads
 from study.data.parallel import Progress

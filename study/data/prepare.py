@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from study.common.errors import DataError
 from study.data.digest import digest_of
 from study.data.digest import file_hashes
-from study.data.listing import DataError
 from study.data.listing import Listing
 from study.data.parallel import Progress
 from study.data.pixels import cached_pixels

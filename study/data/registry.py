@@ -2,11 +2,11 @@
 
 from functools import partial
 
+from study.common.errors import DataError
 from study.data import folder
 from study.data.blood import BLOOD
 from study.data.chest import CHEST
 from study.data.demo import DEMO
-from study.data.listing import DataError
 from study.data.listing import DataSet
 
 DATASETS = {"chest": CHEST, "blood": BLOOD, "demo": DEMO}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from study.data.listing import DataError
+from study.common.errors import DataError
 from study.data.prepare import Samples
 from study.data.registry import dataset_named
 

@@ -9,10 +9,10 @@ from benchmarks.rival import Grid
 from benchmarks.rival_files import KINDS
 from benchmarks.rival_files import write_images
 from benchmarks.rival_table import Run
-from study.config import StudyError
-from study.data import make_split
+from study.common.errors import StudyError
 from study.data.prepare import samples_of
 from study.data.registry import dataset_named
+from study.data.split import make_split
 from study.data.split import NAMES
 from tests.commands import finish
 from tests.commands import start

@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.cli import run_command
-from study.data import clear_cache
-from study.data import leaking
-from study.data import make_split
-from study.data import near
-from study.data import prepare
-from study.data.audit import main
-from study.data.audit_words import printable
-from study.data.findings import agreement_of
-from study.data.findings import group_names
-from study.data.findings import with_twins
-from study.data.protocols import least_favorable
+from study.common.cache import clear_cache
+from study.common.command import run_command
+from study.data.audit import near_duplicates
+from study.data.audit.__main__ import main
+from study.data.audit.findings import agreement_of
+from study.data.audit.findings import group_names
+from study.data.audit.findings import with_twins
+from study.data.audit.sections import printable
+from study.data.audit.splits import least_favorable
+from study.data.prepare import prepare
+from study.data.split import leaking
+from study.data.split import make_split
 from tests.commands import finish
 from tests.commands import run
 from tests.commands import start
@@ -56,7 +56,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session_cache: P
 @pytest.fixture
 def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests in which nothing is near and which need not wait to learn it."""
-    monkeypatch.setattr(near, "near_groups", lambda *_: [])
+    monkeypatch.setattr(near_duplicates, "near_groups", lambda *_: [])
 
 
 def audit(monkeypatch: pytest.MonkeyPatch, dataset: str, out: str = "out") -> dict[str, object]:
@@ -103,7 +103,9 @@ def test_the_demo(
     data = prepare("demo", 32)
     assert data.groups is not None
     originals = [data.images[start : start + 52] for start in range(0, 624, 52)]
-    monkeypatch.setattr(near, "near_groups", lambda *_: [*originals[:11], originals[11][:20]])
+    monkeypatch.setattr(
+        near_duplicates, "near_groups", lambda *_: [*originals[:11], originals[11][:20]]
+    )
     found: dict = audit(monkeypatch, "demo")  # type: ignore[type-arg]
     printed, out = capsys.readouterr().out, tmp_path / "out"
     assert printed.splitlines()[0] == "Audit of demo"
@@ -304,14 +306,14 @@ def test_the_second_time_no_image_is_looked_at_and_all_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = photographs(tmp_path / "pets")
-    monkeypatch.setattr(near, "near_groups", lambda *_: [("cat/00.png", "cat/07.png")])
+    monkeypatch.setattr(near_duplicates, "near_groups", lambda *_: [("cat/00.png", "cat/07.png")])
     audit(monkeypatch, f"folder:{root}")
     first = capsys.readouterr().out
     before = contents(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
     with monkeypatch.context() as patch:
         patch.setattr(Image, "open", None)
-        patch.setattr(near, "near_groups", None)
+        patch.setattr(near_duplicates, "near_groups", None)
         audit(monkeypatch, f"folder:{root}")
     assert contents(tmp_path / "out") == before
     assert capsys.readouterr().out == first
@@ -386,7 +388,7 @@ def test_a_mistake_is_one_error_line(
     words: tuple[str, ...],
 ) -> None:
     Path("file").write_text("")
-    monkeypatch.setattr(near, "near_groups", lambda *_: [])
+    monkeypatch.setattr(near_duplicates, "near_groups", lambda *_: [])
     monkeypatch.setattr(sys, "argv", ["audit", *flags])
     assert run_command(main) == 2
     out, err = capsys.readouterr()

@@ -4,9 +4,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from study.data.audit.registration import features_of
+from study.data.audit.registration import shared
 from study.data.blood import SOURCES
-from study.data.registration import features_of
-from study.data.registration import shared
 from tests.commands import run
 from tests.data import make
 

@@ -15,12 +15,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from study.data import Data
-from study.data import DataError
-from study.data import make_split
-from study.data import prepare
+from study.common.errors import DataError
 from study.data.decode import BadImage
 from study.data.decode import decode
+from study.data.prepare import Data
+from study.data.prepare import prepare
+from study.data.split import make_split
 
 from .make import class_folders
 from .make import picture

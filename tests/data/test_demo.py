@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.data import cache_dir
-from study.data import data_digest
-from study.data import DataError
-from study.data import leaking
-from study.data import make_split
-from study.data import prepare
+from study.common.cache import cache_dir
+from study.common.errors import DataError
 from study.data.demo import VERSION
+from study.data.prepare import data_digest
+from study.data.prepare import prepare
+from study.data.split import leaking
+from study.data.split import make_split
 
 from .workers import answers_of
 from .workers import demo_arrays

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from study.data import DataError
-from study.data import prepare
+from study.common.errors import DataError
+from study.data.prepare import prepare
 
 from .make import chest
 

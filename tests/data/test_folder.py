@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from study.data import data_digest
-from study.data import DataError
-from study.data import leaking
-from study.data import make_split
-from study.data import prepare
+from study.common.errors import DataError
+from study.data.prepare import data_digest
+from study.data.prepare import prepare
+from study.data.split import leaking
+from study.data.split import make_split
 
 from .make import class_folders
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import kagglehub
 import pytest
 
-from study.data import Data
-from study.data import data_digest
-from study.data import DataError
-from study.data import leaking
-from study.data import make_split
-from study.data import prepare
+from study.common.errors import DataError
+from study.data.prepare import Data
+from study.data.prepare import data_digest
+from study.data.prepare import prepare
+from study.data.split import leaking
+from study.data.split import make_split
 
 from .make import blood
 from .make import chest

@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from study.data.audit.near_duplicates import MIN_POINTS
+from study.data.audit.near_duplicates import near_groups
+from study.data.audit.registration import features_of
+from study.data.audit.registration import shared
 from study.data.blood import SOURCES
-from study.data.near import MIN_POINTS
-from study.data.near import near_groups
 from study.data.parallel import Progress
-from study.data.registration import features_of
-from study.data.registration import shared
 from study.data.registry import dataset_named
 from tests.data import make
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.data import cache_dir
-from study.data import clear_cache
-from study.data import data_digest
-from study.data import DataError
-from study.data import prepare
+from study.common.cache import cache_dir
+from study.common.cache import clear_cache
+from study.common.errors import DataError
+from study.data.prepare import data_digest
+from study.data.prepare import prepare
 
 from .make import class_folders
 from .make import noise

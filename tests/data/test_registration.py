@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL import ImageOps
 
+from study.data.audit.registration import Features
+from study.data.audit.registration import features_of
+from study.data.audit.registration import POINTS
+from study.data.audit.registration import shared
+from study.data.audit.registration import shifted_points
 from study.data.decode import BadImage
-from study.data.registration import Features
-from study.data.registration import features_of
-from study.data.registration import POINTS
-from study.data.registration import shared
-from study.data.registration import shifted_points
 from tests.data import make
 
 SOME = settings(deadline=None, max_examples=12)

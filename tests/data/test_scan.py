@@ -12,16 +12,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from study.data import DataError
-from study.data import prepare
-from study.data import scan as scan_module
+from study.common.errors import DataError
+from study.data.audit import scan as scan_module
+from study.data.audit.scan import FILE
+from study.data.audit.scan import Record
+from study.data.audit.scan import scan
 from study.data.decode import BadImage
 from study.data.decode import decode
 from study.data.digest import file_hashes
+from study.data.prepare import prepare
 from study.data.registry import dataset_named
-from study.data.scan import FILE
-from study.data.scan import Record
-from study.data.scan import scan
 from tests.data.make import class_folders
 from tests.data.make import noise
 from tests.data.make import picture

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study.data import Data
-from study.data import data_digest
-from study.data import groups_tested
-from study.data import leaking
-from study.data import make_split
-from study.data import prepare
-from study.data import Split
+from study.data.prepare import Data
+from study.data.prepare import data_digest
+from study.data.prepare import prepare
+from study.data.split import groups_tested
+from study.data.split import leaking
+from study.data.split import make_split
+from study.data.split import Split
 
 pytestmark = pytest.mark.shared
 SIZE = 32

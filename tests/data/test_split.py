@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from study.data import Data
-from study.data import DataError
-from study.data import groups_tested
-from study.data import leaking
-from study.data import make_split
-from study.data import report_sizes
-from study.data import Split
+from study.common.errors import DataError
+from study.data.prepare import Data
+from study.data.split import groups_tested
+from study.data.split import leaking
+from study.data.split import make_split
+from study.data.split import report_sizes
+from study.data.split import Split
 
 FAST = settings(deadline=None, max_examples=60)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from study.data import data_digest
-from study.data import prepare
+from study.data.prepare import data_digest
+from study.data.prepare import prepare
 
 from .make import chest
 

@@ -1,4 +1,4 @@
-"""Finished runs written to a real SQLite store, as `study/runlog.py` writes them."""
+"""Finished runs written to a real SQLite store, as `study/tracking/run_logger.py` writes them."""
 
 import tempfile
 from pathlib import Path

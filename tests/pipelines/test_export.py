@@ -12,29 +12,29 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipelines import export
-from pipelines.columns import cells
-from pipelines.columns import columns_of
+from pipelines.compare.columns import cells
+from pipelines.compare.columns import columns_of
+from pipelines.compare.statement import cautions
+from pipelines.compare.statement import statement
+from pipelines.compare.statement import title
+from pipelines.compare.table import build_table
 from pipelines.export import default_folder
 from pipelines.export import ExportError
 from pipelines.export import main
 from pipelines.export import write_files
-from pipelines.latex import latex_text
-from pipelines.predictions import read_tested
-from pipelines.render import csv_text
-from pipelines.render import html_text
-from pipelines.render import markdown_text
-from pipelines.render import Page
-from pipelines.runs import FinishedRun
-from pipelines.runs import NoRunsError
-from pipelines.runs import read_runs
-from pipelines.statement import cautions
-from pipelines.statement import statement
-from pipelines.statement import title
-from pipelines.table import build_table
-from study.cli import run_command
+from pipelines.page.latex import latex_text
+from pipelines.page.render import csv_text
+from pipelines.page.render import html_text
+from pipelines.page.render import markdown_text
+from pipelines.page.render import Page
+from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished import NoRunsError
+from pipelines.runs.finished import read_runs
+from pipelines.runs.predictions import read_tested
+from study.common.command import run_command
+from study.common.errors import StudyError
+from study.common.errors import TrackingError
 from study.config import recipe
-from study.config import StudyError
-from study.server import TrackingError
 from tests.pipelines.store import final_metrics
 from tests.pipelines.store import log_run
 from tests.pipelines.store import PARTIAL
@@ -243,7 +243,7 @@ def test_named_experiment_restricts_the_runs() -> None:
 @pytest.mark.usefixtures("here")
 def test_reads_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read_runs("chest")
-    monkeypatch.setattr("pipelines.runs.PAGE", 5)
+    monkeypatch.setattr("pipelines.runs.finished.PAGE", 5)
     assert read_runs("chest") == whole
 
 

@@ -13,15 +13,15 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipelines import report
-from pipelines.evidence import Answers
-from pipelines.evidence import base_of
-from pipelines.reflection import reflection
-from pipelines.reflection import summary
-from pipelines.render import csv_text
-from pipelines.report_page import html_text
-from pipelines.report_page import Report
-from pipelines.verdict import Verdict
-from study.cli import run_command
+from pipelines.compare.evidence import Answers
+from pipelines.compare.evidence import base_of
+from pipelines.compare.reflection import reflection
+from pipelines.compare.reflection import summary
+from pipelines.compare.verdict import Verdict
+from pipelines.page.render import csv_text
+from pipelines.page.report_page import html_text
+from pipelines.page.report_page import Report
+from study.common.command import run_command
 
 from .store import log_run
 from .store import study_of_chest

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines import report
 from pipelines.export import write_text
-from pipelines.report_page import html_text
+from pipelines.page.report_page import html_text
 from tests.browser import axe
 from tests.browser import opened
 from tests.browser import program

@@ -6,9 +6,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipelines.export import main
-from pipelines.runs import read_runs
-from pipelines.upload import upload
-from study.cli import run_command
+from pipelines.runs.finished import read_runs
+from pipelines.runs.upload import upload
+from study.common.command import run_command
 
 from .store import log_run
 

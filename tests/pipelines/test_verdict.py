@@ -8,13 +8,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipelines.predictions import read_tested
-from pipelines.runs import FinishedRun
-from pipelines.statement import cautions
-from pipelines.verdict import judge
-from pipelines.verdict import MixedProtocolsError
-from study.tested import counted
-from study.tested import Tested
+from pipelines.compare.statement import cautions
+from pipelines.compare.verdict import judge
+from pipelines.compare.verdict import MixedProtocolsError
+from pipelines.runs.finished import FinishedRun
+from pipelines.runs.predictions import read_tested
+from study.statistics.predictions import counted
+from study.statistics.predictions import Tested
 from study.variants import resolve
 
 from .store import final_metrics

@@ -1,0 +1,1 @@
+"""Show a finished run's most confident mistakes and least confident hits."""

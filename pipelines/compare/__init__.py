@@ -1,0 +1,1 @@
+"""Compare runs: the table's rows and columns, verdicts, and what they mean in words."""

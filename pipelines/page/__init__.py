@@ -1,0 +1,1 @@
+"""Draw charts, and write tables and reports as files."""

@@ -1,0 +1,136 @@
+"""A report as one self-contained HTML page: charts that answer, a table that sorts, for all."""
+
+import json
+from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from plotly.offline import get_plotlyjs
+
+from pipelines.compare.evidence import Row
+from pipelines.compare.reflection import reflection
+from pipelines.compare.reflection import summary
+from pipelines.page.figure import Chart
+from pipelines.page.render import html_table
+from pipelines.page.render import NOTES
+from pipelines.page.render import Page
+from pipelines.runs.protocol import protocol
+from pipelines.runs.protocol import split_text
+from pipelines.runs.protocol import weights_text
+from study.common.html import html_page
+from study.config import BACKBONES
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Report:
+    """The tables of all protocols, and the evidence of the one that the report is about."""
+
+    page: Page
+    rows: list[Row]
+    charts: list[Chart]
+
+
+def html_text(report: Report) -> str:
+    """The whole page; the same runs give the same bytes."""
+    page, rows = report.page, report.rows
+    main, *others = sorted(page.blocks(), key=lambda block: block[0] != _block_of(report))
+    body = [
+        f'<p class="question">{escape(_question(report))}</p>',
+        *_list(_protocol(rows), "protocol"),
+        *(f'<p class="caution">{escape(line)}</p>' for line in page.cautions),
+        "<h2>In short</h2>",
+        *(f"<p>{escape(line)}</p>" for line in summary(rows)),
+        "<h2>The table</h2>",
+        "<p>Select a heading to sort by it.</p>",
+        *html_table(*main),
+        *_charts(report.charts),
+        *_reflection(rows),
+        *_errata(page.notes),
+        *(line for block in others for line in html_table(*block)),
+        f'<p class="fine">{escape(page.statement)}</p>',
+        *_scripts(report.charts),
+    ]
+    return html_page(page.title.replace("Comparison table", "Report"), _styles(), body)
+
+
+def _block_of(report: Report) -> str:
+    ids = " ".join(run.run_id for run in report.rows[0].runs)
+    table = report.page.table
+    return str(table.loc[table["Run IDs"] == ids, "Protocol"].iloc[0])
+
+
+def _question(report: Report) -> str:
+    config = report.rows[0].runs[0].config
+    name = report.page.title.partition(": ")[2]
+    return (
+        f"How accurate is {BACKBONES[config.backbone].title}, fine-tuned on {name}, and which of "
+        "its hidden layers, dense units and learning rates makes a difference?"
+    )
+
+
+def _protocol(rows: Sequence[Row]) -> list[str]:
+    runs = [run for row in rows for run in row.runs]
+    run, fields = runs[0], protocol(runs[0])
+    seeds = sorted({each.config.seed for each in runs})
+    train = fields["epochs"], fields["batch_size"]
+    groups = {
+        f"{each.metrics['test_groups']:.0f}" for each in runs if "test_groups" in each.metrics
+    }
+    of = f", from {min(groups, key=int)} groups or more" if groups else ", of unknown groups"
+    return [
+        f"Model: {BACKBONES[run.config.backbone].title}, {weights_text(run)}, all "
+        f"images {run.config.image_size} x {run.config.image_size} pixels.",
+        f"Training: at most {train[0]} epochs, batches of {train[1]}, Adam, the last weights.",
+        f"Split: {split_text(run)}, {run.sizes} images for training, validation and test{of}.",
+        f"Seeds: {len(seeds)} ({', '.join(map(str, seeds))}); {len(runs)} runs.",
+        "Intervals (95 %) and paired tests respect the groups of the test images and the seeds; "
+        "p by Holm's method.",
+    ]
+
+
+def _list(lines: Sequence[str], kind: str) -> list[str]:
+    return [f'<ul class="{kind}">', *(f"<li>{escape(line)}</li>" for line in lines), "</ul>"]
+
+
+def _charts(charts: Sequence[Chart]) -> Iterator[str]:
+    for number, chart in enumerate(charts):
+        yield f'<section aria-labelledby="h{number}">'
+        yield f'<h2 id="h{number}">{escape(chart.title)}</h2>'
+        yield f'<div class="chart" id="chart{number}" role="img" aria-labelledby="h{number}"'
+        yield f' aria-describedby="w{number}" style="height:{chart.figure.layout.height}px"></div>'
+        yield f'<details><summary>In words</summary><p id="w{number}">{escape(chart.words)}</p>'
+        yield "</details></section>"
+
+
+def _reflection(rows: Sequence[Row]) -> Iterator[str]:
+    answers = reflection(rows)
+    if not answers:
+        return
+    yield "<h2>Reflection</h2>"
+    for question, sentences in answers.items():
+        yield f"<h3>{escape(question)}</h3>"
+        yield f"<p>{escape(' '.join(sentences))}</p>"
+
+
+def _errata(notes: Sequence[str]) -> list[str]:
+    if not notes:
+        return []
+    return [f"<h2>{NOTES}</h2>", *_list(notes, "errata")]
+
+
+def _scripts(charts: Sequence[Chart]) -> Iterator[str]:
+    figures = [json.loads(chart.figure.to_json()) for chart in charts]
+    for figure in figures:
+        figure["layout"].pop("template", None)  # the page's own look; plotly's is 7 kB each
+    data = json.dumps(figures, separators=(",", ":")).replace("</", "<\\/")
+    yield f"<script>{get_plotlyjs()}</script>"
+    yield f"<script>const FIGURES = {data};</script>"
+    yield f"<script>{(HERE / 'report.js').read_text(encoding='utf-8')}</script>"
+
+
+def _styles() -> Sequence[Path]:
+    return [HERE / "comparison.css", HERE / "report.css"]

@@ -1,0 +1,1 @@
+"""Read finished runs and their predictions from MLflow."""

@@ -1,0 +1,44 @@
+"""One finished run, by its ID."""
+
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from pipelines.runs.finished import finished_run
+from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished import NoRunsError
+from study.common.settings import tracking_uri
+from study.tracking.connection import shown
+from study.tracking.connection import talking
+
+
+@talking()
+def read_run(client: MlflowClient, run_id: str) -> FinishedRun:
+    """One finished run.
+
+    Raises:
+        TrackingError: MLflow cannot be read.
+        NoRunsError: there is no such run, or it is not one of a finished trial.
+    """
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        where = shown(tracking_uri())
+        raise NoRunsError(f"no run {run_id} in {where}: copy its ID from the MLflow UI") from None
+    _check_trial(run)
+    return finished_run(run)
+
+
+def _check_trial(run: Run) -> None:
+    run_id, status, tags = run.info.run_id, run.info.status, run.data.tags
+    if run.info.lifecycle_stage != "active":
+        raise NoRunsError(f"run {run_id} is deleted: restore it, or name another")
+    if "study" in tags:
+        raise NoRunsError(f"run {run_id} stands for a whole study: name one of the runs below it")
+    if "same_as" in tags:  # by `mlflow run`, of a config that was finished
+        other = tags["same_as"]
+        raise NoRunsError(f"run {run_id} trained nothing: name run {other}, which is the same")
+    if tags.get("finished") != "true" or status != "FINISHED":
+        raise NoRunsError(f"run {run_id} is no finished trial ({status}): name one that is")

@@ -1,0 +1,50 @@
+"""The settings that come from environment variables or from `.env`; see `.env.example`."""
+
+import os
+
+from study.common.errors import ConfigError
+
+PATIENCE = 30.0  # seconds that a trial waits at its end for a server that does not answer
+
+
+def tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI`, or the SQLite file of the working directory."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+
+
+def storage_url() -> str:
+    """`STUDY_STORAGE`, or the SQLite file of the working directory."""
+    return os.environ.get("STUDY_STORAGE") or "sqlite:///study.db"
+
+
+def takes_many(url: str) -> bool:
+    """Whether several processes may work on a study there: PostgreSQL, and it alone."""
+    return url.startswith("postgresql")
+
+
+def heartbeat() -> int:
+    """Seconds between two signs of life of a trial: `STUDY_HEARTBEAT`, or 15.
+
+    Raises:
+        ConfigError: it is not a whole number above 0.
+    """
+    written = os.environ.get("STUDY_HEARTBEAT") or "15"
+    if not written.isdecimal() or int(written) == 0:
+        raise ConfigError(f"STUDY_HEARTBEAT={written!r} is out of range: use seconds, 1 or more")
+    return int(written)
+
+
+def patience() -> float:
+    """`STUDY_PATIENCE` in seconds, or `PATIENCE`.
+
+    Raises:
+        ConfigError: it is no number, or below 0.
+    """
+    text = os.environ.get("STUDY_PATIENCE", "").strip()
+    try:
+        seconds = float(text) if text else PATIENCE
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):
+        raise ConfigError(f"STUDY_PATIENCE={text!r} is no time: write seconds, such as 30")
+    return seconds

@@ -1,0 +1,194 @@
+"""Audit a data set: broken files, equal images, near-duplicates, groups, and what its splits leak.
+
+    python -m study.data.audit --dataset demo
+    DATA_DIR=~/data python -m study.data.audit --dataset chest
+    python -m study.data.audit --dataset folder:~/my-images
+
+Prints a short report and writes audit.json, audit.html and groups.csv. Of 10,000 images it takes
+minutes; stopped and started again it goes on from there, and once done it takes a second or two.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import io
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from study.common.cache import cache_dir
+from study.common.cache import locked
+from study.common.cache import replace_file
+from study.common.command import Parser
+from study.common.command import run_command
+from study.common.errors import DataError
+from study.common.progress import Progress
+from study.data.audit import near_duplicates
+from study.data.audit.facts import Audit
+from study.data.audit.facts import facts
+from study.data.audit.facts import Found
+from study.data.audit.facts import representatives
+from study.data.audit.findings import Set
+from study.data.audit.html import html_text
+from study.data.audit.scan import scan
+from study.data.audit.splits import part_of
+from study.data.audit.terminal import print_audit
+from study.data.audit.thumbnails import Strip
+from study.data.audit.thumbnails import strips
+from study.data.digest import digest_of
+from study.data.digest import file_hashes
+from study.data.folder import GROUPS_FILE
+from study.data.registry import dataset_named
+
+NEAR_FILE = "near-v1.json"  # another number when near_groups finds other groups
+
+
+@dataclass(frozen=True)
+class Report:
+    """An audit and what is written beside it."""
+
+    audit: Audit
+    group_of: Mapping[str, str]  # of every listed image
+    strips: list[Strip]
+
+
+def audit(dataset: str, progress: Progress) -> Report:
+    """Looks at every image of a data set; only at new ones if it was stopped before.
+
+    Args:
+        dataset: "chest", "blood", "demo" or "folder:PATH".
+        progress: shows how far it has come.
+
+    Raises:
+        DataError: the data set cannot be found or changes meanwhile, or the cache folder cannot
+            be written; says what to do next.
+    """
+    listing = dataset_named(dataset).find()
+    hashes = file_hashes(listing, progress.step, remember=True)
+    # without groups.csv, so that adding one does not start the search anew
+    key = digest_of(dataclasses.replace(listing, extras=()), hashes)
+    folder = cache_dir() / "audit" / key
+    with locked(f"audit-{key}"):
+        records = scan(listing, hashes, folder, progress.step)
+        groups = _near_groups(listing.root, representatives(records), folder, progress)
+        digest = digest_of(listing, hashes)
+        found = Found(
+            shown(dataset), digest, listing, hashes, records, groups, near_duplicates.LIMITS
+        )
+        result = facts(found)
+        parts = part_of(found.samples)
+        pictures = strips(result.groups.members, found, parts, folder / "pictures")
+    return Report(result, found.group_of, pictures)
+
+
+def _near_groups(root: Path, images: list[str], folder: Path, progress: Progress) -> list[Set]:
+    file = folder / NEAR_FILE
+    try:
+        return [tuple(group) for group in json.loads(file.read_bytes())]
+    except (OSError, ValueError, TypeError):  # none yet, or broken
+        pass
+    groups = near_duplicates.near_groups(root, images, folder / "near", progress.step)
+    replace_file(file, json.dumps(groups).encode())
+    shutil.rmtree(folder / "near", ignore_errors=True)  # 35 kB an image, of no more use
+    return groups
+
+
+def shown(dataset: str) -> str:
+    """The data set's name without the place where it lies."""
+    kind, _, path = dataset.partition(":")
+    if kind != "folder":
+        return dataset
+    return f"folder:{Path(path.strip()).expanduser().resolve().name or 'root'}"
+
+
+def write(report: Report, out: Path) -> None:
+    """Writes audit.json, audit.html and groups.csv into a folder.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    pages = {
+        "audit.json": report.audit.as_json().encode(),
+        "audit.html": html_text(report.audit, report.strips).encode(),
+        GROUPS_FILE: groups_csv(report.group_of).encode("utf-8", "surrogateescape"),
+    }
+    with _writing(out):
+        for name, content in pages.items():
+            replace_file(out / name, content)
+
+
+def groups_csv(group_of: Mapping[str, str]) -> str:
+    """The columns image,group, as `folder:PATH` reads them."""
+    stream = io.StringIO()
+    # all quoted: a name may hold commas, quotes and line ends
+    rows = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    rows.writerow(("image", "group"))
+    rows.writerows(group_of.items())
+    return stream.getvalue()
+
+
+def last_words(report: Report, out: Path, root: str) -> list[str]:
+    """What was written, and the next step."""
+    words = [f"Written: {out / 'audit.html'}, audit.json and {GROUPS_FILE} beside it."]
+    groups = report.audit.groups
+    if root and not groups.known and groups.members:
+        words.append(
+            f"Next: look at the groups, copy {out / GROUPS_FILE} to {root}, and train with "
+            "--split grouped."
+        )
+    return words
+
+
+def main() -> None:
+    """The command."""
+    parser = Parser(__doc__ or "", "study.data.audit")
+    parser.add_argument(
+        "--dataset", default="demo", help="chest, blood, demo or folder:PATH [default: demo]"
+    )
+    parser.add_argument("--out", metavar="DIR", help="[default: audits/<dataset>]")
+    args = parser.parse_args()
+    kind, _, path = args.dataset.partition(":")
+    root = path.strip() if kind == "folder" else ""
+    out = Path(args.out or Path("audits") / shown(args.dataset).replace(":", "-")).expanduser()
+    _check_apart(out, root)
+    _check_writable(out)
+    progress = Progress()
+    try:
+        report = audit(args.dataset, progress)
+    finally:
+        progress.close()
+    write(report, out)
+    print_audit(report.audit, last_words(report, out, root))
+
+
+def _check_apart(out: Path, root: str) -> None:
+    if root and Path(root).expanduser().resolve() in out.resolve().parents:
+        raise DataError(
+            f"{out} lies in {root}, where each folder is a class: choose another with --out"
+        )
+
+
+def _check_writable(out: Path) -> None:
+    """Before minutes of work, not after them."""
+    with _writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"cannot write to {out} ({error.strerror or error}): choose another folder with --out"
+        ) from None
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

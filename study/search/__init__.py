@@ -1,0 +1,1 @@
+"""Plan and schedule the trials of a study with Optuna; knows no Keras."""

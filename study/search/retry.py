@@ -1,0 +1,87 @@
+"""One claimed config in training, and what becomes of the claim when that goes wrong."""
+
+import contextlib
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
+from typing import TypeVar
+
+import optuna
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from study.common.errors import Failed
+from study.common.errors import Lost
+from study.common.errors import OutOfMemory
+from study.common.errors import Pruned
+from study.common.errors import StudyError
+from study.common.errors import WorkerDied
+from study.search.claims import Claims
+from study.search.claims import MAX_DEATHS
+from study.tracking import connection
+from study.tracking import queries
+from study.tracking.operations import Operation
+from study.tracking.parent_run import closing_parent_run
+from study.tracking.parent_run import kill_orphaned_runs
+from study.tracking.parent_run import open_parent_run
+
+OUTAGE = 1800.0  # s that a driver waits for an MLflow server in the middle of a study
+MAX_OUT_OF_MEMORY = 2  # times at the same epoch; the second without the same neighbours, perhaps
+T = TypeVar("T")
+
+
+def attempt(claims: Claims, trial: optuna.Trial, client: MlflowClient, train: Callable[[], T]) -> T:
+    """`train()` for a claimed trial, whose outcome the caller tells.
+
+    Raises:
+        Failed, Lost: see there.
+        Pruned: whoever watches the trial ended it; the caller tells.
+        KeyboardInterrupt: the worker was interrupted; the claim is given back.
+        TrackingError: MLflow was away for longer than `OUTAGE`.
+    """
+    with claims.alive(trial):
+        try:
+            return train()
+        except Pruned:
+            raise
+        except (WorkerDied, connection.TrackingError) as error:
+            connection.wait_for_server(OUTAGE)
+            epochs = queries.epochs_begun(client, trial.user_attrs["fingerprint"])
+            limit = MAX_OUT_OF_MEMORY if isinstance(error, OutOfMemory) else MAX_DEATHS
+            again = claims.lose(trial, epochs, reason_of(error), limit)
+            raise (Lost if again else Failed)(reason_of(error)) from error
+        except Exception as error:  # one config that fails does not end a study
+            claims.fail(trial, reason_of(error))
+            raise Failed(reason_of(error)) from error
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of an error, with its type if it is not one of ours."""
+    reason = (str(error).splitlines() or [""])[0]
+    return reason if isinstance(error, StudyError) else f"{type(error).__name__}: {reason}"
+
+
+@contextlib.contextmanager
+def parent_of(
+    claims: Claims,
+    client: MlflowClient,
+    dataset: str,
+    title: str,
+    params: Mapping[str, Any],
+    summary: Callable[[Run], Collection[Operation]],
+) -> Iterator[str]:
+    """The MLflow run above a study's trials, one for all who work on it; settles what is below it.
+
+    Runs that a dead process left RUNNING end KILLED; they go on when their config is claimed. At
+    the end, however it comes, what `summary` says of the study is written to the run.
+    """
+
+    def begin() -> Run:
+        run = open_parent_run(client, dataset, claims.storage.name, title, params)
+        kill_orphaned_runs(client, run.info.run_id, claims.taken())
+        return run
+
+    with closing_parent_run(client, claims.in_turn(begin), summary) as run_id:
+        yield run_id

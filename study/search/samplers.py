@@ -1,0 +1,42 @@
+"""What proposes the next config of a search, and when it has nothing better to propose."""
+
+import importlib.util
+from collections.abc import Callable
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.samplers import CmaEsSampler
+from optuna.samplers import GPSampler
+from optuna.samplers import RandomSampler
+from optuna.samplers import TPESampler
+from optuna.terminator import BestValueStagnationEvaluator
+from optuna.terminator import Terminator
+
+from study.common.errors import StudyError
+
+STAGNATION = 20  # trials without a better one, after which a search counts as converged
+SAMPLERS: dict[str, Callable[[int | None], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(multivariate=True, constant_liar=True, seed=seed),
+    "random": lambda seed: RandomSampler(seed=seed),
+    "gp": lambda seed: GPSampler(seed=seed),
+    "cmaes": lambda seed: CmaEsSampler(seed=seed, warn_independent_sampling=False),
+}
+NEEDED = {"gp": "torch", "cmaes": "cmaes"}  # packages that only these samplers use
+
+
+def make_sampler(name: str, seed: int | None) -> BaseSampler:
+    """One of `SAMPLERS`.
+
+    Raises:
+        StudyError: a package that it needs is not installed.
+    """
+    package = NEEDED.get(name)
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise StudyError(f"--sampler {name} needs the package {package}: pip install {package}")
+    return SAMPLERS[name](seed)
+
+
+def converged(study: optuna.Study) -> bool:
+    """Whether the best value has not changed for `STAGNATION` trials (pruned ones not counted)."""
+    evaluator = BestValueStagnationEvaluator(STAGNATION)
+    return Terminator(evaluator, min_n_trials=STAGNATION).should_terminate(study)

@@ -1,0 +1,132 @@
+"""What a search may change of a config, and within which bounds.
+
+Another field to search is another line in `ranges`; it must be a field of `TrialConfig`.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Collection
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.distributions import CategoricalDistribution
+from optuna.distributions import distribution_to_json
+from optuna.distributions import FloatDistribution
+from optuna.distributions import IntDistribution
+
+from study.common.errors import ConfigError
+from study.config import BACKBONES
+from study.config import parse_value
+from study.config import TrialConfig
+from study.variants import variant_fields
+from study.variants import VARIANTS
+
+IMAGE_SIZES = (32, 48, 64, 96, 128, 160, 224, 299, 384, 512)  # pixels
+WITHOUT_USE = ("dense_units", "dropout")  # of a head without hidden layers
+
+
+def ranges(base: TrialConfig) -> dict[str, BaseDistribution]:
+    """Each field that may be searched, with its values, which hold those of every recipe."""
+    return {
+        "lr": FloatDistribution(base.lr / 10, base.lr * 30, log=True),
+        "hidden_layers": IntDistribution(0, 3),
+        "dense_units": IntDistribution(8, 128, log=True),
+        "dropout": FloatDistribution(0.0, 0.7),
+        "trainable": FloatDistribution(0.0, 1.0, step=0.1),  # steps: less would change little
+        "augment": FloatDistribution(0.0, 1.0, step=0.1),
+        "label_smoothing": FloatDistribution(0.0, 0.2, step=0.05),
+        "weight_decay": FloatDistribution(0.0, 0.3, step=0.01),
+        "head": CategoricalDistribution(["flatten", "gap"]),
+        "scaling": CategoricalDistribution(["1/255", "backbone"]),
+        "image_size": CategoricalDistribution(_image_sizes(base)),
+        "batch_size": IntDistribution(8, 64, log=True),
+    }
+
+
+def _image_sizes(base: TrialConfig) -> list[int]:
+    """The config's own size, and up to three smaller ones that the backbone takes."""
+    least = BACKBONES[base.backbone].min_image_size
+    smaller = [size for size in IMAGE_SIZES if least <= size < base.image_size]
+    return [*smaller[-3:], base.image_size]
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """The configs of a search: `base` with the fields of `free` changed."""
+
+    base: TrialConfig
+    free: dict[str, BaseDistribution]
+
+    def config(self, point: Mapping[str, Any]) -> TrialConfig:
+        """The config at a point; rates to 3 digits, and what has no effect as in the base.
+
+        So points that would train alike are one config, with one fingerprint.
+        """
+        changes = {
+            name: float(f"{value:.3g}") if isinstance(value, float) else value
+            for name, value in point.items()
+        }
+        if changes.get("hidden_layers", self.base.hidden_layers) == 0:
+            changes = {k: v for k, v in changes.items() if k not in WITHOUT_USE}
+        return self.base.replace(**changes)
+
+    def point(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The part of a config's fields that is searched."""
+        return {name: values[name] for name in self.free}
+
+    def described(self, config: TrialConfig) -> str:
+        """What a search may have changed of a config: `lr=5e-05 hidden_layers=2`."""
+        return " ".join(f"{name}={getattr(config, name)}" for name in self.free)
+
+    def starts(self) -> list[dict[str, Any]]:
+        """The points of the seven variants, without those that what is fixed makes equal."""
+        fields = [variant_fields(variant.number, self.base) for variant in VARIANTS]
+        points = [self.point(self.base.as_dict() | changes) for changes in fields]
+        return [point for i, point in enumerate(points) if point not in points[:i]]
+
+    def settings(self) -> dict[str, Any]:
+        """The fields that all trials share."""
+        return {k: v for k, v in self.base.as_dict().items() if k not in self.free}
+
+    def name(self, *more: str) -> str:
+        """The study's name: the same for the same settings, ranges and `more`."""
+        free = {name: distribution_to_json(values) for name, values in self.free.items()}
+        content = json.dumps([self.settings(), self.point(self.base.as_dict()), free, *more])
+        mark = hashlib.sha256(content.encode()).hexdigest()[:8]
+        return f"search-{self.base.dataset}-{self.base.epochs}ep-{mark}"
+
+
+def make_space(base: TrialConfig, fixed: Collection[str] = ()) -> Space:
+    """What is searched around `base`: all ranges but those `fixed`, or with a single value.
+
+    Raises:
+        ConfigError: nothing is left to search.
+    """
+    free = {k: v for k, v in ranges(base).items() if k not in fixed and not v.single()}
+    if not free:
+        raise ConfigError("every field is fixed: leave one of them to search")
+    return Space(base, free)
+
+
+def parse_fix(texts: Collection[str]) -> dict[str, str]:
+    """`["lr=1e-5"]` as names and checked texts.
+
+    Raises:
+        ConfigError: not of that form, the field is not searched, or a value is not of its type.
+    """
+    fixed = dict(_pair(text) for text in texts)
+    names = list(ranges(TrialConfig()))
+    for name, value in fixed.items():
+        if name not in names:
+            raise ConfigError(f"--fix {name}: not a searched field; these are: {', '.join(names)}")
+        parse_value(name, value)
+    return fixed
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--fix {text}: write it as name=value, such as --fix lr=1e-5")
+    return name.strip().replace("-", "_"), value.strip()

@@ -1,0 +1,1 @@
+"""Save, register, describe and load trained models."""

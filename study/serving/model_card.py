@@ -1,0 +1,108 @@
+"""A model card, made from nothing but the MLflow run that trained the model."""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+
+from mlflow.entities import Run
+
+from study.config import BACKBONES
+from study.config import data_name
+from study.statistics.intervals import Estimate
+
+SHOWN = 20  # classes named
+WEIGHTS = {
+    "imagenet": "Keras' published ImageNet weights",
+    "none": "random weights, not pretrained ones",
+    "partial": "a file with only part of the ImageNet weights, the rest random",
+    "file": "a weights file that is not one of those Keras publishes",
+}
+PATHS = ("dataset", "weights")  # params that may name a folder of somebody's machine
+
+
+def card(run: Run, classes: Sequence[str], chosen: str, interval: Estimate | None) -> str:
+    """The card in Markdown: what the model is, on which data, how well it does, what limits that.
+
+    Args:
+        run: a complete one.
+        classes: the names of the model's outputs.
+        chosen: why this run, in a few words.
+        interval: of the test accuracy, if its predictions are at hand.
+    """
+    params = run.data.params
+    backbone = BACKBONES[params["backbone"]].title
+    sections = {
+        "Model": _model(run, classes, chosen),
+        "Data": _data(run),
+        "Results": _results(run, interval),
+        "Limits": _limits(run),
+    }
+    head = [
+        f"# {data_name(params['dataset'])}: {backbone} for {len(classes)} classes",
+        "**Not a medical device.** A model from a hyperparameter study, for research and teaching: "
+        "not for diagnosis, nor for any decision about a patient.",
+    ]
+    body = [f"## {title}\n\n" + "".join(f"- {line}\n" for line in each).rstrip()
+            for title, each in sections.items()]  # fmt: skip
+    return "\n\n".join(head + body) + "\n"
+
+
+def _model(run: Run, classes: Sequence[str], chosen: str) -> Iterator[str]:
+    params, tags = run.data.params, run.data.tags
+    more = f" and {len(classes) - SHOWN} more" * (len(classes) > SHOWN)
+    yield (
+        "Takes one RGB image of any size (stretched to "
+        f"{params['image_size']} x {params['image_size']} pixels inside), gives a probability for "
+        f"each class: {', '.join(classes[:SHOWN])}{more}."
+    )
+    yield f"Started from {WEIGHTS[tags['weights_kind']]}."
+    yield f"Chosen as {chosen}; run `{run.info.run_id}`, code {tags['code_version']}."
+    fields = [f"{name}={value}" for name, value in sorted(params.items()) if name not in PATHS]
+    yield f"Config: `{' '.join(fields)}`"
+
+
+def _data(run: Run) -> Iterator[str]:
+    params, tags, figures = run.data.params, run.data.tags, run.data.metrics
+    fold = (
+        f", fold {params['fold']} of {params['folds']}" if params.get("folds", "0") != "0" else ""
+    )
+    yield f"{data_name(params['dataset'])}, digest `{tags['data_digest']}`."
+    yield f"Split `{tags['split']}`{fold}: {tags['sizes']} images for training/validation/test."
+    if tags["leak"] == "unknown":
+        yield "Leak: unknown, for it is not known which images belong together (same patient)."
+        return
+    yield (
+        f"Leak: {tags['leak']} test images have a sibling (same patient or original) in training; "
+        f"the test images are of {figures['test_groups']:.0f} such groups."
+    )
+
+
+def _results(run: Run, interval: Estimate | None) -> Iterator[str]:
+    figures, sizes = run.data.metrics, run.data.tags["sizes"].split("/")
+    groups = figures.get("test_groups")
+    of = f"{sizes[2]} images" + ("" if groups is None else f" of {groups:.0f} groups")
+    yield f"Test accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f} ({of})."
+    if interval is not None:
+        yield (
+            f"95 % interval of the test accuracy, over other test images of the kind: "
+            f"{interval.low:.4f} to {interval.high:.4f}."
+        )
+    yield f"Validation accuracy {figures['val_accuracy']:.4f} ({sizes[1]} images)."
+    yield (
+        f"Evaluated once, after the last epoch ({figures['epochs_run']:.0f}); the run's "
+        "predictions.parquet has the probabilities of each image."
+    )
+
+
+def _limits(run: Run) -> Iterator[str]:
+    params, tags = run.data.params, run.data.tags
+    if params["dataset"] == "demo":
+        yield "The images are **synthetic** drawings: it knows nothing of real blood."
+    if tags["leak"] not in ("unknown", "0") and not tags["leak"].startswith("0/"):
+        yield "As the split leaks, test accuracy measures memory, too: expect less on new images."
+    if params.get("limit", "0") != "0":
+        yield f"Trained and tested on a subset of about {params['limit']} images."
+    if tags["skipped"] != "0":
+        yield f"{tags['skipped']} files of the data set could not be read and were left out."
+    yield "One data set, and one training of one seed: another gives other figures."
+    yield "Whatever it is shown, even no such image at all, it names one of its classes."
+    yield "Probabilities are as the network gives them, not calibrated."

@@ -1,0 +1,51 @@
+"""System metrics of a run (CPU, memory, GPU), measured by MLflow and sent by the run's outbox."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+from study.tracking import operations
+from study.tracking.outbox import Outbox
+
+
+class Monitor(SystemMetricsMonitor):
+    """MLflow's monitor without its requests, the first of which to fail would end it."""
+
+    def __init__(self, outbox: Outbox, *, resumed: bool) -> None:
+        super().__init__(outbox.run_id, resume_logging=resumed)
+        self.outbox = outbox
+
+    def monitor(self) -> None:
+        """The loop of its thread: collect, wait, send."""
+        while not self._shutdown_event.is_set():
+            for _ in range(self.samples_before_logging):
+                self.collect_metrics()
+                self._shutdown_event.wait(self.sampling_interval)
+            if not self._shutdown_event.is_set():
+                self.publish_metrics(self.aggregate_metrics())
+
+    def publish_metrics(self, metrics: dict[str, Any]) -> None:
+        """Hand the figures of one interval to the outbox."""
+        prefix = self._metrics_prefix + (f"{self.node_id}/" if self.node_id else "")
+        figures = {prefix + name: float(value) for name, value in metrics.items()}
+        now = int(time.time() * 1000)
+        self.outbox.put(operations.metrics(figures, now, self._logging_step))
+        self._logging_step += 1
+        for monitor in self.monitors:
+            monitor.clear_metrics()
+
+
+@contextlib.contextmanager
+def monitored(outbox: Outbox, *, resumed: bool) -> Iterator[None]:
+    """Measures the machine while the block runs; a resumed run's steps go on where they were."""
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
+    monitor = Monitor(outbox, resumed=resumed)
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()

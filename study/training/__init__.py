@@ -1,0 +1,1 @@
+"""Train a Keras model on arrays, with TensorFlow or JAX; knows no MLflow and no Optuna."""

@@ -1,0 +1,87 @@
+"""What trains the trials of a driver: processes on this machine, or a Ray cluster's."""
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from collections.abc import Sequence
+
+from study.common.command import Parser
+from study.common.errors import ConfigError
+from study.common.errors import StudyError
+from study.common.settings import storage_url
+from study.common.settings import takes_many
+from study.common.settings import tracking_uri
+from study.workers import ray_cluster
+from study.workers.local import local_workers
+from study.workers.pool import Worker
+from study.workers.ray_cluster import RayWorker
+
+MAX_WORKERS = 1000
+MAX_GPUS = 64
+AHEAD = "study.trial:load"  # which takes seconds, in which the driver can connect and plan
+
+
+def add_engine_flags(parser: Parser) -> None:
+    """`--workers`, `--engine` and what it needs."""
+    add = parser.add_argument_group("where trials are trained").add_argument
+    add("--workers", metavar="N",
+        help="train N at once; needs PostgreSQL and an MLflow server [default: 1; with Ray: as "
+        "many as the cluster has room for]")  # fmt: skip
+    add("--engine", choices=("local", "ray"), default="local",
+        help="processes on this machine, or tasks on a Ray cluster [default: local]")  # fmt: skip
+    add("--ray-address", metavar="A", default="auto", help="of the cluster's head [default: auto]")
+    add("--gpus-per-trial", metavar="G", default="0",
+        help="on the cluster; 0 gives a trial the cores of a machine [default: 0]")  # fmt: skip
+
+
+@contextlib.contextmanager
+def workers_from(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
+    """The workers that the flags name; their processes end with the block.
+
+    Raises:
+        ConfigError: a number is out of range.
+        StudyError: SQLite is to be written by many.
+    """
+    count = None if args.workers is None else _count(args.workers)
+    gpus = _gpus(args.gpus_per_trial)
+    if args.engine == "ray":
+        _check_servers("--engine ray")
+        room = ray_cluster.connect(args.ray_address, gpus)
+        workers: Sequence[Worker] = [RayWorker(gpus) for _ in range(count or room)]
+    else:
+        if count is not None and count > 1:
+            _check_servers(f"--workers {count}")
+        workers = local_workers(count or 1, AHEAD)
+    with contextlib.ExitStack() as stack:
+        for worker in workers:
+            stack.callback(worker.close)
+        yield workers
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= MAX_WORKERS):
+        raise ConfigError(f"workers={text!r} is out of range: use 1 to {MAX_WORKERS}")
+    return int(text)
+
+
+def _gpus(text: str) -> float:
+    try:
+        gpus = float(text)
+    except ValueError:
+        gpus = -1.0
+    if not 0 <= gpus <= MAX_GPUS:
+        raise ConfigError(f"gpus_per_trial={text!r} is out of range: use 0 to {MAX_GPUS}")
+    return gpus
+
+
+def _check_servers(flag: str) -> None:
+    alone = {
+        "STUDY_STORAGE": not takes_many(storage_url()),
+        "MLFLOW_TRACKING_URI": tracking_uri().startswith("sqlite:"),
+    }
+    missing = " and ".join(name for name, is_alone in alone.items() if is_alone)
+    if missing:
+        raise StudyError(
+            f"{flag} needs PostgreSQL and an MLflow server, for SQLite locks out all writers but "
+            f"one: set {missing} (see the README: the server stack), or leave the flag out"
+        )
