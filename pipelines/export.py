@@ -1,10 +1,11 @@
-"""Write the comparison table of a data set's finished runs: CSV, Markdown, HTML and LaTeX.
+"""Write the comparison table of finished runs as CSV, Markdown, HTML and LaTeX.
 
     python -m pipelines.export --dataset chest
 
-Reads MLflow only (MLFLOW_TRACKING_URI, or mlflow.db of the working directory): it needs no image,
-no weights and no TensorFlow. The same runs give the same bytes. The files also go into the parent
-runs of the studies that trained these runs (artifacts, `report/`), unless --no-upload is given.
+The table is about the finished runs of one data set. They are read from MLflow only
+(MLFLOW_TRACKING_URI, or mlflow.db of the working directory): no image, no weights and no TensorFlow
+are needed. The same runs give the same bytes. The files are also uploaded to the parent runs of the
+studies that trained these runs (artifacts, `report/`), unless --no-upload is given.
 """
 
 import sys
@@ -40,11 +41,11 @@ from study.variants import variant_of
 
 
 class ExportError(StudyError):
-    """The files cannot be written."""
+    """Error for files that cannot be written."""
 
 
 def main() -> None:
-    """Parse the flags, read, write, print."""
+    """Parse the flags, read the runs, and write, upload and print the table."""
     parser = Parser(__doc__ or "", "pipelines.export")
     parser.add_argument(
         "--dataset", required=True, metavar="X", help="chest, blood, demo, or folder:PATH"
@@ -57,7 +58,8 @@ def main() -> None:
     )
     parser.add_argument("--no-upload", action="store_true", help="leave MLflow as it is")
     args = parser.parse_args()
-    recipe(args.dataset)  # refuses an unknown name
+    # This raises an error for an unknown name.
+    recipe(args.dataset)
     runs = for_table(read_runs(args.dataset, args.experiment))
     page = build_page(runs, read_tested(runs))
     out = args.out or default_folder(args.dataset)
@@ -69,19 +71,21 @@ def main() -> None:
 
 
 def for_table(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
-    """The runs that belong into a table: a search's only where they are of the seven variants.
+    """Select the runs that belong in a table.
+
+    The runs of a search belong only if they are of one of the seven variants.
 
     Raises:
         NoRunsError: there are none.
     """
-    found = [run for run in runs if run.role != "search" or variant_of(run.config)]
-    if not found:
+    table_runs = [run for run in runs if run.role != "search" or variant_of(run.config)]
+    if not table_runs:
         raise NoRunsError("only runs of a search: train the variants with python -m study.grid")
-    return found
+    return table_runs
 
 
 def build_page(runs: Sequence[FinishedRun], tested: Mapping[str, Tested]) -> Page:
-    """The table of a data set's finished runs, and the words around it."""
+    """Build the table of a data set's finished runs, and the words around it."""
     table = build_table(runs, tested)
     return Page(
         title=title(runs[0].config.dataset),
@@ -93,14 +97,20 @@ def build_page(runs: Sequence[FinishedRun], tested: Mapping[str, Tested]) -> Pag
 
 
 def default_folder(dataset: str) -> Path:
-    """`exports/chest`, or `exports/folder-NAME` for `folder:PATH`."""
+    """Return the folder to write to if the user names none.
+
+    That is `exports/chest`, or `exports/folder-NAME` for `folder:PATH`.
+    """
     if dataset.startswith("folder:"):
         return Path("exports", f"folder-{folder_path(dataset).name}")
     return Path("exports", dataset)
 
 
 def write_files(page: Page, out: Path) -> list[Path]:
-    """Write `comparison.csv`, `.md`, `.html` and `.tex` into `out`; their paths.
+    """Write `comparison.csv`, `.md`, `.html` and `.tex` into `out`.
+
+    Returns:
+        The paths of the files, in this order.
 
     Raises:
         ExportError: the folder cannot be made or written to.
@@ -111,7 +121,12 @@ def write_files(page: Page, out: Path) -> list[Path]:
 
 
 def write_text(out: Path, name: str, text: str) -> Path:
-    """Write a file, UTF-8 with LF line ends, into a folder that is made if need be; its path.
+    """Write a file into a folder, and make the folder if need be.
+
+    The file is UTF-8 with LF line ends.
+
+    Returns:
+        The path of the file.
 
     Raises:
         ExportError: the folder cannot be made or written to.

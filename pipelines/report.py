@@ -1,10 +1,11 @@
-"""Write the report of a data set's study: one self-contained HTML page, from MLflow alone.
+"""Write the report of a data set's study as one self-contained HTML page.
 
     python -m pipelines.report --dataset chest
     python -m pipelines.report --dataset chest --pdf --open
 
-It shows the protocol under which most variants were trained; the tables of the others come after.
-The page also goes into the study's run in MLflow, unless --no-upload is given.
+It reads MLflow alone. The report is about the protocol under which most variants were trained. The
+tables of the other protocols follow. The page also goes into the study's run in MLflow, unless
+--no-upload is given.
 """
 
 import os
@@ -37,11 +38,11 @@ from study.config import recipe
 from study.tracking.connection import connect
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
-PDF_SECONDS = 120
+PDF_SECONDS = 120  # the longest that printing may take
 
 
 def main() -> None:
-    """Parse the flags, read, write."""
+    """Parse the flags, build the report, write it and upload it."""
     parser = Parser(__doc__ or "", "pipelines.report")
     add = parser.add_argument
     add("--dataset", required=True, metavar="X", help="chest, blood, demo, or folder:PATH")
@@ -66,43 +67,45 @@ def main() -> None:
 
 
 def build_report(dataset: str, experiment: str | None = None) -> Report:
-    """All that the page shows.
+    """Collect all that the page of a data set shows.
 
     Raises:
-        StudyError: MLflow cannot be read, or holds no such run.
+        StudyError: MLflow cannot be read, or has no finished run of the data set.
     """
     runs = read_runs(dataset, experiment)
-    shown = for_table(runs)
-    tested = read_tested(shown)
-    rows = read_rows(main_block(shown), tested)
+    table_runs = for_table(runs)
+    counts_by_run = read_tested(table_runs)
+    rows = read_rows(main_block(table_runs), counts_by_run)
     return Report(
-        page=build_page(shown, tested),
+        page=build_page(table_runs, counts_by_run),
         rows=rows,
         charts=[*charts(rows), *diagnostics(rows), *search_charts(runs)],
     )
 
 
 def write_pdf(page: Path, file: Path) -> None:
-    """Print a page with the browser that is present.
+    """Print a page as PDF with the first of `BROWSERS` that is on the PATH.
 
     Raises:
-        StudyError: there is none, or it fails.
+        StudyError: there is no such browser, or it fails.
     """
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser is None:
         raise StudyError("--pdf needs Chromium or Chrome: install one, or print the page by hand")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = _print_command(browser, profile, page, file)
+        command = _build_print_command(browser, profile, page, file)
         try:
             subprocess.run(command, capture_output=True, check=True, timeout=PDF_SECONDS)
         except (OSError, subprocess.SubprocessError) as error:
             raise StudyError(f"{browser} did not print {page}: {error}"[:300]) from error
 
 
-def _print_command(browser: str, profile: str, page: Path, file: Path) -> Sequence[str]:
-    root = ["--no-sandbox"] * (hasattr(os, "geteuid") and os.geteuid() == 0)
+def _build_print_command(browser: str, profile: str, page: Path, file: Path) -> Sequence[str]:
+    # Chromium refuses to run as root with its sandbox; Windows has no geteuid
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    sandbox = ["--no-sandbox"] if is_root else []
     return [
-        *(browser, "--headless", "--disable-gpu", f"--user-data-dir={profile}", *root),
+        *(browser, "--headless", "--disable-gpu", f"--user-data-dir={profile}", *sandbox),
         *("--disable-background-networking", "--no-first-run", "--virtual-time-budget=10000"),
         *("--no-pdf-header-footer", f"--print-to-pdf={file}", page.resolve().as_uri()),
     ]

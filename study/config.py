@@ -1,9 +1,9 @@
-"""One trial's configuration: every knob, its unit, its allowed values, and the fingerprint.
+"""A trial's config: every knob, its unit, its allowed values, and the fingerprint.
 
     python -m study.train --dataset demo --variant 2
 
 A config is resolved in three steps: the recipe of the data set gives the defaults, a variant
-changes one thing, a flag changes another. Nothing here knows Keras, MLflow or Optuna.
+changes some of them, and flags change others. Nothing here knows Keras, MLflow or Optuna.
 """
 
 import dataclasses
@@ -20,18 +20,18 @@ from study.common.errors import ConfigError
 from study.weights import compare_with_published
 from study.weights import Comparison
 
-# Part of every fingerprint. Raise it when the same config would train to other numbers than before,
-# so that runs of the old code are never taken for runs of the new.
+# Part of every fingerprint. Raise it when a change of the code changes the numbers that a config
+# trains to, so that runs of the old code are never taken for runs of the new code.
 PROTOCOL_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """What a config must know of a Keras application: its name in tables and its size limits."""
+    """A Keras application, as far as a config must know it."""
 
-    title: str
+    title: str  # its name in tables
     min_image_size: int  # pixels, the least that `include_top=False` accepts
-    # MD5 of the published `no_top` files, as in keras.applications' sources
+    # MD5 of the published `no_top` files, from the source code of keras.applications
     published_md5: tuple[str, ...] = ()
 
 
@@ -44,17 +44,30 @@ BACKBONES = {
 }
 MOBILENET_ALPHAS = (0.25, 0.5, 0.75, 1.0)
 LONGEST_TITLE = 80  # characters
+# Fields that a title always shows, in its own notation
 TITLED = ("head", "hidden_layers", "dense_units", "lr", "seed", "fold", "folds")
 
 
 def knob(default: Any, help: str, **limits: Any) -> Any:
-    """A config field with its one-line help and its allowed values (`choices`, `low`, `high`)."""
+    """Make a config field with its help and its allowed values.
+
+    Args:
+        default: its type is the field's type.
+        help: one line.
+        limits: `choices`, or `low` and `high`, both inclusive.
+    """
     return field(default=default, metadata={"help": help, **limits})
 
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """Everything that decides a trial's numbers, given the images. Immutable; checked when made."""
+    """A trial's config: with the images, all that decides its numbers.
+
+    It is immutable, and checked when it is made.
+
+    Raises:
+        ConfigError: a value is unknown, out of range, or contradicts another.
+    """
 
     dataset: str = knob("demo", "chest, blood, demo, or folder:PATH (one folder per class)")
     backbone: str = knob("mobilenet", "ImageNet CNN to fine-tune", choices=tuple(BACKBONES))
@@ -68,17 +81,23 @@ class TrialConfig:
     dense_units: int = knob(8, "units of each hidden dense layer", low=1, high=4096)
     dropout: float = knob(0.5, "dropout rate after each hidden layer", low=0.0, high=0.95)
     trainable: float = knob(
-        1.0, "share of the backbone's layers that train, the last ones; 0 trains the head only",
-        low=0.0, high=1.0,
-    )  # fmt: skip
+        1.0,
+        "share of the backbone's layers that train, the last ones; 0 trains the head only",
+        low=0.0,
+        high=1.0,
+    )
     augment: float = knob(
-        0.0, "random flip, and at 1 turn by 36 degrees, zoom by 20%, shift by 10%, contrast by 50%",
-        low=0.0, high=1.0,
-    )  # fmt: skip
+        0.0,
+        "random flip, and at 1 turn by 36 degrees, zoom by 20%, shift by 10%, contrast by 50%",
+        low=0.0,
+        high=1.0,
+    )
     label_smoothing: float = knob(
-        0.0, "share of the label's probability spread over all classes, in the training loss only",
-        low=0.0, high=0.5,
-    )  # fmt: skip
+        0.0,
+        "share of the label's probability spread over all classes, in the training loss only",
+        low=0.0,
+        high=0.5,
+    )
     weight_decay: float = knob(
         0.0, "share of each kernel that Adam takes away at every step, times lr", low=0.0, high=1.0
     )
@@ -86,22 +105,27 @@ class TrialConfig:
     batch_size: int = knob(32, "images per step", low=1, high=4096)
     epochs: int = knob(30, "passes over the training images, at most", low=1, high=10_000)
     patience: int = knob(
-        0, "stop after this many epochs without a lower val_loss; 0 never stops early", low=0,
+        0,
+        "stop after this many epochs without a lower val_loss; 0 never stops early",
+        low=0,
         high=10_000,
-    )  # fmt: skip
+    )
     image_size: int = knob(224, "height and width in pixels", low=32, high=1024)
     scaling: str = knob(
         "1/255", "1/255 as in the reports, or the backbone's own", choices=("1/255", "backbone")
     )
     split: str = knob(
-        "pooled", "how images part into train, val and test",
+        "pooled",
+        "how images part into train, val and test",
         choices=("pooled", "official", "grouped"),
-    )  # fmt: skip
+    )
     fold: int = knob(0, "which of the folds is the test set; 0 without folds", low=0, high=1000)
     folds: int = knob(
-        0, "cross-validate the grouped split in this many folds, 2 or more; 0 does not", low=0,
+        0,
+        "cross-validate the grouped split in this many folds, 2 or more; 0 does not",
+        low=0,
         high=1000,
-    )  # fmt: skip
+    )
     limit: int = knob(
         0, "use about this many images, class shares kept; 0 uses all", low=0, high=100_000_000
     )
@@ -109,13 +133,14 @@ class TrialConfig:
         0, "seed of split, initial head, shuffling, dropout and augment", low=0, high=2**31 - 1
     )
     precision: str = knob(
-        "float32", "dtype of the computation",
+        "float32",
+        "dtype of the computation",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
-    )  # fmt: skip
+    )
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
-            _check(spec, getattr(self, spec.name))
+            _check_value(spec, getattr(self, spec.name))
         backbone = BACKBONES[self.backbone]
         if self.image_size < backbone.min_image_size:
             raise ConfigError(
@@ -129,71 +154,80 @@ class TrialConfig:
         _check_folds(self)
 
     def replace(self, **changes: Any) -> "TrialConfig":
-        """A checked copy with some fields changed."""
+        """Return a copy with some fields changed, checked like any config."""
         return dataclasses.replace(self, **changes)
 
     def as_dict(self) -> dict[str, Any]:
-        """Field names to plain values, in the order of declaration."""
+        """Return plain values by field name, in the order of declaration."""
         return dataclasses.asdict(self)
 
     @property
     def head_notation(self) -> str:
-        """The reports' notation, for example `F - D(8) - D(8)`."""
+        """Return the head in the reports' notation, for example `F - D(8) - D(8)`."""
         start = {"flatten": "F", "gap": "GAP"}[self.head]
         return " - ".join([start] + [f"D({self.dense_units})"] * self.hidden_layers)
 
     @property
     def title(self) -> str:
-        """A trial's name, as `blood · D(8)·D(8) · 1e-5 · seed 2 · fold 1/5 · dropout=0.2`.
+        """Return the trial's name, such as `blood · D(8)·D(8) · 1e-5 · seed 2 · fold 1/5`.
 
-        At the end is what else differs from the recipe, as far as it fits into `LONGEST_TITLE`.
+        Other differences from the recipe follow, such as ` · dropout=0.2`, as far as they fit into
+        `LONGEST_TITLE`. Published weights count as no difference, even if they come from a file.
         """
-        head = ["GAP"] * (self.head == "gap") + [f"D({self.dense_units})"] * self.hidden_layers
+        pooling = ["GAP"] if self.head == "gap" else []
+        head = pooling + [f"D({self.dense_units})"] * self.hidden_layers
         digits, _, power = f"{self.lr:.3e}".partition("e")
         rate = f"{float(digits):g}e{int(power)}"
-        fold = f" · fold {self.fold}/{self.folds}" * (self.folds > 0)
         title = f"{data_name(self.dataset)} · {'·'.join(head) or 'F'} · {rate} · seed {self.seed}"
-        published = {"weights"} if _starts_from_published(self) else set()
+        if self.folds > 0:
+            title += f" · fold {self.fold}/{self.folds}"
+        hidden_fields = {"weights"} if _starts_from_published(self) else set()
         differences = self.differences()
-        return _extended(title + fold, {k: v for k, v in differences.items() if k not in published})
+        return _append_differences(
+            title, {name: value for name, value in differences.items() if name not in hidden_fields}
+        )
 
     def differences(self) -> dict[str, Any]:
-        """The fields that are not as in the recipe of the data set."""
-        usual = recipe(self.dataset).as_dict()
-        return {name: value for name, value in self.as_dict().items() if value != usual[name]}
+        """Return the fields, with their values, that differ from the data set's recipe."""
+        defaults = recipe(self.dataset).as_dict()
+        return {name: value for name, value in self.as_dict().items() if value != defaults[name]}
 
 
 def data_name(dataset: str) -> str:
-    """A data set's name: `blood`, or the last part of a `folder:PATH`."""
+    """Return a data set's name: `blood`, or the last part of a `folder:PATH`."""
     kind, _, path = dataset.partition(":")
     return PurePath(path.strip()).name or "folder" if kind == "folder" else dataset
 
 
-def _extended(title: str, differences: dict[str, Any]) -> str:
-    more = [
-        # a weights file's path is nobody else's business
+def _append_differences(title: str, differences: dict[str, Any]) -> str:
+    """Append as many differences to a title as fit, and ` …` if some do not."""
+    parts = [
+        # the path of a weights file is private, and titles are not
         f"{name}={'file' if name == 'weights' and value != 'none' else value}"
         for name, value in differences.items()
         if name not in TITLED
     ]
-    for i, each in enumerate(more, start=1):
-        longer = f"{title}{' · ' if i == 1 else ' '}{each}"
-        if len(longer) > LONGEST_TITLE - 2 * (i < len(more)):  # room for the dots
+    for number, part in enumerate(parts, start=1):
+        longer_title = f"{title}{' · ' if number == 1 else ' '}{part}"
+        is_last = number == len(parts)
+        # unless it is the last part, ` …` must still fit
+        if len(longer_title) > (LONGEST_TITLE if is_last else LONGEST_TITLE - 2):
             return f"{title} …"
-        title = longer
+        title = longer_title
     return title
 
 
-def _check(spec: "dataclasses.Field[Any]", value: Any) -> None:
-    wanted: type[Any] = type(spec.default)
-    if type(value) is not wanted:
-        raise ConfigError(f"{spec.name}={value!r} is not of type {wanted.__name__}")
+def _check_value(spec: "dataclasses.Field[Any]", value: Any) -> None:
+    field_type: type[Any] = type(spec.default)
+    if type(value) is not field_type:
+        raise ConfigError(f"{spec.name}={value!r} is not of type {field_type.__name__}")
     choices = spec.metadata.get("choices")
     if choices is not None and value not in choices:
-        listed = ", ".join(str(c) for c in choices)
-        raise ConfigError(f"{spec.name}={value!r} is unknown: choose one of {listed}")
+        names = ", ".join(str(choice) for choice in choices)
+        raise ConfigError(f"{spec.name}={value!r} is unknown: choose one of {names}")
     if "low" in spec.metadata:
-        low, high = spec.metadata["low"], spec.metadata["high"]
+        low = spec.metadata["low"]
+        high = spec.metadata["high"]
         if not math.isfinite(value) or not low <= value <= high:
             raise ConfigError(f"{spec.name}={value} is out of range: use {low} to {high}")
     if spec.name == "dataset" and value not in RECIPES:
@@ -201,7 +235,8 @@ def _check(spec: "dataclasses.Field[Any]", value: Any) -> None:
 
 
 def _check_folds(config: TrialConfig) -> None:
-    fold, folds = config.fold, config.folds
+    fold = config.fold
+    folds = config.folds
     if folds == 1:
         raise ConfigError("folds=1 tests on all images: use 2 to 1000, or 0 for no folds")
     if fold and not folds:
@@ -229,12 +264,12 @@ def _check_folder(dataset: str) -> None:
         raise ConfigError("dataset=folder: names no path: write folder:PATH")
 
 
-# What a data set changes of the defaults above, which are those of the chest report.
+# The fields in which a data set differs from the defaults above, which are the chest report's.
 RECIPES: dict[str, dict[str, Any]] = {
     "chest": {},
     "blood": {"backbone": "inception_v3"},
-    # Trained from scratch in seconds: small pictures, small batches, and a short memory for the
-    # batch statistics: 450 steps are too few for Keras' momentum of 0.99.
+    # It trains from scratch in seconds, so images and batches are small. The moving averages of
+    # batch normalization need a low momentum: 450 steps are too few for Keras' 0.99.
     "demo": {
         "alpha": 0.25,
         "weights": "none",
@@ -250,31 +285,38 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def recipe(dataset: str) -> TrialConfig:
-    """The base config (variant 1) of a data set; a folder gets the chest report's protocol."""
+    """Return the base config (variant 1) of a data set.
+
+    A `folder:PATH` gets the chest report's protocol.
+    """
     return TrialConfig(**{"dataset": dataset, **RECIPES.get(dataset, {})})
 
 
 def parse_value(name: str, text: str) -> Any:
-    """A field's value from a command-line string.
+    """Parse a command-line string as the value of a field.
 
     Raises:
-        ConfigError: the field is unknown or the text is not of its type.
+        ConfigError: the field is unknown, or the text is not of its type.
     """
     specs = {spec.name: spec for spec in dataclasses.fields(TrialConfig)}
     if name not in specs:
         raise ConfigError(f"{name} is no field of the config: choose from {', '.join(specs)}")
-    wanted: Any = type(specs[name].default)
+    field_type: Any = type(specs[name].default)
     try:
-        return wanted(text)
+        return field_type(text)
     except ValueError:
-        raise ConfigError(f"{name}={text!r} is not of type {wanted.__name__}") from None
+        raise ConfigError(f"{name}={text!r} is not of type {field_type.__name__}") from None
 
 
 def weights_kind(config: TrialConfig) -> str:
-    """Name what the backbone starts from: `imagenet`, `none`, `partial` or `file`.
+    """Name the weights that the backbone starts from.
 
-    A file counts as `imagenet` only if its tensors are the published ones, and as `partial` if some
-    of them are. Where the published tensors are not known, `partial` in its name is believed.
+    A file counts as `imagenet` only if all its tensors are the published ones, and as `partial` if
+    some of them are. Where the published tensors are not known, a file counts as `partial` if that
+    word is a part of its name between dots.
+
+    Returns:
+        `imagenet`, `none`, `partial` or `file`.
     """
     if config.weights in ("imagenet", "none"):
         return config.weights
@@ -289,7 +331,8 @@ def weights_kind(config: TrialConfig) -> str:
 def compare_weights(config: TrialConfig) -> Comparison | None:
     """Count the tensors of a config's weights file that equal the published ones.
 
-    None if there is no file, or what was published for the backbone is not known here.
+    Returns:
+        None if there is no file, or the backbone's published tensors are not known here.
     """
     if config.weights in ("imagenet", "none"):
         return None
@@ -302,29 +345,28 @@ def _starts_from_published(config: TrialConfig) -> bool:
     comparison = compare_weights(config)
     if comparison is not None:
         return comparison.equal == comparison.total
-    return _file_digest(Path(config.weights), "md5") in BACKBONES[config.backbone].published_md5
+    return _hash_file(Path(config.weights), "md5") in BACKBONES[config.backbone].published_md5
 
 
 def fingerprint(config: TrialConfig, data_digest: str) -> str:
-    """SHA-256 (64 hex digits) of what decides a trial's numbers.
+    """Return a SHA-256 (64 hex digits) of all that decides a trial's numbers.
 
-    Paths do not count, contents do: a folder enters by its data digest, a weights file by its own,
-    or as `imagenet` if its tensors are the published ones.
-    A field at its declared default is left out, so that a knob added later leaves the fingerprints
-    of earlier runs as they were.
+    Contents count, paths do not: a folder enters by its data digest, and a weights file by its own
+    digest, or as `imagenet` if its tensors are the published ones. A field at its declared default
+    is left out, so that a knob added later does not change the fingerprints of earlier runs.
     """
     defaults = {spec.name: spec.default for spec in dataclasses.fields(config)}
     content = {k: v for k, v in config.as_dict().items() if v != defaults[k]}
     content["dataset"] = config.dataset.split(":", 1)[0]
     if _starts_from_published(config):
-        content.pop("weights", None)  # as with the default, `imagenet`
+        content.pop("weights", None)  # like the default, `imagenet`
     elif config.weights != "none":
-        content["weights"] = "sha256:" + _file_digest(Path(config.weights), "sha256")
+        content["weights"] = "sha256:" + _hash_file(Path(config.weights), "sha256")
     content |= {"data_digest": data_digest, "protocol_version": PROTOCOL_VERSION}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _file_digest(path: Path, algorithm: str) -> str:
+def _hash_file(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()

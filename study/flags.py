@@ -1,4 +1,4 @@
-"""What every command shares: flags made from the config, `.env`, and errors without a traceback."""
+"""Command-line flags: one for each config field, and others that commands share."""
 
 import argparse
 import dataclasses
@@ -16,18 +16,24 @@ from study.variants import VARIANTS
 
 
 def add_config_flags(parser: Parser, *, leave_out: Sequence[str] = ()) -> None:
-    """One flag for each config field, with unit, allowed values and each recipe's default."""
+    """Add a flag for each config field.
+
+    Its help has the unit, the allowed values and each recipe's default.
+    """
     group = parser.add_argument_group("config (one field each)")
     for spec in dataclasses.fields(TrialConfig):
         if spec.name in leave_out:
             continue
-        text = f"{spec.metadata['help']}{_allowed(spec)} [default: {_defaults(spec.name)}]"
+        text = (
+            f"{spec.metadata['help']}{_format_allowed_values(spec)} "
+            f"[default: {_format_defaults(spec.name)}]"
+        )
         group.add_argument(
             "--" + spec.name.replace("_", "-"), metavar="X", help=text.replace("%", "%%")
         )
 
 
-def _allowed(spec: "dataclasses.Field[Any]") -> str:
+def _format_allowed_values(spec: "dataclasses.Field[Any]") -> str:
     if "choices" in spec.metadata:
         return f" ({', '.join(str(choice) for choice in spec.metadata['choices'])})"
     if "low" in spec.metadata:
@@ -35,24 +41,24 @@ def _allowed(spec: "dataclasses.Field[Any]") -> str:
     return ""
 
 
-def _defaults(name: str) -> str:
+def _format_defaults(name: str) -> str:
     if name == "dataset":
         return "demo"
     common = getattr(recipe("folder:x"), name)
-    others = {dataset: getattr(recipe(dataset), name) for dataset in RECIPES}
-    differing = [f"{value} for {key}" for key, value in others.items() if value != common]
-    return ", ".join([str(common), *differing])
+    defaults = {dataset: getattr(recipe(dataset), name) for dataset in RECIPES}
+    exceptions = [f"{value} for {key}" for key, value in defaults.items() if value != common]
+    return ", ".join([str(common), *exceptions])
 
 
 def add_variant_flag(parser: Parser) -> None:
-    """`--variant`, one of the reports' seven."""
+    """Add `--variant`, the number of one of the reports' seven variants."""
     parser.add_argument(
         "--variant", metavar="N", help=f"one of the reports' variants, 1 to {len(VARIANTS)}"
     )
 
 
 def add_trial_flags(parser: Parser) -> None:
-    """What changes how a trial is run but not its numbers."""
+    """Add the flags that change how a trial is run but not its numbers."""
     parser.add_argument(
         "--no-cache", action="store_true", help="keep decoded images in memory, not on disk"
     )
@@ -67,19 +73,19 @@ def add_trial_flags(parser: Parser) -> None:
 
 
 def config_from(args: argparse.Namespace) -> TrialConfig:
-    """The config that the parsed flags name.
+    """Return the config that the parsed flags name.
 
     Raises:
         ConfigError: a value is unknown, out of range, or contradicts another.
     """
-    given = {key: value for key, value in vars(args).items() if value is not None}
+    texts = {key: value for key, value in vars(args).items() if value is not None}
     names = [spec.name for spec in dataclasses.fields(TrialConfig)]
-    flags = {name: parse_value(name, given[name]) for name in names if name in given}
-    variant = _variant(given["variant"]) if "variant" in given else None
+    flags = {name: parse_value(name, texts[name]) for name in names if name in texts}
+    variant = _parse_variant(texts["variant"]) if "variant" in texts else None
     return resolve(flags.pop("dataset", "demo"), variant, flags)
 
 
-def _variant(text: str) -> int:
+def _parse_variant(text: str) -> int:
     try:
         return int(text)
     except ValueError:

@@ -1,15 +1,16 @@
-"""Train the seven variants of a report as an Optuna grid, each as one MLflow run under a parent.
+"""Train the seven variants of a report as an Optuna grid, each as an MLflow run.
 
     python -m study.grid --dataset demo
     python -m study.grid --dataset chest --image-size 96 --epochs 3 --seeds 2
     python -m study.grid --dataset demo --split grouped --folds 5
     python -m study.grid --dataset chest --seeds 3 --budget fast
 
-Repeating the command trains only what is not finished: an interrupted variant goes on from its last
-epoch, a failed one is tried again. On PostgreSQL, the same command elsewhere helps with what is
-left. What tells the variants apart (hidden_layers, dense_units, lr) is theirs to set. With --folds
-and no --fold, each fold is the test set of a trial in turn. With --budget fast, every trial is
-paused after a third of its epochs; the same command without it trains the rest.
+The runs stand under one parent run. Repeating the command trains only what is not finished: an
+interrupted variant goes on from its last epoch, and a failed one is tried again. On PostgreSQL, the
+same command on another machine helps to train the rest. The variants set hidden_layers, dense_units
+and lr, so these have no flags. With --folds and no --fold, each fold in turn is the test set of a
+trial. With --budget fast, every trial is paused after a third of its epochs, and the same command
+without it trains the remaining epochs.
 """
 
 import dataclasses
@@ -52,17 +53,17 @@ from study.workers.pool import Worker
 
 
 def make_grid(base: TrialConfig, space: dict[str, list[int]], digest: str) -> Grid:
-    """The cells of a grid, under a name of their own for each data set and settings."""
+    """Make the cells of a grid, whose name is unique to the data set and the settings."""
     return make_cells(grid_name(base, digest), base, space, digest)
 
 
 def run_grid(
     base: TrialConfig, space: dict[str, list[int]], options: Options, workers: Sequence[Worker]
 ) -> Session:
-    """Train what is missing of a grid: `base` at each point of the search space.
+    """Train the missing cells of a grid: `base` at each point of the search space.
 
     Raises:
-        StudyError: the data or a server cannot be had, or another process runs this grid.
+        StudyError: the data or a server is not available, or another process runs this grid.
     """
     client = connection.connect()
     grid = make_grid(base, space, data_digest(base.dataset))
@@ -74,31 +75,48 @@ def run_grid(
         session.progress.say(
             f"{grid.name}: {len(grid.configs)} trials, {len(session.finished)} finished already"
         )
-        settled = is_complete(client, grid.name)  # not if it was killed before its end
-        if len(session.finished) < len(grid.configs) or not settled:
-            kind = f"{len(VARIANTS)} variants" + ", fast" * (options.until > 0)
-            of_grid = summary.of_fast_grid if options.until else summary.of_grid
-            told = functools.partial(of_grid, session)
-            args = (client, base.dataset, title(kind, base), shared(base), told)
-            with parent_of(session.claims, *args) as parent:
-                session.options = dataclasses.replace(options, parent=parent)
-                _work(session, workers)
+        # a process that was killed before its end leaves a parent run that is not complete
+        is_parent_complete = is_complete(client, grid.name)
+        if len(session.finished) < len(grid.configs) or not is_parent_complete:
+            _train_under_parent(session, workers, options)
     return session
 
 
-def _work(session: Session, workers: Sequence[Worker]) -> None:
+def _train_under_parent(session: Session, workers: Sequence[Worker], options: Options) -> None:
+    """Train the missing cells below the grid's parent run, and summarize them there."""
+    base = session.grid.base
+    kind = f"{len(VARIANTS)} variants"
+    if options.until:
+        kind += ", fast"
+    summarize = summary.of_fast_grid if options.until else summary.of_grid
+    summarize_session = functools.partial(summarize, session)
+    args = (session.client, base.dataset, title(kind, base), shared(base), summarize_session)
+    with parent_of(session.claims, *args) as parent:
+        session.options = dataclasses.replace(options, parent=parent)
+        _train_cells(session, workers)
+
+
+def _train_cells(session: Session, workers: Sequence[Worker]) -> None:
     try:
         work(workers, session.step)
     except KeyboardInterrupt:
-        done, total = len(session.finished), len(session.grid.configs)
+        done = len(session.finished)
+        total = len(session.grid.configs)
         session.progress.say(f"stopped with {done} of {total} finished")
         raise
 
 
 def _summarize(session: Session) -> None:
-    grid, say = session.grid, session.progress.say
+    """Print the result of a grid.
+
+    Raises:
+        StudyError: trials failed.
+    """
+    grid = session.grid
+    say = session.progress.say
     if session.finished and session.options.until:
-        done, total = len(session.finished), len(grid.configs)
+        done = len(session.finished)
+        total = len(grid.configs)
         say(f"{done} of {total} are trained to epoch {session.options.until} of {grid.base.epochs}")
         say(fast_budget.said(session.finished))
         say("no test image was looked at; the same command without --budget fast trains the rest")
@@ -118,25 +136,29 @@ def _summarize(session: Session) -> None:
         )
 
 
-def _register(session: Session) -> None:
+def _register_best(session: Session) -> None:
+    """Register the model of the best variant's best training."""
     cell = best_cell(session.finished)
-    chosen = (
+    reason = (
         f"the best of {len(VARIANTS)} variants by mean validation accuracy, and of its "
         f"{len(session.finished) // len(VARIANTS)} trainings the best on validation"
     )
-    run_id, config = session.finished[cell].run_id, session.grid.configs[cell]
+    run_id = session.finished[cell].run_id
+    config = session.grid.configs[cell]
     session.progress.say(f"best variant by mean validation accuracy: {cell}")
-    register(session.client, run_id, config, chosen, session.progress)
+    register(session.client, run_id, config, reason, session.progress)
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = Parser(__doc__ or "", "study.grid")
     add_seeds_flag(parser)
     parser.add_argument(
-        "--budget", choices=("full", "fast"), default="full",
+        "--budget",
+        choices=("full", "fast"),
+        default="full",
         help="fast: compare after a third of the epochs, on validation alone [default: full]",
-    )  # fmt: skip
+    )
     add_engine_flags(parser)
     add_trial_flags(parser)
     add_config_flags(parser, leave_out=BY_VARIANT)
@@ -148,12 +170,16 @@ def main() -> None:
     with workers_from(args) as workers:
         log_model = args.log_model or args.register
         options = Options(
-            not args.no_cache, log_model, wait=True, lines=len(workers) > 1, until=until
+            use_cache=not args.no_cache,
+            log_model=log_model,
+            wait=True,
+            lines=len(workers) > 1,
+            until=until,
         )
         session = run_grid(base, space, options, workers)
     _summarize(session)
     if args.register:
-        _register(session)
+        _register_best(session)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What passes between a driver and the process that trains: how to run a trial, what came of it."""
+"""The messages between driver and worker: how to run a trial, and its result."""
 
 import math
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told of each epoch, and may end the trial: `function(*args, epoch)`.
+    """A per-epoch callback in the worker, which may end the trial.
 
-    The function is named as `package.module:name`, so that only the process that trains loads it.
-    It gets the epoch's figures by name and returns the reason to stop, or None.
+    It is called as `function(*args, epoch)` with the epoch's figures by name, and returns a reason
+    to stop, or None. It is given as `package.module:name`, so that only the worker loads it.
     """
 
     function: str
@@ -19,27 +19,30 @@ class Watch:
 
 @dataclass(frozen=True)
 class Options:
-    """How a trial is run, as far as it does not change its numbers."""
+    """The options of how a trial is run that do not change its numbers."""
 
     use_cache: bool = True
     log_model: bool = False
-    again: bool = False  # train even if finished
-    wait: bool = False  # for another process that trains the same config
+    again: bool = False  # train even if a run is finished
+    wait: bool = False  # wait while another process trains the same config
     label: str = ""  # goes before every line of progress
-    lines: bool = False  # show no bars, for several trials write to one terminal
-    parent: str | None = None  # MLflow run id
-    role: str = ""  # what a trial is for, a tag of its run
+    lines: bool = False  # print lines instead of bars: several trials share the terminal
+    parent: str | None = None  # MLflow run id of the run above this one
+    role: str = ""  # the purpose of the trial, a tag of its run
     watch: Watch | None = None
     until: int = 0  # pause after this many epochs; 0 trains to the end
-    blind: bool = False  # print nothing that the test images tell
+    blind: bool = False  # print no figures of the test images
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the caller of a trial learns; the rest is in MLflow."""
+    """The figures of a trial that its caller gets.
+
+    The rest is in MLflow. Accuracies and AUC are 0 to 1, the loss is in nats.
+    """
 
     run_id: str
     val_accuracy: float
     test_accuracy: float
     val_loss: float
-    val_auc: float = math.nan  # no class has images both of it and of others
+    val_auc: float = math.nan  # if no class has images both of it and of others

@@ -1,12 +1,13 @@
-"""Train the seven variants of a report where there is no MLflow, and bring them there later.
+"""Train the seven variants of a report without MLflow, and deliver them later.
 
     KERAS_BACKEND=jax python -m study.offline --dataset chest --seeds 3 --out records
     python -m study.sync --from records
 
-The second command is for the machine with MLflow. Repeating the first trains only what is not
-finished: the config in training goes on from its last epoch. With --workers several train at once,
-on a GPU or on the cores that they share. With --minutes it ends after the epoch in which they are
-over. Exit code: 0 if all is finished, 3 if there is more to do, 2 after an error.
+Run the second command on the machine with MLflow. Repeating the first one trains only what is not
+finished: an interrupted config goes on from its last epoch. With --workers, several configs train
+at once, on a GPU or on the cores that they share. With --minutes, the command ends after the epoch
+in which the time runs out. Exit code: 0 if all is finished, 3 if there is more to do, 2 after an
+error.
 """
 
 import argparse
@@ -61,45 +62,45 @@ from study.workers.pool import Step
 from study.workers.pool import work
 from study.workers.pool import Worker
 
-MORE = 3  # exit code
+MORE = 3  # exit code if configs remain to be trained
 MAX_WORKERS = 1000
-PRELOAD = "study.trial:load"  # which takes seconds, in which the driver plans
-STATE = "state"  # folder of a record in training
+PRELOAD = "study.trial:load"  # takes seconds, while the driver makes its plan
+STATE = "state"  # the folder of the training state in a record that is not finished
 
 
 @dataclass(frozen=True)
 class Job:
-    """One config to train, as it goes to the process that trains it."""
+    """One config to train, as it is sent to the process that trains it."""
 
     config: TrialConfig
-    key: str  # fingerprint, the name of the record's folder in `out`
+    key: str  # the fingerprint, which names the record's folder in `out`
     out: Path
-    study: Mapping[str, Any]  # name, title and params of what stands above the runs in MLflow
+    study: Mapping[str, Any]  # name, title and params of the run above this one in MLflow
     options: Options
 
     @property
     def record(self) -> Record:
-        """The record of the config."""
+        """Return the record of the config."""
         return Record(self.out / self.key)
 
 
 class Session:
-    """The jobs of a plan, each taken up by the next worker that is free."""
+    """The jobs of a plan, each trained by the next worker that is free."""
 
     def __init__(self, jobs: Mapping[Cell, Job], end: float) -> None:
         self.jobs = jobs
         self.end = end  # by time.monotonic
         self.failed: dict[Cell, str] = {}
-        self.in_time = True  # whether all ended before the time was over
-        self._open: SimpleQueue[Cell] = SimpleQueue()
+        self.in_time = True  # whether all jobs ended before the time was over
+        self._remaining: SimpleQueue[Cell] = SimpleQueue()
         for cell, job in jobs.items():
             if not is_finished(job.record):
-                self._open.put(cell)
+                self._remaining.put(cell)
 
     def step(self, worker: Worker) -> Step:
-        """Have the next open config trained."""
+        """Train the next remaining config on a worker."""
         try:
-            cell = self._open.get_nowait()
+            cell = self._remaining.get_nowait()
         except Empty:
             return Step.END
         try:
@@ -109,44 +110,50 @@ class Session:
         except Pruned:
             self.in_time = False
             return Step.END
-        except (TrialFailed, WorkerDied) as error:  # one config that fails does not end a study
+        except (TrialFailed, WorkerDied) as error:  # the other configs are trained all the same
             self.failed[cell] = str(error)
         return Step.DONE
 
     def finished(self) -> int:
-        """How many of the records are."""
+        """Count the finished records."""
         return sum(is_finished(job.record) for job in self.jobs.values())
 
 
 def train(job: Job) -> None:
-    """Train one config into its record, or what is left of it.
+    """Train the remaining epochs of a config into its record.
 
     Raises:
         Pruned: the time is over; the next call goes on from the last epoch.
         TrialFailed: training cannot give a result.
     """
-    started, options, folder = time.perf_counter(), job.options, job.record.folder
+    started = time.perf_counter()
+    options = job.options
+    folder = job.record.folder
     progress = Progress(options.label, bars=not options.lines)
     with held(folder):
         progress.say(job.config.title)
         trial = prepared(job.config, progress, use_cache=options.use_cache)
-        record = _begun(job)
+        record = _open_record(job)
         with tempfile.TemporaryDirectory() as files:
-            log = RunLog(record, Path(files), seen=_points(record.operations))
+            log = RunLog(record, Path(files), seen=_collect_points(record.operations))
             recorded(trial, log, folder / STATE, started, options)
-        record.put(Operation("end", {"status": "FINISHED", "time": _now()}))
+        record.put(Operation("end", {"status": "FINISHED", "time": _now_ms()}))
         shutil.rmtree(folder / STATE, ignore_errors=True)
 
 
-def _begun(job: Job) -> Record:
-    """The record of a config: as it was left, or new if what was trained is lost."""
+def _open_record(job: Job) -> Record:
+    """Return the record of a config, begun anew if its training state is missing."""
     record = job.record
     if not (record.folder / STATE).is_dir():
         shutil.rmtree(record.folder, ignore_errors=True)
         config = job.config
         body = {
-            **{"id": uuid.uuid4().hex, "name": config.title, "dataset": config.dataset},
-            **{"fingerprint": job.key, "machine": platform.node(), "time": _now()},
+            "id": uuid.uuid4().hex,
+            "name": config.title,
+            "dataset": config.dataset,
+            "fingerprint": job.key,
+            "machine": platform.node(),
+            "time": _now_ms(),
             "study": dict(job.study),
         }
         record.put(Operation("begin", body))
@@ -154,32 +161,38 @@ def _begun(job: Job) -> Record:
 
 
 def over(end: float, epoch: Mapping[str, float]) -> str | None:  # noqa: ARG001
-    """Asked after each epoch; see `study.job.Watch`."""
+    """Return a reason to stop once the time is over, as a `study.job.Watch` callback.
+
+    Args:
+        end: by `time.monotonic()`, in seconds.
+        epoch: the epoch's figures, which do not matter here.
+    """
     return "the time is over" if time.monotonic() > end else None
 
 
-def _points(operations: Iterable[Operation]) -> frozenset[tuple[str, int]]:
-    points = (point for each in operations for point in each.body.get("metrics", ()))
+def _collect_points(operations: Iterable[Operation]) -> frozenset[tuple[str, int]]:
+    """Return the metric points in operations, as (name, step)."""
+    points = (point for operation in operations for point in operation.body.get("metrics", ()))
     return frozenset((name, step) for name, _, _, step in points)
 
 
-def _now() -> int:
+def _now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def _chosen(configs: dict[Cell, TrialConfig], text: str | None) -> dict[Cell, TrialConfig]:
-    """The configs of some variants in the order they are named, such as `1,6,7`."""
+def _select_variants(configs: dict[Cell, TrialConfig], text: str | None) -> dict[Cell, TrialConfig]:
+    """Return the configs of the variants in `text`, such as `1,6,7`, in that order."""
     if text is None:
         return configs
-    known = {str(variant.number) for variant in VARIANTS}
-    if not known.issuperset(wanted := text.split(",")):
+    numbers = text.split(",")
+    if not {str(variant.number) for variant in VARIANTS}.issuperset(numbers):
         raise ConfigError(f"variant={text!r} is unknown: use 1 to {len(VARIANTS)}, such as 1,6,7")
-    chosen = [cell for cell in configs if str(cell.variant) in wanted]
-    chosen.sort(key=lambda cell: wanted.index(str(cell.variant)))
-    return {cell: configs[cell] for cell in chosen}
+    cells = [cell for cell in configs if str(cell.variant) in numbers]
+    cells.sort(key=lambda cell: numbers.index(str(cell.variant)))
+    return {cell: configs[cell] for cell in cells}
 
 
-def _minutes(text: str | None) -> float:
+def _parse_minutes(text: str | None) -> float:
     try:
         minutes = float("inf") if text is None else float(text)
     except ValueError:
@@ -189,7 +202,7 @@ def _minutes(text: str | None) -> float:
     return minutes
 
 
-def _count(text: str | None) -> int:
+def _parse_worker_count(text: str | None) -> int:
     if text is None:
         return 1
     if not (text.isdecimal() and 1 <= int(text) <= MAX_WORKERS):
@@ -197,11 +210,12 @@ def _count(text: str | None) -> int:
     return int(text)
 
 
-def _session(args: argparse.Namespace, started: float, workers: int) -> Session:
-    end = started + 60 * _minutes(args.minutes)
+def _make_session(args: argparse.Namespace, started: float, workers: int) -> Session:
+    end = started + 60 * _parse_minutes(args.minutes)
     base, space = planned(args)
-    configs, digest = _chosen(configs_of(base, space), args.variants), data_digest(base.dataset)
-    above = {
+    configs = _select_variants(configs_of(base, space), args.variants)
+    digest = data_digest(base.dataset)
+    parent_run = {
         "name": grid_name(base, digest),
         "title": title(f"{len(VARIANTS)} variants", base),
         "params": shared(base),
@@ -216,11 +230,11 @@ def _session(args: argparse.Namespace, started: float, workers: int) -> Session:
             watch=watch,
         )
         key = fingerprint(config, digest)
-        jobs[cell] = Job(config, key, Path(args.out), above, options)
+        jobs[cell] = Job(config, key, Path(args.out), parent_run, options)
     return Session(jobs, end)
 
 
-def _parsed() -> argparse.Namespace:
+def _parse_args() -> argparse.Namespace:
     parser = Parser(__doc__ or "", "study.offline")
     add = parser.add_argument
     add("--out", metavar="DIR", required=True, help="a folder for each config, by fingerprint")
@@ -239,31 +253,37 @@ def _parsed() -> argparse.Namespace:
 
 
 def main() -> None:
-    """The command."""
-    started, args = time.monotonic(), _parsed()
-    count = _count(args.workers)
+    """Run the command."""
+    started = time.monotonic()
+    args = _parse_args()
+    count = _parse_worker_count(args.workers)
     with contextlib.ExitStack() as stack:
         workers = local_workers(count, PRELOAD)
         for worker in workers:
             stack.callback(worker.close)
-        session = _session(args, started, count)
+        session = _make_session(args, started, count)
         work(workers, session.step)
-    _tell(session, args.out)
+    _report_outcome(session, args.out)
 
 
-def _tell(session: Session, out: str) -> None:
+def _report_outcome(session: Session, out: str) -> None:
+    """Print the result, and exit with `MORE` if the time was over.
+
+    Raises:
+        StudyError: configs failed.
+    """
     say = functools.partial(print, file=sys.stderr)
-    done = f"{session.finished()} of {len(session.jobs)} finished in {out}"
+    summary = f"{session.finished()} of {len(session.jobs)} finished in {out}"
     if not session.in_time:
-        say(f"{done}; the time is over: the same command goes on from here")
+        say(f"{summary}; the time is over: the same command goes on from here")
         sys.exit(MORE)
     if session.failed:
         cell, reason = next(iter(session.failed.items()))
         raise StudyError(
-            f"{done}, {len(session.failed)} failed, such as {cell}: {reason}\n"
+            f"{summary}, {len(session.failed)} failed, such as {cell}: {reason}\n"
             "Repeat the command to try them again."
         )
-    say(f"{done}; bring them to MLflow: python -m study.sync --from {out}")
+    say(f"{summary}; bring them to MLflow: python -m study.sync --from {out}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Classify the images of a folder with a model from the MLflow registry, into a CSV file.
+"""Classify a folder's images into a CSV file, with a model of the MLflow registry.
 
     python -m study.predict --model models:/blood@best FOLDER
     python -m study.predict --model models:/blood/3 --out blood.csv FOLDER
 
 The file has a line for each image: its path in FOLDER, the likeliest class, and the probability of
-each. Files that cannot be read are named and left out. Not a medical device.
+each class. Files that cannot be read are named and left out. Not a medical device.
 """
 
 import os
@@ -36,28 +36,28 @@ from study.tracking import connection
 if TYPE_CHECKING:
     from study.serving.classifier import Classifier
 
-BATCH = 128  # images held at a time
+BATCH = 128  # images in memory at a time
 
 
 def predict(model: str, folder: Path, out: Path, progress: Progress) -> None:
-    """Classify all images under `folder`, and write them to `out`.
+    """Classify all images under `folder`, and write the classes to `out`.
 
     Args:
         model: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `runs:/ID/model`, or a folder.
-        folder: of images, searched to the bottom.
-        out: a CSV file, replaced if it is there.
-        progress: where to say what was done.
+        folder: of images, searched with all its subfolders.
+        out: a CSV file, replaced if it exists.
+        progress: prints what was done.
 
     Raises:
         StudyError: there is no such model, no image, or no way to write the file.
     """
-    images = _images(folder)
+    images = _list_images(folder)
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise StudyError(f"cannot write {out}: name a file in a folder that exists")
     with tempfile.TemporaryDirectory() as temporary:
-        classifier = _load(model, temporary)
-    table, unread = _table(classifier, folder, images, progress)
-    for image, reason in unread:
+        classifier = _load_classifier(model, temporary)
+    table, unreadable = _classify_images(classifier, folder, images, progress)
+    for image, reason in unreadable:
         progress.say(f"  skipped {image}: {reason}")
     if table.empty:
         raise StudyError(f"none of the {len(images)} images in {folder} can be read")
@@ -65,48 +65,56 @@ def predict(model: str, folder: Path, out: Path, progress: Progress) -> None:
         table.to_csv(out, index=False, errors="surrogateescape")
     except OSError as error:
         raise StudyError(f"cannot write {out} ({error.strerror}): give another --out") from None
-    progress.say(f"{len(table)} images classified, {len(unread)} skipped: see {out}")
+    progress.say(f"{len(table)} images classified, {len(unreadable)} skipped: see {out}")
 
 
-def _images(folder: Path) -> list[str]:
+def _list_images(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise StudyError(f"no folder at {folder}: give a folder of images")
-    found = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-    images = [path.as_posix() for path in found if path.suffix.lower() in EXTENSIONS
-              and not any(part.startswith(".") for part in path.parts)]  # fmt: skip
-    if not images:
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    images = [path for path in files if path.suffix.lower() in EXTENSIONS]
+    visible = [
+        path.as_posix() for path in images if not any(part.startswith(".") for part in path.parts)
+    ]
+    if not visible:
         raise StudyError(f"no image in {folder}: put some there ({', '.join(EXTENSIONS)})")
-    return sorted(images)
+    return sorted(visible)
 
 
-def _load(uri: str, folder: str) -> "Classifier":
-    """The model at a URI. Of its files only weights and names are used, never code."""
+def _load_classifier(uri: str, folder: str) -> "Classifier":
+    """Load the model at a URI, using only its weights and class names, never its code."""
     if not Path(uri).is_dir():
         connection.connect()
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
-        place = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
-        flavor = Model.load(place).flavors[FLAVOR_NAME]
-        classes, file = flavor["config"]["classes"], Path(place, flavor["data"])
+        model_folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
+        flavor = Model.load(model_folder).flavors[FLAVOR_NAME]
+        classes = flavor["config"]["classes"]
+        weights_file = Path(model_folder, flavor["data"])
     except (MlflowException, OSError, KeyError, TypeError) as error:
-        foreign = isinstance(error, KeyError | TypeError)
-        told = "it is none of this study's" if foreign else connection.reason(error)
+        is_foreign = isinstance(error, KeyError | TypeError)
+        message = "it is none of this study's" if is_foreign else connection.reason(error)
         raise StudyError(
-            f"no model {uri} at {connection.shown(tracking_uri())} ({told[:150]}): "
+            f"no model {uri} at {connection.shown(tracking_uri())} ({message[:150]}): "
             "--register makes one"
         ) from None
     with quiet_stderr():
         from study.serving.classifier import Classifier
     try:
-        return Classifier(str(file), classes)
+        return Classifier(str(weights_file), classes)
     except Exception as error:  # whatever Keras raises
         raise StudyError(f"model {uri} does not load here: {connection.reason(error)}") from error
 
 
-def _table(
+def _classify_images(
     classifier: "Classifier", folder: Path, images: Sequence[str], progress: Progress
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    """Image, likeliest class and `p_<class>` of each; and the unreadable ones with the reason."""
+    """Classify images in batches.
+
+    Returns:
+        A table with the columns image, predicted (likeliest class) and `p_<class>` for each class,
+        and the unreadable images with the reasons.
+    """
 
     def read(image: str) -> NDArray[np.uint8] | str:
         try:
@@ -117,21 +125,22 @@ def _table(
             return str(error)
 
     tables = [pd.DataFrame()]
-    unread: list[tuple[str, str]] = []
+    unreadable: list[tuple[str, str]] = []
     pixels: dict[str, NDArray[np.uint8]] = {}
-    for image, got in zip(images, in_threads(read, images, "reading", progress.step), strict=True):
-        if isinstance(got, str):
-            unread.append((image, got))
+    results = in_threads(read, images, "reading", progress.step)
+    for image, result in zip(images, results, strict=True):
+        if isinstance(result, str):
+            unreadable.append((image, result))
         else:
-            pixels[image] = got
+            pixels[image] = result
         if len(pixels) >= BATCH:
-            tables.append(_classified(classifier, pixels))
+            tables.append(_classify_batch(classifier, pixels))
             pixels.clear()
-    tables.append(_classified(classifier, pixels))
-    return pd.concat(tables, ignore_index=True), unread
+    tables.append(_classify_batch(classifier, pixels))
+    return pd.concat(tables, ignore_index=True), unreadable
 
 
-def _classified(classifier: "Classifier", pixels: dict[str, NDArray[np.uint8]]) -> pd.DataFrame:
+def _classify_batch(classifier: "Classifier", pixels: dict[str, NDArray[np.uint8]]) -> pd.DataFrame:
     if not pixels:
         return pd.DataFrame()
     table = classifier.named(np.stack(list(pixels.values())))
@@ -143,17 +152,22 @@ def _classified(classifier: "Classifier", pixels: dict[str, NDArray[np.uint8]]) 
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = Parser(__doc__ or "", "study.predict")
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="of images, in any depth")
     parser.add_argument(
-        "--model", required=True, metavar="URI",
+        "--model",
+        required=True,
+        metavar="URI",
         help="models:/NAME@best, models:/NAME/VERSION, runs:/ID/model, or a model's folder",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--out", metavar="FILE", type=Path, default=Path("predictions.csv"),
+        "--out",
+        metavar="FILE",
+        type=Path,
+        default=Path("predictions.csv"),
         help="the CSV file [default: predictions.csv]",
-    )  # fmt: skip
+    )
     args = parser.parse_args()
     predict(args.model, args.folder, args.out, Progress())
 

@@ -1,4 +1,7 @@
-"""The figures that the two reports print, with the notes on their misprints (`reported.csv`)."""
+"""The figures that the two reports print, and notes on their misprints.
+
+They come from `reported.csv`.
+"""
 
 import csv
 import dataclasses
@@ -6,16 +9,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-# Size of the test set behind each report's accuracies: a fifth of every class, rounded down.
+# Images behind each report's test accuracies: a fifth of every class, rounded down.
 TEST_IMAGES = {"chest": 1170, "blood": 2500}
 
 
 @dataclass(frozen=True)
 class Reported:
-    """One variant of one report. Losses in nats, accuracies 0 to 1, as the logs print them.
+    """One variant of one report, with the figures that its logs print.
 
-    The `table_` fields repeat the report's own comparison table, misprints included; `note` says
-    what is wrong with them. Use the others.
+    Losses are in nats, accuracies 0 to 1. The `table_` fields repeat the report's own comparison
+    table, misprints included, and `note` says what is wrong with them: use the other fields.
     """
 
     dataset: str
@@ -37,18 +40,22 @@ class Reported:
 
 
 def reported(dataset: str) -> dict[int, Reported]:
-    """The reported row of each variant (1 to 7); empty for a data set without a report."""
-    return {row.variant: row for row in _rows() if row.dataset == dataset}
+    """Return the reported row of each variant (1 to 7).
+
+    Empty for a data set without a report.
+    """
+    return {row.variant: row for row in _read_rows() if row.dataset == dataset}
 
 
 @cache
-def _rows() -> tuple[Reported, ...]:
+def _read_rows() -> tuple[Reported, ...]:
     path = Path(__file__).with_name("reported.csv")
     with path.open(encoding="utf-8", newline="") as file:
-        return tuple(_row(cells) for cells in csv.DictReader(file))
+        return tuple(_parse_row(cells) for cells in csv.DictReader(file))
 
 
-def _row(cells: dict[str, str]) -> Reported:
-    kinds = {"int": int, "float": float, "str": str}
-    names = {spec.name: getattr(spec.type, "__name__", "") for spec in dataclasses.fields(Reported)}
-    return Reported(**{name: kinds[kind](cells[name]) for name, kind in names.items()})
+def _parse_row(cells: dict[str, str]) -> Reported:
+    types = {"int": int, "float": float, "str": str}
+    fields = dataclasses.fields(Reported)
+    type_names = {spec.name: getattr(spec.type, "__name__", "") for spec in fields}
+    return Reported(**{name: types[kind](cells[name]) for name, kind in type_names.items()})

@@ -1,11 +1,12 @@
-"""Search beyond the seven variants with Optuna, judged by validation alone.
+"""Search beyond the seven variants with Optuna, judging by validation alone.
 
     python -m study.tpe --dataset chest --trials 40
     python -m study.tpe --dataset demo --fix lr=1e-3 --fix head=gap --timeout 2h
 
-Starts from the seven variants and from finished runs in MLflow, trains nothing twice, and goes on
-where it was when the command is repeated. A config flag such as --lr fixes a searched field, too.
-At the end the winner is trained with fresh seeds, and only then are test accuracies shown.
+The search starts from the seven variants and from finished runs in MLflow, and trains nothing
+twice. Repeating the command goes on where it stopped. A config flag such as --lr fixes a searched
+field, as --fix does. At the end the best config is trained with fresh seeds, and only then are test
+accuracies shown.
 """
 
 import argparse
@@ -61,72 +62,92 @@ SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How long to search, and with how many seeds."""
+    """The length of a search, and its numbers of seeds."""
 
     bounds: Bounds
-    seeds: int  # of each config, if it earns them
-    confirm: int  # fresh ones, of the winner
-    register: bool = False  # the best of these
+    seeds: int  # at most for each config, which must earn each of them
+    confirm: int  # fresh seeds for the best config
+    register: bool = False  # register the best model of these fresh seeds
 
 
 def run_search(
     space: Space, args: argparse.Namespace, plan: Plan, workers: Sequence[Worker]
 ) -> None:
-    """Search, and confirm the winner.
+    """Search, and train the best config with fresh seeds.
 
     Raises:
-        StudyError: the data or a server cannot be had, another process runs this search, or
+        StudyError: the data or a server is not available, another process runs this search, or
             training fails again and again.
     """
-    make_sampler(args.sampler, 0)
+    make_sampler(args.sampler, 0)  # raises at once if a package that it needs is missing
     if space.base.split == "grouped" and not has_groups(space.base.dataset):
         raise StudyError(
             f"no groups known for {space.base.dataset}: add --split pooled or --split official"
         )
-    digest, client = data_digest(space.base.dataset), connection.connect()
+    digest = data_digest(space.base.dataset)
+    client = connection.connect()
     metric = f"val_{args.objective}"
-    name = space.name(metric, digest, *[f"{plan.seeds} seeds"] * (plan.seeds > 1))
-    storage = Storage(name)
+    seed_words = [f"{plan.seeds} seeds"] if plan.seeds > 1 else []
+    storage = Storage(space.name(metric, digest, *seed_words))
     with storage.held():
         claims = Claims(storage, "minimize" if args.objective == "loss" else "maximize")
-        claims.study.sampler = _sampler(args.sampler, space.base.seed, claims)
+        claims.study.sampler = _make_seeded_sampler(args.sampler, space.base.seed, claims)
         search = Search(claims, space, metric, digest, client, plan.bounds, args.pruner, plan.seeds)
-        confirmed: dict[TrialConfig, Outcome] = {}
-        title = title_of("search", space.base)
-        told = functools.partial(summary.of_search, search, confirmed)
-        params = (client, space.base.dataset, title, space.settings(), told)
-        with parent_of(claims, *params) as parent:
-            search.options = Options(
-                not args.no_cache, args.log_model, wait=True, lines=len(workers) > 1, parent=parent
-            )
-            _search(search, workers)
-            confirmed |= _confirm(search, workers, plan)
+        confirmed = _search_under_parent(search, args, plan, workers)
     if plan.register:
         confirm.register_best(confirmed, client, search.progress)
 
 
-def _sampler(kind: str, seed: int, claims: Claims) -> BaseSampler:
-    # the same seed in each call would propose the same again, and so it would beside another
-    alone = not claims.taken()
-    return make_sampler(kind, seed + len(claims.study.trials) if alone else None)
+def _search_under_parent(
+    search: Search, args: argparse.Namespace, plan: Plan, workers: Sequence[Worker]
+) -> dict[TrialConfig, Outcome]:
+    """Search and confirm below the search's parent run.
+
+    Returns:
+        The outcomes of the best config's fresh seeds, by config.
+    """
+    space = search.space
+    confirmed: dict[TrialConfig, Outcome] = {}
+    title = title_of("search", space.base)
+    summarize = functools.partial(summary.of_search, search, confirmed)
+    params = (search.client, space.base.dataset, title, space.settings(), summarize)
+    with parent_of(search.claims, *params) as parent:
+        search.options = Options(
+            use_cache=not args.no_cache,
+            log_model=args.log_model,
+            wait=True,
+            lines=len(workers) > 1,
+            parent=parent,
+        )
+        _train_trials(search, workers)
+        # in place: the summary, which is written as the block ends, reads this dictionary
+        confirmed |= _confirm_best(search, workers, plan)
+    return confirmed
 
 
-def _search(search: Search, workers: Sequence[Worker]) -> None:
+def _make_seeded_sampler(kind: str, seed: int, claims: Claims) -> BaseSampler:
+    # With the same seed, a repeated call would propose the same configs again: the number of
+    # trials is added. Two calls at the same time would still agree: then the seed is random.
+    is_alone = not claims.taken()
+    return make_sampler(kind, seed + len(claims.study.trials) if is_alone else None)
+
+
+def _train_trials(search: Search, workers: Sequence[Worker]) -> None:
     search.starts = search.space.starts()
-    new = search.import_finished()
+    imported = search.import_finished()
     say = search.progress.say
-    earlier = f", {new} of them from earlier runs" * (new > 0)
-    say(f"{search.claims.storage.name}: {len(search.claims.ended())} trials ended already{earlier}")
+    origin = f", {imported} of them from earlier runs" if imported > 0 else ""
+    say(f"{search.claims.storage.name}: {len(search.claims.ended())} trials ended already{origin}")
     say(f"searched: {', '.join(search.space.free)}")
     search.since = time.monotonic()
-    with _summary(search):
+    with _print_best_at_end(search):
         work(workers, search.step)
         say(f"{search.end}; {search.trained} trained by this call")
 
 
 @contextlib.contextmanager
-def _summary(search: Search) -> Iterator[None]:
-    """Name the best config, however the search ends."""
+def _print_best_at_end(search: Search) -> Iterator[None]:
+    """Print the best config at the end of the block, even if it raises an error."""
     try:
         yield
     finally:
@@ -139,15 +160,22 @@ def _summary(search: Search) -> Iterator[None]:
             )
 
 
-def _confirm(search: Search, workers: Sequence[Worker], plan: Plan) -> dict[TrialConfig, Outcome]:
-    """Name the winner, and train it with fresh seeds; what came of each."""
+def _confirm_best(
+    search: Search, workers: Sequence[Worker], plan: Plan
+) -> dict[TrialConfig, Outcome]:
+    """Train the best config with fresh seeds.
+
+    Returns:
+        The outcomes by config; none if `plan.confirm` is 0.
+    """
     best = search.best()
     if best is None:
         raise StudyError("no trial finished: raise --trials, or use --pruner none")
     config = search.space.config(best.params)
-    seeds = [config.seed + search.seeds + i for i in range(plan.confirm)]
-    again = config.replace(seed=config.seed + search.seeds + plan.confirm)
-    search.progress.say(f"on a fresh seed: {command(again)}")
+    first_fresh_seed = config.seed + search.seeds
+    seeds = [first_fresh_seed + i for i in range(plan.confirm)]
+    next_config = config.replace(seed=first_fresh_seed + plan.confirm)
+    search.progress.say(f"on a fresh seed: {command(next_config)}")
     if not seeds:
         return {}
     name = f"{search.claims.storage.name}-confirm-{best.user_attrs['fingerprint'][:8]}"
@@ -160,51 +188,62 @@ def _confirm(search: Search, workers: Sequence[Worker], plan: Plan) -> dict[Tria
 
 
 def parse_duration(text: str) -> float:
-    """Seconds in `90`, `90s`, `30m`, `1.5h` or `2d`.
+    """Return the seconds in `90`, `90s`, `30m`, `1.5h` or `2d`.
 
     Raises:
-        ConfigError: not of that form, or not above 0.
+        ConfigError: the text is not of that form, or not above 0.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
-    if found is None or float(found[1]) == 0:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if match is None or float(match[1]) == 0:
         raise ConfigError(f"timeout={text!r} is no time: write seconds, or 30m, or 2h")
-    return float(found[1]) * SECONDS[found[2]]
+    return float(match[1]) * SECONDS[match[2]]
 
 
-def _count(name: str, text: str, low: int) -> int:
+def _parse_count(name: str, text: str, low: int) -> int:
     if not (text.isdecimal() and low <= int(text) <= 100_000):
         raise ConfigError(f"{name}={text!r} is out of range: use {low} to 100000")
     return int(text)
 
 
 def bounds_from(args: argparse.Namespace) -> Bounds:
-    """The bounds that the flags name; `TRIALS` trials if they name none.
+    """Return the bounds that the flags name, or `TRIALS` trials if they name none.
 
     Raises:
         ConfigError: a value is out of range.
     """
     seconds = None if args.timeout is None else parse_duration(args.timeout)
-    trials = None if args.trials is None else _count("trials", args.trials, 1)
+    trials = None if args.trials is None else _parse_count("trials", args.trials, 1)
     if trials is None and seconds is None and not args.until_converged:
         trials = TRIALS
     bounds = Bounds(trials, seconds)
     return dataclasses.replace(bounds, converged=converged) if args.until_converged else bounds
 
 
-def _parser() -> Parser:
+def _make_parser() -> Parser:
     parser = Parser(__doc__ or "", "study.tpe")
     add = parser.add_argument
     add("--trials", metavar="N", help=f"trials in all, of all calls [default: {TRIALS}]")
     add("--timeout", metavar="T", help="start no trial after this time: 90 (seconds), 30m, 2h")
-    add("--until-converged", action="store_true",
-        help=f"end when the best has not changed for {STAGNATION} trials")  # fmt: skip
+    add(
+        "--until-converged",
+        action="store_true",
+        help=f"end when the best has not changed for {STAGNATION} trials",
+    )
     add("--fix", action="append", default=[], metavar="NAME=X", help="do not search this field")
-    add("--objective", choices=("accuracy", "auc", "loss"), default="accuracy",
-        help="of validation [default: accuracy]")  # fmt: skip
+    add(
+        "--objective",
+        choices=("accuracy", "auc", "loss"),
+        default="accuracy",
+        help="of validation [default: accuracy]",
+    )
     add("--sampler", choices=tuple(SAMPLERS), default="tpe", help="of Optuna [default: tpe]")
     add("--pruner", choices=tuple(PRUNERS), default="median", help="ends poor trials early")
-    add("--seeds", metavar="K", default="1",
-        help="judge a config by up to K seeds; it must earn each [default: 1]")  # fmt: skip
+    add(
+        "--seeds",
+        metavar="K",
+        default="1",
+        help="judge a config by up to K seeds; it must earn each [default: 1]",
+    )
     add("--confirm", metavar="K", default="3", help="fresh seeds for the winner [default: 3]")
     add_engine_flags(parser)
     add_trial_flags(parser)
@@ -213,23 +252,24 @@ def _parser() -> Parser:
 
 
 def main() -> None:
-    """The command."""
-    args = _parser().parse_args()
+    """Run the command."""
+    args = _make_parser().parse_args()
     for name, value in parse_fix(args.fix).items():
         if getattr(args, name) not in (None, value):
             raise ConfigError(f"--fix {name}={value} contradicts the flag: leave one out")
         setattr(args, name, value)
-    given = {spec for spec, value in vars(args).items() if value is not None}
+    # the fields that flags fix, noted before the default split is filled in
+    flags_on_line = {name for name, value in vars(args).items() if value is not None}
     args.split = args.split or "grouped"
     base = config_from(args)
     plan = Plan(
         bounds_from(args),
-        _count("seeds", args.seeds, 1),
-        _count("confirm", args.confirm, 1 if args.register else 0),
+        _parse_count("seeds", args.seeds, 1),
+        _parse_count("confirm", args.confirm, 1 if args.register else 0),
         args.register,
     )
     with workers_from(args) as workers:
-        run_search(make_space(base, given), args, plan, workers)
+        run_search(make_space(base, flags_on_line), args, plan, workers)
 
 
 if __name__ == "__main__":

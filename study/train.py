@@ -3,8 +3,8 @@
     python -m study.train --dataset chest --variant 2
     python -m study.train --dataset demo --epochs 3
 
-A finished config is not trained again; an interrupted one goes on from its last epoch, in the same
-run. Look at the runs with `mlflow ui`.
+A finished config is not trained again, and an interrupted one goes on from its last epoch, in the
+same run. Look at the runs with `mlflow ui`.
 """
 
 import contextlib
@@ -47,13 +47,17 @@ from study.tracking.trial_run import open_run
 from study.tracking.trial_run import Place
 from study.trial import prepared
 from study.trial import recorded
+from study.trial import Trial
 
 
 def train(config: TrialConfig, options: Options | None = None) -> Outcome:
-    """Train a config, or find that it is finished; to `options.until` epochs, if that is set.
+    """Train a config, unless it is finished already, and record it as one MLflow run.
+
+    If `options.until` is set, training pauses after that many epochs.
 
     Raises:
-        StudyError: no data, no tracking server, no weights, or training failed; says what to do.
+        StudyError: there are no data, no tracking server or no weights, or training failed; the
+            message says what to do.
     """
     started = time.perf_counter()
     options = options or Options()
@@ -63,42 +67,64 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     key = fingerprint(config, data_digest(config.dataset))
     _deliver_earlier(client, key)
     if not options.again and (run := queries.find_finished(client, key)) is not None:
-        return _reuse(client, run, progress, options)
-    with _held(key, wait=options.wait) as folder:
+        return _reuse_run(client, run, progress, options)
+    with _lock_state_folder(key, wait=options.wait) as folder:
+        # the process that this one waited for may have finished it
         if options.wait and (run := queries.find_finished(client, key)) is not None:
-            return _reuse(client, run, progress, options)
+            return _reuse_run(client, run, progress, options)
         if options.again and not queries.find_begun(client, key):
-            shutil.rmtree(folder)  # what a finished run left when it was killed at its very end
+            shutil.rmtree(folder)  # left by a finished run that was killed at its very end
             folder.mkdir()
         trial = prepared(config, progress, use_cache=options.use_cache)
         place = Place(config.dataset, config.title, key, options.parent)
-        try:
-            with open_run(client, place, resumable=any(folder.iterdir())) as log:
-                if options.role:
-                    log.log_tags({"role": options.role})
-                result = recorded(trial, log, folder, started, options)
-        except Paused as paused:
-            return _outcome(log.run_id, paused.epoch, math.nan)
-        except Pruned:
-            shutil.rmtree(folder, ignore_errors=True)  # nobody goes on with it
-            raise
-        shutil.rmtree(folder, ignore_errors=True)
+        return _train_in_run(client, trial, place, folder, started, options)
+
+
+def _train_in_run(
+    client: MlflowClient,
+    trial: Trial,
+    place: Place,
+    folder: Path,
+    started: float,
+    options: Options,
+) -> Outcome:
+    """Train a trial in its MLflow run.
+
+    The state folder is removed after a complete or pruned trial, and kept after a paused one.
+    """
+    try:
+        with open_run(client, place, resumable=any(folder.iterdir())) as log:
+            if options.role:
+                log.log_tags({"role": options.role})
+            result = recorded(trial, log, folder, started, options)
+    except Paused as paused:
+        return _make_outcome(log.run_id, paused.epoch, math.nan)
+    except Pruned:
+        shutil.rmtree(folder, ignore_errors=True)  # a pruned trial is never resumed
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
     figures = result.figures
-    tested = f"test accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f}; "
-    progress.say(
-        f"  {'' if options.blind else tested}"
+    test_figures = (
+        f"test accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f}; "
+    )
+    trial.progress.say(
+        f"  {'' if options.blind else test_figures}"
         f"learning time {duration(figures['fit_seconds'])}; run {log.run_id}"
     )
-    return _outcome(log.run_id, result.history[-1], figures["test_accuracy"])
+    return _make_outcome(log.run_id, result.history[-1], figures["test_accuracy"])
 
 
-def _outcome(run_id: str, epoch: Mapping[str, float], test_accuracy: float) -> Outcome:
+def _make_outcome(run_id: str, epoch: Mapping[str, float], test_accuracy: float) -> Outcome:
     auc = epoch.get("val_auc", math.nan)
     return Outcome(run_id, epoch["val_accuracy"], test_accuracy, epoch["val_loss"], auc)
 
 
 def _deliver_earlier(client: MlflowClient, key: str) -> None:
-    """Deliver what earlier trials left on this machine; this config's must arrive."""
+    """Deliver the records that earlier trials left on this machine.
+
+    Raises:
+        TrackingError: the record of this config, whose fingerprint is `key`, was not delivered.
+    """
     waiting = spool.deliver(client).waiting
     if not waiting:
         return
@@ -111,20 +137,31 @@ def _deliver_earlier(client: MlflowClient, key: str) -> None:
 
 
 @talking()
-def _reuse(client: MlflowClient, run: Run, progress: Progress, options: Options) -> Outcome:
-    found = queries.outcome(run)
-    tested = "" if options.blind else f"test accuracy {found.test_accuracy:.4f}, "
-    progress.say(f"  already finished: {tested}run {found.run_id} (--again trains it once more)")
-    if opened := os.environ.get("MLFLOW_RUN_ID"):  # by `mlflow run`, and there is nothing to do
-        client.update_run(opened, name=f"same as {run.info.run_name}")
-        client.set_tag(opened, "same_as", found.run_id)
-        client.set_tag(opened, "mlflow.note.content", f"Already finished in run {found.run_id}.")
-    return found
+def _reuse_run(client: MlflowClient, run: Run, progress: Progress, options: Options) -> Outcome:
+    """Return the outcome of a finished run instead of training its config again."""
+    outcome = queries.outcome(run)
+    run_id = outcome.run_id
+    test_figures = "" if options.blind else f"test accuracy {outcome.test_accuracy:.4f}, "
+    progress.say(f"  already finished: {test_figures}run {run_id} (--again trains it once more)")
+    # `mlflow run` has opened a run, which stays empty: it says where the figures are
+    if empty_run_id := os.environ.get("MLFLOW_RUN_ID"):
+        client.update_run(empty_run_id, name=f"same as {run.info.run_name}")
+        client.set_tag(empty_run_id, "same_as", run_id)
+        client.set_tag(empty_run_id, "mlflow.note.content", f"Already finished in run {run_id}.")
+    return outcome
 
 
 @contextlib.contextmanager
-def _held(key: str, *, wait: bool) -> Iterator[Path]:
-    """The trial's state folder, held against other processes on this machine."""
+def _lock_state_folder(key: str, *, wait: bool) -> Iterator[Path]:
+    """Lock a trial's state folder against other processes on this machine.
+
+    Args:
+        key: the config's fingerprint.
+        wait: for a process that has the lock now.
+
+    Raises:
+        StudyError: another process has the lock, and `wait` is false.
+    """
     folder = cache_dir() / "trials" / key
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -133,12 +170,12 @@ def _held(key: str, *, wait: bool) -> Iterator[Path]:
     except filelock.Timeout:
         raise StudyError("another process is training this config: wait for it to end") from None
     with lock:
-        folder.mkdir(exist_ok=True)  # which whoever had it may have removed
+        folder.mkdir(exist_ok=True)  # the process that had the lock may have removed it
         yield folder
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = Parser(__doc__ or "", "study.train")
     add_trial_flags(parser)
     parser.add_argument("--again", action="store_true", help="train even if a run is finished")
@@ -146,7 +183,11 @@ def main() -> None:
     add_config_flags(parser)
     args = parser.parse_args()
     config = config_from(args)
-    options = Options(not args.no_cache, args.log_model or args.register, args.again)
+    options = Options(
+        use_cache=not args.no_cache,
+        log_model=args.log_model or args.register,
+        again=args.again,
+    )
     outcome = train(config, options)
     if args.register:
         register(connection.connect(), outcome.run_id, config, "the config asked for", Progress())

@@ -1,4 +1,4 @@
-"""One trial, from a checked config to a complete MLflow run: images, training, the record."""
+"""One trial, from a checked config to a complete MLflow run: read, train, record."""
 
 import functools
 import importlib
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,12 +39,13 @@ if TYPE_CHECKING:
     from study.training.fit import Epoch
     from study.training.fit import TrialResult
 
-_warned: set[tuple[str, str, int]] = set()  # by this process, which may train a whole grid
+# (data digest, split, limit) that this process, which may train a whole grid, has warned about
+_warned: set[tuple[str, str, int]] = set()
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial under way: what it trains, on which rows, and where it is shown."""
+    """A trial's config, its images and their split, and the writer of its progress."""
 
     config: TrialConfig
     data: Data
@@ -54,73 +54,87 @@ class Trial:
 
     @functools.cached_property
     def leaks(self) -> int | None:
-        """Test images with a sibling in train; None if groups are unknown."""
+        """Return the number of test images with a sibling in train.
+
+        None if groups are unknown.
+        """
         return leaking(self.data, self.split)
 
 
 def load() -> None:
-    """Import what training takes, ahead of the first trial: it takes seconds."""
+    """Import Keras and its backend before the first trial, which takes seconds."""
     with quiet_stderr():
         importlib.import_module("study.training.fit")
 
 
 def prepared(config: TrialConfig, progress: Progress, *, use_cache: bool) -> Trial:
-    """Images read and split, with a word on all that a reader of the result should know."""
-    data = _read(config, progress, use_cache)
+    """Read and split the images, and print what a reader of the result should know."""
+    data = _read_images(config, progress, use_cache)
     split = make_split(
         data, config.split, config.seed, config.limit, fold=config.fold, folds=config.folds
     )
     trial = Trial(config, data, split, progress)
-    _warn(trial)
+    _print_warnings(trial)
     return trial
 
 
 def recorded(
     trial: Trial, log: RunLog, folder: Path, started: float, options: Options
 ) -> "TrialResult":
-    """Train and write everything into an open run; the tag `finished` comes last.
+    """Train a trial and write everything into an open run, the tag `finished` last.
 
     Args:
         trial: what to train.
         log: the run.
-        folder: where the training state lives between epochs.
-        started: `time.perf_counter()` when this process took up the trial.
-        options: whether the model goes into the run, too, and who watches the epochs.
+        folder: of the training state, which is saved after each epoch.
+        started: `time.perf_counter()` when this process began with the trial.
+        options: whether to log the model, and which callback watches the epochs.
 
     Raises:
-        Pruned: the watcher ended it; the run is not complete.
-        Paused: nor is it after `options.until` epochs, but it goes on when trained again.
+        Pruned: the callback ended the trial; the run is not complete.
+        Paused: the trial has trained `options.until` epochs; the run is not complete, but goes on
+            when it is trained again.
         StudyError: MLflow refuses the record, or there is no room on the disk.
     """
     log.log_params(trial.config.as_dict())
-    log.log_tags(_tags(trial))
+    log.log_tags(_make_tags(trial))
     log.log_dataset(trial.config.dataset, trial.data.source, trial.data.digest)
-    result, seconds_before = _fitted(trial, log, folder, options)
-    probabilities = {"val": result.val_probabilities, "test": result.test_probabilities}
+    result, earlier_seconds = _fit(trial, log, folder, options)
     with room_for("the run's files", log.files):
-        files = log.new_folder()
-        artifacts.write(files, trial.config, trial.data, trial.split, result.history, probabilities)
-        log.log_folder(files)
+        _log_files(trial, log, result)
         if options.log_model:
-            example = np.asarray(trial.data.x[trial.split.test[0]])
-            from study.serving import export  # late: it needs MLflow, which not every machine has
-
-            folder = log.new_folder() / "model"
-            export.save(result.portable_model(), trial.data.classes, example, folder)
-            log.log_model(folder)
-    total = seconds_before + time.perf_counter() - started
-    # step 0: a single point there is drawn as a bar beside the other runs' in the MLflow UI
+            _log_model(trial, log, result)
+    total = earlier_seconds + time.perf_counter() - started
     figures = {**result.figures, **independence(trial), "total_seconds": total}
+    # step 0, because the MLflow UI draws single points there as bars beside those of other runs
     log.log_metrics(figures, step=0)
     log.log_tags({"finished": "true"})
     return result
 
 
-def independence(trial: Trial) -> dict[str, float]:
-    """How far the test set stands alone; empty if groups are unknown.
+def _log_files(trial: Trial, log: RunLog, result: "TrialResult") -> None:
+    probabilities = {"val": result.val_probabilities, "test": result.test_probabilities}
+    files = log.new_folder()
+    artifacts.write(files, trial.config, trial.data, trial.split, result.history, probabilities)
+    log.log_folder(files)
 
-    `leak_fraction`: test images with a sibling (same group) in train, of all (0 to 1);
-    `test_groups`: the groups behind the test images.
+
+def _log_model(trial: Trial, log: RunLog, result: "TrialResult") -> None:
+    example = np.asarray(trial.data.x[trial.split.test[0]])
+    from study.serving import export  # late: it needs MLflow, which not every machine has
+
+    folder = log.new_folder() / "model"
+    export.save(result.portable_model(), trial.data.classes, example, folder)
+    log.log_model(folder)
+
+
+def independence(trial: Trial) -> dict[str, float]:
+    """Measure how independent the test set is of the training set.
+
+    Returns:
+        `leak_fraction`: the share (0 to 1) of test images with a sibling, that is an image of the
+        same group, in train; and `test_groups`: the number of groups behind the test images. Empty
+        if groups are unknown.
     """
     groups = groups_tested(trial.data, trial.split)
     if trial.leaks is None or groups is None:
@@ -128,52 +142,104 @@ def independence(trial: Trial) -> dict[str, float]:
     return {"leak_fraction": trial.leaks / len(trial.split.test), "test_groups": float(groups)}
 
 
-def _fitted(
-    trial: Trial, log: RunLog, folder: Path, options: Options
-) -> "tuple[TrialResult, float]":
-    """The result, and the seconds of the epochs that an earlier process trained."""
+def _fit(trial: Trial, log: RunLog, folder: Path, options: Options) -> "tuple[TrialResult, float]":
+    """Train a trial, and log each epoch.
+
+    Returns:
+        The result, and the seconds of the epochs that an earlier process trained.
+    """
     with quiet_stderr():
-        # late: loading TensorFlow takes seconds, and errors come before it
+        # late, because loading TensorFlow takes seconds: errors in the config or data come first
         from study.training import fit
         from study.training import runtime
 
-    before: list[float] = []
-    may_end = _judge(options, trial.config.epochs)
+    epoch_log = _EpochLog(trial, log, options)
 
     def on_start(history: "list[Epoch]", weights_digest: str) -> None:
         log.log_tags(runtime.tags())
         if trial.config.weights != "none":
             log.log_tags({"weights_digest": weights_digest})
-        before.extend(epoch["seconds"] for epoch in history)
-        for epoch in history:  # a kill may have come between the state and the record of it
-            log.log_epoch(epoch)
-        if history:
-            trial.progress.say(f"  going on after epoch {len(history)}")
-        for epoch in history:  # the watcher may not know of them, or have been asked in vain
-            may_end(epoch)
+        epoch_log.resume(history)
 
-    split, data = trial.split, trial.data
+    data = trial.data
+    split = trial.split
     arrays = fit.Arrays(data.x, data.y, split.train, split.val, split.test, len(data.classes))
-    on_step, on_epoch = _watchers(trial, log, before)
-
-    def on_judged_epoch(epoch: "Epoch") -> None:
-        on_epoch(epoch)
-        may_end(epoch)
-
-    callbacks = fit.Callbacks(on_start, on_step, on_judged_epoch)
+    callbacks = fit.Callbacks(on_start, epoch_log.on_step, epoch_log.on_epoch)
     with room_for("the training state", folder):
-        return fit.fit(trial.config, arrays, folder, callbacks), sum(before)
+        return fit.fit(trial.config, arrays, folder, callbacks), sum(epoch_log.earlier_seconds)
 
 
-def _judge(options: Options, epochs: int) -> "Callable[[Epoch], None]":
-    """Tells the watcher of an epoch; raises Pruned if it says so and there is something to save."""
+class _EpochLog:
+    """The callbacks that log and print a trial's epochs, and may end the trial."""
+
+    def __init__(self, trial: Trial, log: RunLog, options: Options) -> None:
+        self.trial = trial
+        self.log = log
+        self.end_early = _make_early_end(options, trial.config.epochs)
+        self.earlier_seconds: list[float] = []  # of each epoch that an earlier process trained
+        self.seconds: list[float] = []  # of each epoch that this process trained
+
+    def resume(self, history: "list[Epoch]") -> None:
+        """Take over the epochs that an earlier process trained.
+
+        Raises:
+            Pruned: one of them is a reason to end the trial.
+        """
+        self.earlier_seconds.extend(epoch["seconds"] for epoch in history)
+        # that process may have been killed after it saved an epoch and before it logged it
+        for epoch in history:
+            self.log.log_epoch(epoch)
+        if history:
+            self.trial.progress.say(f"  going on after epoch {len(history)}")
+        # the watcher may not know of these epochs, or its answer may not have been carried out
+        for epoch in history:
+            self.end_early(epoch)
+
+    def on_step(self, step: int, steps: int) -> None:
+        """Show the progress within an epoch."""
+        epochs = self.trial.config.epochs
+        number = len(self.earlier_seconds) + len(self.seconds) + 1
+        self.trial.progress.step(f"  epoch {number}/{epochs}, step", step, steps)
+
+    def on_epoch(self, epoch: "Epoch") -> None:
+        """Log and print an epoch.
+
+        Raises:
+            Pruned: the trial ends here.
+        """
+        self.log.log_epoch(epoch)
+        self.seconds.append(epoch["seconds"])
+        self._print_epoch(epoch)
+        self.end_early(epoch)
+
+    def _print_epoch(self, epoch: "Epoch") -> None:
+        epochs = self.trial.config.epochs
+        number = int(epoch["epoch"])
+        median_seconds = sorted(self.seconds)[len(self.seconds) // 2]
+        time_left = duration(median_seconds * (epochs - number))
+        speed = len(self.trial.split.train) / epoch["seconds"]
+        self.trial.progress.say(
+            f"  epoch {number:{len(str(epochs))}}/{epochs}  loss {epoch['loss']:.4f}  "
+            f"acc {epoch['accuracy']:.4f}  val_loss {epoch['val_loss']:.4f}  "
+            f"val_acc {epoch['val_accuracy']:.4f}  {speed:.0f} images/s"
+            + (f"  {time_left} left" if number < epochs else "")
+        )
+
+
+def _make_early_end(options: Options, epochs: int) -> "Callable[[Epoch], None]":
+    """Return a function that raises Pruned or Paused if an epoch is to be the last.
+
+    It asks the watcher after every epoch, but never ends a trial after its last one: that would
+    save nothing.
+    """
     watch = options.watch
     if watch is not None:
         module, name = watch.function.split(":")
-        asked = functools.partial(getattr(importlib.import_module(module), name), *watch.args)
+        function = getattr(importlib.import_module(module), name)
+        ask_watcher = functools.partial(function, *watch.args)
 
-    def judge(epoch: "Epoch") -> None:
-        reason = asked(epoch) if watch is not None else None
+    def end_early(epoch: "Epoch") -> None:
+        reason = ask_watcher(epoch) if watch is not None else None
         if epoch["epoch"] >= epochs:
             return
         if reason:
@@ -181,48 +247,25 @@ def _judge(options: Options, epochs: int) -> "Callable[[Epoch], None]":
         if 0 < options.until <= epoch["epoch"]:
             raise Paused(epoch)
 
-    return judge
+    return end_early
 
 
-def _watchers(trial: Trial, log: RunLog, before: list[float]) -> tuple[Any, Any]:
-    epochs, progress = trial.config.epochs, trial.progress
-    width = len(str(epochs))
-    seen: list[float] = []
-
-    def on_step(step: int, steps: int) -> None:
-        number = len(before) + len(seen) + 1
-        progress.step(f"  epoch {number}/{epochs}, step", step, steps)
-
-    def on_epoch(epoch: "Epoch") -> None:
-        log.log_epoch(epoch)
-        seen.append(epoch["seconds"])
-        number = int(epoch["epoch"])
-        left = duration(sorted(seen)[len(seen) // 2] * (epochs - number))
-        speed = len(trial.split.train) / epoch["seconds"]
-        progress.say(
-            f"  epoch {number:{width}}/{epochs}  loss {epoch['loss']:.4f}  "
-            f"acc {epoch['accuracy']:.4f}  val_loss {epoch['val_loss']:.4f}  "
-            f"val_acc {epoch['val_accuracy']:.4f}  {speed:.0f} images/s"
-            + (f"  {left} left" if number < epochs else "")
-        )
-
-    return on_step, on_epoch
-
-
-def _read(config: TrialConfig, progress: Progress, use_cache: bool) -> Data:
-    start = time.perf_counter()
+def _read_images(config: TrialConfig, progress: Progress, use_cache: bool) -> Data:
+    start_time = time.perf_counter()
     data = prepare(config.dataset, config.image_size, use_cache=use_cache, progress=progress.step)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start_time
     if seconds > 2:
-        where = f"cached in {cache_dir()}" if use_cache else "in memory"
+        place = f"cached in {cache_dir()}" if use_cache else "in memory"
         size = data.x.nbytes / 2**20
-        progress.say(f"  {len(data.y)} images read in {duration(seconds)}, {size:.0f} MiB {where}")
+        progress.say(f"  {len(data.y)} images read in {duration(seconds)}, {size:.0f} MiB {place}")
     return data
 
 
-def _warn(trial: Trial) -> None:
-    """What is odd about the images and their split, once for all trials of a process."""
-    data, split, say = trial.data, trial.split, trial.progress.say
+def _print_warnings(trial: Trial) -> None:
+    """Print what is odd about the images and their split, once per process."""
+    data = trial.data
+    split = trial.split
+    say = trial.progress.say
     key = (data.digest, trial.config.split, trial.config.limit)
     if key in _warned:
         return
@@ -232,9 +275,10 @@ def _warn(trial: Trial) -> None:
     if len(data.skipped) > 5:
         say(f"  skipped {len(data.skipped) - 5} more: see the run's skipped.csv")
     report = report_sizes(trial.config.dataset, trial.config.split)
-    if report is not None and _slashed(report) != _sizes(split):
+    if report is not None and _format_sizes(report) != _format_split(split):
         say(
-            f"  split {_sizes(split)} (train/val/test) differs from the report's {_slashed(report)}"
+            f"  split {_format_split(split)} (train/val/test) differs from the report's "
+            f"{_format_sizes(report)}"
         )
     if trial.leaks is None:
         say("  groups are not known, hence neither is what leaks: see python -m study.data.audit")
@@ -245,27 +289,28 @@ def _warn(trial: Trial) -> None:
         )
 
 
-def _sizes(split: Split) -> str:
-    return _slashed([len(split.train), len(split.val), len(split.test)])
+def _format_split(split: Split) -> str:
+    return _format_sizes([len(split.train), len(split.val), len(split.test)])
 
 
-def _slashed(numbers: Sequence[int]) -> str:
-    return "/".join(str(number) for number in numbers)
+def _format_sizes(sizes: Sequence[int]) -> str:
+    return "/".join(str(size) for size in sizes)
 
 
-def _tags(trial: Trial) -> dict[str, str]:
-    config, leaks = trial.config, trial.leaks
+def _make_tags(trial: Trial) -> dict[str, str]:
+    config = trial.config
+    leaks = trial.leaks
     comparison = compare_weights(config)
-    known = {} if comparison is None else {"weights_published": str(comparison)}
+    comparison_tag = {} if comparison is None else {"weights_published": str(comparison)}
     return {
         "dataset": config.dataset,
         "split": config.split,
         "variant": str(variant_of(config) or "none"),
         "weights_kind": weights_kind(config),
-        **known,
+        **comparison_tag,
         "data_digest": trial.data.digest,
         "protocol_version": str(PROTOCOL_VERSION),
-        "sizes": _sizes(trial.split),
+        "sizes": _format_split(trial.split),
         "leak": "unknown" if leaks is None else f"{leaks}/{len(trial.split.test)}",
         "skipped": str(len(trial.data.skipped)),
         "code_version": code_version(),

@@ -1,4 +1,4 @@
-"""The seven variants of each report, as data; and what to type for a config."""
+"""The seven variants of each report, and the command line that trains a config."""
 
 import shlex
 from collections.abc import Sequence
@@ -12,7 +12,10 @@ from study.config import TrialConfig
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of a report's table: the head, and the learning rate as a multiple of the base."""
+    """One row of a report's table: the head and the learning rate.
+
+    The learning rate is a multiple of the base config's.
+    """
 
     number: int
     hidden_layers: int = 1
@@ -32,31 +35,49 @@ VARIANTS = (
 
 
 def variant_fields(number: int, base: TrialConfig) -> dict[str, Any]:
-    """The config fields that variant `number` (1 to 7) sets, given the data set's base config."""
+    """Return the config fields that variant `number` (1 to 7) sets.
+
+    Args:
+        number: of the variant.
+        base: the data set's base config, whose learning rate the variant multiplies.
+
+    Raises:
+        ConfigError: there is no such variant.
+    """
     if number not in range(1, len(VARIANTS) + 1):
         raise ConfigError(f"variant={number} is unknown: use 1 to {len(VARIANTS)}")
     variant = VARIANTS[number - 1]
     return {
         "hidden_layers": variant.hidden_layers,
         "dense_units": variant.dense_units,
-        "lr": float(f"{base.lr * variant.lr_factor:.6g}"),  # 5 * 1e-5 is 5.000000000000001e-05
+        # rounded, because 5 * 1e-5 is 5.000000000000001e-05
+        "lr": float(f"{base.lr * variant.lr_factor:.6g}"),
     }
 
 
 def resolve(dataset: str, variant: int | None, flags: dict[str, Any]) -> TrialConfig:
-    """The config of a trial: the recipe of `dataset`, changed by the variant, then by the flags."""
+    """Return a trial's config.
+
+    It is the recipe of `dataset`, changed by the variant and then by the flags.
+    """
     base = recipe(dataset)
     changes = variant_fields(variant, base) if variant is not None else {}
     return base.replace(**{**changes, **flags})
 
 
 def command(config: TrialConfig) -> str:
-    """The command line that trains a config: a flag for each field that is not the recipe's."""
+    """Return the command line that trains a config.
+
+    It has a flag for each field that differs from the recipe.
+    """
     return shlex.join(["python", "-m", "study.train", *flags_of(config)])
 
 
 def flags_of(config: TrialConfig, *, leave_out: Sequence[str] = ()) -> list[str]:
-    """The data set, and a flag for each field that is not its recipe's, but for those left out."""
+    """Return the flags for the data set and for each difference from its recipe.
+
+    Fields in `leave_out` get no flag.
+    """
     words = ["--dataset", config.dataset]
     for name, value in config.differences().items():
         if name not in leave_out:
@@ -65,7 +86,10 @@ def flags_of(config: TrialConfig, *, leave_out: Sequence[str] = ()) -> list[str]
 
 
 def variant_of(config: TrialConfig) -> int | None:
-    """Which of the seven variants a config is (1 to 7), however it was spelled; None if neither."""
+    """Return the variant (1 to 7) that a config is, or None if it is none of them.
+
+    The values of its fields count, not the flags that set them.
+    """
     base = recipe(config.dataset)
     for variant in VARIANTS:
         fields = variant_fields(variant.number, base)

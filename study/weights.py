@@ -1,8 +1,9 @@
-"""Tell from a weights file's tensors whether they are the published ImageNet weights.
+"""Compare the tensors of a weights file with the published ImageNet weights.
 
-Knows no Keras: it reads both of Keras' HDF5 layouts itself, so that a command without Keras can
-work out a fingerprint. `published_weights.json` lists, for each backbone whose published file could
-be had, a SHA-256 over all its tensors and one for each, in the order of Keras' `get_weights()`.
+This module does not import Keras: it reads both of Keras' HDF5 layouts itself, so that a command
+without Keras can compute a fingerprint. `published_weights.json` lists, for each backbone whose
+published file was available, a SHA-256 over all its tensors and one for each tensor, in the order
+of Keras' `get_weights()`.
 """
 
 import functools
@@ -25,12 +26,12 @@ class Published:
     """The published weights of one backbone, without its top."""
 
     digest: str  # SHA-256 over all tensors
-    tensors: dict[str, str]  # name in a `.weights.h5` file to SHA-256
+    tensors: dict[str, str]  # SHA-256 by the tensor's name in a `.weights.h5` file
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a file's tensors compare with the published ones."""
+    """The number of a file's tensors that equal the published ones, and of all."""
 
     equal: int
     total: int
@@ -40,57 +41,64 @@ class Comparison:
 
 
 def published(backbone: str, alpha: float) -> Published | None:
-    """Return what is known of a backbone's published weights; None if they are not in the table."""
-    return _table().get(f"{backbone}-{alpha}" if backbone == "mobilenet" else backbone)
+    """Return a backbone's published weights, or None if they are not in the table."""
+    return _read_table().get(f"{backbone}-{alpha}" if backbone == "mobilenet" else backbone)
 
 
 def compare_with_published(path: Path, backbone: str, alpha: float) -> Comparison | None:
-    """Count the tensors of a file that equal the published ones, bit for bit as float32.
+    """Count the tensors of a file that equal the published ones bit by bit.
 
-    None if the backbone is not in the table, or the file is none of its weights.
+    Both are compared as float32.
+
+    Returns:
+        None if the backbone is not in the table, or the file holds another model's weights.
     """
-    known = published(backbone, alpha)
-    if known is None:
+    reference = published(backbone, alpha)
+    if reference is None:
         return None
     stat = path.stat()
-    digests = _tensor_digests(path, tuple(known.tensors), stat.st_mtime_ns, stat.st_size)
-    if len(digests) != len(known.tensors):
+    # time and size are for the cache: a file that has changed is read again
+    digests = _digest_tensors(path, tuple(reference.tensors), stat.st_mtime_ns, stat.st_size)
+    if len(digests) != len(reference.tensors):
         return None
-    equal = sum(a == b for a, b in zip(digests, known.tensors.values(), strict=True))
+    equal = sum(a == b for a, b in zip(digests, reference.tensors.values(), strict=True))
     return Comparison(equal, len(digests))
 
 
 def digest_weights(tensors: Iterable[NDArray[Any]]) -> str:
-    """Return a SHA-256 (64 hex digits) over tensors as little-endian float32 in C order."""
-    total = hashlib.sha256()
+    """Return a SHA-256 (64 hex digits) over tensors.
+
+    Their bytes are taken as little-endian float32 in C order.
+    """
+    digest = hashlib.sha256()
     for tensor in tensors:
-        total.update(_as_bytes(tensor))
-    return total.hexdigest()
+        digest.update(_encode_tensor(tensor))
+    return digest.hexdigest()
 
 
 @functools.cache
-def _table() -> dict[str, Published]:
+def _read_table() -> dict[str, Published]:
     content = json.loads(TABLE.read_text(encoding="utf-8"))
     return {name: Published(**fields) for name, fields in content.items()}
 
 
 @functools.lru_cache(maxsize=16)
-def _tensor_digests(path: Path, names: tuple[str, ...], *_stamp: int) -> tuple[str, ...]:
-    """Return a SHA-256 for each tensor in `names`' order; empty if the file lacks any."""
+def _digest_tensors(path: Path, names: tuple[str, ...], *_stamp: int) -> tuple[str, ...]:
+    """Return a SHA-256 for each tensor of `names`, or () if one of them is missing."""
     try:
         with h5py.File(path, "r") as file:
-            tensors = _legacy_tensors(file) or [np.asarray(file[name]) for name in names]
+            tensors = _read_legacy_tensors(file) or [np.asarray(file[name]) for name in names]
             return tuple(digest_weights([tensor]) for tensor in tensors)
     except (OSError, KeyError, TypeError, ValueError):
-        return ()  # no HDF5 file, or another model's; Keras says so when it loads it
+        return ()  # not HDF5, or another model's file: Keras reports it when it loads the file
 
 
-def _legacy_tensors(file: h5py.File) -> list[NDArray[Any]]:
-    """Return the tensors of a file in Keras 2's layout; none if it is in Keras 3's."""
+def _read_legacy_tensors(file: h5py.File) -> list[NDArray[Any]]:
+    """Return the tensors of a file in Keras 2's layout, or [] if it is in Keras 3's."""
     root = file if "layer_names" in file.attrs else file.get("model_weights", {})
     layers = [root[name] for name in root.attrs["layer_names"]] if hasattr(root, "attrs") else []
     return [np.asarray(layer[name]) for layer in layers for name in layer.attrs["weight_names"]]
 
 
-def _as_bytes(tensor: NDArray[Any]) -> bytes:
+def _encode_tensor(tensor: NDArray[Any]) -> bytes:
     return np.ascontiguousarray(tensor, dtype="<f4").tobytes()

@@ -284,8 +284,8 @@ def test_without_a_cache_nothing_is_cached(again: Again) -> None:
 PREDICT = """
 import json, sys
 import mlflow
-from study.data import make_split
-from study.data import prepare
+from study.data.split import make_split
+from study.data.prepare import prepare
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
 model = mlflow.pyfunc.load_model(f"runs:/{sys.argv[1]}/model")
 data = prepare("demo", 32)

@@ -1,9 +1,10 @@
-"""Show a finished run's most confident mistakes and its least confident hits, with heat maps.
+"""Show a finished run's most confident mistakes and least confident hits.
 
     python -m pipelines.cases --run 0f3a...
 
-Writes cases.html, a self-contained page, and puts it into the run at MLflow, folder `cases`. It
-needs the images that the run was trained on, and for heat maps a run trained with --log-model.
+Writes cases.html, a self-contained page with heat maps, and stores it in the run at MLflow, folder
+`cases`. It needs the images that the run was trained on. Heat maps need a run that was trained
+with --log-model.
 """
 
 import contextlib
@@ -39,19 +40,23 @@ from study.tracking.connection import reason
 from study.tracking.connection import talking
 from study.workers.local import Worker
 
-MODEL = "model/data/model.keras"  # as MLflow lays a Keras model out
+MODEL = "model/data/model.keras"  # where MLflow puts a Keras model among a run's artifacts
 
 
 class CasesError(StudyError):
-    """The run's files or images are not to be had, or the page cannot be stored."""
+    """A failure to get the run's files, images or heat maps, or to store the page."""
 
 
 def main() -> None:
-    """Parse the flags, read, draw, write."""
+    """Parse the flags, build the page, and store it in the folder and in the run."""
     parser = Parser(__doc__ or "", "pipelines.cases")
     parser.add_argument("--run", required=True, metavar="ID", help="of a finished run, at MLflow")
     parser.add_argument(
-        "--count", type=_count, default=12, metavar="N", help="cases of each kind [default: 12]"
+        "--count",
+        type=_parse_count,
+        default=12,
+        metavar="N",
+        help="cases of each kind [default: 12]",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="folder to write to [default: exports/cases-ID]"
@@ -59,43 +64,45 @@ def main() -> None:
     args = parser.parse_args()
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     client = reader()
-    shown = build(client, args.run, args.count)
+    view = build(client, args.run, args.count)
     out = args.out or Path("exports", f"cases-{args.run[:8]}")
-    _store(client, args.run, html_text(shown), out)
-    if shown.no_heat:
-        print(f"no heat maps: {shown.no_heat}")
+    _store_page(client, args.run, html_text(view), out)
+    if view.no_heat:
+        print(f"no heat maps: {view.no_heat}")
     print(f"cases.html is in {out}, and in the run's artifacts under cases")
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise StudyError(f"count={text} is out of range: use 1 to 1000")
     return int(text)
 
 
 def build(client: MlflowClient, run_id: str, count: int) -> Shown:
-    """What the page of a run shows, with up to `count` cases of each kind.
+    """Collect what a run's page shows, with up to `count` cases of each kind.
 
     Raises:
-        StudyError: no such finished run, MLflow cannot be read, or its images are not here.
+        StudyError: there is no such finished run, MLflow cannot be read, or the images that the
+            run was trained on are not here.
     """
     run = read_run(client, run_id)
     with tempfile.TemporaryDirectory() as folder:
         predictions = pd.read_parquet(_download(run_id, "predictions.parquet", folder))
-        data = _images_of(run)
+        data = _prepare_images(run)
         cases = cases_of(predictions, dict(zip(data.images, data.groups or (), strict=False)))
-        some = mistakes(cases)[:count] + hits(cases)[:count]
-        row_of = {image: row for row, image in enumerate(data.images)}
-        pixels = {case.image: np.asarray(data.x[row_of[case.image]]) for case in some}
-        classes = [data.classes.index(case.predicted) for case in some]
+        selected = mistakes(cases)[:count] + hits(cases)[:count]
+        row_by_image = {image: row for row, image in enumerate(data.images)}
+        pixels = {case.image: np.asarray(data.x[row_by_image[case.image]]) for case in selected}
+        classes = [data.classes.index(case.predicted) for case in selected]
         try:
-            maps = _heat_maps(client, run, list(pixels.values()), classes, folder)
+            maps = _compute_heat_maps(client, run, list(pixels.values()), classes, folder)
         except StudyError as error:
             return Shown(run, cases, count, pixels, {}, str(error))
     return Shown(run, cases, count, pixels, dict(zip(pixels, maps, strict=True)), "")
 
 
-def _images_of(run: FinishedRun) -> Data:
+def _prepare_images(run: FinishedRun) -> Data:
+    """Return the images that a run was trained on, recognized by their digest."""
     dataset = run.config.dataset
     if data_digest(dataset) != run.data_digest:
         raise CasesError(
@@ -115,25 +122,34 @@ def _download(run_id: str, path: str, folder: str) -> Path:
         raise CasesError(f"cannot read {path} of run {run_id}: {reason(error)}") from error
 
 
-def _heat_maps(
+def _compute_heat_maps(
     client: MlflowClient,
     run: FinishedRun,
     images: Sequence[NDArray[np.uint8]],
     classes: Sequence[int],
     folder: str,
 ) -> NDArray[np.float32]:
-    """(n, h, w), 0 to 1; a StudyError says why there are none."""
+    """Return heat maps (n, h, w), 0 to 1, of n images for one class each.
+
+    `classes` holds the index of the class to explain in each image. The model's file goes into
+    `folder`.
+
+    Raises:
+        StudyError: there are none, for the reason that its message gives.
+    """
     if not _has_model(client, run.run_id):
         raise CasesError(
             "the run holds no model; train it once more with --log-model --again, and name that run"
         )
     file = _download(run.run_id, MODEL, folder)
-    with contextlib.closing(Worker()) as worker:  # Keras stays out of this process
+    # Keras is loaded in the worker's process, never in this one
+    with contextlib.closing(Worker()) as worker:
         maps: NDArray[np.float32] = worker.call(
             "study.training.gradcam:heat_maps_of", file, np.stack(images), classes
         )
     if maps.shape[1:] == (1, 1):
-        size, backbone = run.config.image_size, BACKBONES[run.config.backbone].title
+        size = run.config.image_size
+        backbone = BACKBONES[run.config.backbone].title
         raise CasesError(
             f"of {size} x {size} pixels {backbone} makes a single cell, which shows no place; "
             "train with a larger --image-size"
@@ -147,7 +163,8 @@ def _has_model(client: MlflowClient, run_id: str) -> bool:
     return bool(outputs and outputs.model_outputs)
 
 
-def _store(client: MlflowClient, run_id: str, page: str, out: Path) -> None:
+def _store_page(client: MlflowClient, run_id: str, page: str, out: Path) -> None:
+    """Write the page into the folder `out` and log it as an artifact of the run."""
     file = out / "cases.html"
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Cases as one self-contained HTML page: pictures, heat maps, and what was said of each."""
+"""Write cases as one self-contained HTML page: pictures, heat maps, predictions."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -27,124 +27,126 @@ from study.config import data_name
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page shows.
-
-    run: whose cases; cases: all of its test images; count: how many of each kind to show, at most;
-    pixels: uint8 (size, size, 3) by image; heat: float32 (h, w), 0 to 1, by image, empty without
-    heat maps; no_heat: why there are none, "" if there are.
-    """
+    """The content of a run's page."""
 
     run: FinishedRun
-    cases: Sequence[Case]
-    count: int
-    pixels: Mapping[str, NDArray[np.uint8]]
-    heat: Mapping[str, NDArray[np.float32]]
-    no_heat: str
+    cases: Sequence[Case]  # all test images of the run
+    count: int  # cases to show of each kind, at most
+    pixels: Mapping[str, NDArray[np.uint8]]  # by image, each (size, size, 3)
+    heat: Mapping[str, NDArray[np.float32]]  # by image, each (h, w), 0 to 1; empty without maps
+    no_heat: str  # why there are no heat maps, "" if there are
 
 
-def html_text(shown: Shown) -> str:
-    """The page; the same pictures and maps give the same bytes."""
-    wrong, right = mistakes(shown.cases), hits(shown.cases)
-    parts = [f"<p>{_html(line)}</p>" for line in _statement(shown, len(wrong))]
-    if line := _leak(shown.run):
-        parts.append(f'<p class="caution">{_html(line)}</p>')
-    parts.append(f"<p>{_html(_legend(shown))}</p>")
-    parts += _section(shown, "The most confident mistakes", wrong, "No test image is wrong.")
-    parts += _section(shown, "The least confident hits", right, "No test image is right.")
-    return html_page(title(shown.run), [Path(__file__).with_name("cases.css")], parts)
+def html_text(view: Shown) -> str:
+    """Return the page as HTML. The same pictures and maps give the same bytes."""
+    wrong = mistakes(view.cases)
+    right = hits(view.cases)
+    parts = [f"<p>{_escape_html(line)}</p>" for line in _describe_run(view, wrong)]
+    if line := _describe_leak(view.run):
+        parts.append(f'<p class="caution">{_escape_html(line)}</p>')
+    parts.append(f"<p>{_escape_html(_write_legend(view))}</p>")
+    parts += _render_section(view, "The most confident mistakes", wrong, "No test image is wrong.")
+    parts += _render_section(view, "The least confident hits", right, "No test image is right.")
+    return html_page(title(view.run), [Path(__file__).with_name("cases.css")], parts)
 
 
 def title(run: FinishedRun) -> str:
-    """As `Cases of demo (synthetic) · GAP·D(8) · 0.001 · seed 0`: a folder's path stays private."""
+    """Return the heading: `Cases of demo (synthetic) · GAP·D(8) · 0.001 · seed 0`.
+
+    Of a folder only the name appears, because its path is private.
+    """
     settings = run.config.title.removeprefix(data_name(run.config.dataset))
     return f"Cases of {data_set_name(run.config.dataset)}{settings}"
 
 
-def _html(text: str) -> str:
+def _escape_html(text: str) -> str:
+    """Escape a text, and keep each number on one line with its percent sign."""
     return escape(text).replace(" %", "&nbsp;%")
 
 
-def _statement(shown: Shown, wrong: int) -> Iterator[str]:
-    run, tested = shown.run, len(shown.cases)
+def _describe_run(view: Shown, wrong: Sequence[Case]) -> Iterator[str]:
+    """Yield the protocol of the run, and how many test images and groups are wrong."""
+    run = view.run
     yield f"{caption(run, ['limit'] if run.config.limit else [])}; run {run.run_id}."
-    text = f"{wrong} of {plural(tested, 'test image')} {_are(wrong)} wrong."
-    groups = {case.group for case in shown.cases}
+    verb = "is" if len(wrong) == 1 else "are"
+    text = f"{len(wrong)} of {plural(len(view.cases), 'test image')} {verb} wrong."
+    groups = {case.group for case in view.cases}
     if None in groups:
         yield f"{text} Groups are not recorded, so it is not known which images are siblings."
     else:
-        of = len({case.group for case in mistakes(shown.cases)})
-        yield f"{text} The mistakes are in {of} of {plural(len(groups), 'group')} tested."
+        wrong_groups = {case.group for case in wrong}
+        all_groups = plural(len(groups), "group")
+        yield f"{text} The mistakes are in {len(wrong_groups)} of {all_groups} tested."
 
 
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
-
-
-def _leak(run: FinishedRun) -> str:
+def _describe_leak(run: FinishedRun) -> str:
+    """Return a sentence on the test images with a sibling in train, "" if none has."""
     if run.leaking is None:
         return "It is not known how many test images have a sibling in train."
-    leaking, tested = run.leaking
-    if not leaking:
+    leaking_count, test_count = run.leaking
+    if not leaking_count:
         return ""
-    has = "has" if leaking == 1 else "have"
+    verb = "has" if leaking_count == 1 else "have"
     return (
-        f"{leaking} of {plural(tested, 'test image')} {has} a sibling in train (the same original"
-        " or the same patient): a hit may be memory."
+        f"{leaking_count} of {plural(test_count, 'test image')} {verb} a sibling in train"
+        " (the same original or the same patient): a hit may be memory."
     )
 
 
-def _legend(shown: Shown) -> str:
-    if not shown.heat:
-        return f"No heat maps: {shown.no_heat}"
-    h, w = next(iter(shown.heat.values())).shape
+def _write_legend(view: Shown) -> str:
+    if not view.heat:
+        return f"No heat maps: {view.no_heat}"
+    height, width = next(iter(view.heat.values())).shape
     return (
         "Beside each image is its heat map (Grad-CAM, Selvaraju et al. 2017): the more color, up to"
-        f" yellow, the more speaks there for the predicted class. It has {h} x {w} cells, drawn"
-        " smoothly over the image, and is scaled to its own maximum."
+        " yellow, the more speaks there for the predicted class."
+        f" It has {height} x {width} cells, drawn smoothly over the image, and is scaled to its own"
+        " maximum."
     )
 
 
-def _section(shown: Shown, heading: str, cases: Sequence[Case], none: str) -> Iterator[str]:
-    some = list(cases[: shown.count])
-    if not some:
+def _render_section(
+    view: Shown, heading: str, cases: Sequence[Case], empty_text: str
+) -> Iterator[str]:
+    selected = cases[: view.count]
+    if not selected:
         yield f"<h2>{heading}</h2>"
-        yield f"<p>{none}</p>"
+        yield f"<p>{empty_text}</p>"
         return
-    yield f"<h2>{heading}: {len(some)} of {len(cases)}</h2>"
+    yield f"<h2>{heading}: {len(selected)} of {len(cases)}</h2>"
     yield '<div class="cases">'
-    for case in some:
-        yield from _card(shown, case)
+    for case in selected:
+        yield from _render_card(view, case)
     yield "</div>"
 
 
-def _card(shown: Shown, case: Case) -> Iterator[str]:
-    pixels, heat = shown.pixels[case.image], shown.heat.get(case.image)
+def _render_card(view: Shown, case: Case) -> Iterator[str]:
+    pixels = view.pixels[case.image]
+    heat = view.heat.get(case.image)
     yield '<figure class="case">'
     yield '<div class="pictures">'
-    yield _picture(pixels, f"{case.image}, of class {case.label}")
+    yield _render_picture(pixels, f"{case.image}, of class {case.label}")
     if heat is not None:
-        yield _picture(heated(pixels, heat), heat_text(heat, case.predicted))
+        yield _render_picture(heated(pixels, heat), heat_text(heat, case.predicted))
     yield "</div>"
     yield "<figcaption>"
-    yield from (f"<p{css}>{text}</p>" for css, text in _words(case, heat))
+    yield from (f"<p{css}>{text}</p>" for css, text in _describe_case(case, heat))
     yield "</figcaption>"
     yield "</figure>"
 
 
-def _words(case: Case, heat: NDArray[np.float32] | None) -> Iterator[tuple[str, str]]:
-    """Attributes and HTML of each line below the pictures."""
-    sure = _html(f"{100 * case.probability:.1f} %")
-    yield "", f"said <strong>{_html(case.predicted)}</strong>, {sure}"
-    yield "", f"is <strong>{_html(case.label)}</strong>"
-    yield ' class="soft"', _html(case.image)
+def _describe_case(case: Case, heat: NDArray[np.float32] | None) -> Iterator[tuple[str, str]]:
+    """Yield the attributes and the HTML of each line below the pictures."""
+    probability = _escape_html(f"{100 * case.probability:.1f} %")
+    yield "", f"said <strong>{_escape_html(case.predicted)}</strong>, {probability}"
+    yield "", f"is <strong>{_escape_html(case.label)}</strong>"
+    yield ' class="soft"', _escape_html(case.image)
     if case.group is not None:
-        yield ' class="soft"', _html(f"group {case.group}: {siblings_text(case)}")
+        yield ' class="soft"', _escape_html(f"group {case.group}: {siblings_text(case)}")
     if heat is not None and not heat.any():
-        yield (
-            "",
-            _html(f"The heat map is empty: no place in the image speaks for {case.predicted}."),
-        )
+        text = f"The heat map is empty: no place in the image speaks for {case.predicted}."
+        yield "", _escape_html(text)
 
 
-def _picture(pixels: NDArray[np.uint8], text: str) -> str:
-    return f'<img src="{data_uri(pixels)}" alt="{escape(text)}">'
+def _render_picture(pixels: NDArray[np.uint8], alternative: str) -> str:
+    return f'<img src="{data_uri(pixels)}" alt="{escape(alternative)}">'

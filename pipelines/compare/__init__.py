@@ -1,1 +1,1 @@
-"""Compare runs: the table's rows and columns, verdicts, and what they mean in words."""
+"""Compare runs: table rows and columns, verdicts, and conclusions in words."""

@@ -1,4 +1,4 @@
-"""What a report is made of: the rows of one protocol, with their curves and predictions."""
+"""Evidence for a report: the rows of one protocol, with curves and predictions."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from study.variants import variant_of
 
 @dataclass(frozen=True)
 class Answers:
-    """What the runs of a row said of their test images, of all seeds and folds together."""
+    """Predictions of a row's runs for their test images, all seeds and folds together."""
 
     classes: tuple[str, ...]
     labels: NDArray[np.int64]  # (n,)
@@ -35,21 +35,22 @@ class Answers:
 
 @dataclass(frozen=True)
 class Row:
-    """One config of a study."""
+    """One config of a study, with its runs and what they keep."""
 
     runs: list[FinishedRun]
     verdict: Verdict
-    curves: list[pd.DataFrame]  # of each run that has one: epoch, loss, accuracy and val_ of both
+    # One for each run that has one, with columns epoch, loss, accuracy, val_loss and val_accuracy.
+    curves: list[pd.DataFrame]
     answers: Answers | None
 
     @property
     def variant(self) -> int | None:
-        """1 to 7, or None for another config."""
+        """Return the number of the variant, 1 to 7, or None for any other config."""
         return variant_of(self.runs[0].config)
 
     @property
     def label(self) -> str:
-        """`2: D(16) · 1e-5`: what tells it from other rows."""
+        """Return a short name that tells the row from others, as `2: D(16) · 1e-5`."""
         config = self.runs[0].config
         head = config.head_notation.removeprefix("F - ").replace(" - ", "·")
         number = f"{self.variant}: " if self.variant else ""
@@ -57,48 +58,64 @@ class Row:
 
     @property
     def report(self) -> Reported | None:
-        """What the report prints of it, if it does."""
+        """Return the figures that the report prints for this config, if any."""
         config = self.runs[0].config
-        found = reported(config.dataset).get(self.variant or 0)
-        return found if found and found.backbone == config.backbone else None
+        report = reported(config.dataset).get(self.variant or 0)
+        return report if report and report.backbone == config.backbone else None
 
 
 def main_block(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
-    """The runs of each row, of the protocol under which most variants, and most runs, were made."""
+    """Return the rows of the main protocol, each as a list of its runs.
 
-    def size(block: list[list[FinishedRun]]) -> tuple[int, int]:
+    That is the protocol with the most variants, and among equals the one with the most runs.
+    """
+
+    def count_variants_and_runs(block: list[list[FinishedRun]]) -> tuple[int, int]:
         variants = {variant_of(row[0].config) for row in block} - {None}
         return len(variants), sum(len(row) for row in block)
 
-    return max(blocks_of(runs), key=size)
+    return max(blocks_of(runs), key=count_variants_and_runs)
 
 
 def read_rows(block: list[list[FinishedRun]], tested: Mapping[str, Tested]) -> list[Row]:
-    """The rows of a block with all that their runs keep."""
+    """Read the curves and predictions of a block's runs, and judge each row.
+
+    Args:
+        block: the runs of each row, all of one protocol.
+        tested: the test images of each run by group, by run ID. Runs without any are left out of
+            the intervals, the comparisons and the answers.
+    """
     verdicts = judge(block, tested)
     return [
-        Row(runs, verdict, _curves(runs), _answers([r for r in runs if r.run_id in tested]))
+        Row(
+            runs,
+            verdict,
+            _read_curves(runs),
+            _read_answers([run for run in runs if run.run_id in tested]),
+        )
         for runs, verdict in zip(block, verdicts, strict=True)
     ]
 
 
 def base_of(rows: Sequence[Row]) -> Row | None:
-    """The variant that the others are compared with."""
+    """Return the row of the variant that the others are compared with, if any."""
     return next((row for row in rows if row.variant == BASE), None)
 
 
-def _curves(runs: Iterable[FinishedRun]) -> list[pd.DataFrame]:
-    found = []
+def _read_curves(runs: Iterable[FinishedRun]) -> list[pd.DataFrame]:
+    """Read the learning curves of the runs, without those that cannot be read."""
+    curves = []
     for run in runs:
         try:
             with artifact(run, "history.csv") as path:
-                found.append(pd.read_csv(path))
+                curves.append(pd.read_csv(path))
         except (MlflowException, OSError, ValueError):
             continue
-    return found
+    return curves
 
 
-def _answers(runs: Sequence[FinishedRun]) -> Answers | None:
+def _read_answers(runs: Sequence[FinishedRun]) -> Answers | None:
+    """Read the predictions of all runs for their test images, or None without runs."""
     tables = []
     for run in runs:
         with artifact(run, PREDICTIONS) as path:
@@ -106,8 +123,8 @@ def _answers(runs: Sequence[FinishedRun]) -> Answers | None:
         tables.append(table[table["split"] == "test"])
     if not tables:
         return None
-    whole = pd.concat(tables)
-    names = [str(name) for name in whole if str(name).startswith("p_")]
-    classes = tuple(name[2:] for name in names)
-    labels = pd.Categorical(whole["label"], classes).codes.astype(np.int64)
-    return Answers(classes, labels, whole[names].to_numpy(np.float64))
+    predictions = pd.concat(tables)
+    columns = [str(name) for name in predictions if str(name).startswith("p_")]
+    classes = tuple(column[2:] for column in columns)
+    labels = pd.Categorical(predictions["label"], classes).codes.astype(np.int64)
+    return Answers(classes, labels, predictions[columns].to_numpy(np.float64))

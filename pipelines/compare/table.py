@@ -1,7 +1,11 @@
-"""The comparison table: a row for each protocol and variant, every figure a mean over its runs."""
+"""Build the comparison table: a row for each protocol and variant.
+
+Every figure is a mean over the runs of its row, but for the learning time, which is the median.
+"""
 
 import math
 import sys
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from itertools import groupby
@@ -30,19 +34,26 @@ from study.variants import variant_of
 
 
 def build_table(runs: Sequence[FinishedRun], tested: Mapping[str, Tested]) -> pd.DataFrame:
-    """Runs of one data set to rows, unrounded; accuracies of the first columns in percent.
+    """Build the table of one data set's runs, unrounded.
 
-    One row for each (protocol, variant), and after the seven one for each further head and
-    learning rate; blocks and rows are sorted. Figures are means over a row's runs (the learning
-    time: the median); those on test images, of a cross-validation, are taken over the images of its
-    folds together. Intervals and comparisons, within a block, follow from `tested`. Columns:
-    `BLOCK`, those of `COLUMNS` (the reports' only where there is a report, `Folds` only where there
-    are any), and one for each further setting that differs between runs.
+    There is one row for each protocol and variant, and after the seven variants one for each
+    further head and learning rate. Blocks and rows are sorted. Figures are means over a row's runs,
+    but the learning time is the median. In a cross-validation, figures on test images are taken
+    over the images of its folds together. The accuracies of the first columns are in percent.
+
+    The columns are `BLOCK`, those of `COLUMNS`, and one for each further setting that differs
+    between runs. Those about a report are there only where there is a report, and `Folds` only
+    where there are any.
+
+    Args:
+        runs: of one data set.
+        tested: the test images of each run by group, by run ID. Intervals, and comparisons within
+            a block, follow from them.
     """
     named = differing(runs)
     table = pd.DataFrame(
         [
-            _row(row, named, verdict)
+            _build_row(row, named, verdict)
             for block in blocks_of(runs)
             for row, verdict in zip(block, judge(block, tested), strict=True)
         ]
@@ -56,16 +67,20 @@ def build_table(runs: Sequence[FinishedRun], tested: Mapping[str, Tested]) -> pd
 
 
 def blocks_of(runs: Sequence[FinishedRun]) -> list[list[list[FinishedRun]]]:
-    """The runs of each row, in the table's order, by block: rows of one protocol."""
+    """Group runs into blocks of rows, in the order of the table.
+
+    The rows of a block share a protocol, and each row is the list of its runs.
+    """
     rows: dict[tuple[Any, ...], list[FinishedRun]] = {}
-    for run in sorted(runs, key=_order):
-        rows.setdefault(_row_key(run), []).append(run)
+    for run in sorted(runs, key=_make_run_key):
+        rows.setdefault(_make_row_key(run), []).append(run)
     ordered = [rows[key] for key in sorted(rows)]
     by_protocol = groupby(ordered, key=lambda row: protocol(row[0]))
     return [list(block) for _, block in by_protocol]
 
 
-def _order(run: FinishedRun) -> tuple[Any, ...]:
+def _make_run_key(run: FinishedRun) -> tuple[Any, ...]:
+    """Return the sort key of a run within its row."""
     return run.config.seed, run.config.fold, run.started, run.run_id
 
 
@@ -73,12 +88,15 @@ def _needs_report(title: str) -> bool:
     return title.startswith("Reported") or title in ("Difference (points)", "In Interval")
 
 
-def _row_key(run: FinishedRun) -> tuple[Any, ...]:
-    swept = tuple(getattr(run.config, name) for name in VARIED)
-    return (*protocol(run).values(), variant_of(run.config) or sys.maxsize, *swept)
+def _make_row_key(run: FinishedRun) -> tuple[Any, ...]:
+    """Return the sort key of a run's row, which all runs of the row have in common."""
+    varied_values = tuple(getattr(run.config, name) for name in VARIED)
+    # All other configs come after the seven variants.
+    variant = variant_of(run.config) or sys.maxsize
+    return (*protocol(run).values(), variant, *varied_values)
 
 
-def _row(runs: list[FinishedRun], named: list[str], verdict: Verdict) -> dict[str, Any]:
+def _build_row(runs: list[FinishedRun], named: list[str], verdict: Verdict) -> dict[str, Any]:
     config = runs[0].config
     row = {
         BLOCK: caption(runs[0], named),
@@ -86,135 +104,154 @@ def _row(runs: list[FinishedRun], named: list[str], verdict: Verdict) -> dict[st
         "Hidden Layer": config.hidden_layers,
         "Dense Count": config.dense_units,
         "Learning Rate": config.lr,
-        "Accuracy": 100 * _mean(runs, "test_accuracy"),
-        "Learning Time(ms)": 1000 * median(_values(runs, "fit_seconds")),
-        **_interval(verdict),
-        **_beside(runs, verdict),
-        **_against(verdict),
-        **_settings(runs, named),
+        "Accuracy": 100 * _average_metric(runs, "test_accuracy"),
+        "Learning Time(ms)": 1000 * median(_read_metric(runs, "fit_seconds")),
+        **_build_interval_cells(verdict),
+        **_build_report_cells(runs, verdict),
+        **_build_comparison_cells(verdict),
+        **_build_setting_cells(runs, named),
     }
     for part in ("Train", "Val", "Test"):
-        for figure in ("Loss", "Accuracy"):
-            row[f"{part} {figure}"] = _mean(runs, f"{part}_{figure}".lower())
+        for metric in ("Loss", "Accuracy"):
+            row[f"{part} {metric}"] = _average_metric(runs, f"{part}_{metric}".lower())
     return row | {
-        "Total Time(s)": _mean(runs, "total_seconds"),
-        "Images per Second": _mean(runs, "images_per_second"),
-        "Dead Units": _mean(runs, "dead_units"),
+        "Total Time(s)": _average_metric(runs, "total_seconds"),
+        "Images per Second": _average_metric(runs, "images_per_second"),
+        "Dead Units": _average_metric(runs, "dead_units"),
         "Run IDs": " ".join(run.run_id for run in runs),
     }
 
 
-def _interval(verdict: Verdict) -> dict[str, Any]:
-    found = verdict.accuracy
-    by = "groups" if verdict.grouped else "images"
+def _build_interval_cells(verdict: Verdict) -> dict[str, Any]:
+    accuracy = verdict.accuracy
+    units = "groups" if verdict.grouped else "images"
+    if verdict.seeds > 1:
+        units = f"{units} and seeds"
     return {
-        "Low": 100 * found.low if found else None,
-        "High": 100 * found.high if found else None,
-        "By": "" if found is None else by + " and seeds" * (verdict.seeds > 1),
-        "SD (points)": _points(verdict.deviation),
+        "Low": 100 * accuracy.low if accuracy else None,
+        "High": 100 * accuracy.high if accuracy else None,
+        "By": units if accuracy else "",
+        "SD (points)": _to_points(verdict.deviation),
     }
 
 
-def _against(verdict: Verdict) -> dict[str, Any]:
+def _build_comparison_cells(verdict: Verdict) -> dict[str, Any]:
     gain = verdict.gain
     return {
-        "Gain (points)": _points(gain.value if gain else None),
-        "Gain Low": _points(gain.low if gain else None),
-        "Gain High": _points(gain.high if gain else None),
+        "Gain (points)": _to_points(gain.value if gain else None),
+        "Gain Low": _to_points(gain.low if gain else None),
+        "Gain High": _to_points(gain.high if gain else None),
         "p (Holm)": verdict.p,
         "P(better)": verdict.wins.value if verdict.wins else None,
         "Time Ratio": verdict.time_ratio,
     }
 
 
-def _points(share: float | None) -> float | None:
+def _to_points(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-def _beside(runs: list[FinishedRun], verdict: Verdict) -> dict[str, Any]:
+def _build_report_cells(runs: list[FinishedRun], verdict: Verdict) -> dict[str, Any]:
     variant = variant_of(runs[0].config)
-    report = _report_of(runs[0])
-    ours = _mean(runs, "test_accuracy")
+    report = _find_report(runs[0])
+    accuracy = _average_metric(runs, "test_accuracy")
     return {
         "Variant": variant,
         "Head": runs[0].config.head_notation,
         "Reported Accuracy": 100 * report.test_acc if report else None,
-        "Difference (points)": 100 * (ours - report.test_acc) if report else None,
-        "In Interval": _within(report, verdict),
+        "Difference (points)": 100 * (accuracy - report.test_acc) if report else None,
+        "In Interval": _format_in_interval(report, verdict),
         "Reported Learning Time(ms)": 1000 * report.fit_seconds if report else None,
     }
 
 
-def _within(report: Reported | None, verdict: Verdict) -> str:
+def _format_in_interval(report: Reported | None, verdict: Verdict) -> str:
     if report is None or verdict.accuracy is None:
         return ""
     return "yes" if verdict.accuracy.low <= report.test_acc <= verdict.accuracy.high else "no"
 
 
-def _report_of(run: FinishedRun) -> Reported | None:
+def _find_report(run: FinishedRun) -> Reported | None:
     report = reported(run.config.dataset).get(variant_of(run.config) or 0)
     return report if report and report.backbone == run.config.backbone else None
 
 
-def _settings(runs: list[FinishedRun], named: list[str]) -> dict[str, Any]:
+def _build_setting_cells(runs: list[FinishedRun], named: list[str]) -> dict[str, Any]:
     fields = protocol(runs[0])
-    extra = [name for name in named if name not in SHOWN]
+    extra_names = [name for name in named if name not in SHOWN]
     return {
-        "Seeds": _seeds(runs),
-        "Folds": _folds(runs),
+        "Seeds": _format_seeds(runs),
+        "Folds": _format_folds(runs),
         "Split": fields["split"],
         "Weights": weights_text(runs[0]),
         "Image Size": fields["image_size"],
         "Epochs": fields["epochs"],
-        **{name.replace("_", " ").title(): setting_text(name, fields[name]) for name in extra},
-        "Train/Val/Test Images": _span([run.sizes for run in runs]),
-        "Leak": _leak(runs),
-        "Test Groups": _mean(runs, "test_groups"),
+        **{
+            name.replace("_", " ").title(): setting_text(name, fields[name]) for name in extra_names
+        },
+        "Train/Val/Test Images": _format_counts([run.sizes for run in runs]),
+        "Leak": _compute_leak(runs),
+        "Test Groups": _average_metric(runs, "test_groups"),
     }
 
 
-def _seeds(runs: list[FinishedRun]) -> str:
+def _format_seeds(runs: list[FinishedRun]) -> str:
     seeds = [str(run.config.seed) for run in runs]
     return " ".join(dict.fromkeys(seeds) if runs[0].config.folds else seeds)
 
 
-def _folds(runs: list[FinishedRun]) -> str:
-    """`1 2 3 of 5`; where not every seed has the same folds, `1 2 3, 1 2 of 5`."""
+def _format_folds(runs: list[FinishedRun]) -> str:
+    """Write the folds as `1 2 3 of 5`, or `1 2 3, 1 2 of 5` if they differ by seed."""
     folds = runs[0].config.folds
-    of_seed: dict[int, list[str]] = {}
+    folds_by_seed: dict[int, list[str]] = {}
     for run in runs:
-        of_seed.setdefault(run.config.seed, []).append(str(run.config.fold))
-    listed = dict.fromkeys(" ".join(found) for found in of_seed.values())
-    return f"{', '.join(listed)} of {folds}" if folds else ""
+        folds_by_seed.setdefault(run.config.seed, []).append(str(run.config.fold))
+    distinct = dict.fromkeys(" ".join(numbers) for numbers in folds_by_seed.values())
+    return f"{', '.join(distinct)} of {folds}" if folds else ""
 
 
-def _leak(runs: list[FinishedRun]) -> float:
-    """The mean share of test images with a sibling in train; not a number if any is unknown."""
-    known = [run.leaking for run in runs if run.leaking]
-    return fmean(some / of for some, of in known) if len(known) == len(runs) else math.nan
+def _compute_leak(runs: list[FinishedRun]) -> float:
+    """Return the mean share, 0 to 1, of test images that have a sibling in train.
+
+    It is not a number if the share of any run is unknown.
+    """
+    known_counts = [run.leaking for run in runs if run.leaking]
+    is_known = len(known_counts) == len(runs)
+    return fmean(leaking / total for leaking, total in known_counts) if is_known else math.nan
 
 
-def _values(runs: list[FinishedRun], metric: str) -> list[float]:
-    return [_finite(run.metrics.get(metric, math.nan)) for run in runs]
+def _read_metric(runs: list[FinishedRun], metric: str) -> list[float]:
+    return [_restore_infinity(run.metrics.get(metric, math.nan)) for run in runs]
 
 
-def _mean(runs: list[FinishedRun], metric: str) -> float:
-    values = _values(runs, metric)
+def _average_metric(runs: list[FinishedRun], metric: str) -> float:
+    """Return the mean of a metric over runs.
+
+    With folds, metrics on test images are weighted by the number of these images.
+    """
+    values = _read_metric(runs, metric)
     if runs[0].config.folds and metric in ("test_loss", "test_accuracy"):
         return fmean(values, [int(run.sizes.split("/")[-1]) for run in runs])
     return fmean(values)
 
 
-def _finite(value: float) -> float:
-    # MLflow's databases hold infinity as the largest float.
+def _restore_infinity(value: float) -> float:
+    # MLflow's databases store infinity as the largest float.
     return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
 
 
-def _span(texts: list[str]) -> str:
-    """Counts like `812/1168`, those that differ between the seeds as `798-812/1168`."""
+def _format_counts(texts: list[str]) -> str:
+    """Write counts as `812/1168`, or `798-812/1168` where they differ between seeds."""
     distinct = sorted(set(texts))
-    parts = [text.split("/") for text in distinct]
-    if len({len(part) for part in parts}) > 1 or not all(n.isdigit() for p in parts for n in p):
+    counts_of_texts = [text.split("/") for text in distinct]
+    lengths = {len(counts) for counts in counts_of_texts}
+    if len(lengths) > 1 or not all(n.isdigit() for counts in counts_of_texts for n in counts):
         return " or ".join(distinct)
-    spans = [sorted({int(count) for count in counts}) for counts in zip(*parts, strict=True)]
-    return "/".join(f"{s[0]}-{s[-1]}" if len(s) > 1 else str(s[0]) for s in spans)
+    return "/".join(_format_span(counts) for counts in zip(*counts_of_texts, strict=True))
+
+
+def _format_span(counts: Iterable[str]) -> str:
+    values = {int(count) for count in counts}
+    low = min(values)
+    high = max(values)
+    return f"{low}-{high}" if len(values) > 1 else str(low)

@@ -1,4 +1,4 @@
-"""Which differences between configs are real: each row of a table beside the base variant."""
+"""Tell which configs really differ from the base variant of their table."""
 
 import math
 from collections.abc import Mapping
@@ -25,19 +25,25 @@ BASE = 1  # the variant that the others are compared with
 
 
 class MixedProtocolsError(StudyError):
-    """Runs that were not trained and tested alike cannot be compared."""
+    """Error for a comparison of runs that were not trained and tested alike."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of one config; accuracies 0 to 1, differences -1 to 1. None: not known.
+    """Accuracy of one config, and how it compares with that of the base.
 
-    accuracy: the mean over seeds, with its interval;
-    deviation: the standard deviation of accuracy between seeds, from two on;
-    gain: accuracy above that of the base, on the same seeds and images, with the p of that pair;
-    p: the same, by Holm's method for all configs that are compared with the base;
-    wins: the probability that a training beats one of the base on the same seed, from two on;
-    time_ratio: median learning time over the base's.
+    Accuracies are 0 to 1, differences -1 to 1. None means not known.
+
+    accuracy: the mean over seeds, with its interval.
+    deviation: the standard deviation of accuracy between seeds, if there are two or more.
+    gain: accuracy minus that of the base, on the same seeds and images, with the p of this pair.
+    p: the p of the gain, adjusted by Holm's method for all configs compared with the base.
+    wins: the probability that a training beats one of the base on the same seed, if there are two
+        seeds or more.
+    time_ratio: the median learning time divided by the base's.
+    seeds: the number of seeds with predictions.
+    pairs: the number of these that the base has, too.
+    grouped: whether the interval respects groups.
     """
 
     accuracy: Estimate | None = None
@@ -46,110 +52,139 @@ class Verdict:
     p: float | None = None
     wins: Estimate | None = None
     time_ratio: float | None = None
-    seeds: int = 0  # with predictions
-    pairs: int = 0  # of these, shared with the base
-    grouped: bool = False  # whether the interval respects groups
+    seeds: int = 0
+    pairs: int = 0
+    grouped: bool = False
 
 
 Rows = Sequence[Sequence[FinishedRun]]
 
 
 def judge(rows: Rows, tested: Mapping[str, Tested]) -> list[Verdict]:
-    """A verdict on each row.
+    """Return a verdict on each row.
 
     Args:
         rows: the runs of each config, of one protocol, with any seeds and folds.
-        tested: their predictions, by run ID; a run without any counts for nothing.
+        tested: the test images of each run by group, by run ID. A run that is not among them
+            counts only in the learning times.
 
     Raises:
-        MixedProtocolsError: they are of several.
+        MixedProtocolsError: the runs are of several protocols.
     """
     runs = [run for row in rows for run in row]
-    if fields := [name for name in differing(runs) if name != "limit" or _limits(runs) > 1]:
+    if fields := [name for name in differing(runs) if name != "limit" or _count_limits(runs) > 1]:
         raise MixedProtocolsError(
             f"runs of mixed protocols are not comparable: they differ in {', '.join(fields)}"
         )
     base = next((row for row in rows if variant_of(row[0].config) == BASE), None)
-    found = [_alone(row, tested) for row in rows]
+    verdicts = [_judge_alone(row, tested) for row in rows]
     if base is not None:
-        found = [
-            verdict if row is base else _beside(verdict, row, base, tested)
-            for verdict, row in zip(found, rows, strict=True)
+        verdicts = [
+            verdict if row is base else _compare_with_base(verdict, row, base, tested)
+            for verdict, row in zip(verdicts, rows, strict=True)
         ]
-    return _adjusted(found, [variant_of(row[0].config) is not None for row in rows])
+    return _adjust_p_values(verdicts, [variant_of(row[0].config) is not None for row in rows])
 
 
-def _limits(runs: Sequence[FinishedRun]) -> int:
+def _count_limits(runs: Sequence[FinishedRun]) -> int:
     return len({run.config.limit for run in runs})
 
 
-def _alone(row: Sequence[FinishedRun], tested: Mapping[str, Tested]) -> Verdict:
-    known = [run for run in row if run.run_id in tested]
-    seeds = _seeds(known)
+def _judge_alone(row: Sequence[FinishedRun], tested: Mapping[str, Tested]) -> Verdict:
+    """Judge a row by itself, without the base."""
+    tested_runs = [run for run in row if run.run_id in tested]
+    seeds = _list_seeds(tested_runs)
     if not seeds:
         return Verdict()
-    (counts,) = _counts([known], seeds, tested)
+    (counts,) = _count_by_group([tested_runs], seeds, tested)
     deviation = float(counts.by_seed.std(ddof=1)) if len(seeds) > 1 else None
-    grouped = all(tested[run.run_id].grouped for run in known)
+    grouped = all(tested[run.run_id].grouped for run in tested_runs)
     return Verdict(accuracy(counts), deviation, seeds=len(seeds), grouped=grouped)
 
 
-def _beside(
+def _compare_with_base(
     verdict: Verdict,
     row: Sequence[FinishedRun],
     base: Sequence[FinishedRun],
     tested: Mapping[str, Tested],
 ) -> Verdict:
-    times = [median(_times(runs) or [math.nan]) for runs in (row, base)]
-    verdict = replace(verdict, time_ratio=times[0] / times[1] if times[1] else math.nan)
-    # a pair is a seed and fold that both have, for these share their test images
-    known = [{_draw(run): run for run in runs if run.run_id in tested} for runs in (row, base)]
-    common = sorted(known[0].keys() & known[1].keys())
-    if not common:
+    """Add to a verdict how its row compares with the base."""
+    verdict = replace(verdict, time_ratio=_compute_time_ratio(row, base))
+    # Runs are compared in pairs of the same seed and fold, because these share their test images.
+    row_runs = _index_by_draw(row, tested)
+    base_runs = _index_by_draw(base, tested)
+    shared_draws = sorted(row_runs.keys() & base_runs.keys())
+    if not shared_draws:
         return verdict
-    pair = [[runs[draw] for draw in common] for runs in known]
-    seeds = _seeds(pair[0])
-    one, other = _counts(pair, seeds, tested)
-    gain = difference(one, other)
-    wins = chance_to_win(one, other) if len(seeds) > 1 else None
+    pairs = [[runs[draw] for draw in shared_draws] for runs in (row_runs, base_runs)]
+    seeds = _list_seeds(pairs[0])
+    row_counts, base_counts = _count_by_group(pairs, seeds, tested)
+    gain = difference(row_counts, base_counts)
+    wins = chance_to_win(row_counts, base_counts) if len(seeds) > 1 else None
     return replace(verdict, gain=gain, p=gain.p, wins=wins, pairs=len(seeds))
 
 
-def _times(runs: Sequence[FinishedRun]) -> list[float]:
+def _compute_time_ratio(row: Sequence[FinishedRun], base: Sequence[FinishedRun]) -> float:
+    """Divide the median learning time of a row by the base's.
+
+    The ratio is not a number if either time is unknown, or the base's is zero.
+    """
+    row_time, base_time = (median(_list_fit_seconds(runs) or [math.nan]) for runs in (row, base))
+    return row_time / base_time if base_time else math.nan
+
+
+def _list_fit_seconds(runs: Sequence[FinishedRun]) -> list[float]:
     return [run.metrics["fit_seconds"] for run in runs if "fit_seconds" in run.metrics]
 
 
-def _draw(run: FinishedRun) -> tuple[int, int]:
-    return run.config.seed, run.config.fold
+def _index_by_draw(
+    runs: Sequence[FinishedRun], tested: Mapping[str, Tested]
+) -> dict[tuple[int, int], FinishedRun]:
+    """Index the runs that have predictions by seed and fold."""
+    return {(run.config.seed, run.config.fold): run for run in runs if run.run_id in tested}
 
 
-def _seeds(runs: Sequence[FinishedRun]) -> list[int]:
+def _list_seeds(runs: Sequence[FinishedRun]) -> list[int]:
     return sorted({run.config.seed for run in runs})
 
 
-def _counts(rows: Rows, seeds: list[int], tested: Mapping[str, Tested]) -> list[Counts]:
-    """The counts of each row over the same groups and seeds; the folds of a seed together."""
-    sets = {id(t.groups): t.groups for row in rows for t in (tested[run.run_id] for run in row)}
-    names = np.unique(np.concatenate(list(sets.values())))
-    places = {key: np.searchsorted(names, groups) for key, groups in sets.items()}
-    found = []
+def _count_by_group(rows: Rows, seeds: list[int], tested: Mapping[str, Tested]) -> list[Counts]:
+    """Count the test images of each row over the same groups and seeds.
+
+    The folds of a seed count together.
+    """
+    # Runs of one test set share one array of group names, so each is looked up only once.
+    parts = [tested[run.run_id] for row in rows for run in row]
+    groups_by_id = {id(part.groups): part.groups for part in parts}
+    names = np.unique(np.concatenate(list(groups_by_id.values())))
+    indices_by_id = {key: np.searchsorted(names, groups) for key, groups in groups_by_id.items()}
+    counts = []
     for row in rows:
-        right, asked = np.zeros((2, len(names), len(seeds)))
+        right, total = np.zeros((2, len(names), len(seeds)))
         for run in row:
-            part, column = tested[run.run_id], seeds.index(run.config.seed)
-            right[places[id(part.groups)], column] += part.right
-            asked[places[id(part.groups)], column] += part.tested
-        found.append(Counts(right, asked))
-    return found
+            part = tested[run.run_id]
+            column = seeds.index(run.config.seed)
+            indices = indices_by_id[id(part.groups)]
+            right[indices, column] += part.right
+            total[indices, column] += part.tested
+        counts.append(Counts(right, total))
+    return counts
 
 
-def _adjusted(verdicts: list[Verdict], reported: list[bool]) -> list[Verdict]:
-    """With Holm's p in place of each pair's own: the variants among themselves, as are others."""
-    result = list(verdicts)
-    for kind in (True, False):
-        places = [i for i, v in enumerate(verdicts) if v.gain is not None and reported[i] is kind]
-        if places:
-            adjusted = multipletests([verdicts[i].p for i in places], method="holm")[1]
-            for place, p in zip(places, adjusted, strict=True):
-                result[place] = replace(verdicts[place], p=float(p))
-    return result
+def _adjust_p_values(verdicts: list[Verdict], are_variants: list[bool]) -> list[Verdict]:
+    """Replace each pair's own p by Holm's.
+
+    The variants are adjusted among themselves, and so are the other configs.
+    """
+    adjusted_verdicts = list(verdicts)
+    for family in (True, False):
+        indices = [
+            index
+            for index, (verdict, is_variant) in enumerate(zip(verdicts, are_variants, strict=True))
+            if verdict.gain is not None and is_variant is family
+        ]
+        if indices:
+            p_values = multipletests([verdicts[index].p for index in indices], method="holm")[1]
+            for index, p in zip(indices, p_values, strict=True):
+                adjusted_verdicts[index] = replace(verdicts[index], p=float(p))
+    return adjusted_verdicts

@@ -1,4 +1,4 @@
-"""What a report draws of accuracy: beside the reported, over epochs, by time and by factor."""
+"""Draw accuracy: beside the reported figures, over epochs, by time and by factor."""
 
 from collections.abc import Sequence
 
@@ -12,89 +12,141 @@ from pipelines.compare.evidence import Row
 from pipelines.page.figure import Chart
 from pipelines.page.figure import COLORS
 from pipelines.page.figure import style
+from study.statistics.intervals import Estimate
 
 
 def accuracies(rows: Sequence[Row]) -> Chart | None:
-    """Test accuracy of each row with its interval, and the reported figure beside it."""
-    known = [row for row in rows if row.verdict.accuracy]
-    if not known:
+    """Draw each row's test accuracy with its interval, beside the reported one."""
+    estimates = [
+        (row.label, row.verdict.accuracy) for row in rows if row.verdict.accuracy is not None
+    ]
+    if not estimates:
         return None
-    found = [row.verdict.accuracy for row in known if row.verdict.accuracy]
-    values = np.array([[e.value, e.low, e.high] for e in found]) * 100
-    labels = [row.label for row in known]
-    ours = go.Scatter(
-        x=values[:, 0], y=labels, mode="markers", name="this study, 95 % interval",
-        error_x={"array": values[:, 2] - values[:, 0], "arrayminus": values[:, 0] - values[:, 1],
-                 "color": COLORS[0]},
-        marker={"size": 10, "color": COLORS[0]},
-        hovertemplate="%{y}<br>%{x:.2f} %<extra></extra>",
-    )  # fmt: skip
-    figure = go.Figure(ours)
-    reports = [(100 * row.report.test_acc, row.label) for row in known if row.report]
-    if reports:
-        x, y = zip(*reports, strict=True)
-        figure.add_scatter(
-            x=x, y=y, mode="markers", name="the report",
-            marker={"symbol": "diamond-open", "size": 11, "color": COLORS[1], "line": {"width": 2}},
-            hovertemplate="%{y}<br>reported %{x:.2f} %<extra></extra>",
-        )  # fmt: skip
-    figure.update_layout(yaxis={"autorange": "reversed"}, xaxis={"title": "test accuracy (%)"},
-                         height=130 + 38 * len(known))  # fmt: skip
+    figure = go.Figure(_draw_intervals(estimates))
+    reported = [
+        (100 * row.report.test_acc, row.label)
+        for row in rows
+        if row.verdict.accuracy and row.report
+    ]
+    if reported:
+        _add_reported(figure, reported)
+    figure.update_layout(
+        yaxis={"autorange": "reversed"},
+        xaxis={"title": "test accuracy (%)"},
+        height=130 + 38 * len(estimates),
+    )
     words = "; ".join(
-        f"{row.label}: {100 * e.value:.2f} % ({100 * e.low:.2f} to {100 * e.high:.2f})"
-        for row, e in zip(known, found, strict=True)
+        f"{label}: {100 * estimate.value:.2f} % "
+        f"({100 * estimate.low:.2f} to {100 * estimate.high:.2f})"
+        for label, estimate in estimates
     )
     return Chart("Test accuracy", figure, words)
 
 
+def _draw_intervals(estimates: Sequence[tuple[str, Estimate]]) -> go.Scatter:
+    bounds = [(estimate.value, estimate.low, estimate.high) for _, estimate in estimates]
+    percents = np.array(bounds) * 100
+    value, low, high = percents.T
+    return go.Scatter(
+        x=value,
+        y=[label for label, _ in estimates],
+        mode="markers",
+        name="this study, 95 % interval",
+        error_x={"array": high - value, "arrayminus": value - low, "color": COLORS[0]},
+        marker={"size": 10, "color": COLORS[0]},
+        hovertemplate="%{y}<br>%{x:.2f} %<extra></extra>",
+    )
+
+
+def _add_reported(figure: go.Figure, reported: Sequence[tuple[float, str]]) -> None:
+    """Add the reported accuracies, each in percent with the label of its row."""
+    percents, labels = zip(*reported, strict=True)
+    figure.add_scatter(
+        x=percents,
+        y=labels,
+        mode="markers",
+        name="the report",
+        marker={"symbol": "diamond-open", "size": 11, "color": COLORS[1], "line": {"width": 2}},
+        hovertemplate="%{y}<br>reported %{x:.2f} %<extra></extra>",
+    )
+
+
 def curves(rows: Sequence[Row]) -> Chart | None:
-    """Loss and accuracy over epochs: the mean over a row's runs."""
+    """Draw loss and accuracy over epochs, as the mean of each row's runs."""
     if not any(row.curves for row in rows):
         return None
-    titles = ("loss", "accuracy")
-    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.09)
+    figure = make_subplots(
+        rows=1, cols=2, subplot_titles=("loss", "accuracy"), horizontal_spacing=0.09
+    )
     for number, row in enumerate(rows):
-        if not row.curves:
-            continue
-        mean = pd.concat(row.curves).groupby("epoch").mean(numeric_only=True)
-        for column, name in enumerate(titles, start=1):
-            for part, width in (("val_", 2.2), ("", 0.9)):
-                figure.add_scatter(
-                    x=mean.index, y=mean[part + name], row=1, col=column, mode="lines",
-                    name=row.label, legendgroup=str(number),
-                    showlegend=column == 1 and part == "val_",
-                    line={**style(number), "width": width},
-                    hovertemplate=f"{row.label}<br>{'validation' if part else 'training'} {name} "
-                    "%{y:.4f} after epoch %{x}<extra></extra>",
-                )  # fmt: skip
+        if row.curves:
+            _add_curves(figure, number, row)
     figure.update_xaxes(title="epoch")
     figure.update_layout(height=430)
-    last = [f"{row.label}: {np.mean([c['val_loss'].iloc[-1] for c in row.curves]):.3f}"
-            for row in rows if row.curves]  # fmt: skip
-    return Chart("Loss and accuracy over epochs", figure,
-                 "Thick: validation, thin: training. Select or hide a variant in the legend. "
-                 f"Last validation loss of {'; '.join(last)}")  # fmt: skip
+    last_losses = [
+        f"{row.label}: {np.mean([curve['val_loss'].iloc[-1] for curve in row.curves]):.3f}"
+        for row in rows
+        if row.curves
+    ]
+    return Chart(
+        "Loss and accuracy over epochs",
+        figure,
+        "Thick: validation, thin: training. Select or hide a variant in the legend. "
+        f"Last validation loss of {'; '.join(last_losses)}",
+    )
+
+
+def _add_curves(figure: go.Figure, number: int, row: Row) -> None:
+    """Add a row's loss and accuracy, of validation (thick) and of training (thin)."""
+    mean = pd.concat(row.curves).groupby("epoch").mean(numeric_only=True)
+    for column, metric in enumerate(("loss", "accuracy"), start=1):
+        for prefix, part, width in (("val_", "validation", 2.2), ("", "training", 0.9)):
+            figure.add_scatter(
+                x=mean.index,
+                y=mean[prefix + metric],
+                row=1,
+                col=column,
+                mode="lines",
+                name=row.label,
+                legendgroup=str(number),
+                # One legend entry shows or hides all four curves
+                showlegend=column == 1 and part == "validation",
+                line={**style(number), "width": width},
+                hovertemplate=f"{row.label}<br>{part} {metric} "
+                "%{y:.4f} after epoch %{x}<extra></extra>",
+            )
 
 
 def times(rows: Sequence[Row]) -> Chart | None:
-    """Accuracy against learning time."""
-    figure, words = go.Figure(), []
+    """Draw accuracy against the median learning time of each row, in minutes."""
+    figure = go.Figure()
+    descriptions = []
     for number, row in enumerate(rows):
-        minutes = float(np.median([r.metrics.get("fit_seconds", np.nan) for r in row.runs])) / 60
+        seconds = [run.metrics.get("fit_seconds", np.nan) for run in row.runs]
+        minutes = float(np.median(seconds)) / 60
         if row.verdict.accuracy is None or not np.isfinite(minutes):
             continue
-        value = 100 * row.verdict.accuracy.value
+        percent = 100 * row.verdict.accuracy.value
         figure.add_scatter(
-            x=[minutes], y=[value], mode="markers", name=row.label,
+            x=[minutes],
+            y=[percent],
+            mode="markers",
+            name=row.label,
             marker={"size": 12, "color": style(number)["color"]},
             hovertemplate=f"{row.label}<br>%{{x:.1f}} min, %{{y:.2f}} %<extra></extra>",
-        )  # fmt: skip
-        words.append(f"{row.label}: {minutes:.1f} min, {value:.2f} %")
-    figure.update_layout(xaxis={"title": "median learning time (minutes)", "rangemode": "tozero"},
-                         yaxis={"title": "test accuracy (%)"}, height=420)  # fmt: skip
-    return Chart("Accuracy against learning time", figure, "; ".join(words)) if words else None
+        )
+        descriptions.append(f"{row.label}: {minutes:.1f} min, {percent:.2f} %")
+    if not descriptions:
+        return None
+    figure.update_layout(
+        xaxis={"title": "median learning time (minutes)", "rangemode": "tozero"},
+        yaxis={"title": "test accuracy (%)"},
+        height=420,
+    )
+    return Chart("Accuracy against learning time", figure, "; ".join(descriptions))
 
 
+# Title of each factor, its config field, and the variants that differ in this factor alone
 FACTORS = {
     "Hidden layers": ("hidden_layers", (1, 4, 5)),
     "Dense units": ("dense_units", (1, 2, 3)),
@@ -103,41 +155,65 @@ FACTORS = {
 
 
 def factors(rows: Sequence[Row]) -> Chart | None:
-    """What each factor changes against the base, with its interval."""
-    by_variant = {row.variant: row for row in rows if row.variant}
+    """Draw how each factor changes accuracy against the base, with intervals."""
     base = base_of(rows)
     if base is None or not any(row.verdict.gain for row in rows):
         return None
     figure = make_subplots(rows=1, cols=3, shared_yaxes=True, subplot_titles=list(FACTORS))
-    words = []
-    for column, (title, (field, variants)) in enumerate(FACTORS.items(), start=1):
-        points = []
-        for variant in variants:
-            row = by_variant.get(variant)
-            if row is None or (row is not base and row.verdict.gain is None):
-                continue
-            gain = row.verdict.gain
-            triple = (0.0, 0.0, 0.0) if gain is None else (gain.value, gain.low, gain.high)
-            points.append((f"{getattr(row.runs[0].config, field):g}", *triple))
-            if gain is not None:
-                words.append(f"{title.lower()} {points[-1][0]}: {100 * gain.value:+.2f} points "
-                             f"({100 * gain.low:+.2f} to {100 * gain.high:+.2f})")  # fmt: skip
-        names, value, low, high = zip(*points, strict=True)
-        y = 100 * np.array(value)
-        figure.add_scatter(
-            x=names, y=y, row=1, col=column, mode="lines+markers", name=title, showlegend=False,
-            line={"color": COLORS[column - 1]}, marker={"size": 10},
-            error_y={"array": 100 * np.array(high) - y, "arrayminus": y - 100 * np.array(low)},
-            hovertemplate=f"{title} %{{x}}<br>%{{y:+.2f}} points<extra></extra>",
-        )  # fmt: skip
+    descriptions = []
+    for column, title in enumerate(FACTORS, start=1):
+        gains = _list_gains(rows, base, title)
+        _add_gains(figure, column, title, gains)
+        descriptions += [
+            f"{title.lower()} {value}: {100 * gain.value:+.2f} points "
+            f"({100 * gain.low:+.2f} to {100 * gain.high:+.2f})"
+            for value, gain in gains
+            if gain is not None
+        ]
     figure.update_xaxes(type="category")
     figure.update_yaxes(title="points of accuracy above the base", row=1, col=1)
     figure.add_hline(y=0, line={"dash": "dot", "width": 1, "color": "#888888"})
     figure.update_layout(height=400)
-    return Chart("The effect of each factor", figure, "; ".join(words))
+    return Chart("The effect of each factor", figure, "; ".join(descriptions))
+
+
+def _list_gains(rows: Sequence[Row], base: Row, title: str) -> list[tuple[str, Estimate | None]]:
+    """Return a factor's values, each with its gain over the base.
+
+    The base has no gain over itself: None.
+    """
+    field, variants = FACTORS[title]
+    by_variant = {row.variant: row for row in rows if row.variant}
+    return [
+        (f"{getattr(row.runs[0].config, field):g}", row.verdict.gain)
+        for variant in variants
+        if (row := by_variant.get(variant)) is not None
+        and (row is base or row.verdict.gain is not None)
+    ]
+
+
+def _add_gains(
+    figure: go.Figure, column: int, title: str, gains: Sequence[tuple[str, Estimate | None]]
+) -> None:
+    """Add a factor's gains to its column, the base at zero, in percentage points."""
+    bounds = [(gain.value, gain.low, gain.high) if gain else (0.0, 0.0, 0.0) for _, gain in gains]
+    value, low, high = 100 * np.array(bounds).T
+    figure.add_scatter(
+        x=[name for name, _ in gains],
+        y=value,
+        row=1,
+        col=column,
+        mode="lines+markers",
+        name=title,
+        showlegend=False,
+        line={"color": COLORS[column - 1]},
+        marker={"size": 10},
+        error_y={"array": high - value, "arrayminus": value - low},
+        hovertemplate=f"{title} %{{x}}<br>%{{y:+.2f}} points<extra></extra>",
+    )
 
 
 def charts(rows: Sequence[Row]) -> list[Chart]:
-    """Those for which the rows hold something, in the order of the report."""
+    """Draw the charts that the rows have evidence for, in the order of the report."""
     drawn = (draw(rows) for draw in (accuracies, curves, times, factors))
     return [chart for chart in drawn if chart is not None]

@@ -1,5 +1,6 @@
-"""What a report draws of the predictions: which class was taken for which, and how surely."""
+"""Draw diagnostics: mistakes by class, calibration and dead hidden units."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,142 +19,224 @@ from pipelines.page.figure import COLORS
 from pipelines.page.figure import DIAGONAL
 from pipelines.page.figure import style
 
-POINTS = 200  # of a curve; more cannot be seen
-BINS = 10
+POINTS = 200  # per ROC curve: more would not be visible
+BINS = 10  # of the reliability diagram, with equally many images each
 Array = NDArray[np.float64]
 
 
 def confusions(rows: Sequence[Row]) -> Chart | None:
-    """What each class was taken for, in percent of the class."""
-    known = [(row, row.answers) for row in rows if row.answers]
-    if not known:
+    """Draw a confusion matrix per row, in percent of the true class."""
+    answered = [(row, row.answers) for row in rows if row.answers]
+    if not answered:
         return None
-    columns = min(4, len(known))
-    lines = -(-len(known) // columns)
-    figure = make_subplots(rows=lines, cols=columns, subplot_titles=[row.label for row, _ in known],
-                           vertical_spacing=0.25 / lines, horizontal_spacing=0.03)  # fmt: skip
-    words = []
-    for place, (row, answers) in enumerate(known):
-        taken = answers.probabilities.argmax(axis=1)
-        share = 100 * confusion_matrix(answers.labels, taken, labels=range(len(answers.classes)),
-                                       normalize="true")  # fmt: skip
-        line, column = place // columns + 1, place % columns + 1
-        figure.add_heatmap(
-            z=share, x=answers.classes, y=answers.classes, zmin=0, zmax=100, row=line, col=column,
-            colorscale="Blues", showscale=False, texttemplate="%{z:.1f}",
-            hovertemplate="%{y} taken for %{x}: %{z:.1f} %<extra></extra>",
-        )  # fmt: skip
-        recalls = ", ".join(f"{n} {v:.1f} %" for n, v in zip(answers.classes, np.diag(share),
-                                                             strict=True))  # fmt: skip
-        words.append(f"{row.label}: {recalls}")
-        figure.update_xaxes(showticklabels=line == lines, row=line, col=column)
+    width = min(4, len(answered))
+    height = math.ceil(len(answered) / width)
+    figure = make_subplots(
+        rows=height,
+        cols=width,
+        subplot_titles=[row.label for row, _ in answered],
+        vertical_spacing=0.25 / height,
+        horizontal_spacing=0.03,
+    )
+    descriptions = []
+    for index, (row, answers) in enumerate(answered):
+        line = index // width + 1
+        column = index % width + 1
+        percents = _compute_confusion(answers)
+        _add_confusion(figure, percents, answers.classes, line, column)
+        # Matrices share the labels of the last line and of the first column
+        figure.update_xaxes(showticklabels=line == height, row=line, col=column)
         figure.update_yaxes(autorange="reversed", showticklabels=column == 1, row=line, col=column)
-    figure.update_layout(height=110 + 230 * lines)
-    return Chart("Confusion matrices", figure,
-                 "True class down, predicted across, percent of the true class. Recall: "
-                 + "; ".join(words))  # fmt: skip
+        descriptions.append(f"{row.label}: {_describe_recalls(answers, percents)}")
+    figure.update_layout(height=110 + 230 * height)
+    return Chart(
+        "Confusion matrices",
+        figure,
+        "True class down, predicted across, percent of the true class. Recall: "
+        + "; ".join(descriptions),
+    )
+
+
+def _compute_confusion(answers: Answers) -> Array:
+    """Return the percent of each true class (down) predicted as each class (across)."""
+    predicted = answers.probabilities.argmax(axis=1)
+    labels = range(len(answers.classes))
+    shares = confusion_matrix(answers.labels, predicted, labels=labels, normalize="true")
+    percents: Array = 100 * shares
+    return percents
+
+
+def _describe_recalls(answers: Answers, percents: Array) -> str:
+    recalls_by_class = zip(answers.classes, np.diag(percents), strict=True)
+    return ", ".join(f"{name} {recall:.1f} %" for name, recall in recalls_by_class)
+
+
+def _add_confusion(
+    figure: go.Figure, percents: Array, classes: Sequence[str], line: int, column: int
+) -> None:
+    figure.add_heatmap(
+        z=percents,
+        x=classes,
+        y=classes,
+        zmin=0,
+        zmax=100,
+        row=line,
+        col=column,
+        colorscale="Blues",
+        showscale=False,
+        texttemplate="%{z:.1f}",
+        hovertemplate="%{y} taken for %{x}: %{z:.1f} %<extra></extra>",
+    )
 
 
 def recalls(rows: Sequence[Row]) -> Chart | None:
-    """Recall of each class."""
-    figure, words = go.Figure(), []
+    """Draw the recall of each class that the test images have, in percent."""
+    figure = go.Figure()
+    descriptions = []
     for number, row in enumerate(rows):
         if row.answers is None:
             continue
-        answers = row.answers
-        taken, there = answers.probabilities.argmax(axis=1), sorted(set(answers.labels))
-        share = [100 * float(np.mean(taken[answers.labels == k] == k)) for k in there]
-        figure.add_bar(x=[answers.classes[k] for k in there], y=share, name=row.label,
-                       marker={"color": style(number)["color"]},
-                       hovertemplate=f"{row.label}<br>%{{x}} %{{y:.1f}} %<extra></extra>",
-        )  # fmt: skip
-        words.append(f"{row.label} least {min(share):.1f} %")
+        labels = row.answers.labels
+        predicted = row.answers.probabilities.argmax(axis=1)
+        present = sorted(set(labels))
+        percents = [100 * float(np.mean(predicted[labels == k] == k)) for k in present]
+        figure.add_bar(
+            x=[row.answers.classes[k] for k in present],
+            y=percents,
+            name=row.label,
+            marker={"color": style(number)["color"]},
+            hovertemplate=f"{row.label}<br>%{{x}} %{{y:.1f}} %<extra></extra>",
+        )
+        descriptions.append(f"{row.label} least {min(percents):.1f} %")
+    if not descriptions:
+        return None
     figure.update_layout(yaxis={"title": "recall (%)"}, barmode="group", height=400)
-    return Chart("Recall of each class", figure, "; ".join(words)) if words else None
+    return Chart("Recall of each class", figure, "; ".join(descriptions))
 
 
 def rocs(rows: Sequence[Row]) -> Chart | None:
-    """ROC curves; of more than two classes, the mean over one class against the rest."""
-    figure, words = go.Figure(), []
+    """Draw a ROC curve per row, with its area.
+
+    Beyond two classes, curve and area are means over each class against the rest.
+    """
+    figure = go.Figure()
+    descriptions = []
     for number, row in enumerate(rows):
-        if row.answers is None or not _has_curve(row.answers):
+        if row.answers is None or not _has_roc(row.answers):
             continue
-        area, x, y = _roc(row.answers)
-        figure.add_scatter(x=x, y=y, mode="lines", name=f"{row.label} (AUC {area:.4f})",
-                           line={**style(number), "width": 2},
-                           hovertemplate=f"{row.label}<br>%{{y:.3f}} at %{{x:.3f}}<extra></extra>",
-        )  # fmt: skip
-        words.append(f"AUC of {row.label}: {area:.4f}")
+        area, x, y = _compute_roc(row.answers)
+        figure.add_scatter(
+            x=x,
+            y=y,
+            mode="lines",
+            name=f"{row.label} (AUC {area:.4f})",
+            line={**style(number), "width": 2},
+            hovertemplate=f"{row.label}<br>%{{y:.3f}} at %{{x:.3f}}<extra></extra>",
+        )
+        descriptions.append(f"AUC of {row.label}: {area:.4f}")
+    if not descriptions:
+        return None
     figure.add_trace(DIAGONAL)
-    figure.update_layout(xaxis={"title": "false positive rate"},
-                         yaxis={"title": "true positive rate"}, height=450)  # fmt: skip
-    return Chart("ROC curves", figure, "; ".join(words)) if words else None
+    figure.update_layout(
+        xaxis={"title": "false positive rate"}, yaxis={"title": "true positive rate"}, height=450
+    )
+    return Chart("ROC curves", figure, "; ".join(descriptions))
 
 
-def _has_curve(answers: Answers) -> bool:
-    every_class = len(set(answers.labels)) == len(answers.classes)
-    return every_class and bool(np.isfinite(answers.probabilities).all())
+def _has_roc(answers: Answers) -> bool:
+    """Return whether every class has test images and every probability is finite."""
+    has_every_class = len(set(answers.labels)) == len(answers.classes)
+    return has_every_class and bool(np.isfinite(answers.probabilities).all())
 
 
-def _roc(answers: Answers) -> tuple[float, Array, Array]:
-    x = np.linspace(0, 1, POINTS) ** 2  # more points where the curves bend
-    sides = range(1, 2) if len(answers.classes) == 2 else range(len(answers.classes))
-    each = []
-    for k in sides:
-        false, true, _ = roc_curve(answers.labels == k, answers.probabilities[:, k])
-        each.append(np.interp(x, false, true))
-    binary = len(answers.classes) == 2
-    scores = answers.probabilities[:, 1] if binary else answers.probabilities
+def _compute_roc(answers: Answers) -> tuple[float, Array, Array]:
+    """Return the area, the false positive rates and the true positive rates.
+
+    Of two classes the second is the positive one. Of more, each in turn is positive against the
+    rest, and area and true positive rates are means over the classes.
+    """
+    x = np.linspace(0, 1, POINTS) ** 2  # denser on the left, where the curves bend
+    is_binary = len(answers.classes) == 2
+    positives = [1] if is_binary else range(len(answers.classes))
+    curves = []
+    for k in positives:
+        false_rates, true_rates, _ = roc_curve(answers.labels == k, answers.probabilities[:, k])
+        curves.append(np.interp(x, false_rates, true_rates))
+    scores = answers.probabilities[:, 1] if is_binary else answers.probabilities
     area = roc_auc_score(answers.labels, scores, multi_class="ovr")
-    return float(area), x, np.mean(each, axis=0).round(4)
+    return float(area), x, np.mean(curves, axis=0).round(4)
 
 
 def reliability(rows: Sequence[Row]) -> Chart | None:
-    """How often the class is right, by the probability that the network gives it."""
-    figure, words = go.Figure(), []
+    """Draw the share of correct predictions against their predicted probability."""
+    figure = go.Figure()
+    descriptions = []
     for number, row in enumerate(rows):
         if row.answers is None:
             continue
-        sure = row.answers.probabilities.max(axis=1)
-        right = row.answers.probabilities.argmax(axis=1) == row.answers.labels
-        if not np.isfinite(sure).all():
+        confidence = row.answers.probabilities.max(axis=1)
+        if not np.isfinite(confidence).all():
             continue
-        share, mean = calibration_curve(right, np.clip(sure, 0, 1), n_bins=BINS,
-                                        strategy="quantile")  # fmt: skip
-        figure.add_scatter(x=mean, y=share, mode="lines+markers", name=row.label,
-                           line={**style(number), "width": 2},
-                           hovertemplate=f"{row.label}<br>said %{{x:.3f}}, right %{{y:.3f}}"
-                           "<extra></extra>")  # fmt: skip
-        words.append(f"{row.label} says {sure.mean():.3f} on average, is right {right.mean():.3f}")
+        is_correct = row.answers.probabilities.argmax(axis=1) == row.answers.labels
+        share, mean = calibration_curve(
+            is_correct, np.clip(confidence, 0, 1), n_bins=BINS, strategy="quantile"
+        )
+        figure.add_scatter(
+            x=mean,
+            y=share,
+            mode="lines+markers",
+            name=row.label,
+            line={**style(number), "width": 2},
+            hovertemplate=f"{row.label}<br>said %{{x:.3f}}, right %{{y:.3f}}<extra></extra>",
+        )
+        descriptions.append(
+            f"{row.label} says {confidence.mean():.3f} on average, is right {is_correct.mean():.3f}"
+        )
+    if not descriptions:
+        return None
     figure.add_trace(DIAGONAL)
-    figure.update_layout(xaxis={"title": "probability of the class named"},
-                         yaxis={"title": "share that is right"}, height=450)  # fmt: skip
-    return Chart("Reliability", figure, "; ".join(words)) if words else None
+    figure.update_layout(
+        xaxis={"title": "probability of the class named"},
+        yaxis={"title": "share that is right"},
+        height=450,
+    )
+    return Chart("Reliability", figure, "; ".join(descriptions))
 
 
 def dead_units(rows: Sequence[Row]) -> Chart | None:
-    """Hidden units that are zero for every validation image, of all."""
-    found = [
-        (row.label, np.mean([run.metrics["dead_units"] for run in row.runs]),
-         np.mean([run.metrics["hidden_units"] for run in row.runs]))
+    """Draw the percent of hidden units that are zero for every validation image."""
+    unit_counts = [
+        (row.label, _average_metric(row, "dead_units"), _average_metric(row, "hidden_units"))
         for row in rows
         if all({"dead_units", "hidden_units"} <= run.metrics.keys() for run in row.runs)
-    ]  # fmt: skip
-    if not found:
+    ]
+    if not unit_counts:
         return None
-    labels, dead, units = zip(*found, strict=True)
+    labels, dead, hidden = zip(*unit_counts, strict=True)
     figure = go.Figure(
-        go.Bar(x=100 * np.array(dead) / np.maximum(units, 1), y=labels, orientation="h",
-               marker={"color": COLORS[1]}, customdata=np.stack([dead, units], axis=1),
-               hovertemplate="%{y}<br>%{customdata[0]:.1f} of %{customdata[1]:.0f}<extra></extra>")
-    )  # fmt: skip
-    figure.update_layout(xaxis={"title": "dead hidden units (%)", "range": [0, 100]},
-                         yaxis={"autorange": "reversed"}, height=130 + 32 * len(found))  # fmt: skip
-    words = "; ".join(f"{name}: {d:.1f} of {u:.0f}" for name, d, u in found)
+        go.Bar(
+            x=100 * np.array(dead) / np.maximum(hidden, 1),
+            y=labels,
+            orientation="h",
+            marker={"color": COLORS[1]},
+            customdata=np.stack([dead, hidden], axis=1),
+            hovertemplate="%{y}<br>%{customdata[0]:.1f} of %{customdata[1]:.0f}<extra></extra>",
+        )
+    )
+    figure.update_layout(
+        xaxis={"title": "dead hidden units (%)", "range": [0, 100]},
+        yaxis={"autorange": "reversed"},
+        height=130 + 32 * len(unit_counts),
+    )
+    words = "; ".join(f"{label}: {d:.1f} of {h:.0f}" for label, d, h in unit_counts)
     return Chart("Dead hidden units", figure, words)
 
 
+def _average_metric(row: Row, name: str) -> float:
+    return float(np.mean([run.metrics[name] for run in row.runs]))
+
+
 def diagnostics(rows: Sequence[Row]) -> list[Chart]:
-    """Those for which the rows hold something, in the order of the report."""
+    """Draw the charts that the rows have predictions for, in the order of the report."""
     drawn = (draw(rows) for draw in (confusions, recalls, rocs, reliability, dead_units))
     return [chart for chart in drawn if chart is not None]

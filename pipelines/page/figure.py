@@ -1,17 +1,18 @@
-"""A figure of a report, and the look that all share."""
+"""Define a report's chart and the colors and dashes that all charts share."""
 
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-# Okabe and Ito's colors (2008), told apart by all; readable on white and on black
+# After Okabe and Ito (2008): color-blind readers can tell them apart too, and all are readable on
+# white and on black
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#3a9bdc", "#8a6d9e")
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure with its title, and what a reader sees in it who cannot see it."""
+    """A figure with its title, and its content in words for those who cannot see it."""
 
     title: str
     figure: go.Figure
@@ -19,12 +20,16 @@ class Chart:
 
 
 def style(number: int) -> dict[str, str]:
-    """Color and dash of the row of that number, counted from 0."""
-    turn = number // len(COLORS)
-    return {"color": COLORS[number % len(COLORS)], "dash": DASHES[turn % len(DASHES)]}
+    """Return the color and dash of a row by its number, counted from 0."""
+    cycle = number // len(COLORS)
+    return {"color": COLORS[number % len(COLORS)], "dash": DASHES[cycle % len(DASHES)]}
 
 
 DIAGONAL = go.Scatter(
-    x=[0, 1], y=[0, 1], mode="lines", showlegend=False, hoverinfo="skip",
+    x=[0, 1],
+    y=[0, 1],
+    mode="lines",
+    showlegend=False,
+    hoverinfo="skip",
     line={"dash": "dot", "width": 1, "color": "#888888"},
-)  # fmt: skip
+)

@@ -1,4 +1,4 @@
-"""The comparison table for a paper: LaTeX with `booktabs`, one table for each block."""
+"""Write the comparison table as LaTeX for a paper, one table per block."""
 
 import pandas as pd
 
@@ -7,34 +7,36 @@ from pipelines.compare.columns import KNOWN
 from pipelines.compare.columns import NUMERIC
 from pipelines.page.render import Page
 
-# What a page holds across; the other columns are in the CSV.
+# The columns that fit the width of a page. The others are in the CSV.
 COLUMNS = (
     *("Variant", "Head", "Learning Rate", "Seeds", "Accuracy", "Low", "High", "SD (points)"),
     *("Reported Accuracy", "In Interval", "Gain (points)", "Gain Low", "Gain High", "p (Holm)"),
     *("P(better)", "Learning Time(ms)", "Time Ratio"),
 )
-SPECIAL = {sign: f"\\{sign}" for sign in "&%$#_{}"}
+# How LaTeX writes the characters that mean something to it
+SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"}
 SPECIAL |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 SPECIAL |= {"<": r"\textless{}", ">": r"\textgreater{}"}
 
 
 def latex_text(page: Page) -> str:
-    """A table environment for each block; needs the packages booktabs and graphicx."""
-    parts = [f"% {page.title}. Needs \\usepackage{{booktabs, graphicx}}"]
-    return "\n".join([*parts, *(_table(name, rows) for name, rows in page.blocks())])
+    """Return a table environment per block, for the packages booktabs and graphicx."""
+    comment = f"% {page.title}. Needs \\usepackage{{booktabs, graphicx}}"
+    return "\n".join([comment, *(_render_table(name, rows) for name, rows in page.blocks())])
 
 
-def _table(name: str, rows: pd.DataFrame) -> str:
+def _render_table(name: str, rows: pd.DataFrame) -> str:
     columns = [KNOWN[title] for title in COLUMNS if title in rows.columns]
+    alignments = "".join("r" if column.title in NUMERIC else "l" for column in columns)
     lines = [[column.title for column in columns], *cells(rows, columns, page=True)]
-    head, *body = (" & ".join(map(_tex, line)) + r" \\" for line in lines)
+    head, *body = (" & ".join(map(_escape_tex, line)) + r" \\" for line in lines)
     return "\n".join(
         [
             r"\begin{table}[htbp]",
             r"\centering",
-            rf"\caption{{{_tex(name)}}}",
+            rf"\caption{{{_escape_tex(name)}}}",
             r"\resizebox{\linewidth}{!}{%",
-            rf"\begin{{tabular}}{{{''.join('r' if c.title in NUMERIC else 'l' for c in columns)}}}",
+            rf"\begin{{tabular}}{{{alignments}}}",
             r"\toprule",
             head,
             r"\midrule",
@@ -47,5 +49,5 @@ def _table(name: str, rows: pd.DataFrame) -> str:
     )
 
 
-def _tex(text: str) -> str:
-    return "".join(SPECIAL.get(sign, sign) for sign in text)
+def _escape_tex(text: str) -> str:
+    return "".join(SPECIAL.get(character, character) for character in text)

@@ -1,4 +1,7 @@
-"""A table as CSV, Markdown, HTML and terminal output: same rows in, same bytes out."""
+"""Write the comparison table as CSV, Markdown and HTML, and print it.
+
+The same rows always give the same bytes.
+"""
 
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -22,6 +25,7 @@ from pipelines.compare.columns import NUMERIC
 from study.common.html import html_page
 
 NOTES = "Notes on the reported figures (misprints are corrected above)"
+# The columns that fit 100 characters, the width used where the output is no terminal
 TERMINAL = (
     "Variant",
     "Head",
@@ -38,7 +42,7 @@ TERMINAL = (
 
 @dataclass(frozen=True)
 class Page:
-    """What a reader gets: a table and the words around it."""
+    """The comparison table and the text around it."""
 
     title: str
     statement: str
@@ -47,13 +51,13 @@ class Page:
     notes: list[str]
 
     def blocks(self) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Protocol and rows of each block, in order."""
+        """Yield the protocol and the rows of each block, in order."""
         for name, rows in self.table.groupby(BLOCK, sort=False):
             yield str(name), rows
 
 
 def csv_text(page: Page) -> str:
-    """All columns, numbers unadorned."""
+    """Return the table as CSV: all columns, numbers without units."""
     columns = columns_of(page.table)
     frame = pd.DataFrame(
         cells(page.table, columns, page=False), columns=[column.title for column in columns]
@@ -62,32 +66,36 @@ def csv_text(page: Page) -> str:
 
 
 def markdown_text(page: Page) -> str:
-    """GitHub-flavored Markdown: the statement, the cautions, a table for each block."""
+    """Return the page in GitHub-flavored Markdown.
+
+    It has the statement, the cautions, a table per block, and the notes if there are any.
+    """
     columns = columns_of(page.table)
-    parts = [f"# {_md(page.title)}", _md(page.statement)]
-    parts += [f"**{_md(line)}**" for line in page.cautions]
+    alignments = ["---:" if column.title in NUMERIC else "---" for column in columns]
+    parts = [f"# {_escape_markdown(page.title)}", _escape_markdown(page.statement)]
+    parts += [f"**{_escape_markdown(line)}**" for line in page.cautions]
     for name, rows in page.blocks():
-        lines = [_md_row([column.title for column in columns])]
-        lines.append(_md_row(["---:" if c.title in NUMERIC else "---" for c in columns], raw=True))
-        lines += [_md_row(row) for row in cells(rows, columns, page=True)]
-        parts += [f"## {_md(name)}", "\n".join(lines)]
+        lines = [_render_markdown_row([column.title for column in columns])]
+        lines.append(_render_markdown_row(alignments, raw=True))
+        lines += [_render_markdown_row(row) for row in cells(rows, columns, page=True)]
+        parts += [f"## {_escape_markdown(name)}", "\n".join(lines)]
     if page.notes:
-        parts += [f"## {NOTES}", "\n".join(f"- {_md(note)}" for note in page.notes)]
+        parts += [f"## {NOTES}", "\n".join(f"- {_escape_markdown(note)}" for note in page.notes)]
     return "\n\n".join(parts) + "\n"
 
 
-def _md_row(texts: Sequence[str], *, raw: bool = False) -> str:
-    return "| " + " | ".join(text if raw else _md(text) for text in texts) + " |"
+def _render_markdown_row(texts: Sequence[str], *, raw: bool = False) -> str:
+    return "| " + " | ".join(text if raw else _escape_markdown(text) for text in texts) + " |"
 
 
-def _md(text: str) -> str:
-    for sign in "\\|<>*_`":
-        text = text.replace(sign, "\\" + sign)
+def _escape_markdown(text: str) -> str:
+    for character in "\\|<>*_`":
+        text = text.replace(character, "\\" + character)
     return text
 
 
 def html_text(page: Page) -> str:
-    """One self-contained page: no script, nothing fetched."""
+    """Return one self-contained HTML page: no script, nothing fetched."""
     parts = [
         f"<p>{escape(page.statement)}</p>",
         *(f'<p class="caution">{escape(line)}</p>' for line in page.cautions),
@@ -101,49 +109,53 @@ def html_text(page: Page) -> str:
 
 
 def html_table(name: str, rows: pd.DataFrame) -> list[str]:
-    """A block's table, in a region of its own that scrolls."""
+    """Return the HTML lines of a block's table, in a region that scrolls by itself."""
     columns = columns_of(rows)
-    groups = [(group, len(list(members))) for group, members in groupby(c.group for c in columns)]
+    column_groups = groupby(column.group for column in columns)
+    spans = [(group, len(list(members))) for group, members in column_groups]
     return [
         f'<div class="scroll" role="region" aria-label="{escape(name)}" tabindex="0">',
         "<table>",
         f"<caption>{escape(name)}</caption>",
-        *(f'<colgroup span="{span}"></colgroup>' for _, span in groups),
+        *(f'<colgroup span="{span}"></colgroup>' for _, span in spans),
         "<thead>",
         "<tr>",
-        *(f'<th scope="colgroup" colspan="{span}">{escape(group)}</th>' for group, span in groups),
+        *(f'<th scope="colgroup" colspan="{span}">{escape(group)}</th>' for group, span in spans),
         "</tr>",
         "<tr>",
-        *(f'<th scope="col"{_css(column)}>{escape(column.title)}</th>' for column in columns),
+        *(
+            f'<th scope="col"{_render_class(column)}>{escape(column.title)}</th>'
+            for column in columns
+        ),
         "</tr>",
         "</thead>",
         "<tbody>",
-        *(_html_row(columns, row) for row in cells(rows, columns, page=True)),
+        *(_render_html_row(columns, row) for row in cells(rows, columns, page=True)),
         "</tbody>",
         "</table>",
         "</div>",
     ]
 
 
-def _html_row(columns: Sequence[Column], texts: Sequence[str]) -> str:
+def _render_html_row(columns: Sequence[Column], texts: Sequence[str]) -> str:
     row = dict(zip((column.title for column in columns), texts, strict=True))
-    label = f"variant {row['Variant']}" if row["Variant"] else f"{row['Head']}"
+    label = f"variant {row['Variant']}" if row["Variant"] else row["Head"]
     first = f'<th scope="row">{escape(texts[0])} <small>{escape(label)}</small></th>'
     others = [
-        f"<td{_css(column)}>{escape(text)}</td>"
+        f"<td{_render_class(column)}>{escape(text)}</td>"
         for column, text in zip(columns[1:], texts[1:], strict=True)
     ]
     return f"<tr>{first}{''.join(others)}</tr>"
 
 
-def _css(column: Column) -> str:
+def _render_class(column: Column) -> str:
     if column.title in NUMERIC:
         return ' class="n"'
     return ' class="ids"' if column.title == "Run IDs" else ""
 
 
 def print_page(page: Page) -> None:
-    """The columns that fit 100 characters; no color and no lines unless it is a terminal."""
+    """Print the main columns, with color and lines only in a terminal."""
     console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = 100
@@ -152,14 +164,15 @@ def print_page(page: Page) -> None:
         console.print(line)
     for name, rows in page.blocks():
         console.print(f"\n{name}", style="bold")
-        console.print(_terminal_table(rows, SIMPLE_HEAD if console.is_terminal else None))
+        console.print(_build_terminal_table(rows, SIMPLE_HEAD if console.is_terminal else None))
 
 
-def _terminal_table(rows: pd.DataFrame, box: Box | None) -> Table:
+def _build_terminal_table(rows: pd.DataFrame, box: Box | None) -> Table:
     columns = [KNOWN[title] for title in TERMINAL if title in rows.columns]
     table = Table(box=box, pad_edge=False)
     for column in columns:
-        heading = column.title.replace(" ", "\n")  # narrow, so that no cell has to wrap
+        # One word per line keeps the columns so narrow that no cell has to wrap
+        heading = column.title.replace(" ", "\n")
         table.add_column(heading, justify="right" if column.title in NUMERIC else "left")
     for row in cells(rows, columns, page=True):
         table.add_row(*row)

@@ -1,4 +1,4 @@
-"""A report as one self-contained HTML page: charts that answer, a table that sorts, for all."""
+"""Write a report as one self-contained HTML page with charts and a sortable table."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Report:
-    """The tables of all protocols, and the evidence of the one that the report is about."""
+    """The tables of all protocols, with rows and charts of the main one."""
 
     page: Page
     rows: list[Row]
@@ -35,35 +35,38 @@ class Report:
 
 
 def html_text(report: Report) -> str:
-    """The whole page; the same runs give the same bytes."""
-    page, rows = report.page, report.rows
-    main, *others = sorted(page.blocks(), key=lambda block: block[0] != _block_of(report))
+    """Return the whole page. The same runs give the same bytes."""
+    page = report.page
+    rows = report.rows
+    main_name = _find_main_block(report)
+    main, *others = sorted(page.blocks(), key=lambda block: block[0] != main_name)
     body = [
-        f'<p class="question">{escape(_question(report))}</p>',
-        *_list(_protocol(rows), "protocol"),
+        f'<p class="question">{escape(_write_question(report))}</p>',
+        *_render_list(_describe_protocol(rows), "protocol"),
         *(f'<p class="caution">{escape(line)}</p>' for line in page.cautions),
         "<h2>In short</h2>",
         *(f"<p>{escape(line)}</p>" for line in summary(rows)),
         "<h2>The table</h2>",
         "<p>Select a heading to sort by it.</p>",
         *html_table(*main),
-        *_charts(report.charts),
-        *_reflection(rows),
-        *_errata(page.notes),
+        *_render_charts(report.charts),
+        *_render_reflection(rows),
+        *_render_errata(page.notes),
         *(line for block in others for line in html_table(*block)),
         f'<p class="fine">{escape(page.statement)}</p>',
-        *_scripts(report.charts),
+        *_render_scripts(report.charts),
     ]
-    return html_page(page.title.replace("Comparison table", "Report"), _styles(), body)
+    return html_page(page.title.replace("Comparison table", "Report"), _list_styles(), body)
 
 
-def _block_of(report: Report) -> str:
+def _find_main_block(report: Report) -> str:
+    """Return the name of the block that holds the report's rows, found by its run IDs."""
     ids = " ".join(run.run_id for run in report.rows[0].runs)
     table = report.page.table
     return str(table.loc[table["Run IDs"] == ids, "Protocol"].iloc[0])
 
 
-def _question(report: Report) -> str:
+def _write_question(report: Report) -> str:
     config = report.rows[0].runs[0].config
     name = report.page.title.partition(": ")[2]
     return (
@@ -72,31 +75,33 @@ def _question(report: Report) -> str:
     )
 
 
-def _protocol(rows: Sequence[Row]) -> list[str]:
+def _describe_protocol(rows: Sequence[Row]) -> list[str]:
     runs = [run for row in rows for run in row.runs]
-    run, fields = runs[0], protocol(runs[0])
-    seeds = sorted({each.config.seed for each in runs})
-    train = fields["epochs"], fields["batch_size"]
-    groups = {
-        f"{each.metrics['test_groups']:.0f}" for each in runs if "test_groups" in each.metrics
-    }
-    of = f", from {min(groups, key=int)} groups or more" if groups else ", of unknown groups"
+    first = runs[0]
+    fields = protocol(first)
+    seeds = sorted({run.config.seed for run in runs})
+    group_counts = [
+        round(run.metrics["test_groups"]) for run in runs if "test_groups" in run.metrics
+    ]
+    groups = f"from {min(group_counts)} groups or more" if group_counts else "of unknown groups"
     return [
-        f"Model: {BACKBONES[run.config.backbone].title}, {weights_text(run)}, all "
-        f"images {run.config.image_size} x {run.config.image_size} pixels.",
-        f"Training: at most {train[0]} epochs, batches of {train[1]}, Adam, the last weights.",
-        f"Split: {split_text(run)}, {run.sizes} images for training, validation and test{of}.",
+        f"Model: {BACKBONES[first.config.backbone].title}, {weights_text(first)}, all "
+        f"images {first.config.image_size} x {first.config.image_size} pixels.",
+        f"Training: at most {fields['epochs']} epochs, batches of {fields['batch_size']}, Adam, "
+        "the last weights.",
+        f"Split: {split_text(first)}, {first.sizes} images for training, validation and test, "
+        f"{groups}.",
         f"Seeds: {len(seeds)} ({', '.join(map(str, seeds))}); {len(runs)} runs.",
         "Intervals (95 %) and paired tests respect the groups of the test images and the seeds; "
         "p by Holm's method.",
     ]
 
 
-def _list(lines: Sequence[str], kind: str) -> list[str]:
+def _render_list(lines: Sequence[str], kind: str) -> list[str]:
     return [f'<ul class="{kind}">', *(f"<li>{escape(line)}</li>" for line in lines), "</ul>"]
 
 
-def _charts(charts: Sequence[Chart]) -> Iterator[str]:
+def _render_charts(charts: Sequence[Chart]) -> Iterator[str]:
     for number, chart in enumerate(charts):
         yield f'<section aria-labelledby="h{number}">'
         yield f'<h2 id="h{number}">{escape(chart.title)}</h2>'
@@ -106,7 +111,7 @@ def _charts(charts: Sequence[Chart]) -> Iterator[str]:
         yield "</details></section>"
 
 
-def _reflection(rows: Sequence[Row]) -> Iterator[str]:
+def _render_reflection(rows: Sequence[Row]) -> Iterator[str]:
     answers = reflection(rows)
     if not answers:
         return
@@ -116,21 +121,23 @@ def _reflection(rows: Sequence[Row]) -> Iterator[str]:
         yield f"<p>{escape(' '.join(sentences))}</p>"
 
 
-def _errata(notes: Sequence[str]) -> list[str]:
+def _render_errata(notes: Sequence[str]) -> list[str]:
     if not notes:
         return []
-    return [f"<h2>{NOTES}</h2>", *_list(notes, "errata")]
+    return [f"<h2>{NOTES}</h2>", *_render_list(notes, "errata")]
 
 
-def _scripts(charts: Sequence[Chart]) -> Iterator[str]:
+def _render_scripts(charts: Sequence[Chart]) -> Iterator[str]:
     figures = [json.loads(chart.figure.to_json()) for chart in charts]
     for figure in figures:
-        figure["layout"].pop("template", None)  # the page's own look; plotly's is 7 kB each
+        # The page has its own look, and plotly's takes 7 kB per figure
+        figure["layout"].pop("template", None)
+    # "</script>" in a label would end the script
     data = json.dumps(figures, separators=(",", ":")).replace("</", "<\\/")
     yield f"<script>{get_plotlyjs()}</script>"
     yield f"<script>const FIGURES = {data};</script>"
     yield f"<script>{(HERE / 'report.js').read_text(encoding='utf-8')}</script>"
 
 
-def _styles() -> Sequence[Path]:
+def _list_styles() -> Sequence[Path]:
     return [HERE / "comparison.css", HERE / "report.css"]

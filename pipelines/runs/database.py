@@ -1,4 +1,7 @@
-"""A quick look whether a tracking URI that names a database leads to runs at all."""
+"""Check quickly that a database URI leads to an MLflow store.
+
+Only tracking URIs that name a database are checked.
+"""
 
 import re
 from pathlib import Path
@@ -13,9 +16,10 @@ CONNECT_SECONDS = 8
 
 
 def check_database(uri: str) -> None:
-    """Refuse a database URI that holds no MLflow store; other URIs pass.
+    """Raise an error if a URI names a database that holds no MLflow store.
 
-    MLflow itself would create a missing file, fill an empty one, and retry a bad one for minutes.
+    URIs of other kinds pass. Without this check, MLflow would create a missing file, fill an empty
+    one, and retry a bad one for minutes.
 
     Raises:
         TrackingError: the database is missing, unreadable or not MLflow's.
@@ -27,7 +31,7 @@ def check_database(uri: str) -> None:
         path = sqlalchemy.make_url(uri).database
         if uri.startswith("sqlite") and path and not Path(path).is_file():
             raise TrackingError(f"no runs yet: {path} does not exist\n{advice}")
-        tables = _table_names(uri)
+        tables = _list_table_names(uri)
     except (SQLAlchemyError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise TrackingError(f"cannot read {shown(uri)}: {reason}\n{advice}") from error
@@ -35,9 +39,10 @@ def check_database(uri: str) -> None:
         raise TrackingError(f"{shown(uri)} is no MLflow database\n{advice}")
 
 
-def _table_names(uri: str) -> list[str]:
-    waits = {"connect_timeout": CONNECT_SECONDS} if uri.startswith(("postgresql", "mysql")) else {}
-    engine = sqlalchemy.create_engine(uri, connect_args=waits)
+def _list_table_names(uri: str) -> list[str]:
+    has_timeout = uri.startswith(("postgresql", "mysql"))
+    connect_args = {"connect_timeout": CONNECT_SECONDS} if has_timeout else {}
+    engine = sqlalchemy.create_engine(uri, connect_args=connect_args)
     try:
         return sqlalchemy.inspect(engine).get_table_names()
     finally:

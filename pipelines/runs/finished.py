@@ -1,8 +1,9 @@
-"""Finished runs as MLflow holds them, one per fingerprint. Reads only; needs no image, no weights.
+"""Read finished runs from MLflow, one for each fingerprint.
 
-What a run must hold is written by `study/tracking/run_logger.py`: every config field as a param,
-the tags `finished`, `fingerprint`, `data_digest`, `weights_kind`, `sizes` and `leak`, and final
-metrics.
+Nothing is written, and neither images nor weights are needed.
+
+`study/tracking/run_logger.py` logs what a run must hold: every config field as a param, the tags
+`finished`, `fingerprint`, `data_digest`, `weights_kind`, `sizes` and `leak`, and the final metrics.
 """
 
 import dataclasses
@@ -34,16 +35,17 @@ COMPLETE = "tags.finished = 'true' and attributes.status = 'FINISHED'"
 
 
 class NoRunsError(StudyError):
-    """There is nothing to make a table of."""
+    """Error for a store or a selection with no run to make a table of."""
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """One complete run: its config, and what it logged.
+    """One complete run, with its config and what it logged.
 
-    `config.weights` is `imagenet` or `none`: the file that a run started from stays on the machine
-    that trained it. `weights_kind`, `weights_file` (a name without folder), `weights_digest` (over
-    its tensors) and `weights_published` (how many of them are the published ones) tell of it.
+    `config.weights` is `imagenet` or `none`, because the file that a run started from stays on the
+    machine that trained it. Four fields describe this file: `weights_kind`, `weights_file` (its
+    name without folder), `weights_digest` (over its tensors) and `weights_published` (how many of
+    its tensors equal the published ones).
     """
 
     run_id: str
@@ -65,32 +67,42 @@ class FinishedRun:
 
     @property
     def leaking(self) -> tuple[int, int] | None:
-        """Test images with a sibling in train, and all test images; None if that is unknown."""
+        """Return the number of test images with a sibling in train, and of all.
+
+        The result is None if these are unknown.
+        """
         counts = self.leak.split("/")
-        known = len(counts) == 2 and all(count.isdigit() for count in counts)
-        return (int(counts[0]), int(counts[1])) if known else None
+        is_known = len(counts) == 2 and all(count.isdigit() for count in counts)
+        return (int(counts[0]), int(counts[1])) if is_known else None
 
 
 def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
-    """The finished runs of a data set, the earliest of each fingerprint, by start time.
+    """Read the finished runs of a data set, sorted by start time.
 
-    Looks through all active experiments, or the one named.
+    Of runs with the same fingerprint, only the earliest is kept.
+
+    Args:
+        dataset: `chest`, `blood`, `demo`, or `folder:PATH`.
+        experiment: the name of the active experiment to look through, or None for all of them.
 
     Raises:
         TrackingError: MLflow cannot be read, or has no such experiment.
-        NoRunsError: it holds no finished run of the data set.
+        NoRunsError: MLflow holds no finished run of the data set.
     """
-    client, uri = reader(), tracking_uri()
+    client = reader()
+    uri = tracking_uri()
     try:
-        found = list(_search(client, _experiment_ids(client, experiment), dataset))
+        logged_runs = list(_search_runs(client, _find_experiment_ids(client, experiment), dataset))
     except MlflowException as error:
         reason = str(error).splitlines()[0].replace(uri, shown(uri))[:200]
         raise TrackingError(
             f"cannot read runs from {shown(uri)}: {reason}\n"
             "start that MLflow server, or set MLFLOW_TRACKING_URI to the one that has the runs"
         ) from error
-    runs = _first_of_each(run for run in map(_parse, found) if run is not None)
-    runs = [run for run in runs if _same_dataset(run.config.dataset, dataset)]
+    runs = _keep_first_by_fingerprint(
+        run for run in map(_parse_or_warn, logged_runs) if run is not None
+    )
+    runs = [run for run in runs if _is_same_dataset(run.config.dataset, dataset)]
     if not runs:
         where = f"experiment {experiment!r} of {shown(uri)}" if experiment else shown(uri)
         raise NoRunsError(
@@ -102,34 +114,35 @@ def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
 
 
 def reader() -> MlflowClient:
-    """A client of the store that the settings name.
+    """Connect to the store that the settings name.
 
     Raises:
-        TrackingError: it does not answer, or is a database without runs.
+        TrackingError: the store does not answer, or its database holds no MLflow store.
     """
     check_database(tracking_uri())
     return connect()
 
 
-def _experiment_ids(client: MlflowClient, name: str | None) -> list[str]:
-    names: dict[str, str] = {}
+def _find_experiment_ids(client: MlflowClient, name: str | None) -> list[str]:
+    ids_by_name: dict[str, str] = {}
     token: str | None = None
     while token is None or token:
         page = client.search_experiments(view_type=ViewType.ACTIVE_ONLY, page_token=token)
-        names |= {found.name: found.experiment_id for found in page}
+        ids_by_name |= {experiment.name: experiment.experiment_id for experiment in page}
         token = page.token or ""
     if name is None:
-        return list(names.values())
-    if name not in names:
-        known = ", ".join(sorted(names)[:8]) or "none"
-        raise TrackingError(f"no active experiment {name!r}; there are: {known}")
-    return [names[name]]
+        return list(ids_by_name.values())
+    if name not in ids_by_name:
+        known_names = ", ".join(sorted(ids_by_name)[:8]) or "none"
+        raise TrackingError(f"no active experiment {name!r}; there are: {known_names}")
+    return [ids_by_name[name]]
 
 
-def _search(client: MlflowClient, experiment_ids: list[str], dataset: str) -> Iterator[Run]:
-    # Folders are compared here, not by the server: a path may be spelled in many ways.
-    match = f"= '{dataset}'" if dataset in RECIPES else "LIKE 'folder:%'"
-    query = f"{COMPLETE} and params.dataset {match}"
+def _search_runs(client: MlflowClient, experiment_ids: list[str], dataset: str) -> Iterator[Run]:
+    # The server returns the runs of all folders, because a path may be spelled in many ways.
+    # `read_runs` then compares the folders.
+    condition = f"= '{dataset}'" if dataset in RECIPES else "LIKE 'folder:%'"
+    query = f"{COMPLETE} and params.dataset {condition}"
     token: str | None = None
     while experiment_ids and (token is None or token):
         page = client.search_runs(
@@ -139,18 +152,19 @@ def _search(client: MlflowClient, experiment_ids: list[str], dataset: str) -> It
         token = page.token or ""
 
 
-def _same_dataset(logged: str, asked: str) -> bool:
-    if logged == asked or not asked.startswith("folder:"):
-        return logged == asked
-    return folder_path(logged) == folder_path(asked)
+def _is_same_dataset(logged_dataset: str, dataset: str) -> bool:
+    if logged_dataset == dataset or not dataset.startswith("folder:"):
+        return logged_dataset == dataset
+    return folder_path(logged_dataset) == folder_path(dataset)
 
 
 def folder_path(dataset: str) -> Path:
-    """The folder that `folder:PATH` names, made absolute."""
+    """Return the absolute path of the folder that `folder:PATH` names."""
     return Path(dataset.removeprefix("folder:")).expanduser().resolve()
 
 
-def _parse(run: Run) -> FinishedRun | None:
+def _parse_or_warn(run: Run) -> FinishedRun | None:
+    """Parse a run, or print a warning and return None."""
     try:
         return finished_run(run)
     except (ConfigError, KeyError) as error:
@@ -159,14 +173,15 @@ def _parse(run: Run) -> FinishedRun | None:
 
 
 def finished_run(run: Run) -> FinishedRun:
-    """What a complete run logged.
+    """Parse what a complete run logged.
 
     Raises:
-        ConfigError: a param is no value of its field here.
+        ConfigError: a param is not a valid value of its config field in this version.
         KeyError: a param is missing.
     """
-    params, tags = dict(run.data.params), run.data.tags
-    config = _config(params)
+    params = dict(run.data.params)
+    tags = run.data.tags
+    config = _parse_config(params)
     kind = tags.get("weights_kind", "unknown")
     from_file = kind not in ("imagenet", "none")
     return FinishedRun(
@@ -175,7 +190,7 @@ def finished_run(run: Run) -> FinishedRun:
         started=run.info.start_time,
         config=config,
         weights_kind=kind,
-        weights_file=_name(params["weights"]) if from_file else "",
+        weights_file=_strip_folder(params["weights"]) if from_file else "",
         data_digest=tags.get("data_digest", ""),
         protocol_version=tags.get("protocol_version", "1"),
         fingerprint=tags.get("fingerprint", run.info.run_id),
@@ -189,21 +204,22 @@ def finished_run(run: Run) -> FinishedRun:
     )
 
 
-def _name(path: str) -> str:
+def _strip_folder(path: str) -> str:
     return re.split(r"[/\\]", path)[-1]
 
 
-def _config(params: dict[str, str]) -> TrialConfig:
-    # a run from before a field was added lacks it, and had what is now its default
+def _parse_config(params: dict[str, str]) -> TrialConfig:
+    # A run older than a field lacks it. What is now the field's default applied to that run.
     names = {spec.name for spec in dataclasses.fields(TrialConfig)} & params.keys()
     values = {name: parse_value(name, params[name]) for name in names}
     if values.get("weights") != "none":
-        values["weights"] = "imagenet"  # a file's path would be looked up on this machine
+        # A config with a file's path would look the file up on this machine.
+        values["weights"] = "imagenet"
     return TrialConfig(**values)
 
 
-def _first_of_each(runs: Iterator[FinishedRun]) -> list[FinishedRun]:
-    first: dict[str, FinishedRun] = {}
+def _keep_first_by_fingerprint(runs: Iterator[FinishedRun]) -> list[FinishedRun]:
+    runs_by_fingerprint: dict[str, FinishedRun] = {}
     for run in sorted(runs, key=lambda run: (run.started, run.run_id)):
-        first.setdefault(run.fingerprint, run)
-    return list(first.values())
+        runs_by_fingerprint.setdefault(run.fingerprint, run)
+    return list(runs_by_fingerprint.values())

@@ -1,4 +1,4 @@
-"""One finished run, by its ID."""
+"""Read one finished run by its ID."""
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -14,7 +14,7 @@ from study.tracking.connection import talking
 
 @talking()
 def read_run(client: MlflowClient, run_id: str) -> FinishedRun:
-    """One finished run.
+    """Read one finished run.
 
     Raises:
         TrackingError: MLflow cannot be read.
@@ -27,17 +27,21 @@ def read_run(client: MlflowClient, run_id: str) -> FinishedRun:
             raise
         where = shown(tracking_uri())
         raise NoRunsError(f"no run {run_id} in {where}: copy its ID from the MLflow UI") from None
-    _check_trial(run)
+    _check_finished_trial(run)
     return finished_run(run)
 
 
-def _check_trial(run: Run) -> None:
-    run_id, status, tags = run.info.run_id, run.info.status, run.data.tags
+def _check_finished_trial(run: Run) -> None:
+    """Raise an error, with advice, if a run is not one of a finished trial."""
+    run_id = run.info.run_id
+    status = run.info.status
+    tags = run.data.tags
     if run.info.lifecycle_stage != "active":
         raise NoRunsError(f"run {run_id} is deleted: restore it, or name another")
     if "study" in tags:
         raise NoRunsError(f"run {run_id} stands for a whole study: name one of the runs below it")
-    if "same_as" in tags:  # by `mlflow run`, of a config that was finished
+    # `mlflow run` leaves such a run behind where a finished run has the same config.
+    if "same_as" in tags:
         other = tags["same_as"]
         raise NoRunsError(f"run {run_id} trained nothing: name run {other}, which is the same")
     if tags.get("finished") != "true" or status != "FINISHED":

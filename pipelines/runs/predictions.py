@@ -1,4 +1,4 @@
-"""The predictions that runs keep of their test images, as counts by group; read from MLflow."""
+"""Read runs' predictions from MLflow, as counts of test images by group."""
 
 import dataclasses
 import hashlib
@@ -23,18 +23,22 @@ from study.statistics.predictions import counted
 from study.statistics.predictions import PREDICTIONS
 from study.statistics.predictions import Tested
 
-AT_ONCE = 8  # downloads; a server answers several as fast as one
+AT_ONCE = 8  # parallel downloads, because a server answers several as fast as one
 
 
 def read_tested(runs: Sequence[FinishedRun]) -> dict[str, Tested]:
-    """What each run, by its ID, got right; without the runs whose predictions cannot be had."""
-    shared: dict[bytes, NDArray[Any]] = {}
+    """Count the test images that each run got right, by run ID.
+
+    Runs are left out if their predictions cannot be read, or do not fit their accuracy.
+    """
+    arrays: dict[bytes, NDArray[Any]] = {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = zip(runs, pool.map(partial(_tested, shared), runs), strict=True)
-        return {run.run_id: tested for run, tested in found if tested is not None}
+        results = zip(runs, pool.map(partial(_count_test_images, arrays), runs), strict=True)
+        return {run.run_id: tested for run, tested in results if tested is not None}
 
 
-def _tested(shared: dict[bytes, NDArray[Any]], run: FinishedRun) -> Tested | None:
+def _count_test_images(arrays: dict[bytes, NDArray[Any]], run: FinishedRun) -> Tested | None:
+    """Count the test images of one run, or return None if they cannot be had."""
     try:
         with artifact(run, PREDICTIONS) as path:
             table = pq.read_table(path)
@@ -42,27 +46,32 @@ def _tested(shared: dict[bytes, NDArray[Any]], run: FinishedRun) -> Tested | Non
     except (MlflowException, OSError, pa.ArrowInvalid, KeyError, ValueError):
         return None
     if abs(tested.accuracy - run.metrics.get("test_accuracy", np.nan)) > 1e-4:
-        return None  # of another training than the figures
+        # The predictions are of another training than the run's metrics.
+        return None
     return dataclasses.replace(
-        tested, groups=_once(shared, tested.groups), tested=_once(shared, tested.tested)
+        tested,
+        groups=_share_array(arrays, tested.groups),
+        tested=_share_array(arrays, tested.tested),
     )
 
 
-def _once(shared: dict[bytes, NDArray[Any]], array: NDArray[Any]) -> NDArray[Any]:
-    return shared.setdefault(hashlib.sha256(array.tobytes()).digest(), array)
+def _share_array(arrays: dict[bytes, NDArray[Any]], array: NDArray[Any]) -> NDArray[Any]:
+    """Return the first array with the same bytes: equal arrays share their memory."""
+    return arrays.setdefault(hashlib.sha256(array.tobytes()).digest(), array)
 
 
 @contextmanager
 def artifact(run: FinishedRun, name: str) -> Iterator[Path]:
-    """One of the run's files, on this machine while the block runs.
+    """Yield the path of one of the run's files, on this machine, for a `with` block.
 
     Raises:
-        MlflowException, OSError: it is not there, or cannot be fetched.
+        MlflowException, OSError: the file does not exist, or cannot be fetched.
     """
     with tempfile.TemporaryDirectory() as folder:
         uri = f"{run.artifact_uri.rstrip('/')}/{name}"
         local = Path(uri.removeprefix("file://"))
         if "://" not in uri.removeprefix("file://"):
-            yield local  # not through MLflow, which takes longer for it than to read it
+            # A local file is opened in place: MLflow takes longer to hand it out than to read it.
+            yield local
         else:
             yield Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))

@@ -1,4 +1,6 @@
-"""What must agree before two runs may share a row, and how to say it in plain words.
+"""Protocol of a run: what must agree before two runs may share a row of a table.
+
+This module also says it in plain words.
 
 A protocol is every setting but those that the study varies (hidden layers, their units, the
 learning rate) and those of which a row is the mean (the seed, and the fold of a cross-validation).
@@ -12,7 +14,7 @@ from study.config import BACKBONES
 
 VARIED = ("hidden_layers", "dense_units", "lr")
 AVERAGED = ("seed", "fold")
-# Settings that every table shows, so that they need no column of their own when they differ.
+# Every table shows these settings, so they need no column of their own where they differ.
 SHOWN = ("split", "folds", "weights", "image_size", "epochs", "backbone", "head")
 WEIGHTS = {
     "imagenet": "ImageNet weights",
@@ -24,7 +26,11 @@ WEIGHTS = {
 
 
 def protocol(run: FinishedRun) -> dict[str, Any]:
-    """Setting to plain value, the telling ones first; `weights` is the kind, paths are dropped."""
+    """Return the settings of a run's protocol with plain values.
+
+    The most informative settings come first. `weights` is the kind of weights, and paths are left
+    out.
+    """
     settings = run.config.as_dict().items()
     fields = {name: value for name, value in settings if name not in (*VARIED, *AVERAGED)}
     fields |= {
@@ -39,20 +45,23 @@ def protocol(run: FinishedRun) -> dict[str, Any]:
 
 
 def differing(runs: Sequence[FinishedRun]) -> list[str]:
-    """The settings that are not the same in all runs; `limit` also if any run used a subset."""
-    seen: dict[str, set[Any]] = {}
+    """List the settings that are not the same in all runs.
+
+    `limit` is among them also if any run used a subset.
+    """
+    values_by_name: dict[str, set[Any]] = {}
     for run in runs:
         for name, value in protocol(run).items():
-            seen.setdefault(name, set()).add(value)
+            values_by_name.setdefault(name, set()).add(value)
     return [
         name
-        for name, values in seen.items()
+        for name, values in values_by_name.items()
         if len(values) > 1 or (name == "limit" and values != {0})
     ]
 
 
 def setting_text(name: str, value: Any) -> str:
-    """One setting's value for a cell of its own column."""
+    """Format the value of one setting for a cell of its own column."""
     if name == "limit":
         return f"subset of about {value} images" if value else "all images"
     if name.endswith("_digest"):
@@ -61,7 +70,10 @@ def setting_text(name: str, value: Any) -> str:
 
 
 def caption(run: FinishedRun, named: Sequence[str]) -> str:
-    """One line that tells a run's protocol; `named` lists the further settings to name."""
+    """Describe the protocol of a run in one line.
+
+    `named` lists the further settings to name.
+    """
     fields = protocol(run)
     parts = [
         BACKBONES[fields["backbone"]].title,
@@ -79,20 +91,23 @@ def caption(run: FinishedRun, named: Sequence[str]) -> str:
 
 
 def weights_text(run: FinishedRun) -> str:
-    """`ImageNet weights`, or `partial ImageNet weights (134 of 135 tensors)`."""
+    """Describe the weights that a run started from.
+
+    Examples: `ImageNet weights`, `partial ImageNet weights (134 of 135 tensors)`.
+    """
     text = WEIGHTS.get(run.weights_kind, run.weights_kind)
     equal, _, total = run.weights_published.partition("/")
-    return (
-        f"{text} ({equal} of {total} tensors)" if run.weights_kind == "partial" and total else text
-    )
+    has_counts = run.weights_kind == "partial" and bool(total)
+    return f"{text} ({equal} of {total} tensors)" if has_counts else text
 
 
 def split_text(run: FinishedRun) -> str:
-    """`pooled split`, or `grouped split in 5 folds`."""
+    """Describe the split of a run: `pooled split`, or `grouped split in 5 folds`."""
     folds = run.config.folds
-    return f"{run.config.split} split" + f" in {folds} folds" * (folds > 0)
+    text = f"{run.config.split} split"
+    return f"{text} in {folds} folds" if folds > 0 else text
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 run`, `14 runs`."""
+    """Return a count with its noun, as `1 run` or `14 runs`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

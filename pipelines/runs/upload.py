@@ -1,4 +1,4 @@
-"""Tables and reports into MLflow, as artifacts of the studies that they are about."""
+"""Upload tables and reports to MLflow, as artifacts of the studies they are about."""
 
 import sys
 from collections.abc import Iterable
@@ -14,22 +14,25 @@ FOLDER = "report"  # among the artifacts of a parent run
 
 
 def upload(client: MlflowClient, runs: Iterable[FinishedRun], files: Sequence[Path]) -> list[str]:
-    """Put files into the parent runs of these runs, in place of those of the same names there.
+    """Upload files to the parent runs of these runs.
 
-    If one cannot be written, a warning says so, and nothing else happens.
+    Files of the same names are replaced. If a file cannot be written, only a warning is printed,
+    and the other parents are still written to.
 
     Returns:
-        The ids of the parents that have them now; none if no run was trained in a study.
+        The IDs of the parents that have the files now, none if no run was trained in a study.
     """
     parents = sorted({run.parent for run in runs} - {""})
-    return [parent for parent in parents if _written(client, parent, files)]
+    return [parent for parent in parents if _upload_to_parent(client, parent, files)]
 
 
-def _written(client: MlflowClient, parent: str, files: Sequence[Path]) -> bool:
+def _upload_to_parent(client: MlflowClient, parent: str, files: Sequence[Path]) -> bool:
+    """Upload files to one parent run, or print a warning and return False."""
     try:
         for file in files:
             client.log_artifact(parent, str(file), FOLDER)
-    except Exception as error:  # whatever the store, or what it keeps files in, raises
+    # The store, and the storage in which it keeps files, may raise anything.
+    except Exception as error:
         print(
             f"warning: the files are not in MLflow's run {parent}: {reason(error)}", file=sys.stderr
         )

@@ -1,1 +1,1 @@
-"""Tools that know nothing of the study: errors, settings, commands, files, progress."""
+"""Tools that know nothing of the study, such as errors, settings and commands."""

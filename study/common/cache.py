@@ -1,4 +1,4 @@
-"""The cache folder: where it is, how it is written, how it is emptied."""
+"""The cache folder: where it is, how its files are written, and how it is emptied."""
 
 import contextlib
 import os
@@ -10,17 +10,21 @@ from filelock import FileLock
 
 from study.common.errors import DataError
 
-# What clear_cache removes; lock files stay. JAX keeps its programs in `compiled`.
+# The folders that clear_cache removes. Lock files stay. JAX keeps its compiled programs in
+# `compiled`.
 FOLDERS = ("images", "index", "demo", "audit", "compiled")
 
 
 def cache_dir() -> Path:
-    """The cache folder, which may not exist yet: STUDY_CACHE, else the user's cache folder."""
-    chosen = os.environ.get("STUDY_CACHE", "").strip()
-    return Path(chosen or _usual()).expanduser().absolute()
+    """Return the cache folder, which may not exist yet.
+
+    It is `STUDY_CACHE` if that is set, else the user's cache folder of this system.
+    """
+    setting = os.environ.get("STUDY_CACHE", "").strip()
+    return Path(setting or _find_user_cache()).expanduser().absolute()
 
 
-def _usual() -> str:
+def _find_user_cache() -> str:
     try:
         import platformdirs
     except ImportError:  # on a machine that has only what training needs
@@ -29,7 +33,9 @@ def _usual() -> str:
 
 
 def clear_cache() -> int:
-    """Removes decoded images, the index, the drawn demo images, the audits' work and programs.
+    """Remove everything from the cache folder that can be made again.
+
+    That is decoded images, the index, drawn demo images, the audits' work and compiled programs.
 
     Returns:
         Bytes freed.
@@ -50,10 +56,10 @@ def clear_cache() -> int:
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Holds the cache's lock `name` against all processes of this machine.
+    """Hold the cache's lock `name` against all other processes of this machine.
 
     Raises:
-        DataError: the cache folder cannot be written, now or within the block.
+        DataError: the cache folder cannot be written, either now or within the block.
     """
     try:
         locks = cache_dir() / "locks"
@@ -68,7 +74,7 @@ def locked(name: str) -> Iterator[None]:
 
 
 def replace_file(file: Path, content: bytes) -> None:
-    """Writes a file so that a reader sees the old content or the new, never a part.
+    """Write a file atomically: a reader sees the old content or the new, never a part.
 
     Raises:
         OSError: the folder cannot be made or written.

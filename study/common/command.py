@@ -1,4 +1,4 @@
-"""Run a command: parser, `.env`, signals, exit codes, and errors without a traceback."""
+"""Run a command: parser, `.env`, signals, exit codes, one-line errors."""
 
 import argparse
 import contextlib
@@ -19,7 +19,7 @@ from study.common.errors import StudyError
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors take one line, and that takes `--image_size` too.
+    """An argument parser with one-line errors, which accepts `--image_size` too.
 
     `mlflow run . -P image_size=96` passes parameters on with underscores.
     """
@@ -39,25 +39,29 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:
-        """Parse, with `_` in option names read as `-`."""
+        """Parse the arguments, reading `_` in option names as `-`."""
         words = sys.argv[1:] if args is None else args
-        return super().parse_known_args([_dashed(word) for word in words], namespace)
+        return super().parse_known_args([_replace_underscores(word) for word in words], namespace)
 
 
-def _dashed(word: str) -> str:
+def _replace_underscores(word: str) -> str:
     name, equals, value = word.partition("=")
     return name.replace("_", "-") + equals + value if name.startswith("--") else word
 
 
 def run_command(main: Callable[[], None]) -> int:
-    """Run a command: exit code 0, 2 after an error the user can act on, 130 after Ctrl-C.
+    """Run a command and return its exit code.
 
-    SIGTERM, which is how containers are stopped, counts as Ctrl-C. A second one ends at once.
+    SIGTERM, which is how containers are stopped, counts as Ctrl-C. A second one ends the process
+    at once.
+
+    Returns:
+        0, or 2 after an error that the user can act on, or 130 after Ctrl-C.
     """
-    _hush()
-    with _interruptible():
+    _silence_libraries()
+    with _interrupt_on_signals():
         try:
-            _load_settings()
+            _load_env_file()
             main()
         except StudyError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -68,7 +72,7 @@ def run_command(main: Callable[[], None]) -> int:
     return 0
 
 
-def _load_settings() -> None:
+def _load_env_file() -> None:
     if not Path(".env").exists():
         return
     try:
@@ -82,44 +86,47 @@ def _load_settings() -> None:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
+def _interrupt_on_signals() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGINT or SIGTERM, and exit at once on the second."""
+
     def interrupt(signum: int, frame: object) -> NoReturn:  # noqa: ARG001
-        for each in minded:
-            signal.signal(each, lambda *_: os._exit(130))
+        for number in signals:
+            signal.signal(number, lambda *_: os._exit(130))
         os.write(2, b"\nstopping; once more ends at once\n")
         raise KeyboardInterrupt
 
-    # a shell has what it starts in the background ignore Ctrl-C
-    minded = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
-    before = {each: signal.signal(each, interrupt) for each in minded}
+    # A shell makes the commands that it starts in the background ignore Ctrl-C; that shall stay.
+    signals = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
+    previous_handlers = {number: signal.signal(number, interrupt) for number in signals}
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in previous_handlers.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Drop what is written to stderr, below Python too; shown after all if an error is raised.
+    """Drop what is written to stderr, unless the block raises an error.
 
-    TensorFlow's libraries print lines while loading that no setting silences.
+    TensorFlow's libraries print lines while loading that no setting silences, so this redirects
+    the file descriptor, below Python. If an error is raised, the text is shown after all.
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as dropped, os.fdopen(os.dup(2), "wb") as stderr:
-        os.dup2(dropped.fileno(), 2)
+    with tempfile.TemporaryFile() as buffer, os.fdopen(os.dup(2), "wb") as stderr:
+        os.dup2(buffer.fileno(), 2)
         try:
             yield
         except BaseException:
-            dropped.seek(0)
-            stderr.write(dropped.read())
+            buffer.seek(0)
+            stderr.write(buffer.read())
             raise
         finally:
             os.dup2(stderr.fileno(), 2)
 
 
-def _hush() -> None:
-    """Keep the libraries' chatter out of the output (errors still show)."""
+def _silence_libraries() -> None:
+    """Keep the libraries' warnings and notices out of the output. Errors still show."""
     warnings.filterwarnings("ignore")
     for name in ("alembic", "optuna", "absl", "matplotlib"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,51 +1,69 @@
-"""Every error that a command reports in a line or two, and every reason why a trial ended early."""
+"""Every error that a command reports in a line or two.
+
+Among them is every reason to end a trial early.
+"""
 
 from collections.abc import Mapping
 
 
 class StudyError(Exception):
-    """An error the user can act on: what is wrong, where, and what to do next, in a line or two."""
+    """An error that the user can act on.
+
+    Its message says what is wrong, where, and what to do next, in a line or two.
+    """
 
 
 class ConfigError(StudyError):
-    """A config value is unknown, out of range, or contradicts another."""
+    """A config value that is unknown, out of range, or contradicts another."""
 
 
 class DataError(StudyError):
-    """A data set is missing, broken, or cannot be split as asked."""
+    """A data set that is missing, broken, or cannot be split as asked."""
 
 
 class TrackingError(StudyError):
-    """MLflow cannot be reached or read, or lacks what was asked for."""
+    """An MLflow server that cannot be reached or read, or lacks what was asked for."""
 
 
 class TrialFailed(StudyError):
-    """Training cannot give a result: a loss that is not a number, or no memory."""
+    """A training that cannot give a result: a loss that is not a number, or no memory."""
 
 
 class Pruned(StudyError):
-    """Whoever watches a trial ended it before its last epoch; the message is the reason."""
+    """A trial that its watcher ended before the last epoch.
+
+    The message is the reason.
+    """
 
 
 class Paused(Pruned):
-    """A trial ended after as many epochs as it was asked for; its state is kept for the others."""
+    """A trial that ended after as many epochs as it was asked for.
+
+    Its training state is kept for the remaining epochs.
+    """
 
     def __init__(self, epoch: Mapping[str, float]) -> None:
         super().__init__(f"after epoch {epoch['epoch']:g}")
-        self.epoch = epoch  # the figures of the last one
+        self.epoch = epoch  # the figures of the last epoch, by name
 
 
 class WorkerDied(StudyError):
-    """The process ended without an answer: it crashed, or was killed."""
+    """A worker process that ended without an answer: it crashed, or was killed."""
 
 
 class OutOfMemory(WorkerDied):
-    """The system killed the process for want of memory, or another one at that time."""
+    """A worker process that died as the system ran out of memory.
+
+    The system killed this process, or another one at that time.
+    """
 
 
 class Failed(StudyError):
-    """A trial failed by itself; Optuna knows."""
+    """A trial that failed by itself, as Optuna has recorded."""
 
 
 class Lost(StudyError):
-    """A trial's process or server went away; its config is there to be claimed again."""
+    """A trial whose process or server went away.
+
+    Its config can be claimed again.
+    """

@@ -1,4 +1,4 @@
-"""A full disk, said in a line."""
+"""Report a full disk in one line."""
 
 import contextlib
 import errno
@@ -7,12 +7,15 @@ from pathlib import Path
 
 from study.common.errors import StudyError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share of it, the file
+# In this order: the disk is full, the user's quota is used up, the file is too large.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
 def room_for(what: str, folder: Path) -> Iterator[None]:
-    """Names what could not be written into `folder` for want of room; removes what was begun.
+    """Turn a lack of disk space within the block into an error that names `what`.
+
+    Unfinished files (`*.part`) are removed from `folder` then.
 
     Raises:
         StudyError: there is no room.

@@ -1,4 +1,7 @@
-"""The frame of the HTML pages: self-contained, light and dark, no script, nothing fetched."""
+"""The frame of the HTML pages.
+
+The pages are self-contained, light or dark, and neither run a script nor fetch anything.
+"""
 
 from collections.abc import Iterable
 from html import escape
@@ -6,11 +9,11 @@ from pathlib import Path
 
 
 def html_page(title: str, styles: Iterable[Path], body: Iterable[str]) -> str:
-    """A whole page under a heading.
+    """Return a whole page under a heading.
 
     Args:
-        title: as plain text, of the window and the heading.
-        styles: the page's own CSS files, which come after what all pages share.
+        title: plain text, for both the window and the heading.
+        styles: the page's own CSS files, which come after the CSS that all pages share.
         body: lines of HTML below the heading.
     """
     files = [Path(__file__).with_name("page.css"), *styles]

@@ -1,4 +1,4 @@
-"""What a person watching a trial sees: a bar on a terminal, plain lines in a log file."""
+"""A trial's progress, as a bar on a terminal or as plain lines in a log file."""
 
 import time
 
@@ -11,58 +11,64 @@ SECONDS_BETWEEN_LINES = 15.0  # in a log file
 
 
 class Progress:
-    """Lines on stderr; `label` (such as `[3/7] `) goes before each trial's."""
+    """A writer of progress to stderr.
+
+    `label` (such as `[3/7] `) goes before each line. Bars are drawn on a terminal only.
+    """
 
     def __init__(self, label: str = "", *, bars: bool = True) -> None:
         self.label = label
         self.bars = bars
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._bars: Bars | None = None
-        self._last = time.monotonic()
-        self._began: dict[str, float] = {}
+        self._bar: Bars | None = None
+        self._last_line_time = time.monotonic()
+        self._start_times: dict[str, float] = {}
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Print one line that stays."""
         self.close()
         self.console.print(self.label + text, markup=False)
 
     def step(self, what: str, done: int, total: int) -> None:
-        """How far something has come, in steps; with the time left, once that can be told."""
-        if done <= 1 or what not in self._began:
-            self._began[what] = time.monotonic()
-            self._last = time.monotonic()
+        """Show that `done` of `total` steps are over.
+
+        From the second step on, it shows the time left, too.
+        """
+        if done <= 1 or what not in self._start_times:
+            self._start_times[what] = time.monotonic()
+            self._last_line_time = time.monotonic()
         if self.bars and self.console.is_terminal:
-            self._draw(what, done, total)
-        elif time.monotonic() - self._last > SECONDS_BETWEEN_LINES and done < total:
-            self._last = time.monotonic()
-            left = self._left(what, done, total)
-            self.console.print(f"{self.label}{what} {done}/{total}{left}", markup=False)
+            self._draw_bar(what, done, total)
+        elif time.monotonic() - self._last_line_time > SECONDS_BETWEEN_LINES and done < total:
+            self._last_line_time = time.monotonic()
+            time_left = self._format_time_left(what, done, total)
+            self.console.print(f"{self.label}{what} {done}/{total}{time_left}", markup=False)
 
     def close(self) -> None:
-        """Take the bar away, if one is drawn."""
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
+        """Remove the bar, if one is drawn."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
-    def _left(self, what: str, done: int, total: int) -> str:
-        passed = time.monotonic() - self._began[what]
-        return f", {duration(passed / done * (total - done))} left" if done > 1 else ""
+    def _format_time_left(self, what: str, done: int, total: int) -> str:
+        seconds = time.monotonic() - self._start_times[what]
+        return f", {duration(seconds / done * (total - done))} left" if done > 1 else ""
 
-    def _draw(self, what: str, done: int, total: int) -> None:
-        text = f"{self.label}{what} {done}/{total}{self._left(what, done, total)}"
-        if self._bars is None:
+    def _draw_bar(self, what: str, done: int, total: int) -> None:
+        text = f"{self.label}{what} {done}/{total}{self._format_time_left(what, done, total)}"
+        if self._bar is None:
             columns = (BarColumn(24), TextColumn("{task.description}", markup=False))
-            self._bars = Bars(*columns, console=self.console, transient=True)
-            self._bars.add_task(text, total=total)
-            self._bars.start()
-        task = self._bars.task_ids[0]
-        self._bars.update(task, description=text, completed=done, total=total)
+            self._bar = Bars(*columns, console=self.console, transient=True)
+            self._bar.add_task(text, total=total)
+            self._bar.start()
+        task = self._bar.task_ids[0]
+        self._bar.update(task, description=text, completed=done, total=total)
         if done >= total:
             self.close()
 
 
 def duration(seconds: float) -> str:
-    """`42 s`, `3 min 5 s` or `2 h 4 min`."""
+    """Format seconds as `42 s`, `3 min 5 s` or `2 h 4 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

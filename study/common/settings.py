@@ -1,4 +1,4 @@
-"""The settings that come from environment variables or from `.env`; see `.env.example`."""
+"""The settings from environment variables or `.env`, as listed in `.env.example`."""
 
 import os
 
@@ -8,37 +8,42 @@ PATIENCE = 30.0  # seconds that a trial waits at its end for a server that does 
 
 
 def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or the SQLite file of the working directory."""
+    """Return `MLFLOW_TRACKING_URI`, or the SQLite file of the working directory."""
     return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
 
 
 def storage_url() -> str:
-    """`STUDY_STORAGE`, or the SQLite file of the working directory."""
+    """Return `STUDY_STORAGE`, or the SQLite file of the working directory."""
     return os.environ.get("STUDY_STORAGE") or "sqlite:///study.db"
 
 
 def takes_many(url: str) -> bool:
-    """Whether several processes may work on a study there: PostgreSQL, and it alone."""
+    """Return whether several processes may work on one study in the storage at `url`.
+
+    Only PostgreSQL allows it.
+    """
     return url.startswith("postgresql")
 
 
 def heartbeat() -> int:
-    """Seconds between two signs of life of a trial: `STUDY_HEARTBEAT`, or 15.
+    """Return the seconds between two signs of life of a trial.
+
+    It is `STUDY_HEARTBEAT`, or 15.
 
     Raises:
         ConfigError: it is not a whole number above 0.
     """
-    written = os.environ.get("STUDY_HEARTBEAT") or "15"
-    if not written.isdecimal() or int(written) == 0:
-        raise ConfigError(f"STUDY_HEARTBEAT={written!r} is out of range: use seconds, 1 or more")
-    return int(written)
+    text = os.environ.get("STUDY_HEARTBEAT") or "15"
+    if not text.isdecimal() or int(text) == 0:
+        raise ConfigError(f"STUDY_HEARTBEAT={text!r} is out of range: use seconds, 1 or more")
+    return int(text)
 
 
 def patience() -> float:
-    """`STUDY_PATIENCE` in seconds, or `PATIENCE`.
+    """Return `STUDY_PATIENCE` in seconds, or `PATIENCE`.
 
     Raises:
-        ConfigError: it is no number, or below 0.
+        ConfigError: it is not a number, or below 0.
     """
     text = os.environ.get("STUDY_PATIENCE", "").strip()
     try:

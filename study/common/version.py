@@ -5,7 +5,10 @@ from pathlib import Path
 
 
 def code_version() -> str:
-    """`git describe` of the checkout (with `-dirty` if changed), or `unknown` outside git."""
+    """Return `git describe` of the checkout, or `unknown` outside git.
+
+    It ends in `-dirty` if files are changed.
+    """
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         root = Path(__file__).parent

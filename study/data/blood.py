@@ -1,4 +1,7 @@
-"""Stained white blood cells, 4 classes, 12,515 augmented copies of 348 photographs (BCCD, MIT)."""
+"""Photographs of stained white blood cells in 4 classes (BCCD, MIT licence).
+
+The set holds 12,515 images, which are augmented copies of 348 photographs.
+"""
 
 import csv
 from pathlib import Path
@@ -20,13 +23,15 @@ KAGGLE = KaggleSet(
 
 
 GROUPS = "photographed field (348 photographs show 313), from blood_sources.csv"
-SOURCES = Path(__file__).with_name("blood_sources.csv")  # made by study.data.blood_sources
+# written by study.data.blood_sources
+SOURCES = Path(__file__).with_name("blood_sources.csv")
 
 
 def find() -> Listing:
-    """All images of TRAIN, TEST and TEST_SIMPLE, grouped by the field they were photographed from.
+    """Return all images of TRAIN, TEST and TEST_SIMPLE, grouped by field.
 
-    The number in a file name is not the original's: grouping by it would leak.
+    A field is the part of the smear that a photograph shows. The number in a file name does not
+    identify the original photograph, so grouping by it would leak.
 
     Raises:
         DataError: the data set cannot be found.
@@ -35,14 +40,17 @@ def find() -> Listing:
     entries = list_entries(KAGGLE, root)
     with SOURCES.open(encoding="utf-8", newline="") as stream:
         fields = {row["image"]: row["field"] for row in csv.DictReader(stream)}
-    if not any(entry.image in fields for entry in entries):  # other images in the same layout
+    # other images in the same layout: nothing is known of their groups
+    if not any(entry.image in fields for entry in entries):
         return Listing(KAGGLE.url, root, entries)
-    groups = {entry.image: fields.get(entry.image) or _unassigned(entry) for entry in entries}
+    groups = {
+        entry.image: fields.get(entry.image) or _name_unassigned_group(entry) for entry in entries
+    }
     return Listing(KAGGLE.url, root, entries, groups, groups_from=GROUPS)
 
 
-def _unassigned(entry: Entry) -> str:
-    """The group of the images of a part and class whose photograph is not certain."""
+def _name_unassigned_group(entry: Entry) -> str:
+    """Name the group of a part and class's images whose photograph is uncertain."""
     return f"unassigned-{entry.part}-{entry.label}"
 
 

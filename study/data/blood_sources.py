@@ -1,9 +1,10 @@
-"""Find the photograph behind every blood image, and the photographs that show one field.
+"""Find the photograph behind every blood image, and photographs of the same field.
 
     python -m study.data.blood_sources
 
-Registers all images against the photographs in dataset-master and writes blood_sources.csv, which
-is shipped: nobody needs to run this again. A call that was stopped goes on from there.
+Registers all images against the photographs in dataset-master and writes blood_sources.csv. That
+file ships with the code, so nobody needs to run this again. A run that was interrupted continues
+where it stopped.
 """
 
 import csv
@@ -36,43 +37,52 @@ from study.data.kaggle import list_entries
 from study.data.parallel import in_threads
 
 ORIGINALS = "dataset-master/dataset-master"
-MIN_POINTS = 12  # shared by image and photograph; strangers come to 4 or 5
-MARGIN = 2.5  # times what the best photograph of any other field shares
-SHORTLIST = 8  # photographs tried of 367, before all of them are: the first is nearly always right
-MIN_SHIFTED = 7  # of photographs; strangers come to 4, specks on the camera to 5
+# Fewest keypoints that an image and its photograph share. Unrelated ones share 4 or 5.
+MIN_POINTS = 12
+# An image's photograph shares at least this many times the keypoints that the best photograph of
+# any other field shares.
+MARGIN = 2.5
+# Number of photographs, of 367, that an image is compared with first. The most likely one is nearly
+# always right, so the others are seldom needed.
+SHORTLIST = 8
+# Fewest keypoints that two photographs of one field share. Unrelated ones share up to 4, or 5 if
+# both show the same specks on the camera.
+MIN_SHIFTED = 7
 
 
 @dataclass(frozen=True)
 class Source:
-    """What an image was made from; both names are empty where that is not certain."""
+    """An image's photograph and field, with empty names where these are uncertain."""
 
     image: str  # as `TRAIN/EOSINOPHIL/_0_1169.jpeg`
     original: str  # the photograph, as `BloodImage_00139`
     inliers: int  # keypoints that image and photograph share
-    field: str  # the first of the photographs that show the same field, its own name if alone
+    field: str  # the first photograph of the same field, which may be `original` itself
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = Parser(__doc__ or "", "study.data.blood_sources")
     parser.add_argument(
         "--out", metavar="FILE", type=Path, default=SOURCES, help="[default: the shipped file]"
     )
     args = parser.parse_args()
     root = image_root(KAGGLE)
-    originals = _originals(root)
+    photographs = _find_photographs(root)
     images = [entry.image for entry in list_entries(KAGGLE, root)]
     with locked("blood_sources"):
-        sources = find_sources(root, images, originals, Progress())
-    _write(args.out, sources)
-    _summarize(sources, _labels(originals[0].parent.parent))
+        sources = find_sources(root, images, photographs, Progress())
+    _write_sources(args.out, sources)
+    _print_summary(sources, _read_labels(photographs[0].parent.parent))
     print(f"written to {args.out}")
 
 
 def find_sources(
     root: Path, images: Sequence[str], originals: Sequence[Path], progress: Progress
 ) -> list[Source]:
-    """What each image was made from, in the order of `images`.
+    """Find the photograph that each image was made from.
+
+    The sources are in the order of `images`.
 
     Raises:
         DataError: the cache folder cannot be written.
@@ -80,21 +90,22 @@ def find_sources(
     work = cache_dir() / "audit" / "blood_sources"
     features = Stored(root, [*images, *map(str, originals)], work, progress.step)
     count = len(images)
-    fields = _fields([features[count + n] for n in range(len(originals))], progress)
+    fields = _group_by_field([features[count + n] for n in range(len(originals))], progress)
     judge = Judge(Compared(work / "pairs", features), images, originals, fields, progress)
-    likeliest = _shortlists(features, count, progress)
-    sources = judge.sources({image: row.tolist() for image, row in enumerate(likeliest)})
+    shortlists = _shortlist_photographs(features, count, progress)
+    sources = judge.sources({image: row.tolist() for image, row in enumerate(shortlists)})
+    # images whose source is not on their shortlist are compared with all photographs
     unclear = [n for n, source in enumerate(sources) if not source.original]
-    every = list(range(len(originals)))
-    again = judge.sources(dict.fromkeys(unclear, every))
-    for number, source in zip(unclear, again, strict=True):
+    all_numbers = list(range(len(originals)))
+    new_sources = judge.sources(dict.fromkeys(unclear, all_numbers))
+    for number, source in zip(unclear, new_sources, strict=True):
         sources[number] = source
     return sources
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Decides by shared keypoints which photograph an image was made from."""
+    """A matcher that finds the photograph behind an image by shared keypoints."""
 
     compared: Compared
     images: Sequence[str]
@@ -103,87 +114,105 @@ class Judge:
     progress: Progress
 
     def sources(self, candidates: dict[int, list[int]]) -> list[Source]:
-        """One source for each image number, out of these numbers of photographs."""
+        """Return a source for each image, in the order of `candidates`.
+
+        Args:
+            candidates: image number -> numbers of the photographs that it may come from.
+        """
         offset = len(self.images)
         pairs = [(image, offset + o) for image, row in candidates.items() for o in row]
-        found = iter(self.compared.shared(pairs, self.progress.step))
+        matches = iter(self.compared.shared(pairs, self.progress.step))
         return [
-            self._source(image, {original: next(found).points for original in row})
+            self._choose_source(image, {original: next(matches).points for original in row})
             for image, row in candidates.items()
         ]
 
-    def _source(self, image: int, shared: dict[int, int]) -> Source:
-        best = max(shared, key=lambda original: shared[original])
+    def _choose_source(self, image: int, points: dict[int, int]) -> Source:
+        """Return the source of an image from the keypoints it shares with each photograph."""
+        best = max(points, key=lambda original: points[original])
         field = self.fields[best]
-        others = [count for o, count in shared.items() if self.fields[o] != field]
-        if shared[best] < max(MIN_POINTS, MARGIN * max(others, default=0)):
-            return Source(self.images[image], "", shared[best], "")
-        names = self.originals[best].stem, self.originals[field].stem
-        return Source(self.images[image], names[0], shared[best], names[1])
+        points_elsewhere = [count for o, count in points.items() if self.fields[o] != field]
+        if points[best] < max(MIN_POINTS, MARGIN * max(points_elsewhere, default=0)):
+            return Source(self.images[image], "", points[best], "")
+        original_name = self.originals[best].stem
+        field_name = self.originals[field].stem
+        return Source(self.images[image], original_name, points[best], field_name)
 
 
-def _shortlists(features: Stored, count: int, progress: Progress) -> npt.NDArray[np.int64]:
-    """The photographs most like each image, (count, SHORTLIST), the likeliest first."""
+def _shortlist_photographs(
+    features: Stored, count: int, progress: Progress
+) -> npt.NDArray[np.int64]:
+    """Return the numbers of the photographs most like each image, most likely first.
+
+    Their shape is (count, SHORTLIST).
+    """
     upright, mirrored = vectors(features, progress.step)
     photographs = upright[count:].T
     likeness = np.maximum(upright[:count] @ photographs, mirrored[:count] @ photographs)
     return np.argsort(-likeness, axis=1, kind="stable")[:, :SHORTLIST]
 
 
-def _fields(photographs: Sequence[Features], progress: Progress) -> list[int]:
-    """For each photograph the number of the first one that shows the same field.
+def _group_by_field(photographs: Sequence[Features], progress: Progress) -> list[int]:
+    """Return, for each photograph, the number of the first one of the same field.
 
-    The microscope was moved between two photographs, never turned: a plain shift is enough, and
-    strangers agree on one less often than on an affine map.
+    Between two photographs the microscope was moved but never turned, so a plain shift maps one to
+    the other. Unrelated photographs agree on a shift less often than on an affine map.
     """
-    pairs = list(combinations(range(len(photographs)), 2))
-    joined = DisjointSet(range(len(photographs)))
-    shared = in_threads(
+    numbers = range(len(photographs))
+    pairs = list(combinations(numbers, 2))
+    fields = DisjointSet(numbers)
+    counts = in_threads(
         lambda pair: shifted_points(photographs[pair[0]], photographs[pair[1]]),
-        pairs, "comparing photographs", progress.step,
-    )  # fmt: skip
-    for pair, count in zip(pairs, shared, strict=True):
+        pairs,
+        "comparing photographs",
+        progress.step,
+    )
+    for pair, count in zip(pairs, counts, strict=True):
         if count >= MIN_SHIFTED:
-            joined.merge(*pair)
-    return [min(joined.subset(number)) for number in range(len(photographs))]
+            fields.merge(*pair)
+    return [min(fields.subset(number)) for number in numbers]
 
 
-def _originals(root: Path) -> list[Path]:
-    """The photographs, in the same download as the images."""
+def _find_photographs(root: Path) -> list[Path]:
+    """Return the photographs, which are part of the same download as the images."""
     for base in root.parents[:3]:
-        found = sorted((base / ORIGINALS / "JPEGImages").glob("*.jpg"))
-        if found:
-            return found
+        photographs = sorted((base / ORIGINALS / "JPEGImages").glob("*.jpg"))
+        if photographs:
+            return photographs
     raise DataError(
         f"no photographs in {ORIGINALS}/JPEGImages above {root}: they are part of {KAGGLE.url}; "
         "unpack all of it"
     )
 
 
-def _write(file: Path, sources: Sequence[Source]) -> None:
+def _write_sources(file: Path, sources: Sequence[Source]) -> None:
     try:
         pd.DataFrame(sources).to_csv(file, index=False, lineterminator="\n")
     except OSError as error:
         raise DataError(f"cannot write {file}: {error.strerror}; choose another --out") from None
 
 
-def _summarize(sources: Sequence[Source], labels: dict[str, str]) -> None:
+def _print_summary(sources: Sequence[Source], labels: dict[str, str]) -> None:
+    """Print how many images were assigned, and how many photographs two parts share."""
     table = pd.DataFrame(sources)
-    known = table[table["original"] != ""]
-    place = known["image"].str.split("/", expand=True)
-    side = place[0].replace("TEST_SIMPLE", "TEST")
-    agreeing = (known["original"].map(labels) == place[1]).sum()
-    print(f"{len(known)} of {len(table)} images assigned; {agreeing} labels agree")
+    certain = table[table["original"] != ""]
+    folders = certain["image"].str.split("/", expand=True)  # column 0: part, column 1: class
+    part = folders[0].replace("TEST_SIMPLE", "TEST")
+    matching_labels = (certain["original"].map(labels) == folders[1]).sum()
+    print(f"{len(certain)} of {len(table)} images assigned; {matching_labels} labels agree")
     for kind in ("original", "field"):
-        train, test = (set(known[kind][side == name]) for name in ("TRAIN", "TEST"))
+        train = set(certain[kind][part == "TRAIN"])
+        test = set(certain[kind][part == "TEST"])
         print(f"{kind}s: {len(train)} in TRAIN, {len(test)} in TEST, {len(train & test)} in both")
     for _, row in table[table["original"] == ""].iterrows():
         print(f"not certain: {row['image']} shares {row['inliers']} keypoints at best")
 
 
-def _labels(folder: Path) -> dict[str, str]:
+def _read_labels(folder: Path) -> dict[str, str]:
+    """Return the class of each photograph, by its name."""
     with (folder / "labels.csv").open(encoding="utf-8") as stream:
-        return {f"BloodImage_{int(r['Image']):05}": r["Category"] for r in csv.DictReader(stream)}
+        rows = csv.DictReader(stream)
+        return {f"BloodImage_{int(row['Image']):05}": row["Category"] for row in rows}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Chest X-rays of children, 2 classes, 5,856 images (Kermany et al. 2018, CC BY 4.0)."""
+"""Chest X-rays of children (Kermany et al. 2018, CC BY 4.0).
+
+The set holds 5,856 images in 2 classes.
+"""
 
 import re
 
@@ -11,18 +14,21 @@ from study.data.listing import Listing
 KAGGLE = KaggleSet(
     name="chest",
     handle="paultimothymooney/chest-xray-pneumonia",
-    # the download also holds a second copy of itself, one level down
+    # the download also contains a second copy of itself, one level down
     roots=("chest_xray", "chest_xray/chest_xray"),
     parts=("train", "test", "val"),
     labels=("NORMAL", "PNEUMONIA"),
 )
-# N restarts for each subtype, and IM numbers restart in the NORMAL2 series
+# Patient numbers restart for each subtype of pneumonia, and IM numbers restart in the NORMAL2
+# series, so the subtype or the series is part of the group's name.
 _PNEUMONIA = re.compile(r"person(\d+)_(bacteria|virus)_")
 _NORMAL = re.compile(r"(NORMAL2-)?IM-(\d+)-")
 
 
 def patient(image: str) -> str:
-    """The patient behind an image, from its file name; a name of another form is its own group.
+    """Return the patient that an image shows, read from its file name.
+
+    A file whose name has another form is a group of its own: its name is returned.
 
     >>> patient("train/PNEUMONIA/person12_virus_46.jpeg")
     'virus-12'
@@ -36,7 +42,7 @@ def patient(image: str) -> str:
 
 
 def find() -> Listing:
-    """All images of train, test and val, grouped by patient.
+    """Return all images of train, test and val, grouped by patient.
 
     Raises:
         DataError: the data set cannot be found.
@@ -47,5 +53,5 @@ def find() -> Listing:
     return Listing(KAGGLE.url, root, entries, groups, groups_from="patient, from the file name")
 
 
-# Its val folder has 16 images and is useless.
+# The set's own val folder has only 16 images, too few to be of use.
 CHEST = DataSet(find, one_per_name=True, own_val=False, report_sizes={"pooled": (3750, 936, 1170)})

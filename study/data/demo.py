@@ -1,6 +1,7 @@
-"""Synthetic blood smears: 4 classes, 624 images of 64 px, copies of 3 drawn originals per class.
+"""Synthetic blood smears: 624 images of 64 px in 4 classes.
 
-Drawn once into the cache folder as PNG files, so that they take the same way as real images.
+They are copies of 3 drawn originals per class. They are drawn once and stored as PNG files
+in the cache folder, so that they are read by the same code as real images.
 """
 
 import shutil
@@ -18,14 +19,16 @@ from study.data.smear import augmented
 from study.data.smear import draw_original
 from study.data.smear import LABELS
 
-VERSION = 3  # names the folder; raise it when the drawing changes
+VERSION = 3  # part of the folder's name; raise it when the drawing changes
 SEED = 20240229
 ORIGINALS = 3  # per class
 COPIES = 52  # per original
 
 
 def find() -> Listing:
-    """The synthetic images, grouped by original; drawn first if they are not there.
+    """Return the synthetic images, grouped by original.
+
+    If the images are missing, they are drawn first.
 
     Raises:
         DataError: the cache folder cannot be written.
@@ -33,15 +36,20 @@ def find() -> Listing:
     root = cache_dir() / "demo" / f"v{VERSION}"
     if not _is_complete(root):
         with locked("demo"):
-            if not _is_complete(root):  # another process may have drawn them meanwhile
-                _draw_all(root)
-    entries = checked(root, (e for name in LABELS for e in entries_of(root, name)), LABELS)
-    groups = {entry.image: _original(entry.image) for entry in entries}
+            if not _is_complete(root):  # another process may have drawn them in the meantime
+                _draw_images(root)
+    entries = checked(
+        root, (entry for label in LABELS for entry in entries_of(root, label)), LABELS
+    )
+    groups = {entry.image: _parse_original(entry.image) for entry in entries}
     return Listing("synthetic", root, entries, groups, groups_from="drawn original")
 
 
-def _original(image: str) -> str:
-    """`monocyte/original07_copy03.png` -> `monocyte/original07`."""
+def _parse_original(image: str) -> str:
+    """Return the original that an image is a copy of.
+
+    For `monocyte/original07_copy03.png` it is `monocyte/original07`.
+    """
     return image.rsplit("_", 1)[0]
 
 
@@ -49,10 +57,12 @@ def _is_complete(root: Path) -> bool:
     return sum(1 for _ in root.glob("*/*.png")) == len(LABELS) * ORIGINALS * COPIES
 
 
-def _draw_all(root: Path) -> None:
-    temporary = root.with_suffix(".tmp")  # one name is enough: the caller holds the lock
-    for old in (temporary, root):  # left by a killed process, or files lost
-        shutil.rmtree(old, ignore_errors=True)
+def _draw_images(root: Path) -> None:
+    # a fixed name is safe, because the caller holds the lock
+    temporary = root.with_suffix(".tmp")
+    # a killed process may have left the first, and files may be missing from the second
+    for stale_folder in (temporary, root):
+        shutil.rmtree(stale_folder, ignore_errors=True)
     for label_number, label in enumerate(LABELS):
         (temporary / label).mkdir(parents=True)
         for number in range(ORIGINALS):
@@ -60,7 +70,7 @@ def _draw_all(root: Path) -> None:
             original = draw_original(label, rng)
             for copy in range(COPIES):
                 file = temporary / label / f"original{number:02}_copy{copy:02}.png"
-                # not compressed: the bytes, hence the digest, do not depend on zlib's version
+                # uncompressed, so that the bytes and the digest do not depend on zlib's version
                 augmented(original, rng).save(file, compress_level=0)
     temporary.replace(root)
 

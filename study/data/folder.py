@@ -1,4 +1,7 @@
-"""Anyone's images: one folder per class, or train, test (and val) folders of class folders."""
+"""Find a user's own images.
+
+The folder holds one folder per class, or train, test (and val) folders of class folders.
+"""
 
 import csv
 import re
@@ -23,11 +26,13 @@ PARTS = {
     "validation": "val",
 }
 GROUPS_FILE = "groups.csv"
-AUDITED = re.compile(r"(near|single)-\d+")  # the names that an audit gives
+AUDITED = re.compile(r"(near|single)-\d+")  # the group names that an audit writes
 
 
 def find(path: str) -> Listing:
-    """The images under `path`, with the groups of its `groups.csv` (columns image,group), if any.
+    """Return the images under `path`, with their groups if it has a `groups.csv`.
+
+    The columns of `groups.csv` are image and group.
 
     Raises:
         DataError: the path, its layout or its `groups.csv` is wrong.
@@ -39,21 +44,21 @@ def find(path: str) -> Listing:
             f"{root} has no class folders: make one folder per class and put its images there"
         )
     parts = [name for name in names if name.lower() in PARTS]
-    entries = _with_parts(root, names, parts) if parts else _flat(root, names)
+    entries = _list_part_entries(root, names, parts) if parts else _list_flat_entries(root, names)
     groups = _read_groups(root / GROUPS_FILE, entries)
     if groups is None:
         return Listing(str(root), root, entries)
-    audited = all(AUDITED.fullmatch(groups[entry.image]) for entry in entries)
-    source = GROUPS_FILE + ", as found by an audit" * audited
-    return Listing(str(root), root, entries, groups, (GROUPS_FILE,), source)
+    is_from_audit = all(AUDITED.fullmatch(groups[entry.image]) for entry in entries)
+    groups_from = f"{GROUPS_FILE}, as found by an audit" if is_from_audit else GROUPS_FILE
+    return Listing(str(root), root, entries, groups, (GROUPS_FILE,), groups_from)
 
 
-def _flat(root: Path, names: list[str]) -> tuple[Entry, ...]:
+def _list_flat_entries(root: Path, names: list[str]) -> tuple[Entry, ...]:
     entries = [entry for name in names for entry in entries_of(root, name)]
     return checked(root, entries, names)
 
 
-def _with_parts(root: Path, names: list[str], parts: list[str]) -> tuple[Entry, ...]:
+def _list_part_entries(root: Path, names: list[str], parts: list[str]) -> tuple[Entry, ...]:
     others = sorted(set(names) - set(parts))
     if others:
         raise DataError(
@@ -61,9 +66,9 @@ def _with_parts(root: Path, names: list[str], parts: list[str]) -> tuple[Entry, 
             "keep class folders in train, test and val folders only, or have none of these"
         )
     labels = {part: folders(root / part) for part in parts}
-    bare = [part for part in parts if not labels[part]]
-    if bare:
-        raise DataError(f"{root / bare[0]} has no class folders: make one folder per class")
+    empty_parts = [part for part in parts if not labels[part]]
+    if empty_parts:
+        raise DataError(f"{root / empty_parts[0]} has no class folders: make one folder per class")
     entries = [
         entry
         for part in parts
@@ -74,10 +79,11 @@ def _with_parts(root: Path, names: list[str], parts: list[str]) -> tuple[Entry, 
 
 
 def _read_groups(file: Path, entries: Iterable[Entry]) -> dict[str, str] | None:
+    """Return the group of each image, or None if there is no such file."""
     if not file.is_file():
         return None
     images = [entry.image for entry in entries]
-    groups = _parse(file, set(images))
+    groups = _parse_groups(file, set(images))
     missing = [image for image in images if image not in groups]
     if missing:
         raise DataError(
@@ -87,11 +93,13 @@ def _read_groups(file: Path, entries: Iterable[Entry]) -> dict[str, str] | None:
     return groups
 
 
-def _parse(file: Path, images: Collection[str]) -> dict[str, str]:
+def _parse_groups(file: Path, images: Collection[str]) -> dict[str, str]:
     groups: dict[str, str] = {}
-    for line, row in enumerate(_rows(file), start=2):
-        image, group = row.get("image") or "", (row.get("group") or "").strip()
-        if image not in images:  # else blanks and backslashes belong to the name
+    for line, row in enumerate(_read_rows(file), start=2):
+        image = row.get("image") or ""
+        group = (row.get("group") or "").strip()
+        # in the name of an image that exists, blanks and backslashes belong to the name
+        if image not in images:
             image = image.strip().replace("\\", "/")
         if not image or not group:
             raise DataError(f"{file} line {line}: needs the columns image and group, both filled")
@@ -102,12 +110,13 @@ def _parse(file: Path, images: Collection[str]) -> dict[str, str]:
     return groups
 
 
-def _rows(file: Path) -> list[dict[str, str]]:
+def _read_rows(file: Path) -> list[dict[str, str]]:
     try:
-        # a file's name may be any bytes, and its line has the same ones
+        # a file's name may hold any bytes, and the same bytes stand in its line
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             reader = csv.DictReader(stream)
-            columns, rows = reader.fieldnames or (), list(reader)
+            columns = reader.fieldnames or ()
+            rows = list(reader)
     except (OSError, csv.Error) as error:
         raise DataError(f"cannot read {file}: {error}; save it as CSV in UTF-8") from None
     if not all(_is_unicode(name) for name in columns):
@@ -116,5 +125,5 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it holds no byte that could not be decoded."""
-    return not any("\ud800" <= sign <= "\udfff" for sign in text)
+    """Return whether every byte of the text could be decoded."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

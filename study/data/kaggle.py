@@ -1,4 +1,7 @@
-"""Finds a Kaggle data set on this machine, or downloads it: public sets, no account needed."""
+"""Find a Kaggle data set on this machine, or download it.
+
+The sets are public, so no account is needed.
+"""
 
 import os
 from collections.abc import Iterator
@@ -25,47 +28,52 @@ class KaggleSet:
 
     @property
     def url(self) -> str:
-        """The data set's page."""
+        """Return the address of the data set's page."""
         return f"https://www.kaggle.com/datasets/{self.handle}"
 
     @property
     def landmark(self) -> str:
-        """A folder by which a user can tell the right place."""
+        """Return a relative folder by which a user can recognize the right place."""
         return "/".join(n for n in (self.roots[0], self.parts[0], self.labels[0]) if n)
 
 
 def image_root(kaggle: KaggleSet) -> Path:
-    """The folder of the parts: from DATA_DIR, else kagglehub's cache, else a fresh download.
+    """Return the folder that holds the parts.
+
+    It is looked for in DATA_DIR, then in kagglehub's cache, and downloaded otherwise.
 
     Raises:
-        DataError: it is in none of these places; says what was tried and the ways on.
+        DataError: it is in none of these places; the message says what was tried and what to do.
     """
-    tried = []
+    attempts = []
     data_dir = os.environ.get("DATA_DIR", "").strip()
     if data_dir:
-        found = _root_in(kaggle, Path(data_dir).expanduser())
-        if found:
-            return found
-        tried.append(f"DATA_DIR={data_dir} (no {kaggle.landmark}/ there)")
+        root = _find_root(kaggle, Path(data_dir).expanduser())
+        if root:
+            return root
+        attempts.append(f"DATA_DIR={data_dir} (no {kaggle.landmark}/ there)")
     else:
-        tried.append("DATA_DIR (not set)")
-    found = _in_kagglehub_cache(kaggle)
-    if found:
-        return found
-    tried.append(f"kagglehub's cache {_kagglehub_cache()} (not there)")
+        attempts.append("DATA_DIR (not set)")
+    root = _find_cached_root(kaggle)
+    if root:
+        return root
+    attempts.append(f"kagglehub's cache {_locate_kagglehub_cache()} (not there)")
     try:
-        return _download(kaggle)
-    except Exception as error:  # whatever goes wrong in there, the ways on are the same
-        tried.append(f"download ({_short(error)})")
+        return _download_images(kaggle)
+    except Exception as error:  # whatever went wrong, the user has the same choices
+        attempts.append(f"download ({_summarize_error(error)})")
     raise DataError(
-        f"cannot find the images of {kaggle.name!r}. Tried: {'; '.join(tried)}.\n"
+        f"cannot find the images of {kaggle.name!r}. Tried: {'; '.join(attempts)}.\n"
         f"Next: set DATA_DIR to a folder that has it; or download {kaggle.url} by hand, unpack "
         "it, and set DATA_DIR to that folder; or use `--dataset demo`, which needs no download."
     )
 
 
 def list_entries(kaggle: KaggleSet, root: Path) -> tuple[Entry, ...]:
-    """All images of all parts, sorted by image, a nested second copy of the set left out."""
+    """Return all images of all parts, sorted by image.
+
+    A second copy of the set that is nested in the download is left out.
+    """
     entries: list[Entry] = []
     for part in kaggle.parts:
         for label in kaggle.labels:
@@ -74,12 +82,14 @@ def list_entries(kaggle: KaggleSet, root: Path) -> tuple[Entry, ...]:
     return checked(root, entries, kaggle.labels)
 
 
-def _root_in(kaggle: KaggleSet, base: Path) -> Path | None:
+def _find_root(kaggle: KaggleSet, base: Path) -> Path | None:
+    """Return the folder of the parts in or below `base`, or None if it is not there."""
     slug = kaggle.handle.split("/")[1]
     for prefix in ("", slug):
-        for root in ("", *kaggle.roots):
-            if _is_root(kaggle, base / prefix / root):
-                return base / prefix / root
+        for folder in ("", *kaggle.roots):
+            root = base / prefix / folder
+            if _is_root(kaggle, root):
+                return root
     return None
 
 
@@ -91,44 +101,45 @@ def _is_root(kaggle: KaggleSet, root: Path) -> bool:
         return False
 
 
-def _kagglehub_cache() -> Path:
+def _locate_kagglehub_cache() -> Path:
     default = Path.home() / ".cache" / "kagglehub"
     return Path(os.environ.get("KAGGLEHUB_CACHE") or default)
 
 
-def _in_kagglehub_cache(kaggle: KaggleSet) -> Path | None:
-    # kagglehub itself asks the network for the newest version before it looks at its cache
-    for version in _cached_versions(_kagglehub_cache() / "datasets" / kaggle.handle):
-        found = _root_in(kaggle, version)
-        if found:
-            return found
+def _find_cached_root(kaggle: KaggleSet) -> Path | None:
+    # kagglehub is not asked: it would look up the newest version online before it looks here
+    for version in _list_cached_versions(_locate_kagglehub_cache() / "datasets" / kaggle.handle):
+        root = _find_root(kaggle, version)
+        if root:
+            return root
     return None
 
 
-def _cached_versions(folder: Path) -> Iterator[Path]:
-    """Folders of completely downloaded versions, newest first."""
+def _list_cached_versions(folder: Path) -> Iterator[Path]:
+    """Yield the folders of completely downloaded versions, newest first."""
     complete = [path.stem for path in folder.glob("*.complete") if path.stem.isdigit()]
     for version in sorted(complete, key=int, reverse=True):
         yield folder / "versions" / version
 
 
-def _download(kaggle: KaggleSet) -> Path:
-    import kagglehub  # takes a second
+def _download_images(kaggle: KaggleSet) -> Path:
+    import kagglehub  # here, because it takes a second
 
-    cache = _kagglehub_cache()
+    cache = _locate_kagglehub_cache()
     cache.mkdir(parents=True, exist_ok=True)
-    # kagglehub does not expect two downloads of one data set at once
+    # kagglehub is not safe against two downloads of one data set at the same time
     with FileLock(cache / f"{kaggle.handle.replace('/', '-')}.lock"):
-        found = _in_kagglehub_cache(kaggle)
-        if not found:
+        root = _find_cached_root(kaggle)
+        if not root:
             base = Path(kagglehub.dataset_download(kaggle.handle))
-            found = _root_in(kaggle, base)
-        if not found:
+            root = _find_root(kaggle, base)
+        if not root:
             raise DataError(f"{base} has no {kaggle.landmark}/")
-    return found
+    return root
 
 
-def _short(error: Exception) -> str:
+def _summarize_error(error: Exception) -> str:
+    """Return one short line on why a download failed."""
     import requests
 
     if isinstance(error, requests.exceptions.Timeout):
@@ -137,5 +148,6 @@ def _short(error: Exception) -> str:
         return f"no connection to Kaggle: {type(error).__name__}"
     if isinstance(error, requests.exceptions.ConnectionError):
         return "no connection to Kaggle"
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200].rstrip('.')}" if text else type(error).__name__
+    name = type(error).__name__
+    lines = str(error).strip().splitlines()
+    return f"{name}: {lines[0][:200].rstrip('.')}" if lines else name

@@ -1,4 +1,4 @@
-"""What every data set hands over: which images there are, their class, their part, their group."""
+"""List the files of a data set with their classes, parts and groups."""
 
 import os
 from collections.abc import Callable
@@ -24,56 +24,64 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a data set, before any is read."""
+    """The files of a data set, before any of them is read."""
 
     source: str
     root: Path
     entries: tuple[Entry, ...]  # sorted by image
     groups: Mapping[str, str] | None = None  # image -> patient or original
-    extras: tuple[str, ...] = ()  # other files under root that decide results, relative
-    groups_from: str = ""  # what a group is and how it is known, in a few words; "" without groups
+    extras: tuple[str, ...] = ()  # other files that affect results, relative to root
+    # what a group is and where it is known from, in a few words; "" without groups
+    groups_from: str = ""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """How to find a data set, and the rules that are its own."""
+    """The function that finds a data set, and the rules that apply to this set only."""
 
     find: Callable[[], Listing]
-    one_per_name: bool = False  # pooled: of images of one class and file name only the last counts
-    own_val: bool = True  # official: whether the set's own val folder is of use
+    # pooled split: of several images of one class and file name, use the last one only
+    one_per_name: bool = False
+    # official split: use the set's own val folder
+    own_val: bool = True
+    # protocol -> images in train, val and test of the report
     report_sizes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 def folders(path: Path) -> list[str]:
-    """Sorted names of the visible folders in `path`; hidden ones and `__MACOSX` are junk.
+    """Return the sorted names of the folders in `path`.
+
+    Hidden folders and `__MACOSX` are left out, because they are junk.
 
     Raises:
         DataError: `path` is missing, not a folder, or may not be read.
     """
-    return sorted(entry.name for entry in _scan(path) if _is_folder(entry))
+    return sorted(entry.name for entry in _scan_folder(path) if _is_folder(entry))
 
 
 def entries_of(root: Path, label: str, part: str = "", part_folder: str = "") -> list[Entry]:
-    """The image files directly in a class folder, by extension, unsorted.
+    """Return the image files directly in a class folder, unsorted.
+
+    A file is an image if it has one of the `EXTENSIONS`.
 
     Raises:
         DataError: the folder may not be read, or holds folders (whose images would be lost).
     """
-    where = "/".join(name for name in (part_folder, label) if name)
-    found = []
-    for file in _scan(root / where):
+    folder = "/".join(name for name in (part_folder, label) if name)
+    entries = []
+    for file in _scan_folder(root / folder):
         if _is_folder(file):
             raise DataError(
-                f"class folder {root / where} holds a folder, {file.name!r}: "
+                f"class folder {root / folder} holds a folder, {file.name!r}: "
                 "put all images of a class directly in its folder, and give the folder above"
             )
         if file.name.lower().endswith(EXTENSIONS):
-            found.append(Entry(f"{where}/{file.name}", label, part))
-    return found
+            entries.append(Entry(f"{folder}/{file.name}", label, part))
+    return entries
 
 
 def checked(root: Path, entries: Iterable[Entry], labels: Iterable[str]) -> tuple[Entry, ...]:
-    """The entries sorted by image.
+    """Check that every class has an image, and return the entries sorted by image.
 
     Raises:
         DataError: fewer than two classes, or a class without an image file.
@@ -82,19 +90,20 @@ def checked(root: Path, entries: Iterable[Entry], labels: Iterable[str]) -> tupl
     if len(labels) < 2:
         raise DataError(f"{root} has one class only, {labels[0]!r}: a study needs two or more")
     entries = sorted(entries)
-    empty = sorted(set(labels) - {entry.label for entry in entries})
-    if empty:
+    empty_labels = sorted(set(labels) - {entry.label for entry in entries})
+    if empty_labels:
         raise DataError(
-            f"class {empty[0]!r} in {root} has no image: add some "
-            f"({', '.join(e[1:] for e in EXTENSIONS)}) or remove its folder"
+            f"class {empty_labels[0]!r} in {root} has no image: add some "
+            f"({', '.join(extension[1:] for extension in EXTENSIONS)}) or remove its folder"
         )
     return tuple(entries)
 
 
-def _scan(path: Path) -> list["os.DirEntry[str]"]:
+def _scan_folder(path: Path) -> list["os.DirEntry[str]"]:
+    """Return the files and folders in `path` that are neither hidden nor `__MACOSX`."""
     try:
-        with os.scandir(path) as found:
-            return [e for e in found if not e.name.startswith(".") and e.name != "__MACOSX"]
+        with os.scandir(path) as items:
+            return [i for i in items if not i.name.startswith(".") and i.name != "__MACOSX"]
     except FileNotFoundError:
         raise DataError(f"no folder at {path}: check the path") from None
     except NotADirectoryError:
@@ -108,5 +117,5 @@ def _scan(path: Path) -> list["os.DirEntry[str]"]:
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself
+    except OSError:  # a link that points to itself
         return False

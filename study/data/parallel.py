@@ -1,4 +1,7 @@
-"""A bounded map in threads: PIL and hashlib let go of the interpreter lock while they work."""
+"""Map a function over items in threads, a bounded number at a time.
+
+Threads are enough, because PIL and hashlib release the interpreter lock while they work.
+"""
 
 import os
 from collections.abc import Callable
@@ -10,9 +13,9 @@ from typing import TypeVar
 from threadpoolctl import threadpool_limits
 
 Progress = Callable[[str, int, int], None]
-"""Called now and then with what is being done, how many are done, and of how many."""
+"""Callback that is called now and then with (what is being done, items done, items in all)."""
 
-CHUNK = 128  # results held at a time: 19 MB of images at 224 px
+CHUNK = 128  # results kept in memory at a time: 19 MB of images at 224 px
 THREADS = min(8, os.cpu_count() or 1)
 
 Item = TypeVar("Item")
@@ -22,8 +25,12 @@ Result = TypeVar("Result")
 def in_threads(
     task: Callable[[Item], Result], items: Sequence[Item], what: str, progress: Progress | None
 ) -> Iterator[Result]:
-    """Results in the order of `items`; after each chunk `progress(what, done, total)`."""
-    # threads that each start threads for small matrix products take ten times as long
+    """Yield the result of `task` for each item, in the order of `items`.
+
+    After each chunk of items, `progress(what, done, total)` is called.
+    """
+    # BLAS gets one thread: if each of ours starts more for small matrix products, all of it takes
+    # ten times as long
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(items), CHUNK):
             chunk = items[start : start + CHUNK]

@@ -1,4 +1,7 @@
-"""Decoded images of a data set at one size: read from the cache, or decoded once into it."""
+"""Read a data set's decoded images from the cache, or decode them into it.
+
+All images of a cache file have the same size.
+"""
 
 import errno
 import json
@@ -25,52 +28,55 @@ from study.data.listing import Listing
 from study.data.parallel import in_threads
 from study.data.parallel import Progress
 
-DECODER = 1  # part of the file name; raise it when decode() gives other pixels
+DECODER = 1  # part of the cache file's name; raise it when decode() returns other pixels
 
 Pixels = npt.NDArray[np.uint8]
 Skipped = tuple[tuple[str, str], ...]
 
 
 class Decoded(NamedTuple):
-    """The usable images, (N, size, size, 3), in the listing's order, and the other ones."""
+    """A data set's N usable images in the listing's order, and its unusable ones."""
 
-    x: Pixels
+    x: Pixels  # (N, size, size, 3)
     skipped: Skipped  # (image, reason)
 
 
 def cached_pixels(
     listing: Listing, hashes: dict[str, str], digest: str, size: int, progress: Progress | None
 ) -> Decoded:
-    """A read-only memory map of the cache file, which is written first if it must be.
+    """Return a read-only memory map of the cache file.
+
+    If the file is missing or broken, it is written first.
 
     Raises:
         DataError: no image is usable, files change while being read, or the cache folder is full
             or cannot be written.
     """
     file = cache_dir() / "images" / f"{digest}-{size}px-v{DECODER}.u8"
-    found = _open(file, listing, size)
-    if found:
-        return found
+    decoded = _open_cached(file, listing, size)
+    if decoded:
+        return decoded
     with locked(file.stem):
-        found = _open(file, listing, size)  # another process may have written it meanwhile
-        if not found:
-            _write(file, listing, hashes, size, progress)
-            found = _open(file, listing, size)
-    if not found:
+        decoded = _open_cached(file, listing, size)  # another process may have written it by now
+        if not decoded:
+            _write_cache(file, listing, hashes, size, progress)
+            decoded = _open_cached(file, listing, size)
+    if not decoded:
         raise DataError(f"{file} is not what was just written: check the disk, and run again")
-    return found
+    return decoded
 
 
 def private_pixels(
     listing: Listing, hashes: dict[str, str], size: int, progress: Progress | None
 ) -> Decoded:
-    """The same in this process' memory; writes nothing.
+    """Return the decoded images in this process' memory, and write nothing.
 
     Raises:
         DataError: no image is usable, or files change while being read.
     """
     x = np.empty((len(listing.entries), size, size, 3), np.uint8)
-    count, skipped = 0, []
+    count = 0
+    skipped = []
     for image, result in _decode_all(listing, hashes, size, progress):
         if isinstance(result, str):
             skipped.append((image, result))
@@ -79,10 +85,11 @@ def private_pixels(
             count += 1
     x = x[:count]
     x.flags.writeable = False
-    return Decoded(x, _checked(skipped, count))
+    return Decoded(x, _check_skipped(skipped, count))
 
 
-def _open(file: Path, listing: Listing, size: int) -> Decoded | None:
+def _open_cached(file: Path, listing: Listing, size: int) -> Decoded | None:
+    """Return the images in the cache file, or None if they have to be decoded."""
     try:
         sidecar = json.loads(file.with_suffix(".json").read_bytes())
         skipped = tuple((str(image), str(reason)) for image, reason in sidecar["skipped"])
@@ -90,17 +97,19 @@ def _open(file: Path, listing: Listing, size: int) -> Decoded | None:
         if sidecar["shape"] != list(shape) or file.stat().st_size != np.prod(shape):
             return None
         return Decoded(np.memmap(file, np.uint8, "r", shape=shape), skipped)
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or broken: decode again
+    except (OSError, ValueError, KeyError, TypeError):  # not there yet, or broken
         return None
 
 
-def _write(
+def _write_cache(
     file: Path, listing: Listing, hashes: dict[str, str], size: int, progress: Progress | None
 ) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     _check_space(file.parent, len(listing.entries) * size * size * 3)
-    temporary = file.with_suffix(".tmp")  # one name is enough: the caller holds the lock
-    count, skipped = 0, []
+    # a fixed name is safe, because the caller holds the lock
+    temporary = file.with_suffix(".tmp")
+    count = 0
+    skipped = []
     try:
         with temporary.open("wb") as stream:
             for image, result in _decode_all(listing, hashes, size, progress):
@@ -109,7 +118,7 @@ def _write(
                 else:
                     stream.write(result.tobytes())
                     count += 1
-        sidecar = {"shape": [count, size, size, 3], "skipped": _checked(skipped, count)}
+        sidecar = {"shape": [count, size, size, 3], "skipped": _check_skipped(skipped, count)}
         temporary.replace(file)
         replace_file(file.with_suffix(".json"), json.dumps(sidecar).encode())
     finally:
@@ -124,7 +133,11 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _checked(skipped: list[tuple[str, str]], count: int) -> Skipped:
+def _check_skipped(skipped: list[tuple[str, str]], count: int) -> Skipped:
+    """Return the skipped images as a tuple, or raise if no image is usable.
+
+    `count` is the number of usable images.
+    """
     if not count:
         image, reason = skipped[0]
         raise DataError(f"none of {len(skipped)} images is usable, first {image!r}: {reason}")
@@ -134,24 +147,25 @@ def _checked(skipped: list[tuple[str, str]], count: int) -> Skipped:
 def _decode_all(
     listing: Listing, hashes: dict[str, str], size: int, progress: Progress | None
 ) -> Iterator[tuple[str, Pixels | str]]:
+    """Yield each image with its pixels, or with the reason why it has none."""
     images = [entry.image for entry in listing.entries]
     task = partial(_decode_one, listing.root, hashes, size)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata
-        # one limit instead of two: what PIL only warns of is refused as well
+        warnings.simplefilter("ignore")  # PIL warns of odd metadata
+        # PIL warns of large images and refuses twice as large ones: refuse both
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield from zip(images, in_threads(task, images, "decoding", progress), strict=True)
 
 
 def _decode_one(root: Path, hashes: dict[str, str], size: int, image: str) -> Pixels | str:
-    """The image's pixels, or the reason why it has none."""
+    """Return the image's pixels, or the reason why it has none."""
     if hashes[image] == UNREADABLE:
         return "cannot be read"
     try:
         content = (root / image).read_bytes()
     except OSError:
         content = b""
-    # also guards the cache against a file that changed behind an unchanged size and time
+    # also keeps a file out of the cache that changed while its size and times did not
     if sha256(content) != hashes[image]:
         raise DataError(f"{root / image} changed while being read: run again when it is at rest")
     try:

@@ -1,4 +1,4 @@
-"""A data set, found, hashed and decoded: `prepare` and `data_digest`."""
+"""Find, hash and decode a data set."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from study.data.registry import dataset_named
 
 @dataclass(frozen=True)
 class Samples:
-    """The N usable images of a data set, sorted by id, without their pixels. Immutable."""
+    """The N usable images of a data set, sorted by id, without pixels. Immutable."""
 
-    dataset: str  # as asked for: "chest", "blood", "demo", "folder:PATH"
+    dataset: str  # the name that was asked for: "chest", "blood", "demo", "folder:PATH"
     classes: tuple[str, ...]  # sorted
     images: tuple[str, ...]  # N ids: path relative to the image root, with forward slashes
     y: npt.NDArray[np.int64]  # (N,) index into classes
@@ -32,7 +32,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Data(Samples):
-    """The same at one image size, with pixels."""
+    """The usable images of a data set with their pixels, at one image size."""
 
     source: str  # URL of the Kaggle page, "synthetic", or the folder's path
     x: Pixels  # uint8 (N, size, size, 3) RGB, read-only
@@ -43,17 +43,17 @@ class Data(Samples):
 def prepare(
     dataset: str, image_size: int, *, use_cache: bool = True, progress: Progress | None = None
 ) -> Data:
-    """Finds or downloads a data set, checks it, and decodes it once per machine and size.
+    """Find or download a data set, check it, and decode it once per machine and size.
 
     Args:
         dataset: "chest", "blood", "demo" or "folder:PATH".
         image_size: height and width in pixels; images are stretched to it.
-        use_cache: False keeps the pixels in this process' memory and writes nothing (but the
-            demo's own images, which are drawn into the cache folder).
+        use_cache: False keeps the pixels in this process' memory and writes nothing (except the
+            demo's images, which are always drawn into the cache folder).
         progress: called now and then with ("reading" or "decoding", done, total).
 
     Raises:
-        DataError: the data set cannot be found, read, or stored; says what to do next.
+        DataError: the data set cannot be found, read, or stored; the message says what to do next.
     """
     listing = dataset_named(dataset).find()
     hashes = file_hashes(listing, progress, remember=use_cache)
@@ -62,11 +62,13 @@ def prepare(
         decoded = cached_pixels(listing, hashes, digest, image_size, progress)
     else:
         decoded = private_pixels(listing, hashes, image_size, progress)
-    return _assemble(dataset, listing, decoded, digest)
+    return _assemble_data(dataset, listing, decoded, digest)
 
 
 def data_digest(dataset: str) -> str:
-    """The digest of `prepare(dataset, ...)`, without decoding; instant when nothing changed.
+    """Return the digest that `prepare` returns for a data set, without decoding.
+
+    It takes next to no time if no file has changed since the last call.
 
     Raises:
         DataError: the data set cannot be found.
@@ -76,7 +78,7 @@ def data_digest(dataset: str) -> str:
 
 
 def has_groups(dataset: str) -> bool:
-    """Whether it is known which images of a data set belong together, as the grouped split needs.
+    """Return whether a data set's groups are known, as the grouped split needs.
 
     Raises:
         DataError: the data set cannot be found.
@@ -85,22 +87,25 @@ def has_groups(dataset: str) -> bool:
 
 
 def samples_of(dataset: str, listing: Listing, unusable: Collection[str]) -> Samples:
-    """The listed images but the `unusable` ones. A class may be left without any image."""
+    """Return the listed images without the `unusable` ones.
+
+    A class may be left without any image.
+    """
     classes = tuple(sorted({entry.label for entry in listing.entries}))
-    number = {label: index for index, label in enumerate(classes)}
-    rows = [entry for entry in listing.entries if entry.image not in unusable]
+    class_index = {label: index for index, label in enumerate(classes)}
+    entries = [entry for entry in listing.entries if entry.image not in unusable]
     groups = listing.groups
     return Samples(
         dataset=dataset,
         classes=classes,
-        images=tuple(entry.image for entry in rows),
-        y=np.array([number[entry.label] for entry in rows], np.int64),
-        folders=tuple(entry.part for entry in rows),
-        groups=None if groups is None else tuple(groups[entry.image] for entry in rows),
+        images=tuple(entry.image for entry in entries),
+        y=np.array([class_index[entry.label] for entry in entries], np.int64),
+        folders=tuple(entry.part for entry in entries),
+        groups=None if groups is None else tuple(groups[entry.image] for entry in entries),
     )
 
 
-def _assemble(dataset: str, listing: Listing, decoded: Decoded, digest: str) -> Data:
+def _assemble_data(dataset: str, listing: Listing, decoded: Decoded, digest: str) -> Data:
     samples = samples_of(dataset, listing, {image for image, _ in decoded.skipped})
     for label in sorted(set(range(len(samples.classes))) - set(samples.y.tolist())):
         name = samples.classes[label]

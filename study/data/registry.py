@@ -1,4 +1,4 @@
-"""The data sets by name."""
+"""Look up data sets by name."""
 
 from functools import partial
 
@@ -13,10 +13,10 @@ DATASETS = {"chest": CHEST, "blood": BLOOD, "demo": DEMO}
 
 
 def dataset_named(name: str) -> DataSet:
-    """The data set of that name, or of `folder:PATH`.
+    """Return the data set of that name, which may also be `folder:PATH`.
 
     Raises:
-        DataError: there is none.
+        DataError: there is no data set of that name.
     """
     kind, _, path = name.partition(":")
     if kind == "folder" and path.strip():

@@ -1,4 +1,7 @@
-"""How images part into train, val and test: pooled as in the reports, official, or grouped."""
+"""Split images into train, val and test.
+
+The split is pooled as in the reports, official or grouped.
+"""
 
 from dataclasses import dataclass
 
@@ -10,7 +13,9 @@ from study.data.prepare import Samples
 from study.data.registry import dataset_named
 
 NAMES = ("train", "val", "test")
-ORDERS = 32  # random orders of the groups that a draw tries: 0.1 s for chest's 4,082 patients
+# Random orders of the groups that a grouped split tries. All of them take 0.1 s for the 4,082
+# patients of chest.
+ORDERS = 32
 
 Rows = npt.NDArray[np.int64]
 
@@ -27,51 +32,64 @@ class Split:
 def make_split(
     data: Samples, protocol: str, seed: int, limit: int = 0, fold: int = 0, folds: int = 0
 ) -> Split:
-    """Draws a split; the same arguments give the same split.
+    """Draw a split.
+
+    The same arguments give the same split.
 
     Args:
         data: the images.
         protocol: "pooled" (64/16/20 per class, at random, as in the reports), "official" (the
-            set's own test folder) or "grouped" (near 64/16/20, no group on two sides).
-        seed: of all draws.
-        limit: keep about this many images in all, the same share of every class of every part,
-            at least one of each; 0 keeps all.
-        fold: which of the `folds` folds is the test set, 1 to `folds`.
-        folds: for "grouped": part the groups into this many folds, the same for every `fold` of a
-            seed, so that each image is tested once; of the rest 20 % is val. 0 for none.
+            set's own test folder) or "grouped" (close to 64/16/20, no group in two parts).
+        seed: the seed of all random draws.
+        limit: keep about this many images in all: the same share of every class of every part,
+            and at least one of each. 0 keeps all images.
+        fold: the number of the fold that is the test set, 1 to `folds`.
+        folds: for "grouped": divide the groups into this many folds. They are the same for every
+            `fold` of a seed, so that each image is tested once. Of the other folds, 20 % is val.
+            0 for no folds.
 
     Raises:
-        DataError: the protocol is unknown or not possible for this set, or a class has too few
+        DataError: the protocol is unknown or not possible for this data set, or a class has too few
             images or groups to be in every part.
     """
-    draw = {"pooled": _pooled, "official": _official, "grouped": _grouped}.get(protocol)
+    draws = {"pooled": _draw_pooled, "official": _draw_official, "grouped": _draw_grouped}
+    draw = draws.get(protocol)
     if draw is None:
         raise DataError(f"split {protocol!r} is unknown: choose pooled, official or grouped")
     if (fold or folds) and (protocol != "grouped" or not 1 <= fold <= folds):
         raise DataError(f"no fold {fold} of {folds} in the {protocol} split: use grouped, 1 to n")
     rng = np.random.default_rng(seed)
-    parts = _fold(data, rng, fold, folds) if folds else draw(data, rng)
-    _check(data, protocol, parts)
+    parts = _draw_fold(data, rng, fold, folds) if folds else draw(data, rng)
+    _check_classes(data, protocol, parts)
     if limit:
-        parts = _limited(data, parts, limit, rng)
+        parts = _limit_parts(data, parts, limit, rng)
     return Split(*(np.sort(part) for part in parts))
 
 
 def leaking(data: Samples, split: Split) -> int | None:
-    """How many test images have a sibling (same group) in train; None if groups are unknown."""
+    """Return how many test images belong to a group that is also in train.
+
+    Returns None if the groups are unknown.
+    """
     if data.groups is None:
         return None
-    trained = {data.groups[row] for row in split.train}
-    return sum(data.groups[row] in trained for row in split.test)
+    train_groups = {data.groups[row] for row in split.train}
+    return sum(data.groups[row] in train_groups for row in split.test)
 
 
 def groups_tested(data: Samples, split: Split) -> int | None:
-    """How many independent groups the test images come from; None if groups are unknown."""
+    """Return how many independent groups the test images come from.
+
+    Returns None if the groups are unknown.
+    """
     return None if data.groups is None else len({data.groups[row] for row in split.test})
 
 
 def report_sizes(dataset: str, protocol: str) -> tuple[int, int, int] | None:
-    """Images in train, val and test of the report on the full data set; None if there is none.
+    """Return the numbers of images in train, val and test of the report.
+
+    They are those of the full data set. Returns None if there is no report on this data set
+    and protocol.
 
     Raises:
         DataError: the data set is unknown.
@@ -79,14 +97,14 @@ def report_sizes(dataset: str, protocol: str) -> tuple[int, int, int] | None:
     return dataset_named(dataset).report_sizes.get(protocol)
 
 
-def _pooled(data: Samples, rng: np.random.Generator) -> list[Rows]:
-    rows = _pool(data)
+def _draw_pooled(data: Samples, rng: np.random.Generator) -> list[Rows]:
+    rows = _pool_rows(data)
     rest, test = _cut_by_image(data, rows, rng)
     train, val = _cut_by_image(data, rest, rng)
     return [train, val, test]
 
 
-def _official(data: Samples, rng: np.random.Generator) -> list[Rows]:
+def _draw_official(data: Samples, rng: np.random.Generator) -> list[Rows]:
     folders = np.array(data.folders)
     train, val, test = (np.flatnonzero(folders == name) for name in NAMES)
     if not len(train) or not len(test):
@@ -95,38 +113,46 @@ def _official(data: Samples, rng: np.random.Generator) -> list[Rows]:
             + (" or the grouped one" if data.groups else "")
         )
     if not len(val) or not dataset_named(data.dataset).own_val:
-        cut = _cut_by_image if data.groups is None else _cut_by_group
-        train, val = cut(data, train, rng)
+        cut_rows = _cut_by_image if data.groups is None else _cut_by_group
+        train, val = cut_rows(data, train, rng)
     return [train, val, test]
 
 
-def _grouped(data: Samples, rng: np.random.Generator) -> list[Rows]:
-    return _by_group(data, _pool(data), (0.64, 0.16, 0.20), rng)
+def _draw_grouped(data: Samples, rng: np.random.Generator) -> list[Rows]:
+    return _draw_by_group(data, _pool_rows(data), (0.64, 0.16, 0.20), rng)
 
 
-def _fold(data: Samples, rng: np.random.Generator, fold: int, folds: int) -> list[Rows]:
-    # of two folds one is all that train and val have, so each is made of two pieces
-    pieces = 2 if folds == 2 else 1
-    count = folds * pieces
-    drawn = _by_group(data, _pool(data), (1 / count,) * count, rng)
-    tested = range((fold - 1) * pieces, fold * pieces)
-    rest = np.concatenate([rows for piece, rows in enumerate(drawn) if piece not in tested])
+def _draw_fold(data: Samples, rng: np.random.Generator, fold: int, folds: int) -> list[Rows]:
+    # With two folds, train and val both come out of a single fold. A fold is then made of two
+    # pieces, so that it holds at least two groups of every class.
+    pieces_per_fold = 2 if folds == 2 else 1
+    count = folds * pieces_per_fold
+    pieces = _draw_by_group(data, _pool_rows(data), (1 / count,) * count, rng)
+    test_numbers = range((fold - 1) * pieces_per_fold, fold * pieces_per_fold)
+    rest = np.concatenate([rows for n, rows in enumerate(pieces) if n not in test_numbers])
     train, val = _cut_by_group(data, rest, rng)
-    return [train, val, np.concatenate([drawn[piece] for piece in tested])]
+    return [train, val, np.concatenate([pieces[n] for n in test_numbers])]
 
 
-def _pool(data: Samples) -> Rows:
-    """All rows; for the reports' sets, of several of one class and name the last only."""
+def _pool_rows(data: Samples) -> Rows:
+    """Return the rows that a split of the whole data set draws from.
+
+    These are all rows. For the reports' data sets it is the last row of each class and file name.
+    """
     if not dataset_named(data.dataset).one_per_name:
         return np.arange(len(data.images))
     names = [image.rsplit("/", 1)[-1] for image in data.images]
-    kept = {key: row for row, key in enumerate(zip(data.y.tolist(), names, strict=True))}
-    return np.array(list(kept.values()), np.int64)
+    last_rows = {key: row for row, key in enumerate(zip(data.y.tolist(), names, strict=True))}
+    return np.array(list(last_rows.values()), np.int64)
 
 
 def _cut_by_image(data: Samples, rows: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
-    """(rest, cut): of the n rows of every class, int(0.2 n) at random are cut off."""
-    rest, cut = [], []
+    """Cut int(0.2 n) random rows off the n rows of every class.
+
+    Returns (rest, cut).
+    """
+    rest = []
+    cut = []
     for label in range(len(data.classes)):
         members = rng.permutation(rows[data.y[rows] == label])
         count = int(0.2 * len(members))
@@ -136,37 +162,56 @@ def _cut_by_image(data: Samples, rows: Rows, rng: np.random.Generator) -> tuple[
 
 
 def _cut_by_group(data: Samples, rows: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
-    rest, cut = _by_group(data, rows, (0.8, 0.2), rng)
+    """Cut whole groups, about 20 % of every class, off the rows.
+
+    Returns (rest, cut).
+    """
+    rest, cut = _draw_by_group(data, rows, (0.8, 0.2), rng)
     return rest, cut
 
 
-def _by_group(
+def _draw_by_group(
     data: Samples, rows: Rows, shares: tuple[float, ...], rng: np.random.Generator
 ) -> list[Rows]:
-    """One part per share, near it in every class, all images of a group in one part.
+    """Draw one part per share, with all images of a group in the same part.
 
-    Groups come in random order; each goes where its classes lack most, relative to the aim. Of
-    `ORDERS` such draws, made side by side, the one nearest the aim counts. Where groups are of one
-    class each, no class is missing from a part, nor above its aim there by more than its largest
-    group, nor below it by more than that times share * (parts - 1).
+    Each part gets close to its share of every class. Groups are taken in random order, and each is
+    put into the part where its classes fall shortest of their target, relative to that target.
+    `ORDERS` such draws are made at once, and the one closest to the targets is returned.
+
+    Where every group holds images of one class only, no class is missing from a part. A part holds
+    more of a class than its target by at most the class's largest group, and less than its target
+    by at most that group times share * (parts - 1).
     """
-    group, held = _groups_of(data, rows, needed=len(shares))
-    aim = np.array(shares)[:, None]
-    filled = np.zeros((ORDERS, len(shares), held.shape[1]))  # shares of each class
-    part_of = np.zeros((ORDERS, len(held)), np.int64)
-    every = np.arange(ORDERS)
-    for groups in rng.permuted(np.tile(np.arange(len(held)), (ORDERS, 1)), axis=1).T:
-        full = filled + 1e-9 * filled.mean(2, keepdims=True)  # of equal parts the smaller
-        lack = np.einsum("opc,oc->op", 1 - full / aim, held[groups])
-        part_of[every, groups] = lack.argmax(1)
-        filled[every, lack.argmax(1)] += held[groups]
-    off = np.where(filled == 0, np.inf, abs(filled / aim - 1)).max((1, 2))
-    best = part_of[off.argmin()][group]
-    return [rows[best == part] for part in range(len(shares))]
+    group_of_row, class_shares = _measure_groups(data, rows, needed=len(shares))
+    count = len(class_shares)
+    target = np.array(shares)[:, None]
+    # (draws, parts, classes): the share of each class that each part holds so far
+    filled = np.zeros((ORDERS, len(shares), class_shares.shape[1]))
+    part_of_group = np.zeros((ORDERS, count), np.int64)
+    draws = np.arange(ORDERS)
+    # each step places one group of every draw
+    for groups in rng.permuted(np.tile(np.arange(count), (ORDERS, 1)), axis=1).T:
+        # the small term decides between equal parts: the one that holds less comes first
+        level = filled + 1e-9 * filled.mean(2, keepdims=True)
+        deficit = np.einsum("opc,oc->op", 1 - level / target, class_shares[groups])
+        parts = deficit.argmax(1)
+        part_of_group[draws, groups] = parts
+        filled[draws, parts] += class_shares[groups]
+    # (draws,): a draw that leaves a class out of a part comes last
+    max_deviation = np.where(filled == 0, np.inf, abs(filled / target - 1)).max((1, 2))
+    part_of_row = part_of_group[max_deviation.argmin()][group_of_row]
+    return [rows[part_of_row == part] for part in range(len(shares))]
 
 
-def _groups_of(data: Samples, rows: Rows, needed: int) -> tuple[Rows, npt.NDArray[np.float64]]:
-    """The group number of each row, and the share that each group has of each class."""
+def _measure_groups(data: Samples, rows: Rows, needed: int) -> tuple[Rows, npt.NDArray[np.float64]]:
+    """Return the group number of each row, and each group's share of each class.
+
+    Their shapes are (rows,) and (groups, classes).
+
+    Raises:
+        DataError: the groups are unknown, or a class has fewer than `needed` groups.
+    """
     if data.groups is None:
         raise DataError(
             f"no groups known for {data.dataset}: use the pooled split"
@@ -176,26 +221,28 @@ def _groups_of(data: Samples, rows: Rows, needed: int) -> tuple[Rows, npt.NDArra
                 else ""
             )
         )
-    names, group = np.unique(np.array(data.groups)[rows], return_inverse=True)
+    names, group_of_row = np.unique(np.array(data.groups)[rows], return_inverse=True)
     counts = np.zeros((len(names), len(data.classes)))
-    np.add.at(counts, (group, data.y[rows]), 1)
-    for name, found in zip(data.classes, (counts > 0).sum(0).tolist(), strict=True):
-        if found < needed:
-            fewer = f", use {found} folds" * (found > 2)
+    np.add.at(counts, (group_of_row, data.y[rows]), 1)
+    for name, group_count in zip(data.classes, (counts > 0).sum(0).tolist(), strict=True):
+        if group_count < needed:
+            noun = "group" if group_count == 1 else "groups"
+            fewer_folds = f", use {group_count} folds" if group_count > 2 else ""
             raise DataError(
-                f"class {name!r} has {found} group{'s' * (found != 1)}, and to be on every side of "
-                f"this split it needs {needed}: add images of other groups{fewer}, or "
+                f"class {name!r} has {group_count} {noun}, and to be on every side of "
+                f"this split it needs {needed}: add images of other groups{fewer_folds}, or "
                 "remove the class"
             )
-    return group, counts / counts.sum(0)
+    return group_of_row, counts / counts.sum(0)
 
 
-def _check(data: Samples, protocol: str, parts: list[Rows]) -> None:
+def _check_classes(data: Samples, protocol: str, parts: list[Rows]) -> None:
+    """Raise DataError if a class is missing from a part."""
     for label, name in enumerate(data.classes):
         sizes = [int((data.y[part] == label).sum()) for part in parts]
         if 0 in sizes:
             missing = NAMES[sizes.index(0)]
-            counts = ", ".join(f"{n} {size}" for n, size in zip(NAMES, sizes, strict=True))
+            counts = ", ".join(f"{part} {size}" for part, size in zip(NAMES, sizes, strict=True))
             raise DataError(
                 f"class {name!r} is missing from {missing} in the {protocol} split ({counts} of "
                 f"its usable images): add images{' or groups' if protocol == 'grouped' else ''} "
@@ -203,12 +250,16 @@ def _check(data: Samples, protocol: str, parts: list[Rows]) -> None:
             )
 
 
-def _limited(data: Samples, parts: list[Rows], limit: int, rng: np.random.Generator) -> list[Rows]:
+def _limit_parts(
+    data: Samples, parts: list[Rows], limit: int, rng: np.random.Generator
+) -> list[Rows]:
+    """Keep about `limit` rows in all: the same share of every class of every part."""
     share = min(1.0, limit / sum(len(part) for part in parts))
-    kept = []
+    smaller_parts = []
     for part in parts:
-        classes = [part[data.y[part] == label] for label in range(len(data.classes))]
-        counts = [max(1, round(share * len(rows))) for rows in classes]
-        drawn = zip(classes, counts, strict=True)
-        kept.append(np.concatenate([rng.permutation(rows)[:count] for rows, count in drawn]))
-    return kept
+        rows_by_class = [part[data.y[part] == label] for label in range(len(data.classes))]
+        samples = [
+            rng.permutation(rows)[: max(1, round(share * len(rows)))] for rows in rows_by_class
+        ]
+        smaller_parts.append(np.concatenate(samples))
+    return smaller_parts

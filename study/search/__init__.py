@@ -1,1 +1,4 @@
-"""Plan and schedule the trials of a study with Optuna; knows no Keras."""
+"""Plan and schedule the trials of a study with Optuna.
+
+This package knows nothing of Keras.
+"""

@@ -1,8 +1,8 @@
-"""Who trains which config of an Optuna study: each is claimed by one worker at a time.
+"""Claim the configs of an Optuna study, each for one worker at a time.
 
-A claim is a RUNNING trial with the attribute `fingerprint`. On PostgreSQL it is kept up by
-heartbeats. A trial that FAILED without the attribute `reason` was lost with its process, and its
-config is there to be claimed again.
+A claim is a RUNNING trial with the attribute `fingerprint`. On PostgreSQL, heartbeats keep it
+alive. A trial that FAILED without the attribute `reason` was orphaned when its process died, and
+its config can be claimed again.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ from study.search.storage import BEATS_UNTIL_DEAD
 from study.search.storage import Storage
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
-MAX_DEATHS = 10  # at the same epoch, before a config is not tried again
-LAST_WORDS = 5.0  # s, to tell a storage that does not answer of a trial that was interrupted
+MAX_DEATHS = 10  # at the same epoch, after which a config is not tried again
+LAST_WORDS = 5.0  # s, to report an interrupted trial to a storage that does not answer
 T = TypeVar("T")
 
 
@@ -39,74 +39,97 @@ class Claims:
         self.storage = storage
         self.study = storage.study(direction)
         self.shared = takes_many(storage.url)
-        self.mine: set[str] = set()  # fingerprints of what this process has in training
-        self._awaited = 0
-        if self.shared:  # all that ended; in a first turn, others would wait for minutes
+        self.mine: set[str] = set()  # fingerprints of the configs that this process is training
+        self._awaited_count = 0  # of trials elsewhere, when `awaited` was last called
+        if self.shared:
+            # Optuna keeps ended trials once they are read. A first reading under the lock would
+            # make the other processes wait for minutes.
             storage.patiently(self.trials)
-        else:  # held by this process alone, so nobody trains them
+        else:
+            # This process holds the storage alone, so nobody is training these.
             for trial in self.trials(TrialState.RUNNING):
                 self.study.tell(trial.number, state=TrialState.FAIL)
 
-    def in_turn(self, do: Callable[[], T]) -> T:
-        """`do()`, while no other process claims anything; the trials of dead ones have failed."""
+    def in_turn(self, action: Callable[[], T]) -> T:
+        """Run `action` while holding the study's cross-process lock.
 
-        def settled() -> T:
-            self._settle()
-            return do()
+        No other process claims anything meanwhile. The trials of dead processes are failed first.
+        """
 
-        return self.storage.in_turn(settled)
+        def fail_dead_and_act() -> T:
+            self._fail_dead_trials()
+            return action()
 
-    def _settle(self) -> None:
+        return self.storage.in_turn(fail_dead_and_act)
+
+    def _fail_dead_trials(self) -> None:
         if not self.shared:
             return
         for trial in self.trials(TrialState.RUNNING):
-            if "fingerprint" not in trial.user_attrs:  # its process died in its turn
+            if "fingerprint" not in trial.user_attrs:  # its process died while holding the lock
                 self.study.tell(trial.number, state=TrialState.FAIL)
-        # after an outage, or a pause of this process, the living must have time to say so
+        # After an outage, or a pause of this process, the living need time for a heartbeat.
         if time.monotonic() - self.storage.answering_since > heartbeat() * BEATS_UNTIL_DEAD:
             fail_stale_trials(self.study)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """The trials in these states, or in any if none is named, earliest first."""
+        """Return the trials in these states, earliest first.
+
+        Without states, return all trials.
+        """
         return self.study.get_trials(deepcopy=False, states=states or None)
 
-    # What follows may be told of among all trials as read before: each reading asks the storage.
+    # These methods accept a pre-fetched trial list, because each fetch queries the storage.
 
     def ended(self, trials: list[FrozenTrial] | None = None) -> dict[str, FrozenTrial]:
-        """The first finished or pruned trial of each config."""
-        found: dict[str, FrozenTrial] = {}
+        """Return the first finished or pruned trial of each config, by fingerprint."""
+        first_trials: dict[str, FrozenTrial] = {}
         for trial in self.trials() if trials is None else trials:
             if trial.state in ENDED:
-                found.setdefault(trial.user_attrs["fingerprint"], trial)
-        return found
+                first_trials.setdefault(trial.user_attrs["fingerprint"], trial)
+        return first_trials
 
     def taken(self, trials: list[FrozenTrial] | None = None) -> set[str]:
-        """The configs that are being trained, by whomever."""
-        among = self.trials() if trials is None else trials
-        running = (t.user_attrs for t in among if t.state == TrialState.RUNNING)
-        return {attributes.get("fingerprint", "") for attributes in running}
+        """Return the fingerprints of the configs that any process is training."""
+        candidates = self.trials() if trials is None else trials
+        running_trials = [trial for trial in candidates if trial.state == TrialState.RUNNING]
+        return {trial.user_attrs.get("fingerprint", "") for trial in running_trials}
 
     def awaited(self) -> str | None:
-        """Whom a worker waits for that has nothing to do; None if it was said before."""
+        """Return a message on the trials that an idle worker waits for, if it is news.
+
+        It is None if there are none, or as many as at the last call.
+        """
         count = len(self.taken() - self.mine)
-        before, self._awaited = self._awaited, count
-        if count in (0, before):
+        last_count = self._awaited_count
+        self._awaited_count = count
+        if count in (0, last_count):
             return None
-        what = "a trial is" if count == 1 else f"{count} trials are"
-        silence = heartbeat() * BEATS_UNTIL_DEAD
+        subject = "a trial is" if count == 1 else f"{count} trials are"
+        seconds = heartbeat() * BEATS_UNTIL_DEAD
         return (
-            f"{what} in training elsewhere: waiting (and taking up what is silent for {silence} s)"
+            f"{subject} in training elsewhere: waiting "
+            f"(and taking up what is silent for {seconds} s)"
         )
 
     def lost(self, trials: list[FrozenTrial] | None = None) -> list[FrozenTrial]:
-        """The trials whose process died, and whose config nobody has claimed since."""
-        among = self.trials() if trials is None else trials
-        latest = {t.user_attrs.get("fingerprint"): t for t in among}
-        dead = [t for key, t in latest.items() if key and t.state == TrialState.FAIL]
-        return [trial for trial in dead if "reason" not in trial.user_attrs]
+        """Return the orphaned trials.
+
+        Their process died, and nobody has claimed their config since.
+        """
+        candidates = self.trials() if trials is None else trials
+        latest = {trial.user_attrs.get("fingerprint"): trial for trial in candidates}
+        return [
+            trial
+            for key, trial in latest.items()
+            if key and trial.state == TrialState.FAIL and "reason" not in trial.user_attrs
+        ]
 
     def claim(self, trial: optuna.Trial, key: str) -> None:
-        """Take a config whose fingerprint is `key`; only in turn."""
+        """Claim the config whose fingerprint is `key`.
+
+        The caller must hold the lock of `in_turn`.
+        """
         if self.shared:
             self.storage.rdb.record_heartbeat(trial._trial_id)
         trial.set_user_attr("fingerprint", key)
@@ -114,63 +137,79 @@ class Claims:
     def ask(
         self, point: Mapping[str, Any], space: dict[str, BaseDistribution], key: str
     ) -> optuna.Trial:
-        """A trial at a given point, claimed; only in turn."""
+        """Return a new trial at a given point, claimed.
+
+        The caller must hold the lock of `in_turn`.
+        """
         self.study.enqueue_trial(dict(point))
-        while (trial := self.study.ask(space)).params != point:  # what a dead process had enqueued
+        # Optuna first hands out the points that a dead process enqueued.
+        while (trial := self.study.ask(space)).params != point:
             self.fail(trial, "nobody waits for it")
         self.claim(trial, key)
         return trial
 
     @contextlib.contextmanager
     def alive(self, trial: optuna.Trial) -> Iterator[None]:
-        """Give signs of life for a trial while the block runs; release it if it is interrupted."""
-        key, end = trial.user_attrs["fingerprint"], threading.Event()
-        thread = threading.Thread(target=self._beat, args=(trial, end), daemon=True)
+        """Send heartbeats for a trial while the block runs.
+
+        A KeyboardInterrupt in the block releases the claim.
+        """
+        key = trial.user_attrs["fingerprint"]
+        stop = threading.Event()
+        thread = threading.Thread(target=self._send_heartbeats, args=(trial, stop), daemon=True)
         if self.shared:
             thread.start()
         self.mine.add(key)
         try:
             yield
         except KeyboardInterrupt:
-            with contextlib.suppress(Exception):  # else it is found dead, later
-                self._tell(trial, {}, state=TrialState.FAIL, patience=LAST_WORDS)
+            # If the storage does not answer, the missing heartbeats release the claim later.
+            with contextlib.suppress(Exception):
+                self._record_end(trial, {}, state=TrialState.FAIL, patience=LAST_WORDS)
             raise
         finally:
-            end.set()
+            stop.set()
             self.mine.discard(key)
 
-    def _beat(self, trial: optuna.Trial, end: threading.Event) -> None:
+    def _send_heartbeats(self, trial: optuna.Trial, stop: threading.Event) -> None:
         record = self.storage.rdb.record_heartbeat
-        while not end.wait(heartbeat()):
-            with contextlib.suppress(Exception):  # tried for as long as the trial goes on
+        while not stop.wait(heartbeat()):
+            with contextlib.suppress(Exception):  # keep trying for as long as the trial goes on
                 self.storage.patiently(lambda: record(trial._trial_id))
 
     def complete(self, trial: optuna.Trial, value: float, **attributes: Any) -> None:
-        """The trial finished, with the value of the objective."""
-        self._tell(trial, attributes, value=value)
+        """Mark a trial as finished, with the value of the objective."""
+        self._record_end(trial, attributes, value=value)
 
     def prune(self, trial: optuna.Trial, **attributes: Any) -> None:
-        """The trial was ended for good."""
-        self._tell(trial, attributes, state=TrialState.PRUNED)
+        """Mark a trial as pruned, which ends it for good."""
+        self._record_end(trial, attributes, state=TrialState.PRUNED)
 
     def fail(self, trial: optuna.Trial, reason: str) -> None:
-        """The trial failed by itself; nobody takes it up unless asked to."""
-        self._tell(trial, {"reason": reason[:500]}, state=TrialState.FAIL)
+        """Mark a trial as failed by itself.
+
+        Nobody takes it up again unless asked to.
+        """
+        self._record_end(trial, {"reason": reason[:500]}, state=TrialState.FAIL)
 
     def lose(self, trial: optuna.Trial, epochs: int, reason: str, limit: int = MAX_DEATHS) -> bool:
-        """The trial's process died after so many epochs; whether its config may be tried again.
+        """Mark a trial as orphaned after so many epochs.
 
-        Not after `limit` deaths at the same epoch, whose cause is likely the config.
+        Returns:
+            Whether its config may be tried again. It may not after `limit` deaths at the same
+            epoch, whose cause is likely the config.
         """
-        key = trial.user_attrs["fingerprint"]
-        failed = (t.user_attrs for t in self.trials(TrialState.FAIL))
-        deaths = [a for a in failed if (a.get("fingerprint"), a.get("died_after")) == (key, epochs)]
-        again = len(deaths) + 1 < limit
-        why = {} if again else {"reason": reason[:500]}
-        self._tell(trial, {"died_after": epochs} | why, state=TrialState.FAIL)
-        return again
+        death = (trial.user_attrs["fingerprint"], epochs)
+        all_attributes = [other.user_attrs for other in self.trials(TrialState.FAIL)]
+        deaths = [(each.get("fingerprint"), each.get("died_after")) for each in all_attributes]
+        may_retry = deaths.count(death) + 1 < limit
+        attributes: dict[str, Any] = {"died_after": epochs}
+        if not may_retry:
+            attributes["reason"] = reason[:500]
+        self._record_end(trial, attributes, state=TrialState.FAIL)
+        return may_retry
 
-    def _tell(
+    def _record_end(
         self,
         trial: optuna.Trial,
         attributes: Mapping[str, Any],
@@ -179,14 +218,15 @@ class Claims:
         state: TrialState = TrialState.COMPLETE,
         patience: float | None = None,
     ) -> None:
-        def tell() -> None:
-            now = self.storage.rdb.get_trial(trial._trial_id).state
-            if now == TrialState.RUNNING:  # else it was thought dead, or told before an outage
+        def record_end() -> None:
+            current_state = self.storage.rdb.get_trial(trial._trial_id).state
+            # If not, another process thought it dead, or its end was stored before an outage.
+            if current_state == TrialState.RUNNING:
                 for name, content in attributes.items():
                     trial.set_user_attr(name, content)
                 self.study.tell(trial.number, value, state=state, skip_if_finished=True)
 
         if patience is None:
-            self.storage.patiently(tell)
+            self.storage.patiently(record_end)
         else:
-            self.storage.patiently(tell, patience)
+            self.storage.patiently(record_end, patience)

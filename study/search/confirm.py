@@ -1,4 +1,4 @@
-"""The winner of a search: what fresh seeds say of it."""
+"""Train the winner of a search with fresh seeds, and report and register it."""
 
 import dataclasses
 from collections.abc import Collection
@@ -30,10 +30,13 @@ def confirm(
     workers: Sequence[Worker],
     options: Options,
 ) -> dict[TrialConfig, Outcome]:
-    """Train a config with these seeds, shared among all who work on it; finished ones are found.
+    """Train a config with these seeds.
+
+    All processes that work on the search share the seeds out. Finished trainings are looked up,
+    not repeated.
 
     Args:
-        name: of the Optuna study that shares them out.
+        name: of the Optuna study that shares the seeds out.
         config: the winner.
         seeds: that the search has not seen.
         digest: of the data.
@@ -41,44 +44,50 @@ def confirm(
         workers: to train with.
         options: of the search.
 
+    Returns:
+        The outcome of each training, by the config with its seed.
+
     Raises:
         StudyError: training failed.
     """
     options = dataclasses.replace(options, label="[confirm] ", role="confirm", blind=True)
-    cells = make_cells(name, config, {"seed": list(seeds)}, digest)
+    grid = make_cells(name, config, {"seed": list(seeds)}, digest)
     storage = Storage(name)
     with storage.held():
-        session = Session(cells, Claims(storage, "maximize"), client, options)
+        session = Session(grid, Claims(storage, "maximize"), client, options)
         work(workers, session.step)
     for cell, reason in session.failed.items():
         raise StudyError(f"{cell} failed: {reason}\nRepeat the command to try it again.")
-    return {config: session.finished[cell] for cell, config in cells.configs.items()}
+    return {config: session.finished[cell] for cell, config in grid.configs.items()}
 
 
 def report(outcomes: Collection[Outcome], progress: Progress) -> None:
-    """Print validation and test accuracy of the confirming runs: the mean, and each."""
+    """Print the validation and test accuracy of the confirming runs.
+
+    Of several runs, the mean comes first, then each value.
+    """
     for name in ("val_accuracy", "test_accuracy"):
         values = [getattr(outcome, name) for outcome in outcomes]
-        each = ", ".join(f"{value:.4f}" for value in values)
+        listing = ", ".join(f"{value:.4f}" for value in values)
         title = name.replace("val_", "validation ").replace("_", " ")
         if len(values) == 1:
-            progress.say(f"{title} of a fresh seed: {each}")
+            progress.say(f"{title} of a fresh seed: {listing}")
         else:
             mean = sum(values) / len(values)
-            progress.say(f"{title} of {len(values)} fresh seeds: mean {mean:.4f} ({each})")
+            progress.say(f"{title} of {len(values)} fresh seeds: mean {mean:.4f} ({listing})")
 
 
 def register_best(
     confirmed: Mapping[TrialConfig, Outcome], client: MlflowClient, progress: Progress
 ) -> None:
-    """Put the model of the confirming run that is best on validation into the registry.
+    """Register the model of the confirming run that is best on validation.
 
     Raises:
         StudyError: that run was recorded without its model.
     """
     config = max(confirmed, key=lambda config: confirmed[config].val_accuracy)
-    chosen = (
+    reason = (
         f"the winner of a search by validation, trained with {len(confirmed)} fresh seeds, and of "
         "these the best on validation"
     )
-    register(client, confirmed[config].run_id, config, chosen, progress)
+    register(client, confirmed[config].run_id, config, reason, progress)

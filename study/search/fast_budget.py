@@ -1,9 +1,9 @@
-"""The fast budget: every trial of a grid is paused after a third of its epochs, and compared there.
+"""Compare the variants of a grid after a third of their epochs.
 
 A trial's compute is epochs x images x pixels. Nothing is scheduled over epochs, so a trial's first
-third is that of the whole training, and the full grid goes on from where the fast one stopped.
-Cutting variants to train others longer was tried, too, and is no better on both data sets:
-benchmarks/README.md.
+third is the same as that of the whole training. Each trial is paused there, and the full grid goes
+on from where the fast one stopped. Dropping variants early to train the others for longer was
+tried, too, and is no better on both data sets: benchmarks/README.md.
 """
 
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ from study.job import Outcome
 from study.search.grid_plan import Cell
 from study.variants import VARIANTS
 
-SHARE = 3  # of the full grid's compute, one part in so many
-BASE = 1  # the variant that the others are judged against
-SAME = 1e-9  # less between two gains is rounding
-LEVEL = 0.05  # Holm's p below which a variant is told apart from the base
+SHARE = 3  # the full grid's compute is divided by this
+BASE = 1  # the variant that the others are compared with
+SAME = 1e-9  # a smaller difference between two gains is rounding
+LEVEL = 0.05  # below this p-value by Holm's method, a variant differs from the base
 FACTORS = {"hidden layers": "hidden_layers", "dense units": "dense_units", "lr": "lr_factor"}
 
 
 def fast_epochs(epochs: int) -> int:
-    """After how many of its epochs a trial is paused.
+    """Return the number of epochs after which a trial is paused.
 
     Raises:
         ConfigError: a third of them is less than one.
@@ -39,66 +39,85 @@ def fast_epochs(epochs: int) -> int:
 
 
 def means(accuracies: Mapping[Cell, float]) -> dict[int, float]:
-    """The mean of each variant."""
-    values: dict[int, list[float]] = {}
+    """Return the mean accuracy of each variant, by its number."""
+    by_variant: dict[int, list[float]] = {}
     for cell, accuracy in accuracies.items():
-        values.setdefault(cell.variant, []).append(accuracy)
-    return {variant: fmean(of) for variant, of in sorted(values.items())}
+        by_variant.setdefault(cell.variant, []).append(accuracy)
+    return {variant: fmean(values) for variant, values in sorted(by_variant.items())}
 
 
 def told_apart(accuracies: Mapping[Cell, float]) -> dict[int, int]:
-    """Which variants are better (1) or worse (-1) than the base, or not told apart from it (0).
+    """Test which variants are more or less accurate than the base.
 
-    Student's t, paired by seed and fold, with Holm's method over all variants that have two pairs
-    or more; a difference that is the same in each pair claims nothing.
+    The test is Student's t, paired by seed and fold, with Holm's method over all variants that have
+    two pairs or more. A difference that is the same in each pair is not significant.
+
+    Returns:
+        By variant: 1 if it is better, -1 if it is worse, 0 if the difference is not significant.
     """
-    # late: scipy.stats and it take a second, twice with a worker, and few grids are fast
+    # Imported late: with scipy.stats it takes a second, twice with a worker, and few grids are
+    # fast ones.
     from statsmodels.stats.multitest import multipletests
 
     variants = sorted({cell.variant for cell in accuracies} - {BASE})
-    gains = {v: found for v in variants if len(found := _gains(accuracies, v)) > 1}
+    all_gains = {variant: _compute_gains(accuracies, variant) for variant in variants}
+    gains = {variant: values for variant, values in all_gains.items() if len(values) > 1}
     if not gains:
         return {}
-    adjusted = multipletests([_p(found) for found in gains.values()], method="holm")[1]
+    p_values = [_compute_p_value(values) for values in gains.values()]
+    adjusted_p_values = multipletests(p_values, method="holm")[1]
     return {
-        variant: int(np.sign(fmean(found))) if p < LEVEL else 0
-        for (variant, found), p in zip(gains.items(), adjusted, strict=True)
+        variant: int(np.sign(fmean(values))) if p < LEVEL else 0
+        for (variant, values), p in zip(gains.items(), adjusted_p_values, strict=True)
     }
 
 
-def _gains(accuracies: Mapping[Cell, float], variant: int) -> list[float]:
-    """How much more accurate than the base, for each seed and fold that both have."""
-    base = {cell._replace(variant=variant): each for cell, each in accuracies.items()
-            if cell.variant == BASE}  # fmt: skip
+def _compute_gains(accuracies: Mapping[Cell, float], variant: int) -> list[float]:
+    """Return the accuracy gains over the base, for each seed and fold of both."""
+    base = {
+        cell._replace(variant=variant): accuracy
+        for cell, accuracy in accuracies.items()
+        if cell.variant == BASE
+    }
     return [accuracies[cell] - base[cell] for cell in sorted(accuracies.keys() & base.keys())]
 
 
-def _p(gains: Sequence[float]) -> float:
-    from scipy.stats import ttest_1samp  # late, as above
+def _compute_p_value(gains: Sequence[float]) -> float:
+    from scipy.stats import ttest_1samp  # imported late, as above
 
-    alike = max(gains) - min(gains) < SAME
-    return 1.0 if alike else float(ttest_1samp(gains, 0).pvalue)
+    are_equal = max(gains) - min(gains) < SAME
+    return 1.0 if are_equal else float(ttest_1samp(gains, 0).pvalue)
 
 
 def verdicts(apart: Mapping[int, int]) -> dict[str, str]:
-    """What each factor does to accuracy, from the variants that change it."""
+    """Describe what each factor does to accuracy, from the variants that change it.
+
+    Args:
+        apart: the directions that `told_apart` returns.
+    """
     words = {(): "not told apart", (1,): "raises", (-1,): "lowers", (-1, 1): "raises and lowers"}
-    found = {}
-    for name, field in FACTORS.items():
-        usual = getattr(VARIANTS[BASE - 1], field)
-        changed = [each.number for each in VARIANTS if getattr(each, field) != usual]
-        found[name] = words[tuple(sorted({apart.get(v, 0) for v in changed} - {0}))]
-    return found
+    descriptions = {}
+    for factor, field in FACTORS.items():
+        base_value = getattr(VARIANTS[BASE - 1], field)
+        variants = [each.number for each in VARIANTS if getattr(each, field) != base_value]
+        directions = {apart.get(variant, 0) for variant in variants} - {0}
+        descriptions[factor] = words[tuple(sorted(directions))]
+    return descriptions
 
 
 def said(finished: Mapping[Cell, Outcome]) -> str:
-    """What a fast grid finds, in a sentence or two; empty if nothing is finished."""
+    """Describe the result of a fast grid in a sentence or two.
+
+    The text is empty if nothing is finished.
+    """
     accuracies = {cell: outcome.val_accuracy for cell, outcome in finished.items()}
     if not accuracies:
         return ""
     mean = means(accuracies)
     best = max(mean, key=lambda variant: mean[variant])
-    of = ", ".join(
-        f"{name} {verdict}" for name, verdict in verdicts(told_apart(accuracies)).items()
+    effects = ", ".join(
+        f"{factor} {effect}" for factor, effect in verdicts(told_apart(accuracies)).items()
     )
-    return f"variant {best} leads on validation (mean {mean[best]:.4f}); against the base: {of}"
+    return (
+        f"variant {best} leads on validation (mean {mean[best]:.4f}); against the base: {effects}"
+    )

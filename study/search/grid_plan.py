@@ -1,4 +1,7 @@
-"""Which trials a study of the variants is made of, and what it is called. Knows no Optuna."""
+"""Plan the trials of a grid over the variants, and name the grid.
+
+This module knows nothing of Optuna.
+"""
 
 import argparse
 import hashlib
@@ -16,31 +19,32 @@ from study.flags import config_from
 from study.variants import variant_fields
 from study.variants import VARIANTS
 
-BY_VARIANT = ("hidden_layers", "dense_units", "lr")
+BY_VARIANT = ("hidden_layers", "dense_units", "lr")  # the fields that a variant sets
 MAX_SEEDS = 1000
 
 
 class Cell(NamedTuple):
-    """One trial of a grid; variant 0 is the base as it stands."""
+    """One trial of a grid, where variant 0 is the base config unchanged."""
 
     variant: int
     seed: int
     fold: int = 0
 
     def __str__(self) -> str:
-        what = f"variant {self.variant}" if self.variant else "the config"
-        return f"{what} with seed {self.seed}" + f" and fold {self.fold}" * (self.fold > 0)
+        subject = f"variant {self.variant}" if self.variant else "the config"
+        fold = f" and fold {self.fold}" if self.fold > 0 else ""
+        return f"{subject} with seed {self.seed}{fold}"
 
 
 def add_seeds_flag(parser: Parser) -> None:
-    """`--seeds`, how many trainings of each variant."""
+    """Add the flag `--seeds`, the number of trainings of each variant."""
     parser.add_argument(
         "--seeds", metavar="N", help="train each variant with N seeds, from --seed on [default: 1]"
     )
 
 
 def planned(args: argparse.Namespace) -> tuple[TrialConfig, dict[str, list[int]]]:
-    """The base config and the search space that the parsed flags name.
+    """Return the base config and the search space that the parsed flags name.
 
     Raises:
         ConfigError: a value is unknown, out of range, or contradicts another.
@@ -60,7 +64,13 @@ def planned(args: argparse.Namespace) -> tuple[TrialConfig, dict[str, list[int]]
 def search_space(
     base: TrialConfig, seeds: int | None = None, *, every_fold: bool = False
 ) -> dict[str, list[int]]:
-    """The seven variants, with `seeds` seeds each from `base`'s on, and with each of its folds."""
+    """Return the values of `variant`, `seed` and `fold` that differ between trials.
+
+    Args:
+        base: the config that the variants change.
+        seeds: the number of seeds of each variant, from that of `base` on. None keeps its one.
+        every_fold: whether each fold of `base` is the test set in turn.
+    """
     space = {"variant": [variant.number for variant in VARIANTS]}
     if seeds is not None:
         space["seed"] = [base.seed + i for i in range(seeds)]
@@ -70,41 +80,43 @@ def search_space(
 
 
 def configs_of(base: TrialConfig, space: Mapping[str, list[int]]) -> dict[Cell, TrialConfig]:
-    """`base`, changed to each point of the search space."""
+    """Return `base`, changed to each point of the search space."""
     points = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
-    cells = [_cell(base, point) for point in points]
-    return {cell: _config(base, cell) for cell in cells}
+    cells = [_make_cell(base, point) for point in points]
+    return {cell: _make_config(base, cell) for cell in cells}
 
 
-def _cell(base: TrialConfig, point: Mapping[str, int]) -> Cell:
+def _make_cell(base: TrialConfig, point: Mapping[str, int]) -> Cell:
     return Cell(point.get("variant", 0), point.get("seed", base.seed), point.get("fold", base.fold))
 
 
-def _config(base: TrialConfig, cell: Cell) -> TrialConfig:
+def _make_config(base: TrialConfig, cell: Cell) -> TrialConfig:
     fields = variant_fields(cell.variant, base) if cell.variant else {}
     return base.replace(seed=cell.seed, fold=cell.fold, **fields)
 
 
 def shared(base: TrialConfig) -> dict[str, str | int | float]:
-    """The fields that all trials of a grid have in common."""
-    return {k: v for k, v in base.as_dict().items() if k not in (*BY_VARIANT, "seed", "fold")}
+    """Return the fields that all trials of a grid have in common."""
+    varying_fields = (*BY_VARIANT, "seed", "fold")
+    return {name: value for name, value in base.as_dict().items() if name not in varying_fields}
 
 
 def grid_name(base: TrialConfig, digest: str) -> str:
-    """A grid's name, one for each data set and settings."""
-    # a file with the published weights is the same start as Keras' download of them
+    """Return the name of a grid, which differs between data sets and between settings."""
+    # A file with the published weights is the same start as Keras' download of them.
     weights = {"weights": "imagenet"} if weights_kind(base) == "imagenet" else {}
     settings = json.dumps([shared(base) | weights, digest], sort_keys=True)
-    mark = hashlib.sha256(settings.encode()).hexdigest()[:8]
-    return f"grid-{base.dataset}-{base.image_size}px-{base.epochs}ep-{mark}"
+    settings_hash = hashlib.sha256(settings.encode()).hexdigest()[:8]
+    return f"grid-{base.dataset}-{base.image_size}px-{base.epochs}ep-{settings_hash}"
 
 
 def title(kind: str, base: TrialConfig) -> str:
-    """A parent run's name, as `blood · 7 variants · pooled split · 30 epochs`."""
+    """Return a parent run's name, as `blood · 7 variants · pooled split · 30 epochs`."""
     epochs = "1 epoch" if base.epochs == 1 else f"{base.epochs} epochs"
     return f"{data_name(base.dataset)} · {kind} · {split_of(base)} · {epochs}"
 
 
 def split_of(base: TrialConfig) -> str:
-    """`grouped split in 5 folds`, or without the folds."""
-    return f"{base.split} split" + f" in {base.folds} folds" * (base.folds > 0)
+    """Describe the split, as `grouped split in 5 folds`, or without the folds."""
+    folds = f" in {base.folds} folds" if base.folds > 0 else ""
+    return f"{base.split} split{folds}"

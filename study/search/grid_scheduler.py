@@ -1,7 +1,8 @@
-"""A fixed set of configs, each trained once, whoever works on it: a grid, or fresh seeds.
+"""Train each of a fixed set of configs once.
 
-Optuna is asked for each cell by name. Its GridSampler would hand a cell to two processes that ask
-at once, and takes a failed cell for visited.
+The set is a grid, or one config with fresh seeds. Any number of processes may work on it. Optuna is
+asked for each cell by name, because its GridSampler would hand one cell to two processes that ask
+at once, and counts a failed cell as visited.
 """
 
 import dataclasses
@@ -36,26 +37,26 @@ from study.workers.pool import Worker
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """What is to be trained, and under which name Optuna knows it."""
+    """A fixed set of configs to train, and the name under which Optuna knows it."""
 
     name: str
     base: TrialConfig
-    space: dict[str, list[int]]  # of `variant`, `seed` and `fold` those that differ
+    space: dict[str, list[int]]  # the values of those of `variant`, `seed` and `fold` that differ
     configs: dict[Cell, TrialConfig]
     keys: dict[Cell, str]  # fingerprints
 
     def point(self, cell: Cell) -> dict[str, int]:
-        """A cell's place in the space."""
+        """Return a cell's point in the search space."""
         return {name: getattr(cell, name) for name in self.space}
 
     def ranges(self) -> dict[str, BaseDistribution]:
-        """The space as Optuna knows it."""
-        # a range may grow in later calls, as with more seeds; a set of categories may not
+        """Return the search space as Optuna's distributions."""
+        # A range may grow in later calls, as with more seeds. A set of categories may not.
         return {name: IntDistribution(values[0], values[-1]) for name, values in self.space.items()}
 
 
 def make_cells(name: str, base: TrialConfig, space: dict[str, list[int]], digest: str) -> Grid:
-    """`base`, changed to each point of the search space."""
+    """Return the grid of `base`, changed to each point of the search space."""
     configs = configs_of(base, space)
     keys = {cell: fingerprint(config, digest) for cell, config in configs.items()}
     return Grid(name, base, space, configs, keys)
@@ -75,29 +76,32 @@ class Session:
         self.trained = 0  # by this call
         self.since = time.monotonic()
         for cell in grid.configs:
-            if (outcome := self._found(cell)) is not None:
+            if (outcome := self._look_up_outcome(cell)) is not None:
                 self.finished[cell] = outcome
-        claims.in_turn(self._tell_of_finished)
-        known = set(grid.keys.values()) - {grid.keys[cell] for cell in self.finished}
-        # finished once, but not in MLflow any more: somebody wants them trained again
-        self.gone = {t.number for t in self._complete(known) if not self._is_pending(t)}
+        claims.in_turn(self._add_finished_trials)
+        # Trials that finished once but are no longer in MLflow: somebody deleted their runs to
+        # have them trained again.
+        remaining_keys = set(grid.keys.values()) - {grid.keys[cell] for cell in self.finished}
+        complete_trials = self._list_complete_trials(remaining_keys)
+        self.gone = {trial.number for trial in complete_trials if not self._is_pending(trial)}
 
-    def _found(self, cell: Cell) -> Outcome | None:
-        """What MLflow has of a cell that is trained as far as it shall be."""
+    def _look_up_outcome(self, cell: Cell) -> Outcome | None:
+        """Return MLflow's outcome of a cell, or None if it needs more training."""
         key = self.grid.keys[cell]
         if self.options.until:
             return queries.outcome_after(self.client, key, self.options.until)
         run = queries.find_finished(self.client, key)
         return None if run is None else queries.outcome(run)
 
-    def _complete(self, keys: set[str]) -> list[optuna.trial.FrozenTrial]:
+    def _list_complete_trials(self, keys: set[str]) -> list[optuna.trial.FrozenTrial]:
         trials = self.claims.trials(TrialState.COMPLETE)
         return [trial for trial in trials if trial.user_attrs["fingerprint"] in keys]
 
-    def _tell_of_finished(self) -> None:
-        complete = self.claims.ended()
+    def _add_finished_trials(self) -> None:
+        """Add to Optuna what is finished in MLflow alone."""
+        ended_keys = self.claims.ended().keys()
         for cell, outcome in self.finished.items():
-            if (key := self.grid.keys[cell]) not in complete:
+            if (key := self.grid.keys[cell]) not in ended_keys:
                 trial = create_trial(
                     value=outcome.val_accuracy,
                     params=self.grid.point(cell),
@@ -107,56 +111,69 @@ class Session:
                 self.claims.study.add_trial(trial)
 
     def _is_pending(self, trial: optuna.trial.FrozenTrial) -> bool:
-        """Whether the run is complete, but another machine has yet to deliver its end to MLflow."""
+        """Return True if MLflow has yet to learn of a complete trial's end.
+
+        Another machine trained it, and has not delivered the end of its run.
+        """
         return queries.is_running(self.client, str(trial.user_attrs.get("run_id")))
 
     def step(self, worker: Worker) -> Step:
-        """Have one open cell trained."""
+        """Train one of the remaining cells, if one can be claimed."""
         try:
-            self._learn()
+            self._refresh_finished()
         except connection.TrackingError:
             connection.wait_for_server(OUTAGE)
             return Step.DONE
-        chosen = self.claims.in_turn(self._choose)
-        if chosen is not None:
-            self._train(*chosen, worker)
+        claim = self.claims.in_turn(self._claim_next)
+        if claim is not None:
+            cell, trial = claim
+            self._train_cell(cell, trial, worker)
             return Step.DONE
-        if not self._open():
+        if not self._list_remaining():
             return Step.END
-        if (awaited := self.claims.awaited()) is not None:
-            self.progress.say(awaited)
+        if (message := self.claims.awaited()) is not None:
+            self.progress.say(message)
         return Step.WAIT
 
-    def _open(self) -> list[Cell]:
-        return [c for c in self.grid.configs if c not in self.finished and c not in self.failed]
+    def _list_remaining(self) -> list[Cell]:
+        """Return the cells that have neither finished nor failed."""
+        return [
+            cell
+            for cell in self.grid.configs
+            if cell not in self.finished and cell not in self.failed
+        ]
 
-    def _learn(self) -> None:
-        """Take note of what others have finished."""
-        keys = {self.grid.keys[cell]: cell for cell in self._open()}
-        for trial in self._complete(set(keys)):
-            cell = keys[trial.user_attrs["fingerprint"]]
-            outcome = self._found(cell)
+    def _refresh_finished(self) -> None:
+        """Take note of the cells that others have finished."""
+        cells = {self.grid.keys[cell]: cell for cell in self._list_remaining()}
+        for trial in self._list_complete_trials(set(cells)):
+            cell = cells[trial.user_attrs["fingerprint"]]
+            outcome = self._look_up_outcome(cell)
             if outcome is not None:
                 self.finished[cell] = outcome
             elif trial.number not in self.gone and self._is_pending(trial):
                 run_id = str(trial.user_attrs["run_id"])
                 self.finished[cell] = Outcome(run_id, trial.value or 0.0, math.nan, math.nan)
-            else:  # deleted just now
+            else:  # its run was deleted just now
                 self.gone.add(trial.number)
 
-    def _choose(self) -> tuple[Cell, optuna.Trial] | None:
-        taken = self.claims.taken()
-        done = {t.user_attrs["fingerprint"] for t in self.claims.trials(TrialState.COMPLETE)
-                if t.number not in self.gone}  # fmt: skip
-        for cell in self._open():
-            if (key := self.grid.keys[cell]) not in taken | done:
-                point, ranges = self.grid.point(cell), self.grid.ranges()
-                return cell, self.claims.ask(point, ranges, key)
+    def _claim_next(self) -> tuple[Cell, optuna.Trial] | None:
+        """Claim the first cell that is neither running nor finished."""
+        running_keys = self.claims.taken()
+        finished_keys = {
+            trial.user_attrs["fingerprint"]
+            for trial in self.claims.trials(TrialState.COMPLETE)
+            if trial.number not in self.gone
+        }
+        for cell in self._list_remaining():
+            key = self.grid.keys[cell]
+            if key not in running_keys and key not in finished_keys:
+                return cell, self.claims.ask(self.grid.point(cell), self.grid.ranges(), key)
         return None
 
-    def _train(self, cell: Cell, trial: optuna.Trial, worker: Worker) -> None:
-        number, total = list(self.grid.configs).index(cell) + 1, len(self.grid.configs)
-        label = f"{self.options.label}[{number}/{total}] "
+    def _train_cell(self, cell: Cell, trial: optuna.Trial, worker: Worker) -> None:
+        cells = list(self.grid.configs)
+        label = f"{self.options.label}[{cells.index(cell) + 1}/{len(cells)}] "
         options = dataclasses.replace(self.options, label=label)
         config = self.grid.configs[cell]
 
@@ -174,10 +191,10 @@ class Session:
         else:
             self.claims.complete(trial, outcome.val_accuracy, run_id=outcome.run_id)
             self.finished[cell] = outcome
-            self._say_how_long(label)
+            self._print_time_left(label)
 
-    def _say_how_long(self, label: str) -> None:
+    def _print_time_left(self, label: str) -> None:
         self.trained += 1
-        if left := len(self._open()):
-            rest = left * (time.monotonic() - self.since) / self.trained
-            self.progress.say(f"{label}done; about {duration(rest)} for the other {left}")
+        if count := len(self._list_remaining()):
+            seconds = count * (time.monotonic() - self.since) / self.trained
+            self.progress.say(f"{label}done; about {duration(seconds)} for the other {count}")

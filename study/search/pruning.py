@@ -1,5 +1,10 @@
-"""Which trials are ended early: by their epochs, in the process that trains, and by their seeds."""
+"""Decide which trials end early.
 
+`judge` compares a trial's epochs with those of other trials, in the process that trains.
+`not_worth_another_seed` compares a config's seeds with those of other configs.
+"""
+
+import math
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -7,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.exceptions import StorageInternalError
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
@@ -21,7 +27,8 @@ from study.job import Watch
 from study.search.storage import make_storage
 
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
-    # a fifth of the epochs, one at least, passes before a trial is judged; Optuna counts from 0
+    # No trial is judged in the first fifth of its epochs, or in its first one if that is more.
+    # Optuna counts epochs from 0.
     "median": lambda epochs: MedianPruner(5, n_warmup_steps=1 + max(1, epochs // 5)),
     "hyperband": lambda epochs: HyperbandPruner(1, epochs),
     "none": lambda _: NopPruner(),
@@ -30,10 +37,13 @@ RULES = {"median": "the median of earlier trials", "hyperband": "what hyperband 
 DOUBT = 0.1  # p-value below which a config gets no further seed
 
 Place = tuple[str, str]  # of a study: the storage's URL, the name
+Figures = NDArray[np.float64]
 
 
 def watch(trial: optuna.Trial, pruner: str, epochs: int, metric: str) -> Watch:
-    """How the process that trains tells Optuna of its epochs, and asks whether to go on.
+    """Return the per-epoch callback that reports to Optuna and may end the trial.
+
+    The process that trains calls it.
 
     Args:
         trial: Optuna's.
@@ -48,20 +58,21 @@ def watch(trial: optuna.Trial, pruner: str, epochs: int, metric: str) -> Watch:
 def judge(
     place: Place, trial_id: int, pruner: str, epochs: int, metric: str, epoch: Mapping[str, float]
 ) -> str | None:
-    """Report an epoch's figure; the reason to stop, if there is one.
+    """Report an epoch's figure to Optuna and return the reason to stop, or None.
 
-    A storage that does not answer stops no training: it is told of the epoch with the next one.
+    A storage that does not answer stops no training. Its figure is reported with the next epoch's.
     """
     if metric not in epoch:  # AUC, where validation lacks a class
         return None
-    number, value = int(epoch["epoch"]), epoch[metric]
-    untold = _untold(trial_id)
-    untold[number] = value
+    number = int(epoch["epoch"])
+    value = epoch[metric]
+    unreported = _get_unreported(trial_id)
+    unreported[number] = value
     try:
-        trial = optuna.Trial(_study(place, pruner, epochs), trial_id)
-        for step in sorted(untold):
-            trial.report(untold[step], step)
-            del untold[step]
+        trial = optuna.Trial(_load_study(place, pruner, epochs), trial_id)
+        for step in sorted(unreported):
+            trial.report(unreported[step], step)
+            del unreported[step]
         if not trial.should_prune():
             return None
     except (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError):
@@ -71,32 +82,44 @@ def judge(
 
 
 @lru_cache(maxsize=1)
-def _untold(trial_id: int) -> dict[int, float]:  # noqa: ARG001
+def _get_unreported(trial_id: int) -> dict[int, float]:  # noqa: ARG001
+    """Return the figures that the storage has yet to hear of, by epoch.
+
+    The cache keeps the same dictionary for as long as the trial is the same.
+    """
     return {}
 
 
 @lru_cache(maxsize=1)
-def _study(place: Place, pruner: str, epochs: int) -> optuna.Study:
-    """Kept between trials, for it remembers those that ended: reading 10,000 takes seconds."""
-    storage, name = place
+def _load_study(place: Place, pruner: str, epochs: int) -> optuna.Study:
+    """Load the study, once for all trials of this process.
+
+    It remembers the trials that ended, and reading 10,000 of them takes seconds.
+    """
+    url, name = place
     return optuna.load_study(
-        study_name=name, storage=make_storage(storage), pruner=PRUNERS[pruner](epochs)
+        study_name=name, storage=make_storage(url), pruner=PRUNERS[pruner](epochs)
     )
 
 
 def not_worth_another_seed(
     values: Sequence[float], others: Sequence[Sequence[float]], *, minimize: bool
 ) -> str | None:
-    """Why a config shall not be trained with its next seed; None if it has earned that.
+    """Return why a config does not get its next seed, or None if it has earned it.
 
-    A one-sided t-test of its mean difference to the best config over the seeds that both have (one
-    seed means one split, so they pair). A difference's spread is pooled over all configs with all
-    their seeds. A test by ranks, such as Optuna's WilcoxonPruner, says nothing before the fourth.
+    The test is a one-sided t-test of the config's mean difference from the best config, over the
+    seeds that both have. One seed means one split, so values of the same seed pair. The spread of a
+    difference is pooled over all configs that have all their seeds. A rank test, such as that of
+    Optuna's WilcoxonPruner, cannot tell anything before the fourth seed.
 
-    The best of many was lucky, too, and each seed is another test, so the rule errs more often than
-    `DOUBT`: with ten configs and three seeds, of configs as good as the best, a sixth is ended at
-    the first seed and a quarter by the second, if configs differ as much as repeats do; a quarter
-    and two fifths if all are alike. Of those three spreads worse, 19 in 20 end at the first seed.
+    The rule errs more often than `DOUBT`, because the best of many configs was also lucky, and each
+    seed is another test. With ten configs and three seeds, it ends this share of the configs that
+    are as good as the best:
+
+    - If configs differ as much as repeats do: a sixth at the first seed, a quarter by the second.
+    - If all configs are alike: a quarter at the first seed, two fifths by the second.
+
+    Of the configs that are three spreads worse, it ends 19 in 20 at the first seed.
 
     Args:
         values: of the config's seeds so far, at least one.
@@ -105,18 +128,30 @@ def not_worth_another_seed(
     """
     if len(others) < 2:
         return None
-    table = -np.array(others) if minimize else np.array(others)
-    best = table[table.mean(axis=1).argmax()]
-    differences = np.delete(table, table.mean(axis=1).argmax(), axis=0) - best
+    sign = -1 if minimize else 1
+    deficit, p = _compare_with_best(sign * np.array(values), sign * np.array(others))
+    if not p < DOUBT:  # written so that a p-value that is not a number ends nothing
+        return None
+    return f"seed {len(values)}: {deficit:.4f} worse than the best on the same seeds (p = {p:.3f})"
+
+
+def _compare_with_best(values: Figures, others: Figures) -> tuple[float, float]:
+    """Return the mean difference from the best config, and its p-value.
+
+    More is better. The difference has no sign, and the p-value is one-sided. Without any
+    spread between repeats, the p-value is not a number.
+
+    Args:
+        values: of one config, by seed.
+        others: of the other configs, shape (configs, seeds).
+    """
+    best_row = others.mean(axis=1).argmax()
+    best = others[best_row]
+    differences = np.delete(others, best_row, axis=0) - best
     freedom = differences.shape[0] * (differences.shape[1] - 1)
     spread = np.sqrt(differences.var(axis=1, ddof=1).mean())
-    mine = (-np.array(values) if minimize else np.array(values)) - best[: len(values)]
+    mean = (values - best[: len(values)]).mean()
     if spread == 0:
-        return None
-    chance = float(stats.t.cdf(mine.mean() / (spread / np.sqrt(len(values))), freedom))
-    if not chance < DOUBT:  # so that one that is not a number ends nothing
-        return None
-    return (
-        f"seed {len(values)}: {abs(mine.mean()):.4f} worse than the best on the same seeds "
-        f"(p = {chance:.3f})"
-    )
+        return abs(mean), math.nan
+    p = float(stats.t.cdf(mean / (spread / np.sqrt(len(values))), freedom))
+    return abs(mean), p

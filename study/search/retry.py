@@ -1,4 +1,4 @@
-"""One claimed config in training, and what becomes of the claim when that goes wrong."""
+"""Train a claimed config, and release or close its claim when that goes wrong."""
 
 import contextlib
 from collections.abc import Callable
@@ -28,17 +28,20 @@ from study.tracking.parent_run import kill_orphaned_runs
 from study.tracking.parent_run import open_parent_run
 
 OUTAGE = 1800.0  # s that a driver waits for an MLflow server in the middle of a study
-MAX_OUT_OF_MEMORY = 2  # times at the same epoch; the second without the same neighbours, perhaps
+MAX_OUT_OF_MEMORY = 2  # times at the same epoch; the second time, other processes may have left
 T = TypeVar("T")
 
 
 def attempt(claims: Claims, trial: optuna.Trial, client: MlflowClient, train: Callable[[], T]) -> T:
-    """`train()` for a claimed trial, whose outcome the caller tells.
+    """Run `train` for a claimed trial.
+
+    The caller reports the outcome to Optuna.
 
     Raises:
-        Failed, Lost: see there.
-        Pruned: whoever watches the trial ended it; the caller tells.
-        KeyboardInterrupt: the worker was interrupted; the claim is given back.
+        Failed: the trial failed by itself. Optuna knows.
+        Lost: its process or server went away. Its config can be claimed again.
+        Pruned: the trial's watch ended it. The caller reports that to Optuna.
+        KeyboardInterrupt: the worker was interrupted. The claim is released.
         TrackingError: MLflow was away for longer than `OUTAGE`.
     """
     with claims.alive(trial):
@@ -50,15 +53,17 @@ def attempt(claims: Claims, trial: optuna.Trial, client: MlflowClient, train: Ca
             connection.wait_for_server(OUTAGE)
             epochs = queries.epochs_begun(client, trial.user_attrs["fingerprint"])
             limit = MAX_OUT_OF_MEMORY if isinstance(error, OutOfMemory) else MAX_DEATHS
-            again = claims.lose(trial, epochs, reason_of(error), limit)
-            raise (Lost if again else Failed)(reason_of(error)) from error
-        except Exception as error:  # one config that fails does not end a study
+            may_retry = claims.lose(trial, epochs, reason_of(error), limit)
+            if may_retry:
+                raise Lost(reason_of(error)) from error
+            raise Failed(reason_of(error)) from error
+        except Exception as error:  # one failing config does not end a study
             claims.fail(trial, reason_of(error))
             raise Failed(reason_of(error)) from error
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of an error, with its type if it is not one of ours."""
+    """Return the first line of an error, with its type if it is not one of ours."""
     reason = (str(error).splitlines() or [""])[0]
     return reason if isinstance(error, StudyError) else f"{type(error).__name__}: {reason}"
 
@@ -72,16 +77,17 @@ def parent_of(
     params: Mapping[str, Any],
     summary: Callable[[Run], Collection[Operation]],
 ) -> Iterator[str]:
-    """The MLflow run above a study's trials, one for all who work on it; settles what is below it.
+    """Open the MLflow run above a study's trials, and close it after the block.
 
-    Runs that a dead process left RUNNING end KILLED; they go on when their config is claimed. At
-    the end, however it comes, what `summary` says of the study is written to the run.
+    All processes that work on the study share this run. Runs below it that a dead process left
+    RUNNING are set to KILLED. They go on when their config is claimed again. However the block
+    ends, the operations that `summary` returns are written to the run.
     """
 
-    def begin() -> Run:
+    def open_run() -> Run:
         run = open_parent_run(client, dataset, claims.storage.name, title, params)
         kill_orphaned_runs(client, run.info.run_id, claims.taken())
         return run
 
-    with closing_parent_run(client, claims.in_turn(begin), summary) as run_id:
+    with closing_parent_run(client, claims.in_turn(open_run), summary) as run_id:
         yield run_id

@@ -1,4 +1,4 @@
-"""What proposes the next config of a search, and when it has nothing better to propose."""
+"""Make the samplers that propose configs, and detect when a search has converged."""
 
 import importlib.util
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from optuna.terminator import Terminator
 
 from study.common.errors import StudyError
 
-STAGNATION = 20  # trials without a better one, after which a search counts as converged
+STAGNATION = 20  # trials without a better one after which a search counts as converged
 SAMPLERS: dict[str, Callable[[int | None], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(multivariate=True, constant_liar=True, seed=seed),
     "random": lambda seed: RandomSampler(seed=seed),
@@ -25,7 +25,7 @@ NEEDED = {"gp": "torch", "cmaes": "cmaes"}  # packages that only these samplers 
 
 
 def make_sampler(name: str, seed: int | None) -> BaseSampler:
-    """One of `SAMPLERS`.
+    """Make one of `SAMPLERS`.
 
     Raises:
         StudyError: a package that it needs is not installed.
@@ -37,6 +37,9 @@ def make_sampler(name: str, seed: int | None) -> BaseSampler:
 
 
 def converged(study: optuna.Study) -> bool:
-    """Whether the best value has not changed for `STAGNATION` trials (pruned ones not counted)."""
+    """Return True if the best value has not changed for `STAGNATION` trials.
+
+    Pruned trials do not count.
+    """
     evaluator = BestValueStagnationEvaluator(STAGNATION)
     return Terminator(evaluator, min_n_trials=STAGNATION).should_terminate(study)

@@ -1,4 +1,8 @@
-"""The loop of a search: ask Optuna for a config, have it trained or find it finished, tell."""
+"""Train the configs that Optuna proposes, and report their results to it.
+
+A config that is finished already is not trained again. Any number of workers and
+processes may take part.
+"""
 
 import math
 import time
@@ -35,22 +39,25 @@ from study.tracking import queries
 from study.workers.pool import Step
 from study.workers.pool import Worker
 
-MAX_REPEATS = 50  # proposals in a row of what is known, before the space counts as exhausted
+MAX_REPEATS = 50  # proposals of known configs in a row before the space counts as exhausted
 MAX_FAILURES = 5  # in a row, before the search stops
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """When a search ends; whichever comes first."""
+    """The limits of a search, which ends at the first that it reaches."""
 
-    trials: int | None = None  # finished or pruned ones in the study, of all calls
-    seconds: float | None = None  # of this call; no trial starts later
+    trials: int | None = None  # finished or pruned trials in the study, of all calls
+    seconds: float | None = None  # of this call, after which no trial starts
     converged: Callable[[optuna.Study], bool] = lambda _: False
 
 
 @dataclass
 class Search:
-    """One call of the command. The study, the space and the metric must not change within it."""
+    """One call of the command, with as many workers as call `step`.
+
+    The study, the space and the metric must not change within it.
+    """
 
     claims: Claims
     space: Space
@@ -62,8 +69,8 @@ class Search:
     seeds: int = 1  # that a config is trained with, if it earns them
     options: Options = field(default_factory=Options)
     progress: Progress = field(default_factory=Progress)
-    starts: list[dict[str, Any]] = field(default_factory=list)
-    since: float = field(default_factory=time.monotonic)  # of which the bound in seconds counts
+    starts: list[dict[str, Any]] = field(default_factory=list)  # points to try first
+    since: float = field(default_factory=time.monotonic)  # start of the bound in seconds
     trained: int = 0  # by this call, pruned ones included
     repeats: int = 0  # in a row
     failures: int = 0  # in a row
@@ -71,89 +78,103 @@ class Search:
     end: str = ""  # why the search ended
 
     def key(self, point: dict[str, Any]) -> str:
-        """The fingerprint of the config at a point, with its first seed."""
+        """Return the fingerprint of the config at a point, with its first seed."""
         return fingerprint(self.space.config(point), self.digest)
 
     def best(self) -> FrozenTrial | None:
-        """The best finished trial."""
-        complete = [t for t in self.claims.ended().values() if t.state == TrialState.COMPLETE]
-        best = min if self.metric == "val_loss" else max
-        return best(complete, key=lambda trial: trial.value or 0.0, default=None)
+        """Return the best finished trial, or None if there is none."""
+        ended = self.claims.ended().values()
+        complete_trials = [trial for trial in ended if trial.state == TrialState.COMPLETE]
+        choose = min if self.metric == "val_loss" else max
+        return choose(complete_trials, key=lambda trial: trial.value or 0.0, default=None)
 
     def import_finished(self) -> int:
-        """Tell Optuna of runs in MLflow that belong to the space; how many were new."""
+        """Add finished runs in MLflow that belong to the space to Optuna's study.
+
+        Returns:
+            The number of runs that were new.
+        """
         if self.seeds > 1:
             return 0  # a trial of several seeds finds its finished runs one by one
         query = f"tags.finished = 'true' and tags.data_digest = '{self.digest}'"
         runs = queries.search(self.client, query)
         known = self.claims.ended()
-        trials = [self._as_trial(run) for run in runs if run.data.tags["fingerprint"] not in known]
-        new = {t.user_attrs["fingerprint"]: t for t in reversed(trials) if t is not None}
-        self.claims.in_turn(lambda: self._add(new))
-        return len(new)
+        trials = [
+            self._make_trial(run) for run in runs if run.data.tags["fingerprint"] not in known
+        ]
+        # Of several runs of one config, the first in the list stays.
+        new_trials = {t.user_attrs["fingerprint"]: t for t in reversed(trials) if t is not None}
+        self.claims.in_turn(lambda: self._add_trials(new_trials))
+        return len(new_trials)
 
-    def _add(self, trials: dict[str, FrozenTrial]) -> None:
+    def _add_trials(self, trials: dict[str, FrozenTrial]) -> None:
         for key in trials.keys() - self.claims.ended().keys():
             self.claims.study.add_trial(trials[key])
 
-    def _as_trial(self, run: Run) -> FrozenTrial | None:
-        """The trial that a finished run would have been; None if it is not of this space."""
-        known = self.space.base.as_dict() | run.data.params  # a field may be younger than the run
+    def _make_trial(self, run: Run) -> FrozenTrial | None:
+        """Return a finished run as a trial, or None if the run is not of this space."""
+        values = self.space.base.as_dict() | run.data.params  # a run may lack newer fields
         try:
-            point = {k: parse_value(k, str(known[k])) for k in self.space.free}
-            if self.key(point) != run.data.tags["fingerprint"]:
-                return None  # it differs in what is not searched
+            point = {name: parse_value(name, str(values[name])) for name in self.space.free}
+            key = self.key(point)
+            if key != run.data.tags["fingerprint"]:
+                return None  # it differs in a field that is not searched
+            value = run.data.metrics[self.metric]
             return create_trial(
-                value=run.data.metrics[self.metric],
+                value=value,
                 params=point,
                 distributions=self.space.free,
-                user_attrs={"run_ids": [run.info.run_id], "fingerprint": self.key(point),
-                            "values": [run.data.metrics[self.metric]]},
+                user_attrs={"run_ids": [run.info.run_id], "fingerprint": key, "values": [value]},
                 intermediate_values=queries.curve(self.client, run.info.run_id, self.metric),
-            )  # fmt: skip
+            )
         except (ConfigError, KeyError, ValueError):  # out of range, or without this metric
             return None
 
     def step(self, worker: Worker) -> Step:
-        """Have the next config trained: a lost one, a start, or what the sampler proposes.
+        """Train the next config: an orphaned one, a start, or what the sampler proposes.
 
         Raises:
-            StudyError: one trial after the other failed.
+            StudyError: too many trials in a row failed.
         """
         if self.failures >= MAX_FAILURES:
             raise StudyError(
                 f"{self.failures} trials failed in a row, the last one: {self.last_failure}\n"
                 "Mend the cause and repeat the command, or narrow the search with --fix."
             )
-        chosen: Step | tuple[optuna.Trial, str] = self.claims.in_turn(self._choose)
-        if isinstance(chosen, Step):
-            if chosen is Step.WAIT and (awaited := self.claims.awaited()) is not None:
-                self.progress.say(awaited)
-            return chosen
-        self._train(*chosen, worker)
+        claim: Step | tuple[optuna.Trial, str] = self.claims.in_turn(self._claim_next)
+        if isinstance(claim, Step):
+            if claim is Step.WAIT and (message := self.claims.awaited()) is not None:
+                self.progress.say(message)
+            return claim
+        trial, label = claim
+        self._train_trial(trial, label, worker)
         return Step.DONE
 
-    def _choose(self) -> Step | tuple[optuna.Trial, str]:
+    def _claim_next(self) -> Step | tuple[optuna.Trial, str]:
+        """Return a claimed trial and its label, or how to go on without one."""
+        max_trials = self.bounds.trials
         while True:
             trials = self.claims.trials()
-            ended, taken = self.claims.ended(trials), self.claims.taken(trials)
-            if end := self._over(len(ended)):
-                self.end = end
+            ended = self.claims.ended(trials)
+            running_keys = self.claims.taken(trials)
+            if reason := self._find_end_reason(len(ended)):
+                self.end = reason
                 return Step.END
-            if self.bounds.trials is not None and len(ended) + len(taken) >= self.bounds.trials:
+            count = len(ended) + len(running_keys)
+            if max_trials is not None and count >= max_trials:
                 return Step.WAIT
-            self._enqueue(self.claims.lost(trials), ended.keys() | taken)
+            self._enqueue_next(self.claims.lost(trials), ended.keys() | running_keys)
             trial = self.claims.study.ask(self.space.free)
             key = self.key(trial.params)
-            if key not in ended and key not in taken:
+            if key not in ended and key not in running_keys:
                 self.claims.claim(trial, key)
                 self.repeats = 0
-                return trial, f"[{len(ended) + len(taken) + 1}{of(self.bounds.trials)}] "
-            self._repeat(trial, key, ended.get(key))
+                return trial, f"[{count + 1}{of(max_trials)}] "
+            self._close_repeat(trial, key, ended.get(key))
 
-    def _over(self, ended: int) -> str | None:
-        """Why no trial starts any more; None if one may."""
-        if self.bounds.trials is not None and ended >= self.bounds.trials:
+    def _find_end_reason(self, ended_count: int) -> str | None:
+        """Return why no more trials start, or None if one may."""
+        if self.bounds.trials is not None and ended_count >= self.bounds.trials:
             return f"all {self.bounds.trials} trials ended"
         if self.bounds.seconds is not None and time.monotonic() - self.since >= self.bounds.seconds:
             return "the time is up"
@@ -163,34 +184,35 @@ class Search:
             return f"nothing new among {MAX_REPEATS} proposals: the space is exhausted"
         return None
 
-    def _enqueue(self, lost: list[FrozenTrial], known: set[str]) -> None:
-        """Have Optuna ask for what a dead process left, else for the next of the starts."""
-        points = [dict(trial.params) for trial in lost]
+    def _enqueue_next(self, orphaned_trials: list[FrozenTrial], known_keys: set[str]) -> None:
+        """Have Optuna propose an orphaned config next, or else the next of the starts."""
+        points = [dict(trial.params) for trial in orphaned_trials]
         for point in points:
-            if self.key(point) not in known:
+            if self.key(point) not in known_keys:
                 self.claims.study.enqueue_trial(point)
                 return
-        while self.starts and self.key(self.starts[0]) in known:
+        while self.starts and self.key(self.starts[0]) in known_keys:
             self.starts.pop(0)
         if self.starts:  # one at a time, so that a killed call leaves none behind
             self.claims.study.enqueue_trial(self.starts.pop(0))
 
-    def _repeat(self, trial: optuna.Trial, key: str, before: FrozenTrial | None) -> None:
-        """Tell of a proposal that needs no training, or is in training."""
+    def _close_repeat(self, trial: optuna.Trial, key: str, earlier: FrozenTrial | None) -> None:
+        """End a trial whose config has ended already, or is in training."""
         self.repeats += 1
         trial.set_user_attr("fingerprint", key)
-        if before is None:
+        if earlier is None:
             self.claims.fail(trial, "the same config is in training")
-        elif before.state == TrialState.PRUNED:
+        elif earlier.state == TrialState.PRUNED:
             self.claims.prune(trial)
         else:
-            self.claims.complete(trial, before.value or 0.0, run_ids=before.user_attrs["run_ids"])
+            run_ids = earlier.user_attrs["run_ids"]
+            self.claims.complete(trial, earlier.value or 0.0, run_ids=run_ids)
 
-    def _train(self, trial: optuna.Trial, label: str, worker: Worker) -> None:
+    def _train_trial(self, trial: optuna.Trial, label: str, worker: Worker) -> None:
         self.progress.say(f"{label}{self.space.described(self.space.config(trial.params))}")
         try:
             outcomes = attempt(
-                self.claims, trial, self.client, lambda: self._seeds(trial, label, worker)
+                self.claims, trial, self.client, lambda: self._train_seeds(trial, label, worker)
             )
         except Pruned as error:
             self.claims.prune(trial, pruned=str(error))
@@ -204,41 +226,48 @@ class Search:
             self.progress.say(f"{label}  failed: {error}")
             return
         else:
-            self._finish(trial, outcomes)
+            self._complete_trial(trial, outcomes)
         self.trained += 1
         self.failures = 0
 
-    def _finish(self, trial: optuna.Trial, outcomes: list[Outcome]) -> None:
+    def _complete_trial(self, trial: optuna.Trial, outcomes: list[Outcome]) -> None:
         values = [getattr(outcome, self.metric) for outcome in outcomes]
-        runs, mean = [outcome.run_id for outcome in outcomes], sum(values) / len(values)
-        self.claims.complete(trial, mean, run_ids=runs, values=values)
+        run_ids = [outcome.run_id for outcome in outcomes]
+        self.claims.complete(trial, sum(values) / len(values), run_ids=run_ids, values=values)
 
-    def _seeds(self, trial: optuna.Trial, label: str, worker: Worker) -> list[Outcome]:
+    def _train_seeds(self, trial: optuna.Trial, label: str, worker: Worker) -> list[Outcome]:
         """Train a config with one seed after the other, as long as it earns the next."""
         config = self.space.config(trial.params)
         watch = pruning.watch(trial, self.pruner, config.epochs, self.metric)
         options = replace(self.options, label=label, watch=watch, role="search", blind=True)
         outcomes: list[Outcome] = []
         for i in range(self.seeds):
-            again: TrialConfig = config.replace(seed=config.seed + i)
-            outcomes.append(worker.call("study.train:train", again, options))
-            if not math.isfinite(getattr(outcomes[-1], self.metric)):
-                run = outcomes[-1].run_id
-                raise StudyError(f"run {run} has no {self.metric}: does validation lack a class?")
-            options = replace(options, watch=None)  # only the first seed's epochs compare
-            self._judge_seeds([getattr(o, self.metric) for o in outcomes])
+            seed_config: TrialConfig = config.replace(seed=config.seed + i)
+            outcome = worker.call("study.train:train", seed_config, options)
+            outcomes.append(outcome)
+            if not math.isfinite(getattr(outcome, self.metric)):
+                raise StudyError(
+                    f"run {outcome.run_id} has no {self.metric}: does validation lack a class?"
+                )
+            # Only epochs of the first seed can be compared with those of other trials.
+            options = replace(options, watch=None)
+            self._check_seeds([getattr(outcome, self.metric) for outcome in outcomes])
         return outcomes
 
-    def _judge_seeds(self, values: list[float]) -> None:
+    def _check_seeds(self, values: list[float]) -> None:
+        """Raise Pruned if a config with these values has not earned its next seed."""
         if len(values) == self.seeds or self.pruner == "none":
             return
-        others = [t.user_attrs["values"] for t in self.claims.trials(TrialState.COMPLETE)
-                  if len(t.user_attrs.get("values", ())) == self.seeds]  # fmt: skip
+        others = [
+            trial.user_attrs["values"]
+            for trial in self.claims.trials(TrialState.COMPLETE)
+            if len(trial.user_attrs.get("values", ())) == self.seeds
+        ]
         reason = pruning.not_worth_another_seed(values, others, minimize=self.metric == "val_loss")
         if reason:
             raise Pruned(reason)
 
 
 def of(total: int | None) -> str:
-    """`/40`, or nothing if there is no total."""
+    """Return a total as `/40`, or an empty text if there is none."""
     return "" if total is None else f"/{total}"

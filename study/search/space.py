@@ -1,6 +1,6 @@
-"""What a search may change of a config, and within which bounds.
+"""Define which fields of a config a search may change, and within which bounds.
 
-Another field to search is another line in `ranges`; it must be a field of `TrialConfig`.
+To search another field of `TrialConfig`, add a line to `ranges`.
 """
 
 import dataclasses
@@ -24,32 +24,35 @@ from study.variants import variant_fields
 from study.variants import VARIANTS
 
 IMAGE_SIZES = (32, 48, 64, 96, 128, 160, 224, 299, 384, 512)  # pixels
-WITHOUT_USE = ("dense_units", "dropout")  # of a head without hidden layers
+WITHOUT_USE = ("dense_units", "dropout")  # by a head that has no hidden layers
 
 
 def ranges(base: TrialConfig) -> dict[str, BaseDistribution]:
-    """Each field that may be searched, with its values, which hold those of every recipe."""
+    """Return each field that may be searched, with its values.
+
+    The values include those of every recipe.
+    """
     return {
         "lr": FloatDistribution(base.lr / 10, base.lr * 30, log=True),
         "hidden_layers": IntDistribution(0, 3),
         "dense_units": IntDistribution(8, 128, log=True),
         "dropout": FloatDistribution(0.0, 0.7),
-        "trainable": FloatDistribution(0.0, 1.0, step=0.1),  # steps: less would change little
+        "trainable": FloatDistribution(0.0, 1.0, step=0.1),  # smaller steps would change little
         "augment": FloatDistribution(0.0, 1.0, step=0.1),
         "label_smoothing": FloatDistribution(0.0, 0.2, step=0.05),
         "weight_decay": FloatDistribution(0.0, 0.3, step=0.01),
         "head": CategoricalDistribution(["flatten", "gap"]),
         "scaling": CategoricalDistribution(["1/255", "backbone"]),
-        "image_size": CategoricalDistribution(_image_sizes(base)),
+        "image_size": CategoricalDistribution(_list_image_sizes(base)),
         "batch_size": IntDistribution(8, 64, log=True),
     }
 
 
-def _image_sizes(base: TrialConfig) -> list[int]:
-    """The config's own size, and up to three smaller ones that the backbone takes."""
-    least = BACKBONES[base.backbone].min_image_size
-    smaller = [size for size in IMAGE_SIZES if least <= size < base.image_size]
-    return [*smaller[-3:], base.image_size]
+def _list_image_sizes(base: TrialConfig) -> list[int]:
+    """Return the config's size, and up to three smaller ones that the backbone takes."""
+    min_size = BACKBONES[base.backbone].min_image_size
+    smaller_sizes = [size for size in IMAGE_SIZES if min_size <= size < base.image_size]
+    return [*smaller_sizes[-3:], base.image_size]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,63 +63,73 @@ class Space:
     free: dict[str, BaseDistribution]
 
     def config(self, point: Mapping[str, Any]) -> TrialConfig:
-        """The config at a point; rates to 3 digits, and what has no effect as in the base.
+        """Return the config at a point.
 
-        So points that would train alike are one config, with one fingerprint.
+        Rates are rounded to 3 digits, and fields without effect are those of the base. So points
+        that would train alike are one config, with one fingerprint.
         """
         changes = {
             name: float(f"{value:.3g}") if isinstance(value, float) else value
             for name, value in point.items()
         }
         if changes.get("hidden_layers", self.base.hidden_layers) == 0:
-            changes = {k: v for k, v in changes.items() if k not in WITHOUT_USE}
+            changes = {name: value for name, value in changes.items() if name not in WITHOUT_USE}
         return self.base.replace(**changes)
 
     def point(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The part of a config's fields that is searched."""
+        """Return those of a config's fields that are searched."""
         return {name: values[name] for name in self.free}
 
     def described(self, config: TrialConfig) -> str:
-        """What a search may have changed of a config: `lr=5e-05 hidden_layers=2`."""
+        """Describe the searched fields of a config, as `lr=5e-05 hidden_layers=2`."""
         return " ".join(f"{name}={getattr(config, name)}" for name in self.free)
 
     def starts(self) -> list[dict[str, Any]]:
-        """The points of the seven variants, without those that what is fixed makes equal."""
+        """Return the points of the seven variants.
+
+        Variants that differ only in fixed fields are one point.
+        """
         fields = [variant_fields(variant.number, self.base) for variant in VARIANTS]
         points = [self.point(self.base.as_dict() | changes) for changes in fields]
         return [point for i, point in enumerate(points) if point not in points[:i]]
 
     def settings(self) -> dict[str, Any]:
-        """The fields that all trials share."""
-        return {k: v for k, v in self.base.as_dict().items() if k not in self.free}
+        """Return the fields that all trials share."""
+        return {name: value for name, value in self.base.as_dict().items() if name not in self.free}
 
     def name(self, *more: str) -> str:
-        """The study's name: the same for the same settings, ranges and `more`."""
+        """Return the study's name, the same for the same settings, ranges and `more`."""
         free = {name: distribution_to_json(values) for name, values in self.free.items()}
         content = json.dumps([self.settings(), self.point(self.base.as_dict()), free, *more])
-        mark = hashlib.sha256(content.encode()).hexdigest()[:8]
-        return f"search-{self.base.dataset}-{self.base.epochs}ep-{mark}"
+        content_hash = hashlib.sha256(content.encode()).hexdigest()[:8]
+        return f"search-{self.base.dataset}-{self.base.epochs}ep-{content_hash}"
 
 
 def make_space(base: TrialConfig, fixed: Collection[str] = ()) -> Space:
-    """What is searched around `base`: all ranges but those `fixed`, or with a single value.
+    """Return the search space around `base`.
+
+    It has all ranges but those of `fixed` fields and those with a single value.
 
     Raises:
         ConfigError: nothing is left to search.
     """
-    free = {k: v for k, v in ranges(base).items() if k not in fixed and not v.single()}
+    free = {
+        name: values
+        for name, values in ranges(base).items()
+        if name not in fixed and not values.single()
+    }
     if not free:
         raise ConfigError("every field is fixed: leave one of them to search")
     return Space(base, free)
 
 
 def parse_fix(texts: Collection[str]) -> dict[str, str]:
-    """`["lr=1e-5"]` as names and checked texts.
+    """Return the names and checked texts of `["lr=1e-5"]`.
 
     Raises:
         ConfigError: not of that form, the field is not searched, or a value is not of its type.
     """
-    fixed = dict(_pair(text) for text in texts)
+    fixed = dict(_split_pair(text) for text in texts)
     names = list(ranges(TrialConfig()))
     for name, value in fixed.items():
         if name not in names:
@@ -125,7 +138,7 @@ def parse_fix(texts: Collection[str]) -> dict[str, str]:
     return fixed
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _split_pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"--fix {text}: write it as name=value, such as --fix lr=1e-5")

@@ -1,4 +1,4 @@
-"""Where Optuna keeps a study, and how one process or many work on it."""
+"""Open Optuna's storage of a study, for one process or many at once."""
 
 import contextlib
 import hashlib
@@ -30,72 +30,80 @@ from study.common.settings import takes_many
 from study.tracking.connection import first_use
 from study.tracking.connection import shown
 
-PATIENCE = 600.0  # s, for a storage that does not answer in the middle of a study
-BEATS_UNTIL_DEAD = 4  # heartbeats missed in a row
+PATIENCE = 600.0  # s to wait for a storage that does not answer in the middle of a study
+BEATS_UNTIL_DEAD = 4  # missed in a row
 T = TypeVar("T")
 
 
 def make_storage(url: str) -> RDBStorage:
-    """Optuna's storage, with its tables; with heartbeats where several processes may work."""
+    """Open Optuna's storage, and make its tables if need be.
+
+    It uses heartbeats where several processes may work at once.
+    """
     if not takes_many(url):
         with first_use(url):
             return RDBStorage(url)
-    beat = heartbeat()
-    warnings.simplefilter("ignore", ExperimentalWarning)  # of heartbeats, years old by now
+    seconds = heartbeat()
+    # Heartbeats are still marked as experimental, after years.
+    warnings.simplefilter("ignore", ExperimentalWarning)
     with create_engine(url, poolclass=NullPool).begin() as connection:
-        _lock(connection, "tables")  # two at once would make them twice, and one fail
+        # Two processes at once would both make the tables, and one would fail.
+        _acquire_advisory_lock(connection, "tables")
         return RDBStorage(
             url,
-            # connections do not outlive a restart; a turn takes two, and the server has few
+            # Connections do not survive a restart of the server, so each is tested before use.
+            # Work under the lock takes two of them, and the server has few.
             engine_kwargs={"pool_pre_ping": True, "pool_size": 2},
-            heartbeat_interval=beat,
-            grace_period=beat * BEATS_UNTIL_DEAD,
+            heartbeat_interval=seconds,
+            grace_period=seconds * BEATS_UNTIL_DEAD,
         )
 
 
-def _lock(connection: Connection, name: str) -> None:
-    """Wait until nobody else has that lock of PostgreSQL; held to the end of the transaction."""
+def _acquire_advisory_lock(connection: Connection, name: str) -> None:
+    """Wait for a lock of PostgreSQL, and hold it until the transaction ends."""
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
 class Storage:
-    """A storage under one study's name: takes turns with other processes, outlasts outages."""
+    """The storage of one study, with a cross-process lock and retries in outages."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.url = storage_url()
-        self.answering_since = time.monotonic()
-        self._threads = threading.RLock()
-        with _said_plainly(self.url):
+        self.answering_since = time.monotonic()  # of the last failed call, or of the start
+        self._thread_lock = threading.RLock()
+        with _storage_errors_as_study_errors(self.url):
             self.rdb = make_storage(self.url)
 
     def study(self, direction: Literal["minimize", "maximize"]) -> optuna.Study:
-        """The Optuna study of that name, made if need be.
+        """Return the Optuna study of this name, and create it if need be.
 
         Raises:
             StudyError: the storage does not answer.
         """
-        with _said_plainly(self.url):
+        with _storage_errors_as_study_errors(self.url):
             return optuna.create_study(
                 study_name=self.name, storage=self.rdb, direction=direction, load_if_exists=True
             )
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Work on the study: alone, but on PostgreSQL.
+        """Lock the study for this process while the block runs.
+
+        On PostgreSQL nothing is locked, because several processes may work on the study.
 
         Raises:
-            StudyError: another process on this machine has it.
+            StudyError: another process on this machine holds the lock.
         """
         if takes_many(self.url):
             yield
             return
         folder = cache_dir() / "studies"
         folder.mkdir(parents=True, exist_ok=True)
-        mark = hashlib.sha256(self.name.encode()).hexdigest()[:16]
+        name_hash = hashlib.sha256(self.name.encode()).hexdigest()[:16]
         try:
-            lock = filelock.FileLock(folder / f"{mark}.lock", timeout=0)
+            lock = filelock.FileLock(folder / f"{name_hash}.lock", timeout=0)
             lock.acquire()
         except filelock.Timeout:
             raise StudyError(
@@ -105,53 +113,58 @@ class Storage:
         with lock:
             yield
 
-    def in_turn(self, do: Callable[[], T]) -> T:
-        """`do()`, while nobody else in any process does so for this study.
+    def in_turn(self, action: Callable[[], T]) -> T:
+        """Run `action` while holding the study's cross-process lock.
+
+        It is tried again while the storage does not answer, so it must bear repetition.
 
         Raises:
             StudyError: the storage did not answer for `PATIENCE`.
         """
-        return self.patiently(lambda: self._alone(do))
+        return self.patiently(lambda: self._run_locked(action))
 
-    def _alone(self, do: Callable[[], T]) -> T:
-        with self._threads:
+    def _run_locked(self, action: Callable[[], T]) -> T:
+        with self._thread_lock:
             if not takes_many(self.url):
-                return do()
+                return action()
             with self.rdb.engine.begin() as connection:
-                # whoever is frozen in its turn loses it after a minute
+                # A process that freezes while it holds the lock loses it after a minute.
                 for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
                     connection.execute(text(f"SET LOCAL {name} = '60s'"))
-                _lock(connection, self.name)
-                return do()
+                _acquire_advisory_lock(connection, self.name)
+                return action()
 
-    def patiently(self, do: Callable[[], T], patience: float = PATIENCE) -> T:
-        """`do()`, again and again while the storage does not answer. It must bear repetition.
+    def patiently(self, action: Callable[[], T], patience: float = PATIENCE) -> T:
+        """Run `action`, again and again while the storage does not answer.
+
+        `action` must bear repetition. The pauses grow from 0.2 to 5 seconds.
 
         Raises:
-            StudyError: it did not answer for that many seconds.
+            StudyError: the storage did not answer for `patience` seconds.
         """
-        begun, pause = time.monotonic(), 0.2
+        started_at = time.monotonic()
+        pause = 0.2
         while True:
             try:
-                return do()
-            # the last: another process thought a trial of ours dead, just now
+                return action()
+            # UpdateFinishedTrialError: another process thought a trial of ours dead, just now.
             except (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError) as error:
                 self.answering_since = time.monotonic()
-                if self.answering_since + pause > begun + patience:
-                    raise StudyError(_silent(self.url, error)) from error
+                if self.answering_since + pause > started_at + patience:
+                    raise StudyError(_unreachable_message(self.url, error)) from error
             time.sleep(pause)
             pause = min(pause * 2, 5.0)
 
 
 @contextlib.contextmanager
-def _said_plainly(url: str) -> Iterator[None]:
+def _storage_errors_as_study_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError, ImportError, ValueError) as error:
-        raise StudyError(_silent(url, error)) from error
+        raise StudyError(_unreachable_message(url, error)) from error
 
 
-def _silent(url: str, error: Exception) -> str:
+def _unreachable_message(url: str, error: Exception) -> str:
     reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
     return (
         f"no Optuna storage at {shown(url)}: {reason}\n"

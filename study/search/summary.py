@@ -1,4 +1,4 @@
-"""What a study has come to so far, for the page of its parent run in the MLflow UI."""
+"""Summarize a study so far, for the page of its parent run in the MLflow UI."""
 
 import math
 import shlex
@@ -29,134 +29,158 @@ from study.variants import VARIANTS
 
 
 def of_grid(session: Session, run: Run) -> list[Operation]:
-    """What a grid's parent run is told, whether all is trained or not."""
-    grid, finished = session.grid, session.finished
-    failed = f", {len(session.failed)} failed" * bool(session.failed)
+    """Return what to write to a grid's parent run, however much of it is trained."""
+    grid = session.grid
+    finished = session.finished
+    failed_part = f", {len(session.failed)} failed" if session.failed else ""
     figures: dict[str, float] = {"finished": len(finished), "failed": len(session.failed)}
-    what = (
+    status = (
         f"Grid of the {len(VARIANTS)} variants: {len(finished)} of {len(grid.configs)} trials "
-        f"finished{failed}. {_protocol(grid.base)}."
+        f"finished{failed_part}. {_describe_protocol(grid.base)}."
     )
-    said = []
-    if finished:
-        best = best_cell(finished)
-        same = [outcome for cell, outcome in finished.items() if cell.variant == best.variant]
-        accuracies = {
-            "best_val_accuracy": _mean([outcome.val_accuracy for outcome in same]),
-            "best_test_accuracy": _mean([outcome.test_accuracy for outcome in same]),
-        }
-        of = f", means over its {len(same)} trainings, the best of which is linked" * (
-            len(same) > 1
-        )
-        link = _link(run, grid.configs[best], finished[best].run_id)
-        said.append(
-            f"**Best on validation: variant {best.variant}**, {link}: validation accuracy "
-            f"{_percent(accuracies['best_val_accuracy'])}, test accuracy "
-            f"{_percent(accuracies['best_test_accuracy'])}{of}"
-        )
-        figures |= accuracies
-    return _told(run, grid.base, [*said, what], figures)
+    if not finished:
+        return _make_operations(run, grid.base, [status], figures)
+    best_text, accuracies = _describe_best_variant(session, run)
+    return _make_operations(run, grid.base, [best_text, status], figures | accuracies)
+
+
+def _describe_best_variant(session: Session, run: Run) -> tuple[str, dict[str, float]]:
+    """Return a paragraph on the best variant, and its accuracies by metric name."""
+    finished = session.finished
+    best = best_cell(finished)
+    outcomes = [outcome for cell, outcome in finished.items() if cell.variant == best.variant]
+    val_accuracy = _compute_mean([outcome.val_accuracy for outcome in outcomes])
+    test_accuracy = _compute_mean([outcome.test_accuracy for outcome in outcomes])
+    means_part = (
+        f", means over its {len(outcomes)} trainings, the best of which is linked"
+        if len(outcomes) > 1
+        else ""
+    )
+    link = _format_link(run, session.grid.configs[best], finished[best].run_id)
+    text = (
+        f"**Best on validation: variant {best.variant}**, {link}: validation accuracy "
+        f"{_format_percent(val_accuracy)}, test accuracy "
+        f"{_format_percent(test_accuracy)}{means_part}"
+    )
+    return text, {"best_val_accuracy": val_accuracy, "best_test_accuracy": test_accuracy}
 
 
 def of_fast_grid(session: Session, run: Run) -> list[Operation]:
-    """What a fast grid's parent run is told; no test accuracy is known."""
-    grid, until = session.grid, session.options.until
-    total, epochs = len(grid.configs), grid.base.epochs
+    """Return what to write to a fast grid's parent run.
+
+    No test accuracy is known.
+    """
+    grid = session.grid
+    until = session.options.until
+    total = len(grid.configs)
+    epochs = grid.base.epochs
     figures: dict[str, float] = {"finished": len(session.finished), "failed": len(session.failed)}
-    found = fast_budget.said(session.finished)
-    said = [f"**After {until} of {epochs} epochs:** {found}"] * bool(found)
-    what = (
+    result = fast_budget.said(session.finished)
+    paragraphs = [f"**After {until} of {epochs} epochs:** {result}"] if result else []
+    paragraphs.append(
         f"Fast grid of the {len(VARIANTS)} variants: {len(session.finished)} of {total} trials "
         f"trained to epoch {until}, {total * until} of the full grid's {total * epochs} epochs of "
         f"the same images and pixels ({until / epochs:.0%}), and paused there; the same command "
-        f"without `--budget fast` trains the rest. {_protocol(grid.base)}."
+        f"without `--budget fast` trains the rest. {_describe_protocol(grid.base)}."
     )
-    return _told(run, grid.base, [*said, what], figures)
+    return _make_operations(run, grid.base, paragraphs, figures)
 
 
 def of_search(
     search: Search, confirmed: Mapping[TrialConfig, Outcome], run: Run
 ) -> list[Operation]:
-    """What a search's parent run is told; test accuracies of the confirming runs alone."""
+    """Return what to write to a search's parent run.
+
+    Test accuracies are those of the confirming runs alone.
+    """
     ended = search.claims.ended()
-    complete = [trial for trial in ended.values() if trial.state == TrialState.COMPLETE]
-    failed = _failed(search, ended.keys())
-    figures = {"finished": float(len(complete)), "failed": float(failed)}
-    what = (
-        f"Search over {', '.join(search.space.free)}: {len(complete)} trials finished, "
-        f"{len(ended) - len(complete)} pruned, {failed} failed. "
-        f"{_protocol(search.space.base, search.space.free)}."
-    )
-    said = []
+    complete = sum(trial.state == TrialState.COMPLETE for trial in ended.values())
+    failed = _count_failed(search, ended.keys())
+    figures = {"finished": float(complete), "failed": float(failed)}
+    paragraphs = []
     best = search.best()
     if best is not None:
         figures[f"best_{search.metric}"] = best.value or 0.0
-        said.append(f"**Best on validation:** {_best(run, search, best)}")
+        paragraphs.append(f"**Best on validation:** {_describe_best_trial(run, search, best)}")
     if confirmed:
-        accuracies = [outcome.test_accuracy for outcome in confirmed.values()]
-        figures["best_test_accuracy"] = _mean(accuracies)
-        links = ", ".join(_link(run, config, made.run_id) for config, made in confirmed.items())
-        said.append(
-            f"**With fresh seeds** its test accuracy is {_percent(_mean(accuracies))} "
-            f"(mean of {len(confirmed)}): {links}"
+        test_accuracy = _compute_mean([outcome.test_accuracy for outcome in confirmed.values()])
+        figures["best_test_accuracy"] = test_accuracy
+        links = [_format_link(run, config, outcome.run_id) for config, outcome in confirmed.items()]
+        paragraphs.append(
+            f"**With fresh seeds** its test accuracy is {_format_percent(test_accuracy)} "
+            f"(mean of {len(confirmed)}): {', '.join(links)}"
         )
-    return _told(run, search.space.base, [*said, what], figures)
+    paragraphs.append(
+        f"Search over {', '.join(search.space.free)}: {complete} trials finished, "
+        f"{len(ended) - complete} pruned, {failed} failed. "
+        f"{_describe_protocol(search.space.base, search.space.free)}."
+    )
+    return _make_operations(run, search.space.base, paragraphs, figures)
 
 
 def best_cell(finished: Mapping[Cell, Outcome]) -> Cell:
-    """Of the variant that is best on validation in the mean over its cells, the best of these."""
+    """Return the best cell of the best variant, by validation accuracy.
+
+    The best variant is the one with the highest mean over its cells.
+    """
     values: dict[int, list[float]] = {}
     for cell, outcome in finished.items():
         values.setdefault(cell.variant, []).append(outcome.val_accuracy)
-    best = max(values, key=lambda variant: _mean(values[variant]))
-    cells = [cell for cell in finished if cell.variant == best]
+    best_variant = max(values, key=lambda variant: _compute_mean(values[variant]))
+    cells = [cell for cell in finished if cell.variant == best_variant]
     return max(cells, key=lambda cell: finished[cell].val_accuracy)
 
 
-def _best(run: Run, search: Search, best: FrozenTrial) -> str:
-    runs = best.user_attrs["run_ids"]
-    of = f" (mean of {len(runs)} seeds)" * (len(runs) > 1)
-    link = _link(run, search.space.config(best.params), runs[0])
-    return f"{link}, {search.metric} {best.value:.4f}{of}"
+def _describe_best_trial(run: Run, search: Search, best: FrozenTrial) -> str:
+    run_ids = best.user_attrs["run_ids"]
+    seeds_part = f" (mean of {len(run_ids)} seeds)" if len(run_ids) > 1 else ""
+    link = _format_link(run, search.space.config(best.params), run_ids[0])
+    return f"{link}, {search.metric} {best.value:.4f}{seeds_part}"
 
 
-def _failed(search: Search, ended: Collection[str]) -> int:
-    """The configs of which no trial ended, or is in training, but one failed by itself."""
-    told = [t for t in search.claims.trials(TrialState.FAIL) if "reason" in t.user_attrs]
-    return len({t.user_attrs["fingerprint"] for t in told} - set(ended) - search.claims.taken())
+def _count_failed(search: Search, ended_keys: Collection[str]) -> int:
+    """Count the configs that failed by themselves, and neither ended nor are running."""
+    failed_keys = {
+        trial.user_attrs["fingerprint"]
+        for trial in search.claims.trials(TrialState.FAIL)
+        if "reason" in trial.user_attrs
+    }
+    return len(failed_keys - set(ended_keys) - search.claims.taken())
 
 
-def _told(
-    run: Run, base: TrialConfig, said: Sequence[str], figures: Mapping[str, float]
+def _make_operations(
+    run: Run, base: TrialConfig, paragraphs: Sequence[str], figures: Mapping[str, float]
 ) -> list[Operation]:
-    known = {name: value for name, value in figures.items() if math.isfinite(value)}
-    text = "\n\n".join([*said, *_more(run, base)])  # the UI shows its first lines, folded
+    finite_figures = {name: value for name, value in figures.items() if math.isfinite(value)}
+    # The UI folds the note and shows its first lines, so the result comes before the links.
+    text = "\n\n".join([*paragraphs, *_make_links(run, base)])
     return [
-        operations.metrics(known, int(time.time() * 1000), step=0),
+        operations.metrics(finite_figures, int(time.time() * 1000), step=0),
         operations.tags({ui_links.NOTE: text}),
     ]
 
 
-def _more(run: Run, base: TrialConfig) -> Iterator[str]:
-    experiment, parent = run.info.experiment_id, run.info.run_id
+def _make_links(run: Run, base: TrialConfig) -> Iterator[str]:
+    """Yield paragraphs with links to more, and the commands that make the report."""
+    experiment = run.info.experiment_id
     yield (
-        f"[Compare the curves]({ui_links.charts_link(experiment, parent)}) · "
+        f"[Compare the curves]({ui_links.charts_link(experiment, run.info.run_id)}) · "
         f"[all finished runs, the best first]({ui_links.view_link(experiment)})"
     )
-    dataset = shlex.quote(base.dataset)
     yield (
         "The table, and how sure the differences are (what leaks, intervals, tests), which also "
         "become artifacts of this run:"
     )
+    dataset = shlex.quote(base.dataset)
     commands = [f"python -m pipelines.{name} --dataset {dataset}" for name in ("export", "report")]
     yield "\n".join(["```", *commands, "```"])
 
 
-def _protocol(base: TrialConfig, searched: Collection[str] = ()) -> str:
-    """What all trials of a study have in common, in a line."""
-    synthetic = " (synthetic)" * (base.dataset == "demo")
+def _describe_protocol(base: TrialConfig, searched_fields: Collection[str] = ()) -> str:
+    """Describe in a line what all trials of a study have in common."""
+    synthetic_part = " (synthetic)" if base.dataset == "demo" else ""
     parts = {
-        "dataset": f"Data set {data_name(base.dataset)}{synthetic}",
+        "dataset": f"Data set {data_name(base.dataset)}{synthetic_part}",
         "backbone": BACKBONES[base.backbone].title,
         "weights": f"weights: {weights_kind(base)}",
         "split": split_of(base),
@@ -164,17 +188,17 @@ def _protocol(base: TrialConfig, searched: Collection[str] = ()) -> str:
         "epochs": f"at most {base.epochs} epochs",
         "limit": f"about {base.limit} images" if base.limit else "all images",
     }
-    return ", ".join(text for name, text in parts.items() if name not in searched)
+    return ", ".join(text for name, text in parts.items() if name not in searched_fields)
 
 
-def _link(parent: Run, config: TrialConfig, run_id: str) -> str:
-    named = config.title.replace("[", "(").replace("]", ")")  # which would end the link's text
-    return f"[{named}]({ui_links.run_link(parent.info.experiment_id, run_id)})"
+def _format_link(parent: Run, config: TrialConfig, run_id: str) -> str:
+    title = config.title.replace("[", "(").replace("]", ")")  # brackets would end the link's text
+    return f"[{title}]({ui_links.run_link(parent.info.experiment_id, run_id)})"
 
 
-def _mean(values: Sequence[float]) -> float:
+def _compute_mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _percent(share: float) -> str:
+def _format_percent(share: float) -> str:
     return f"{share:.1%}".replace("%", " %") if math.isfinite(share) else "not delivered yet"

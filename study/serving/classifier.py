@@ -1,7 +1,10 @@
-"""A logged model as MLflow loads it: images in, the probability of each class out, by name.
+"""Classify images with a logged model, as MLflow loads it.
 
-This file and `data/decode.py` go into every logged model, as the package `finetune_study`, so that
-it answers anywhere, from the pixels that training would see. They import nothing else of `study`.
+Images go in, and the probability of each class comes out, by the name of the class.
+
+This file and `data/decode.py` are copied into every logged model, as the package `finetune_study`.
+So the model works anywhere, from the pixels that training would see. Neither file may import
+anything else of `study`.
 """
 
 import base64
@@ -21,22 +24,29 @@ from ..data.decode import decode
 
 
 class Classifier:
-    """A trained network, the size of image it takes, and the names of its classes."""
+    """A trained network, with its image size and the names of its classes."""
 
     def __init__(self, file: str, classes: Sequence[str]) -> None:
-        # safe: a file from elsewhere must not bring code along
+        # Safe mode: a file from elsewhere must not bring code along.
         self._network = keras.saving.load_model(file, compile=False, safe_mode=True)
         self.classes = list(classes)
         self.size = int(self._network.input_shape[1])
 
     def predict(self, table: pd.DataFrame) -> pd.DataFrame:
-        """What MLflow calls: a column `image` in, one column per class (float32) out.
+        """Return the probabilities of the images in a table.
 
-        An image is a file's bytes (JPEG, PNG and so on), the same in base64, as JSON has it, or
-        uint8 RGB pixels (height, width, 3) of any size.
+        MLflow calls this method.
+
+        Args:
+            table: has a column `image`. An image is a file's bytes (JPEG, PNG and so on), the same
+                bytes in base64, as JSON needs them, or uint8 RGB pixels (height, width, 3) of any
+                size.
+
+        Returns:
+            One column per class (float32).
 
         Raises:
-            MlflowException: an image is none of these; HTTP 400 when served.
+            MlflowException: an image is none of these. A server answers with HTTP 400.
         """
         pixels = []
         for number, image in enumerate(table["image"], start=1):
@@ -48,10 +58,13 @@ class Classifier:
         return self.named(np.reshape(pixels, shape).astype(np.uint8), table.index)
 
     def pixels(self, image: Any) -> NDArray[np.uint8]:
-        """An image in any of these forms as uint8 RGB (size, size, 3).
+        """Return an image as uint8 RGB (size, size, 3).
+
+        Args:
+            image: in any of the forms that `predict` takes.
 
         Raises:
-            BadImage: it is none of them.
+            BadImage: it is in none of these forms.
         """
         if isinstance(image, str):
             try:
@@ -60,19 +73,28 @@ class Classifier:
                 raise BadImage("no base64") from None
         if isinstance(image, bytes):
             return decode(image, self.size)
-        picture = Image.fromarray(_checked(image))
+        picture = Image.fromarray(_check_pixels(image))
+        # This is what `decode` does, too, except that it may read a JPEG at a reduced size.
         square = picture.resize((self.size, self.size), Image.Resampling.BILINEAR)
-        return np.asarray(square)  # as `decode` does, but that a JPEG may come smaller there
+        return np.asarray(square)
 
     def named(self, pixels: NDArray[np.uint8], index: Any = None) -> pd.DataFrame:
-        """Probabilities of images (n, size, size, 3), one column per class; each row sums to 1."""
+        """Return the probabilities of images (n, size, size, 3), one column per class.
+
+        Each row sums to 1.
+        """
         values = np.empty((0, len(self.classes)), np.float32)
         if len(pixels):
             values = self._network.predict(pixels, verbose=0)
         return pd.DataFrame(values, columns=self.classes, index=index)
 
 
-def _checked(image: Any) -> NDArray[np.uint8]:
+def _check_pixels(image: Any) -> NDArray[np.uint8]:
+    """Return pixels as uint8 (height, width, 3).
+
+    Raises:
+        BadImage: they are not RGB pixels with values from 0 to 255.
+    """
     try:
         values = np.asarray(image)
     except ValueError:  # rows of different lengths
@@ -85,5 +107,8 @@ def _checked(image: Any) -> NDArray[np.uint8]:
 
 
 def _load_pyfunc(data_path: str, model_config: dict[str, Any]) -> Classifier:
-    """The name, and the arguments, by which MLflow calls it."""
+    """Load a logged model.
+
+    MLflow requires this name and these arguments.
+    """
     return Classifier(data_path, model_config["classes"])

@@ -1,4 +1,7 @@
-"""A trained model as a folder that MLflow can serve, with all that it needs to answer by itself."""
+"""Write a trained model as a folder that MLflow can serve.
+
+The folder has all that the model needs to work by itself.
+"""
 
 import io
 import shutil
@@ -17,27 +20,31 @@ from mlflow.types.schema import Schema
 from numpy.typing import NDArray
 from PIL import Image
 
-PACKAGE = "finetune_study"  # what the code is called in there: not `study`, which may be about
+# The name of the package that is copied into the model. Not `study`, because a package of that name
+# may be importable where the model is loaded.
+PACKAGE = "finetune_study"
 CODE = ("serving/classifier.py", "data/decode.py")
 NEEDED = ("tensorflow", "keras", "numpy", "pandas", "pillow")
 
 
 def save(model: Any, classes: Sequence[str], example: NDArray[Any], folder: Path) -> None:
-    """Write an MLflow model: weights, code, signature, an input example, and what to install.
+    """Write an MLflow model into a folder.
 
-    No pickle: the network is Keras' own file `data/model.keras`, read in its safe mode, and
-    `study/serving/classifier.py` in front of it is plain code.
+    It has weights, code, a signature, an input example, and a list of packages to install. Nothing
+    is pickled: the network is Keras' own file `data/model.keras`, which is read in safe mode, and
+    `study/serving/classifier.py`, which calls it, is plain code.
 
     Args:
-        model: of Keras; uint8 (n, size, size, 3) in, probabilities (n, classes) out.
+        model: a Keras model, from uint8 (n, size, size, 3) to probabilities (n, classes).
         classes: their names, in the order of the outputs.
         example: an image, uint8 (height, width, 3).
-        folder: where to; does not exist, but what it is in does.
+        folder: must not exist, but its parent folder must.
     """
-    import mlflow.pyfunc  # late: it takes a second, and only a trial's process needs it
+    # Imported late, because it takes a second and only a trial's process needs it.
+    import mlflow.pyfunc
 
-    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-        parts = Path(name)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary_folder:
+        parts = Path(temporary_folder)
         model.save(parts / "model.keras")
         for file in CODE:
             (parts / PACKAGE / file).parent.mkdir(parents=True, exist_ok=True)
@@ -48,20 +55,20 @@ def save(model: Any, classes: Sequence[str], example: NDArray[Any], folder: Path
             data_path=str(parts / "model.keras"),
             code_paths=[str(parts / PACKAGE)],
             model_config={"classes": list(classes)},
-            signature=_signature(classes),
-            input_example=pd.DataFrame({"image": [_png(example)]}),
-            # named, for MLflow would find them out by loading the model in another process
+            signature=_make_signature(classes),
+            input_example=pd.DataFrame({"image": [_encode_png(example)]}),
+            # Otherwise MLflow would find them by loading the model in another process.
             pip_requirements=[f"{name}=={version(name)}" for name in NEEDED],
         )
 
 
-def _signature(classes: Sequence[str]) -> ModelSignature:
-    # any: MLflow knows no type for "bytes, their base64, or pixels"; it is checked by who serves
+def _make_signature(classes: Sequence[str]) -> ModelSignature:
+    # MLflow has no type for "bytes, their base64, or pixels". The classifier checks its input.
     inputs = Schema([ColSpec(AnyType(), "image")])
     return ModelSignature(inputs, Schema([ColSpec(DataType.float, name) for name in classes]))
 
 
-def _png(image: NDArray[Any]) -> bytes:
+def _encode_png(image: NDArray[Any]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
     return file.getvalue()

@@ -1,5 +1,6 @@
-"""A model card, made from nothing but the MLflow run that trained the model."""
+"""Write a model card from nothing but the MLflow run that trained the model."""
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ from study.config import BACKBONES
 from study.config import data_name
 from study.statistics.intervals import Estimate
 
-SHOWN = 20  # classes named
+MAX_CLASSES = 20  # named in the card
 WEIGHTS = {
     "imagenet": "Keras' published ImageNet weights",
     "none": "random weights, not pretrained ones",
@@ -20,39 +21,46 @@ PATHS = ("dataset", "weights")  # params that may name a folder of somebody's ma
 
 
 def card(run: Run, classes: Sequence[str], chosen: str, interval: Estimate | None) -> str:
-    """The card in Markdown: what the model is, on which data, how well it does, what limits that.
+    """Return the card in Markdown.
+
+    It says what the model is, on which data it was trained, how good it is, and what limits that.
 
     Args:
-        run: a complete one.
+        run: a complete run.
         classes: the names of the model's outputs.
-        chosen: why this run, in a few words.
-        interval: of the test accuracy, if its predictions are at hand.
+        chosen: why this run was chosen, in a few words.
+        interval: of the test accuracy; None if the run's predictions are not available.
     """
     params = run.data.params
     backbone = BACKBONES[params["backbone"]].title
     sections = {
-        "Model": _model(run, classes, chosen),
-        "Data": _data(run),
-        "Results": _results(run, interval),
-        "Limits": _limits(run),
+        "Model": _describe_model(run, classes, chosen),
+        "Data": _describe_data(run),
+        "Results": _describe_results(run, interval),
+        "Limits": _describe_limits(run),
     }
     head = [
         f"# {data_name(params['dataset'])}: {backbone} for {len(classes)} classes",
         "**Not a medical device.** A model from a hyperparameter study, for research and teaching: "
         "not for diagnosis, nor for any decision about a patient.",
     ]
-    body = [f"## {title}\n\n" + "".join(f"- {line}\n" for line in each).rstrip()
-            for title, each in sections.items()]  # fmt: skip
+    body = [_format_section(title, lines) for title, lines in sections.items()]
     return "\n\n".join(head + body) + "\n"
 
 
-def _model(run: Run, classes: Sequence[str], chosen: str) -> Iterator[str]:
-    params, tags = run.data.params, run.data.tags
-    more = f" and {len(classes) - SHOWN} more" * (len(classes) > SHOWN)
+def _format_section(title: str, lines: Iterable[str]) -> str:
+    bullets = "".join(f"- {line}\n" for line in lines)
+    return f"## {title}\n\n{bullets.rstrip()}"
+
+
+def _describe_model(run: Run, classes: Sequence[str], chosen: str) -> Iterator[str]:
+    params = run.data.params
+    tags = run.data.tags
+    more = f" and {len(classes) - MAX_CLASSES} more" if len(classes) > MAX_CLASSES else ""
     yield (
         "Takes one RGB image of any size (stretched to "
         f"{params['image_size']} x {params['image_size']} pixels inside), gives a probability for "
-        f"each class: {', '.join(classes[:SHOWN])}{more}."
+        f"each class: {', '.join(classes[:MAX_CLASSES])}{more}."
     )
     yield f"Started from {WEIGHTS[tags['weights_kind']]}."
     yield f"Chosen as {chosen}; run `{run.info.run_id}`, code {tags['code_version']}."
@@ -60,11 +68,11 @@ def _model(run: Run, classes: Sequence[str], chosen: str) -> Iterator[str]:
     yield f"Config: `{' '.join(fields)}`"
 
 
-def _data(run: Run) -> Iterator[str]:
-    params, tags, figures = run.data.params, run.data.tags, run.data.metrics
-    fold = (
-        f", fold {params['fold']} of {params['folds']}" if params.get("folds", "0") != "0" else ""
-    )
+def _describe_data(run: Run) -> Iterator[str]:
+    params = run.data.params
+    tags = run.data.tags
+    has_folds = params.get("folds", "0") != "0"
+    fold = f", fold {params['fold']} of {params['folds']}" if has_folds else ""
     yield f"{data_name(params['dataset'])}, digest `{tags['data_digest']}`."
     yield f"Split `{tags['split']}`{fold}: {tags['sizes']} images for training/validation/test."
     if tags["leak"] == "unknown":
@@ -72,29 +80,34 @@ def _data(run: Run) -> Iterator[str]:
         return
     yield (
         f"Leak: {tags['leak']} test images have a sibling (same patient or original) in training; "
-        f"the test images are of {figures['test_groups']:.0f} such groups."
+        f"the test images are of {run.data.metrics['test_groups']:.0f} such groups."
     )
 
 
-def _results(run: Run, interval: Estimate | None) -> Iterator[str]:
-    figures, sizes = run.data.metrics, run.data.tags["sizes"].split("/")
-    groups = figures.get("test_groups")
-    of = f"{sizes[2]} images" + ("" if groups is None else f" of {groups:.0f} groups")
-    yield f"Test accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f} ({of})."
+def _describe_results(run: Run, interval: Estimate | None) -> Iterator[str]:
+    metrics = run.data.metrics
+    sizes = run.data.tags["sizes"].split("/")  # of train, val and test
+    groups = metrics.get("test_groups")
+    test_set = f"{sizes[2]} images" + ("" if groups is None else f" of {groups:.0f} groups")
+    yield (
+        f"Test accuracy {metrics['test_accuracy']:.4f}, loss {metrics['test_loss']:.4f} "
+        f"({test_set})."
+    )
     if interval is not None:
         yield (
             f"95 % interval of the test accuracy, over other test images of the kind: "
             f"{interval.low:.4f} to {interval.high:.4f}."
         )
-    yield f"Validation accuracy {figures['val_accuracy']:.4f} ({sizes[1]} images)."
+    yield f"Validation accuracy {metrics['val_accuracy']:.4f} ({sizes[1]} images)."
     yield (
-        f"Evaluated once, after the last epoch ({figures['epochs_run']:.0f}); the run's "
+        f"Evaluated once, after the last epoch ({metrics['epochs_run']:.0f}); the run's "
         "predictions.parquet has the probabilities of each image."
     )
 
 
-def _limits(run: Run) -> Iterator[str]:
-    params, tags = run.data.params, run.data.tags
+def _describe_limits(run: Run) -> Iterator[str]:
+    params = run.data.params
+    tags = run.data.tags
     if params["dataset"] == "demo":
         yield "The images are **synthetic** drawings: it knows nothing of real blood."
     if tags["leak"] not in ("unknown", "0") and not tags["leak"].startswith("0/"):

@@ -1,4 +1,7 @@
-"""The best run's model in the MLflow registry, with its card; the alias `best` for the best yet."""
+"""Register the best run's model, with its card, in the MLflow registry.
+
+The alias `best` names the best model that is registered so far.
+"""
 
 import re
 import tempfile
@@ -30,7 +33,8 @@ from study.variants import command
 
 ALIAS = "best"
 CARD = "card.md"  # in the model's folder
-VALUE = "val_accuracy"  # what models are judged by, a tag of each version
+# A tag of each version. Models are compared by its value.
+SCORE_NAME = "val_accuracy"
 LONGEST = 5000  # characters that MLflow's database takes as a description
 
 
@@ -38,37 +42,43 @@ LONGEST = 5000  # characters that MLflow's database takes as a description
 def register(
     client: MlflowClient, run_id: str, config: TrialConfig, chosen: str, progress: Progress
 ) -> None:
-    """Put a finished run's model into the registry, unless it is there; and move the alias to it.
+    """Put a finished run's model into the registry and move the alias to it.
 
-    The alias stays where it is if the model there has a higher validation accuracy.
+    A model that is registered already is not registered again. The alias stays where it is if the
+    model there has a higher validation accuracy.
 
     Args:
-        client: of MLflow.
-        run_id: of the run.
-        config: that it trained.
-        chosen: why this run, for the card.
-        progress: where to say what was done.
+        client: the MLflow client.
+        run_id: the id of the run.
+        config: the config that the run trained.
+        chosen: why this run was chosen, for the card.
+        progress: prints what was done.
 
     Raises:
         StudyError: the run was recorded without its model, or is not recorded yet.
     """
-    run, model = _with_model(client, run_id, config)
+    run, model = _find_run_with_model(client, run_id, config)
     name = model_name(config.dataset)
-    version = _version(client, name, run, model, chosen)
+    version = _get_or_create_version(client, name, run, model, chosen)
     progress.say(f"model {name}, version {version.version}: run {run.info.run_id}")
     if _crowned(client, version, progress):
         progress.say(f"use it: python -m study.predict --model models:/{name}@{ALIAS} FOLDER")
 
 
 def model_name(dataset: str) -> str:
-    """What a data set's models are called in the registry: letters, digits, `_` and `-` only."""
+    """Return the name of a data set's models in the registry.
+
+    It has only letters, digits, `_` and `-`.
+    """
     path = dataset.partition(":")[2].strip()
-    given = f"folder:{Path(path).expanduser().resolve()}" if path else dataset
-    return re.sub(r"[^\w-]+", "-", data_name(given)).strip("-") or "folder"
+    dataset_with_full_path = f"folder:{Path(path).expanduser().resolve()}" if path else dataset
+    return re.sub(r"[^\w-]+", "-", data_name(dataset_with_full_path)).strip("-") or "folder"
 
 
-def _with_model(client: MlflowClient, run_id: str, config: TrialConfig) -> tuple[Run, LoggedModel]:
-    """The run, or another complete one of the same config, that has its model."""
+def _find_run_with_model(
+    client: MlflowClient, run_id: str, config: TrialConfig
+) -> tuple[Run, LoggedModel]:
+    """Return the run, or another complete run of the same config, that has its model."""
     run = client.get_run(run_id)
     if run.data.tags.get("finished") != "true":
         raise StudyError(
@@ -77,25 +87,25 @@ def _with_model(client: MlflowClient, run_id: str, config: TrialConfig) -> tuple
         )
     key = run.data.tags["fingerprint"]
     others = queries.search(client, f"tags.fingerprint = '{key}' and tags.finished = 'true'")
-    for each in (run, *reversed(others)):
-        if (model := _model_of(client, each)) is not None:
-            return each, model
+    for candidate in (run, *reversed(others)):
+        if (model := _find_model(client, candidate)) is not None:
+            return candidate, model
     raise StudyError(
         f"run {run_id} was trained without --log-model; nothing is lost, train it again with\n"
         f"{command(config)} --again --register"
     )
 
 
-def _model_of(client: MlflowClient, run: Run) -> LoggedModel | None:
-    mine = f"source_run_id = '{run.info.run_id}' AND name = '{MODEL}'"
-    found = client.search_logged_models([run.info.experiment_id], filter_string=mine)
-    return next((model for model in found if model.status == LoggedModelStatus.READY), None)
+def _find_model(client: MlflowClient, run: Run) -> LoggedModel | None:
+    query = f"source_run_id = '{run.info.run_id}' AND name = '{MODEL}'"
+    models = client.search_logged_models([run.info.experiment_id], filter_string=query)
+    return next((model for model in models if model.status == LoggedModelStatus.READY), None)
 
 
-def _version(
+def _get_or_create_version(
     client: MlflowClient, name: str, run: Run, model: LoggedModel, chosen: str
 ) -> ModelVersion:
-    """The version that a run's model is, made if need be."""
+    """Return the version of a run's model, which is created if there is none."""
     try:
         client.create_registered_model(name, description="Not a medical device: see each version.")
     except MlflowException as error:
@@ -104,28 +114,38 @@ def _version(
     query = f"name = '{name}' and run_id = '{run.info.run_id}'"
     for version in client.search_model_versions(query):
         return version
-    signature = get_model_info(model.model_uri).signature
-    classes = [column.name for column in signature.outputs.inputs]
-    text = card(run, classes, chosen, _interval(run))
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, CARD)
-        file.write_text(text, encoding="utf-8")
-        client.log_model_artifact(model.model_id, str(file))
-    tags = {VALUE: f"{run.data.metrics['val_accuracy']:.6f}", "split": run.data.tags["split"]}
-    tags["data_digest"] = run.data.tags["data_digest"]
+    text = _add_card(client, run, model, chosen)
+    tags = {
+        SCORE_NAME: f"{run.data.metrics['val_accuracy']:.6f}",
+        "split": run.data.tags["split"],
+        "data_digest": run.data.tags["data_digest"],
+    }
     return client.create_model_version(
         name,
         model.model_uri,
         run.info.run_id,
         tags=tags,
         description=text[:LONGEST],
-        await_creation_for=0,  # it is there at once: nothing is copied
+        # Nothing is copied, so the version is there at once.
+        await_creation_for=0,
         model_id=model.model_id,
     )
 
 
-def _interval(run: Run) -> Estimate | None:
-    """Of the test accuracy; None if the run's predictions cannot be had."""
+def _add_card(client: MlflowClient, run: Run, model: LoggedModel, chosen: str) -> str:
+    """Write the card into the model's folder and return its text."""
+    signature = get_model_info(model.model_uri).signature
+    classes = [column.name for column in signature.outputs.inputs]
+    text = card(run, classes, chosen, _estimate_accuracy(run))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, CARD)
+        file.write_text(text, encoding="utf-8")
+        client.log_model_artifact(model.model_id, str(file))
+    return text
+
+
+def _estimate_accuracy(run: Run) -> Estimate | None:
+    """Estimate the test accuracy, or return None if there are no predictions to read."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             file = download_artifacts(
@@ -137,16 +157,21 @@ def _interval(run: Run) -> Estimate | None:
 
 
 def _crowned(client: MlflowClient, version: ModelVersion, progress: Progress) -> bool:
-    """Whether the alias is on a version, where it is moved unless a better one has it."""
+    """Move the alias to a version, unless a better one has it.
+
+    Returns:
+        True if the version has the alias now.
+    """
     holder = client.get_registered_model(version.name).aliases.get(ALIAS)
     if holder is not None and str(holder) != str(version.version):
-        held = client.get_model_version(version.name, str(holder)).tags
-        # a version that somebody else made and crowned has no value, and stays
-        if not float(version.tags[VALUE]) >= float(held.get(VALUE, "nan")):
+        holder_tags = client.get_model_version(version.name, str(holder)).tags
+        # A version that somebody else made and gave the alias has no score, and keeps the alias.
+        if not float(version.tags[SCORE_NAME]) >= float(holder_tags.get(SCORE_NAME, "nan")):
             progress.say(
                 f"{ALIAS} stays version {holder}: validation accuracy "
-                f"{held.get(VALUE, 'unknown')} (split {held.get('split', 'unknown')}), here "
-                f"{version.tags[VALUE]} (split {version.tags['split']})"
+                f"{holder_tags.get(SCORE_NAME, 'unknown')} (split "
+                f"{holder_tags.get('split', 'unknown')}), here "
+                f"{version.tags[SCORE_NAME]} (split {version.tags['split']})"
             )
             return False
     client.set_registered_model_alias(version.name, ALIAS, str(version.version))

@@ -1,1 +1,4 @@
-"""Metrics, intervals and paired tests of predictions; knows neither Keras nor MLflow."""
+"""Metrics, intervals and paired tests of predictions.
+
+Knows neither Keras nor MLflow.
+"""

@@ -1,4 +1,4 @@
-"""Figures made from predictions. NumPy and scikit-learn only."""
+"""Compute metrics of predicted probabilities, with NumPy and scikit-learn only."""
 
 import math
 
@@ -8,33 +8,35 @@ from sklearn.metrics import roc_auc_score
 
 
 def cross_entropy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Mean sparse categorical cross-entropy in nats.
+    """Return the mean sparse categorical cross-entropy in nats.
 
     Args:
         probabilities: (n, classes), rows sum to 1.
         labels: (n,), class index.
     """
     # Keras clips by the same epsilon, so that a confident mistake costs 16.1 nats, not infinity.
-    picked = np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1.0)
-    return float(-np.log(picked.astype(np.float64)).mean())
+    clipped = np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1.0)
+    return float(-np.log(clipped.astype(np.float64)).mean())
 
 
 def accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Share of rows (0 to 1) whose largest probability is the label's."""
+    """Return the share of rows (0 to 1) whose largest probability is the label's."""
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 
 def auc(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Area under the ROC curve (0 to 1): of class 1 if there are two, else each against the rest.
+    """Return the area under the ROC curve, 0 to 1.
 
-    The mean over the classes of which some labels are and some are not; NaN if there is none.
+    With two classes it is the area of class 1. With more it is the mean over the classes, each
+    against the rest, leaving out classes that none or all of the labels name. NaN if no class
+    remains.
 
     Args:
         probabilities: (n, classes).
         labels: (n,), class index.
     """
-    count = probabilities.shape[1]
-    classes = [1] if count == 2 else range(count)
+    num_classes = probabilities.shape[1]
+    classes = [1] if num_classes == 2 else range(num_classes)
     truths = {number: labels == number for number in classes}
     areas = [
         roc_auc_score(truth, probabilities[:, number])
@@ -45,7 +47,7 @@ def auc(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
 
 
 def dead_units(activations: list[NDArray[np.float32]]) -> int:
-    """How many hidden units are zero for every image.
+    """Count the hidden units that are zero for every image.
 
     Args:
         activations: one (n, units) array for each hidden ReLU layer.

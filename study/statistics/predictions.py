@@ -1,4 +1,4 @@
-"""A run's predictions of its test images as counts by group."""
+"""A run's predictions of its test images, as counts by group."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ PREDICTIONS = "predictions.parquet"  # among a run's artifacts; see `study/train
 
 @dataclass(frozen=True)
 class Tested:
-    """One run's test images: how many of each group it was asked, and how many it got right.
+    """One run's test images by group: how many were tested, how many predicted right.
 
     `groups` has the names, in order; single images stand for groups where none are known. Runs of
     one test set share the array.
@@ -27,33 +27,34 @@ class Tested:
 
     @property
     def accuracy(self) -> float:
-        """Of the test images, 0 to 1."""
+        """Return the accuracy over all test images, 0 to 1."""
         return float(self.right.sum() / self.tested.sum())
 
     @property
     def counts(self) -> Counts:
-        """Those of a single seed."""
+        """Return these counts as those of a single seed, each array of shape (groups, 1)."""
         return Counts(self.right[:, None].astype(float), self.tested[:, None].astype(float))
 
 
 def counted(table: pa.Table) -> Tested:
-    """The test images in a run's predictions, by group.
+    """Count a run's test images, and the right predictions among them, by group.
 
     Args:
         table: columns image, split, label, perhaps group, and `p_<class>` for each class.
     """
     table = table.filter(pc.equal(table["split"], "test"))
-    names = [name for name in table.column_names if name.startswith("p_")]
-    values = np.column_stack([table[name].to_numpy() for name in names])
-    labels = pc.index_in(table["label"], pa.array([name[2:] for name in names])).to_numpy()
-    right = values.argmax(axis=1) == labels
-    grouped = "group" in table.column_names and table["group"].null_count == 0
-    keys = table["group" if grouped else "image"].to_numpy(zero_copy_only=False).astype(np.str_)
-    groups, index = np.unique(keys, return_inverse=True)
-    count = len(groups)
+    columns = [name for name in table.column_names if name.startswith("p_")]
+    probabilities = np.column_stack([table[name].to_numpy() for name in columns])
+    classes = pa.array([name.removeprefix("p_") for name in columns])
+    labels = pc.index_in(table["label"], classes).to_numpy()
+    is_right = probabilities.argmax(axis=1) == labels
+    has_groups = "group" in table.column_names and table["group"].null_count == 0
+    key_column = table["group" if has_groups else "image"]
+    keys = key_column.to_numpy(zero_copy_only=False).astype(np.str_)
+    groups, indices = np.unique(keys, return_inverse=True)
     return Tested(
         groups,
-        np.bincount(index, weights=right, minlength=count).astype(np.int32),
-        np.bincount(index, minlength=count).astype(np.int32),
-        grouped,
+        np.bincount(indices, weights=is_right, minlength=len(groups)).astype(np.int32),
+        np.bincount(indices, minlength=len(groups)).astype(np.int32),
+        has_groups,
     )

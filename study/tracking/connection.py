@@ -1,4 +1,4 @@
-"""The MLflow server: its address, whether it answers, and which of its failures pass by waiting."""
+"""Connect to the MLflow server and tell its passing failures from lasting ones."""
 
 import contextlib
 import hashlib
@@ -22,35 +22,48 @@ from study.common.errors import TrackingError as TrackingError
 from study.common.settings import tracking_uri
 
 LONGEST_PAUSE = 15.0  # seconds between two attempts
-# Answers that would be the same later: the run is gone, or MLflow does not take what was sent
+# Error codes that a later attempt would get again: the run is gone, or MLflow does not accept what
+# was sent.
 REFUSALS = {
-    *("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "NOT_IMPLEMENTED"),
-    *("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"),
+    "BAD_REQUEST",
+    "INVALID_PARAMETER_VALUE",
+    "INVALID_STATE",
+    "NOT_IMPLEMENTED",
+    "RESOURCE_ALREADY_EXISTS",
+    "RESOURCE_DOES_NOT_EXIST",
 }
 
 
 def shown(text: str) -> str:
-    """A URI, or a text with URIs in it, fit for messages: without user names and passwords."""
+    """Return a text without user names, passwords and tokens, fit for messages.
+
+    The text is a URI or has URIs in it.
+    """
     text = re.sub(r"(\w://)[^/\s]*@", r"\1", text)
     return re.sub(r"((?:password|secret|token)=)[^&\s]*", r"\1...", text, flags=re.IGNORECASE)
 
 
 def reason(error: BaseException) -> str:
-    """The first line of an error, fit for messages."""
-    first = (str(error).splitlines() or [""])[0] or type(error).__name__
-    return shown(first)[:300]
+    """Return the first line of an error's text, fit for messages.
+
+    It has no credentials and at most 300 characters. An error without a text gives its class name.
+    """
+    first_line = (str(error).splitlines() or [""])[0] or type(error).__name__
+    return shown(first_line)[:300]
 
 
 def passes(error: Exception) -> bool:
-    """Whether the same request may go well later, because it is the server that fails now.
+    """Return True if the same request may succeed later.
 
-    So do refused logins (401, 403): somebody may be changing the password while training.
+    That is so if the server fails now, and not if the request is wrong. A refused login (401, 403)
+    gives True as well: somebody may be changing the password while training.
     """
     if isinstance(error, MlflowException):
         return error.error_code not in REFUSALS
     if isinstance(error, requests.HTTPError) and error.response is not None:
         status = error.response.status_code
-        return status >= 500 or status in (401, 403, 404, 408, 429)  # 404: a proxy's
+        # A 404 of this kind comes from a proxy.
+        return status >= 500 or status in (401, 403, 404, 408, 429)
     if isinstance(error, requests.RequestException | ConnectionError | TimeoutError):
         return True
     return not isinstance(error, OSError | ValueError | TypeError | LookupError | AttributeError)
@@ -58,7 +71,9 @@ def passes(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def talking() -> Iterator[None]:
-    """Turns a failure of the server in this block, or function, into a line.
+    """Turn a failure of the server into an error of one line.
+
+    Used as a context manager or as the decorator of a function.
 
     Raises:
         TrackingError: the server failed or refused.
@@ -66,15 +81,18 @@ def talking() -> Iterator[None]:
     try:
         yield
     except (MlflowException, requests.RequestException, SQLAlchemyError) as error:
-        # without the cause: its text, with the address as it stands, would go into tracebacks
+        # Drop the cause: its text has the unredacted address, which would go into tracebacks.
         raise TrackingError(f"MLflow at {shown(tracking_uri())} fails: {reason(error)}") from None
 
 
 def connect() -> MlflowClient:
-    """A client of the tracking server, after a look that it answers; makes the schema if need be.
+    """Return a client of the tracking server, after checking that the server answers.
+
+    Creates the database schema if there is none.
 
     Raises:
-        TrackingError: it does not answer, cannot be written, or is of another major version.
+        TrackingError: the server does not answer, cannot be written, or is of another major
+            version.
     """
     uri = tracking_uri()
     if re.match(r"file:|(?![a-z+]+:)", uri):
@@ -83,12 +101,12 @@ def connect() -> MlflowClient:
             "sqlite:///mlflow.db or a server's http:// address"
         )
     mlflow.set_tracking_uri(uri)
-    _be_brief()
+    _configure_client()
     try:
         with first_use(uri):
             client = MlflowClient()
             client.search_experiments(max_results=1)
-    except Exception as error:  # whatever the store's driver raises
+    except Exception as error:  # the store's driver may raise anything
         if "error code 401" in str(error):
             raise TrackingError(
                 f"MLflow at {shown(uri)} refuses the login: "
@@ -104,9 +122,10 @@ def connect() -> MlflowClient:
 
 @contextlib.contextmanager
 def first_use(uri: str) -> Iterator[None]:
-    """Hold an SQLite file against this user's other processes, while its tables may be made.
+    """Lock an SQLite file while its tables may be created.
 
-    Two that make them at once spoil them, be it MLflow or Optuna.
+    The lock keeps out this user's other processes. Two processes that create the tables at the
+    same time corrupt them, be it MLflow's tables or Optuna's. Other databases are not locked.
 
     Raises:
         StudyError: the cache folder cannot be written.
@@ -120,12 +139,13 @@ def first_use(uri: str) -> Iterator[None]:
 
 
 def wait_for_server(seconds: float) -> MlflowClient:
-    """A client as soon as the server answers.
+    """Return a client as soon as the server answers.
 
     Raises:
-        TrackingError: it did not within that time.
+        TrackingError: the server did not answer within `seconds`.
     """
-    end, pause = time.monotonic() + seconds, 1.0
+    end = time.monotonic() + seconds
+    pause = 1.0
     while True:
         try:
             return connect()
@@ -136,28 +156,33 @@ def wait_for_server(seconds: float) -> MlflowClient:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def _be_brief() -> None:
-    """Have MLflow fail soon, for what is worth repeating is repeated here, and in silence."""
+def _configure_client() -> None:
+    """Make MLflow fail soon and quietly.
+
+    This package itself repeats the requests that are worth repeating.
+    """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")  # seconds
-    # two lines at the end of each run, with the address as it stands, be there a password in it
+    # Else MLflow prints two lines at the end of each run, with the unredacted address: a password
+    # in it would be shown.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    # SQLAlchemy logs a traceback where Ctrl-C comes within a query, besides raising it
+    # SQLAlchemy logs a traceback when Ctrl-C interrupts a query, besides raising it.
     logging.getLogger("sqlalchemy").setLevel(logging.CRITICAL)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # a line for each retry
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # else it logs a line for each retry
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def _check_version(uri: str) -> None:
+    """Raise a TrackingError if a server is of another major version than this MLflow."""
     if not uri.startswith("http"):
         return
     try:
-        answer = http_request(get_default_host_creds(uri), "/version", "GET")
+        response = http_request(get_default_host_creds(uri), "/version", "GET")
     except MlflowException:
-        return  # a proxy may not let it through
-    found = re.fullmatch(r"(\d+)\.\d+\S*", answer.text.strip())
-    if answer.status_code == 200 and found and found[1] != mlflow.__version__.split(".")[0]:
+        return  # a proxy may not let this request through
+    version = re.fullmatch(r"(\d+)\.\d+\S*", response.text.strip())
+    if response.status_code == 200 and version and version[1] != mlflow.__version__.split(".")[0]:
         raise TrackingError(
-            f"MLflow at {shown(uri)} is version {found[0]}, here it is {mlflow.__version__}: "
+            f"MLflow at {shown(uri)} is version {version[0]}, here it is {mlflow.__version__}: "
             "install the same major version on both sides"
         )

@@ -1,4 +1,4 @@
-"""Records of trials that were trained without MLflow, made runs of it."""
+"""Make MLflow runs of the records of trials that were trained without MLflow."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -16,43 +16,63 @@ from study.tracking.journal import Record
 from study.tracking.parent_run import open_parent_run
 from study.tracking.writer import deliver
 
-RECORD = "record"  # the tag of a run by which its record is found again
+RECORD = "record"  # a run's tag with the id of its record, by which the run is found again
 
 
 @talking()
 def bring(client: MlflowClient, records: Sequence[Record]) -> int:
-    """Make a run of each finished record, unless its config has a finished one; how many.
+    """Make a run of each record, unless the record's config has a finished run.
 
-    It may be killed and repeated: what it has begun is found, and written once more.
+    The import may be killed and repeated: a run that it began is found and written once more.
+
+    Args:
+        client: of the server.
+        records: finished ones.
+
+    Returns:
+        The number of runs that were written.
     """
     parents: dict[str, Run] = {}
     count = 0
     for record in records:
         begin, *operations = record.operations
-        run = _run_for(client, begin.body, parents)
+        run = _find_or_create_run(client, begin.body, parents)
         if run is not None:
             for operation in operations:
                 deliver(client, run.info.run_id, operation)
             count += 1
-    for parent in parents.values():  # that the study is complete is for `study.grid` to say
+    # KILLED, not FINISHED: only `study.grid` can tell that a study is complete.
+    for parent in parents.values():
         client.set_terminated(parent.info.run_id, "KILLED")
     return count
 
 
-def _run_for(client: MlflowClient, begin: Mapping[str, Any], parents: dict[str, Run]) -> Run | None:
-    """The run to write a record to, begun earlier or new; None if there is nothing to write."""
-    begun = queries.search(client, f"tags.{RECORD} = '{begin['id']}'")
-    if begun:
-        return begun[0] if begun[0].info.status != "FINISHED" else None
+def _find_or_create_run(
+    client: MlflowClient, begin: Mapping[str, Any], parents: dict[str, Run]
+) -> Run | None:
+    """Return the run to write a record to, or None if there is nothing to write.
+
+    The run is new, or was begun by an earlier import.
+
+    Args:
+        client: of the server.
+        begin: the body of the record's first operation.
+        parents: the parent runs opened so far, by the names of their studies; a new one is added.
+    """
+    earlier_runs = queries.search(client, f"tags.{RECORD} = '{begin['id']}'")
+    if earlier_runs:
+        return earlier_runs[0] if earlier_runs[0].info.status != "FINISHED" else None
     if queries.find_finished(client, begin["fingerprint"]) is not None:
         return None
-    dataset, study = begin["dataset"], begin["study"]
+    dataset = begin["dataset"]
+    study = begin["study"]
     if (parent := parents.get(study["name"])) is None:
         parent = open_parent_run(client, dataset, study["name"], study["title"], study["params"])
         parents[study["name"]] = parent
     tags = {name: begin[name] for name in ("fingerprint", "machine")}
     tags |= {RECORD: begin["id"], MLFLOW_PARENT_RUN_ID: parent.info.run_id}
-    place = queries.experiment_id(client, dataset)
-    known = resolve_tags(tags)
-    known.pop(MLFLOW_GIT_COMMIT, None)  # of this checkout, not of the one that trained
-    return client.create_run(place, begin["time"], known, begin["name"])
+    experiment = queries.experiment_id(client, dataset)
+    run_tags = resolve_tags(tags)
+    # MLflow adds the commit of this checkout, which need not be the one that trained.
+    run_tags.pop(MLFLOW_GIT_COMMIT, None)
+    return client.create_run(experiment, begin["time"], run_tags, begin["name"])

@@ -1,7 +1,8 @@
-"""A run's operations in a folder, for MLflow to have later. Knows nothing of MLflow.
+"""Keep a run's operations in a folder, to be delivered to MLflow later.
 
-`operations.jsonl` holds one operation a line, and folders named by their numbers the files that
-belong to them. Each is there whole or not at all, so a record outlives its process at any moment.
+This module knows nothing of MLflow. `operations.jsonl` holds one operation a line. The files of an
+operation are in a folder named by the operation's number. Each operation is there completely or not
+at all, so a record survives the end of its process at any moment.
 """
 
 import contextlib
@@ -23,47 +24,54 @@ NEWLINE = b"\n"
 
 @dataclass(frozen=True)
 class Record:
-    """The operations in a folder, which is made by the first."""
+    """Operations of one run in a folder, which the first operation creates."""
 
     folder: Path
 
     @property
     def run_id(self) -> str:
-        """A name for messages: MLflow has given none yet."""
+        """Return the folder's name, for messages: MLflow has given no id yet."""
         return self.folder.name
 
     @property
     def operations(self) -> list[Operation]:
-        """All that were put, in their order."""
-        found = [json.loads(line) for line in self._whole().splitlines()]
+        """Return all operations in the order in which they were put."""
+        entries = [json.loads(line) for line in self._read_complete_lines().splitlines()]
         return [
             Operation(
-                one["kind"], one["body"], self.folder / one["files"] if one["files"] else None
+                entry["kind"],
+                entry["body"],
+                self.folder / entry["files"] if entry["files"] else None,
             )
-            for one in found
+            for entry in entries
         ]
 
     def put(self, operation: Operation) -> None:
         """Append an operation, with a copy of its files."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        whole = self._whole()
+        complete_lines = self._read_complete_lines()
         name = None
         if operation.folder is not None:
-            name = f"{whole.count(NEWLINE):04}"
-            shutil.rmtree(self.folder / name, ignore_errors=True)  # of a put that was cut off
+            name = f"{complete_lines.count(NEWLINE):04}"
+            # An earlier `put` that was cut off may have left this folder.
+            shutil.rmtree(self.folder / name, ignore_errors=True)
             shutil.copytree(operation.folder, self.folder / name)
         line = json.dumps({"kind": operation.kind, "body": operation.body, "files": name})
         with (self.folder / OPERATIONS).open("ab") as file:
-            file.truncate(len(whole))
+            # Cuts off a line that was written in part.
+            file.truncate(len(complete_lines))
             file.write(f"{line}\n".encode())
             file.flush()
             os.fsync(file.fileno())
 
     def check(self) -> None:
-        """As of an outbox: nobody refuses anything here."""
+        """Do nothing, because a record refuses no operation.
 
-    def _whole(self) -> bytes:
-        """The lines that were written to their ends."""
+        A record has this method so that it can take the place of an `Outbox`.
+        """
+
+    def _read_complete_lines(self) -> bytes:
+        """Return the lines that were written to their ends."""
         try:
             content = (self.folder / OPERATIONS).read_bytes()
         except FileNotFoundError:
@@ -72,17 +80,17 @@ class Record:
 
 
 def is_finished(record: Record) -> bool:
-    """Whether a record is complete."""
+    """Return True if a record is complete."""
     operations = record.operations
     return bool(operations) and operations[-1].kind == "end"
 
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold a record's folder against other processes.
+    """Lock a record's folder against other processes.
 
     Raises:
-        StudyError: another process has it.
+        StudyError: another process holds the lock.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(f"{folder}.lock", timeout=0)

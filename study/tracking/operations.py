@@ -1,7 +1,8 @@
-"""What is written to an open MLflow run, in pieces that may be delivered late, and twice.
+"""Describe what is to be written to an open MLflow run, as single operations.
 
-Delivered again, each leaves the run as it was: a metric point keeps the time at which it was
-measured, and MLflow takes a point of equal name, step, time and value for the same.
+An operation may be delivered late, and more than once. A second delivery leaves the run as it was:
+a metric point keeps the time at which it was measured, and MLflow treats points of equal name,
+step, time and value as the same.
 """
 
 from collections.abc import Mapping
@@ -13,11 +14,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Operation:
-    """One request, or a few, to MLflow.
+    """One request to MLflow, or a few that belong together.
 
-    kind: `batch` (params, tags, metrics), `dataset`, `files`, `model` or `end`; in a record that
-    MLflow knows no run of, a `begin` comes first;
-    body: what to write, fit for JSON; folder: the files that belong to it.
+    Attributes:
+        kind: `batch` (params, tags, metrics), `dataset`, `files`, `model` or `end`. A record that
+            has no run at MLflow yet starts with a `begin`.
+        body: what to write, fit for JSON.
+        folder: the files that belong to the operation.
     """
 
     kind: str
@@ -26,16 +29,25 @@ class Operation:
 
 
 def tags(values: Mapping[str, str]) -> Operation:
-    """Set tags; a later value replaces an earlier."""
+    """Return an operation that sets tags.
+
+    A later value of a tag replaces an earlier one.
+    """
     return Operation("batch", {"tags": dict(values)})
 
 
 def params(values: Mapping[str, Any]) -> Operation:
-    """Write params."""
+    """Return an operation that writes params."""
     return Operation("batch", {"params": {name: str(value) for name, value in values.items()}})
 
 
 def metrics(figures: Mapping[str, float], timestamp: int, step: int) -> Operation:
-    """Write one step's points, measured at `timestamp` (milliseconds since 1970)."""
+    """Return an operation that writes the metric points of one step.
+
+    Args:
+        figures: values by the names of their metrics.
+        timestamp: when they were measured, in milliseconds since 1970.
+        step: of all points.
+    """
     points = [[name, value, timestamp, step] for name, value in figures.items()]
     return Operation("batch", {"metrics": points})

@@ -1,7 +1,8 @@
-"""What is on its way to an open MLflow run, so that training waits for no server.
+"""Queue an open MLflow run's operations, so that training waits for no server.
 
-One thread delivers it in order, and each piece until it has arrived. It stays in memory: after a
-kill, what was trained is in the trial's state, and is written by whoever resumes it.
+One thread delivers them in order and repeats each until it has arrived. The queue is in memory
+only. After a kill, the trial's state has what was trained, and the process that resumes the trial
+writes it.
 """
 
 import threading
@@ -17,98 +18,114 @@ from study.tracking.connection import reason
 from study.tracking.operations import Operation
 from study.tracking.writer import deliver
 
-FIRST_PAUSE = 1.0  # seconds before the second attempt; doubled for each further one
+FIRST_PAUSE = 1.0  # seconds before the second attempt, doubled for each further one
 
 
 class Outbox:
-    """The operations of one run that are not delivered yet, and the thread that delivers them."""
+    """Undelivered operations of one run, and the thread that delivers them."""
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self.client = client
         self.run_id = run_id
         self.problem = ""  # why the last attempt failed
-        self._left: deque[Operation] = deque()
-        self._refusal = ""
-        self._failing: float | None = None  # since when, if the last attempt failed
-        self._closing: float | None = None  # since when it is waited for
-        self._stopped = False
-        self._changed = threading.Condition()
-        threading.Thread(target=self._run, name=f"outbox {run_id}", daemon=True).start()
+        self._queue: deque[Operation] = deque()
+        self._refusal = ""  # why MLflow refused an operation, until `check` raises it
+        # Times by time.monotonic:
+        self._failing_since: float | None = None  # None unless the last attempt failed
+        self._closing_since: float | None = None  # None before the first `wait`
+        self._is_stopped = False
+        self._state_changed = threading.Condition()  # also the lock of all of these
+        threading.Thread(target=self._deliver_all, name=f"outbox {run_id}", daemon=True).start()
 
     def put(self, operation: Operation) -> None:
-        """Have an operation delivered, after all earlier ones."""
-        with self._changed:
-            self._left.append(operation)
-            self._changed.notify_all()
+        """Queue an operation for delivery after all earlier ones."""
+        with self._state_changed:
+            self._queue.append(operation)
+            self._state_changed.notify_all()
 
     def check(self) -> None:
-        """Tell of a refusal, once.
+        """Raise an error if MLflow refused an operation, once for each refusal.
 
         Raises:
-            TrackingError: MLflow refused an operation for good; those after it were dropped.
+            TrackingError: MLflow refused an operation for good. Those queued after it were dropped.
         """
-        with self._changed:
-            refusal, self._refusal = self._refusal, ""
+        with self._state_changed:
+            refusal = self._refusal
+            self._refusal = ""
         if refusal:
             raise TrackingError(f"MLflow does not take the record of run {self.run_id}: {refusal}")
 
     def wait(self, seconds: float) -> None:
-        """Wait until all is delivered or refused, but not longer than `seconds` for a dead server.
+        """Wait until every operation is delivered or refused.
 
-        A server that answers is waited for as long as it takes.
+        A server that answers gets as long as it takes. One that does not answer gets `seconds`.
         """
-        with self._changed:
-            if self._closing is None:
-                self._closing = time.monotonic()
-            self._changed.notify_all()
-            while self._left and not self._given_up(self._closing, seconds):
-                self._changed.wait(0.1)
+        with self._state_changed:
+            if self._closing_since is None:
+                self._closing_since = time.monotonic()
+            self._state_changed.notify_all()
+            while self._queue and not self._has_timed_out(self._closing_since, seconds):
+                self._state_changed.wait(0.1)
 
     def stop(self) -> list[Operation]:
-        """End the deliveries; what is left. Of that, the first may arrive all the same."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-            return list(self._left)
+        """End the deliveries and return the operations that are left.
 
-    def _given_up(self, closing: float, seconds: float) -> bool:
-        since = None if self._failing is None else max(self._failing, closing)
+        The first of these may arrive all the same, as its delivery may be under way.
+        """
+        with self._state_changed:
+            self._is_stopped = True
+            self._state_changed.notify_all()
+            return list(self._queue)
+
+    def _has_timed_out(self, closing_since: float, seconds: float) -> bool:
+        """Return True if the server has failed for `seconds` while `wait` waited for it."""
+        since = None if self._failing_since is None else max(self._failing_since, closing_since)
         return since is not None and time.monotonic() - since >= seconds
 
-    def _run(self) -> None:
+    def _deliver_all(self) -> None:
+        """Deliver one operation after the other until `stop` is called."""
         pause = FIRST_PAUSE
-        while (operation := self._next()) is not None:
+        while (operation := self._await_next()) is not None:
             try:
                 deliver(self.client, self.run_id, operation)
             except Exception as error:
-                self._failed(error, pause)
+                self._handle_failure(error, pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
-                self._delivered()
+                self._remove_delivered()
                 pause = FIRST_PAUSE
 
-    def _next(self) -> Operation | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._left or self._stopped)
-            return None if self._stopped else self._left[0]
+    def _await_next(self) -> Operation | None:
+        """Wait for an operation and return it, or None after `stop`.
 
-    def _delivered(self) -> None:
-        with self._changed:
-            if not self._stopped:
-                self._left.popleft()
-            self._failing = None
-            self._changed.notify_all()
+        The operation stays in the queue.
+        """
+        with self._state_changed:
+            self._state_changed.wait_for(lambda: self._queue or self._is_stopped)
+            return None if self._is_stopped else self._queue[0]
 
-    def _failed(self, error: Exception, pause: float) -> None:
-        with self._changed:
+    def _remove_delivered(self) -> None:
+        """Remove the first operation, unless `stop` has already returned it."""
+        with self._state_changed:
+            if not self._is_stopped:
+                self._queue.popleft()
+            self._failing_since = None
+            self._state_changed.notify_all()
+
+    def _handle_failure(self, error: Exception, pause: float) -> None:
+        """Drop all operations after a refusal, or wait before the next attempt.
+
+        The pause is in seconds. `wait` shortens it to `FIRST_PAUSE`, and `stop` ends it.
+        """
+        with self._state_changed:
             if not passes(error):
                 self._refusal = self._refusal or reason(error)
-                self._left.clear()
-                self._changed.notify_all()
+                self._queue.clear()
+                self._state_changed.notify_all()
                 return
             self.problem = reason(error)
-            self._failing = self._failing or time.monotonic()
-            if self._closing is not None:
-                self._changed.wait_for(lambda: self._stopped, FIRST_PAUSE)
+            self._failing_since = self._failing_since or time.monotonic()
+            if self._closing_since is not None:
+                self._state_changed.wait_for(lambda: self._is_stopped, FIRST_PAUSE)
             else:
-                self._changed.wait_for(lambda: self._stopped or self._closing, pause)
+                self._state_changed.wait_for(lambda: self._is_stopped or self._closing_since, pause)

@@ -1,4 +1,4 @@
-"""The MLflow run above the trials of a study: opened, settled after a crash, closed."""
+"""Open and close the MLflow run above a study's trials, also after a crash."""
 
 import contextlib
 from collections.abc import Callable
@@ -27,21 +27,23 @@ from study.tracking.spool import ends
 def open_parent_run(
     client: MlflowClient, dataset: str, study: str, title: str, params: Mapping[str, Any]
 ) -> Run:
-    """The run under which a study's trials stand, found or made; RUNNING from now on.
+    """Find or create a study's parent run and set it to RUNNING.
 
-    Two processes at once may make two: hold a lock.
+    Hold a lock: two processes that call this at the same time may create two runs.
     """
-    deliver(client)  # how it ended last time may still be waiting
-    found = search(client, f"tags.study = '{study}'")
-    if found:
-        run = found[0]
+    deliver(client)  # the run's last end may still wait in a spool
+    runs = search(client, f"tags.study = '{study}'")
+    if runs:
+        run = runs[0]
         client.update_run(run.info.run_id, status="RUNNING")
     else:
         tags = {"study": study, "dataset": dataset, "code_version": code_version()}
         run = client.create_run(experiment_id(client, dataset), tags=tags, run_name=title)
-    there = run.data.params
-    new = [Param(name, str(value)) for name, value in params.items() if name not in there]
-    client.log_batch(run.info.run_id, params=new)
+    known_params = run.data.params
+    new_params = [
+        Param(name, str(value)) for name, value in params.items() if name not in known_params
+    ]
+    client.log_batch(run.info.run_id, params=new_params)
     client.set_experiment_tag(run.info.experiment_id, ui_links.VIEW, ui_links.view())
     return run
 
@@ -50,10 +52,14 @@ def open_parent_run(
 def closing_parent_run(
     client: MlflowClient, run: Run, summary: Callable[[Run], Collection[Operation]]
 ) -> Iterator[str]:
-    """Ends a parent run by how the block is left: FINISHED, KILLED if interrupted, or FAILED.
+    """End a parent run as FINISHED, KILLED or FAILED when the block is left.
 
-    What `summary` says of the study then is written before. If the server does not answer, that
-    waits on this machine as trials' records do.
+    KILLED means that the block was interrupted, FAILED that it raised another error. Before the
+    end, the operations that `summary` returns are written to the run. If the server does not
+    answer, they wait on this machine as the records of trials do.
+
+    Yields:
+        The id of the run.
     """
     outbox = Outbox(client, run.info.run_id)
     with ends(outbox):
@@ -65,21 +71,25 @@ def closing_parent_run(
 
 
 def kill_orphaned_runs(client: MlflowClient, parent: str, alive: Collection[str]) -> int:
-    """Set to KILLED the runs under a parent that count as running but are not; how many.
+    """Set the orphaned runs under a parent to KILLED.
 
-    Left alone are complete runs, and those whose fingerprint is in `alive`. They stay resumable.
+    A run is orphaned if it counts as running, although it is not complete and its fingerprint is
+    not in `alive`. The killed runs stay resumable.
+
+    Returns:
+        The number of killed runs.
     """
     query = f"tags.mlflow.parentRunId = '{parent}' and attributes.status = 'RUNNING'"
-    dead = [
+    orphaned_runs = [
         run
         for run in search(client, query)
         if "finished" not in run.data.tags and run.data.tags.get("fingerprint") not in alive
     ]
-    for run in dead:
+    for run in orphaned_runs:
         terminate(client, run, "KILLED")
-    return len(dead)
+    return len(orphaned_runs)
 
 
 def is_complete(client: MlflowClient, study: str) -> bool:
-    """Whether the parent run of a study is there and ended well."""
+    """Return True if a study has a parent run that ended well."""
     return any(run.info.status == "FINISHED" for run in search(client, f"tags.study = '{study}'"))

@@ -1,4 +1,4 @@
-"""The questions that are asked of MLflow while training, and the runs that others stand under."""
+"""Query MLflow for experiments, runs and metrics while training."""
 
 import math
 import os
@@ -14,23 +14,26 @@ from mlflow.tracking import MlflowClient
 from study.job import Outcome
 from study.tracking.connection import talking
 
-PAGE = 200  # runs; for 1,000, MLflow's default, a busy server takes longer than one waits for it
+# Runs a request. For 1,000, MLflow's default, a busy server takes longer than a request may take.
+PAGE = 200
 T = TypeVar("T")
-PAUSED = "paused"  # a tag: after which epoch, for a run that is to go on later
+PAUSED = "paused"  # a tag with the epoch after which a run was paused, to go on later
 
 
 @talking()
 def experiment_id(client: MlflowClient, dataset: str) -> str:
-    """The experiment for a data set's runs, made if need be.
+    """Return the id of the experiment for a data set's runs, creating it if need be.
 
-    Set by `mlflow run` or `MLFLOW_EXPERIMENT_NAME`, else named after the data set.
+    `mlflow run` (by `MLFLOW_EXPERIMENT_ID`) or `MLFLOW_EXPERIMENT_NAME` chooses the experiment.
+    Otherwise it has the name of the data set.
     """
-    if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
-        return given
+    if chosen_id := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        return chosen_id
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or dataset
-    for _ in range(2):  # another process may make it between the look and the making
-        if (found := client.get_experiment_by_name(name)) is not None:
-            return str(found.experiment_id)
+    # Twice, because another process may create it after the look-up and before the creation.
+    for _ in range(2):
+        if (experiment := client.get_experiment_by_name(name)) is not None:
+            return str(experiment.experiment_id)
         try:
             return str(client.create_experiment(name))
         except MlflowException as error:
@@ -40,27 +43,33 @@ def experiment_id(client: MlflowClient, dataset: str) -> str:
 
 @talking()
 def search(client: MlflowClient, query: str) -> list[Run]:
-    """The active runs of all experiments that match an MLflow filter, earliest first."""
-    found = _all(lambda token: client.search_experiments(page_token=token))
-    ids = [experiment.experiment_id for experiment in found]
-    given: dict[str, Any] = {"order_by": ["attributes.start_time ASC"], "max_results": PAGE}
-    return _all(lambda token: client.search_runs(ids, query, page_token=token, **given))
+    """Return the active runs that match an MLflow filter, earliest first.
+
+    The runs are those of all experiments.
+    """
+    experiments = _fetch_all_pages(lambda token: client.search_experiments(page_token=token))
+    ids = [experiment.experiment_id for experiment in experiments]
+    options: dict[str, Any] = {"order_by": ["attributes.start_time ASC"], "max_results": PAGE}
+    return _fetch_all_pages(
+        lambda token: client.search_runs(ids, query, page_token=token, **options)
+    )
 
 
-def _all(page: Callable[[str | None], PagedList[T]]) -> list[T]:
-    found: list[T] = []
-    token: str | None = None
+def _fetch_all_pages(fetch_page: Callable[[str | None], PagedList[T]]) -> list[T]:
+    """Return the items of all pages, each fetched by the token of the one before."""
+    items: list[T] = []
+    token: str | None = None  # None asks for the first page, and "" means that there is no other
     while token is None or token:
-        part = page(token)
-        found += part
-        token = part.token or ""
-    return found
+        page = fetch_page(token)
+        items += page
+        token = page.token or ""
+    return items
 
 
 def find_finished(client: MlflowClient, fingerprint: str) -> Run | None:
-    """The first complete run of a config on its data, if there is one.
+    """Return the first complete run of a config on its data, or None.
 
-    Ends it if its process was killed between the tag that says so and the end.
+    A run whose process was killed after the tag `finished` and before the run's end is ended here.
     """
     query = f"tags.fingerprint = '{fingerprint}' and tags.finished = 'true'"
     run = next(iter(search(client, query)), None)
@@ -70,20 +79,24 @@ def find_finished(client: MlflowClient, fingerprint: str) -> Run | None:
 
 
 def find_begun(client: MlflowClient, fingerprint: str) -> list[Run]:
-    """A config's runs that were begun and neither completed nor given up, earliest first."""
+    """Return a config's runs that are neither complete nor given up, earliest first."""
     runs = search(client, f"tags.fingerprint = '{fingerprint}'")
     return [run for run in runs if not {"finished", "given_up"} & set(run.data.tags)]
 
 
 def epochs_begun(client: MlflowClient, fingerprint: str) -> int:
-    """The epochs that the record holds of a config's run under way; 0 if there is none."""
-    curves = (curve(client, r.info.run_id, "val_loss") for r in find_begun(client, fingerprint))
-    return max((len(epochs) for epochs in curves), default=0)
+    """Return how many epochs MLflow has of a config's run under way.
+
+    Of several runs, the one with the most epochs counts. Without a run, the number is 0.
+    """
+    runs = find_begun(client, fingerprint)
+    curves = (curve(client, run.info.run_id, "val_loss") for run in runs)
+    return max((len(losses) for losses in curves), default=0)
 
 
 @talking()
 def is_running(client: MlflowClient, run_id: str) -> bool:
-    """Whether a run is there and has not ended."""
+    """Return True if a run exists, is not deleted and has not ended."""
     try:
         info = client.get_run(run_id).info
     except MlflowException as error:
@@ -94,7 +107,7 @@ def is_running(client: MlflowClient, run_id: str) -> bool:
 
 
 def outcome(run: Run) -> Outcome:
-    """What a complete run came to."""
+    """Return the outcome of a complete run."""
     figures = run.data.metrics
     return Outcome(
         run.info.run_id,
@@ -106,22 +119,27 @@ def outcome(run: Run) -> Outcome:
 
 
 def outcome_after(client: MlflowClient, fingerprint: str, epochs: int) -> Outcome | None:
-    """What a config came to after so many epochs, or at an earlier end; None if it is not so far.
+    """Return a config's outcome after so many epochs, or at an earlier finish.
 
-    Test accuracy is not known. Each epoch is as in the whole training, whatever ended the run.
+    Whatever ended the run, its epochs up to then are those of the whole training.
+
+    Returns:
+        The outcome, with NaN as test accuracy, because that is not known. None if no run of the
+        config has come so far.
     """
     for run in search(client, f"tags.fingerprint = '{fingerprint}'"):
-        loss = curve(client, run.info.run_id, "val_loss")
-        last = min(epochs, max(loss, default=0))
+        losses = curve(client, run.info.run_id, "val_loss")
+        last = min(epochs, max(losses, default=0))
         if last == epochs or (last and "finished" in run.data.tags):
-            accuracy = curve(client, run.info.run_id, "val_accuracy")  # is written with the loss
-            return Outcome(run.info.run_id, accuracy[last], math.nan, loss[last])
+            # Accuracy is written together with the loss, so it has the same epochs.
+            accuracies = curve(client, run.info.run_id, "val_accuracy")
+            return Outcome(run.info.run_id, accuracies[last], math.nan, losses[last])
     return None
 
 
 @talking()
 def curve(client: MlflowClient, run_id: str, name: str) -> dict[int, float]:
-    """A metric's value at each step (epochs, from 1)."""
+    """Return a metric's value at each step (epochs, from 1)."""
     return {point.step: point.value for point in client.get_metric_history(run_id, name)}
 
 

@@ -1,7 +1,7 @@
-"""The record of one trial: everything it writes to its MLflow run while it trains.
+"""Log everything that one trial writes to its MLflow run while it trains.
 
-A run is complete when its tag `finished` is `true`; that tag is written last. Points are never
-written twice: a resumed run is asked first which it holds.
+A run is complete when its tag `finished` is `true`. That tag is written last. Points are never
+written twice: a run that is resumed is first asked which points it has.
 """
 
 import tempfile
@@ -27,12 +27,15 @@ EPOCH_METRICS = {"loss": "train_loss", "accuracy": "train_accuracy", "seconds": 
 
 @dataclass(frozen=True)
 class RunLog:
-    """One open MLflow run. Nothing here waits for the server.
+    """One open MLflow run, written to without waiting for the server.
 
-    outbox: where all goes; files: a folder for what is to be uploaded, kept as long as needed;
-    given: the params that the run had when it was opened; seen: the points, as (name, step).
+    Each method that logs raises a TrackingError if MLflow refused an earlier operation for good.
 
-    Each method raises a TrackingError if MLflow refused an earlier operation for good.
+    Attributes:
+        outbox: takes all operations.
+        files: a folder for files to upload, kept as long as needed.
+        given: the params that the run had when it was opened.
+        seen: the points that it had then, as (name, step).
     """
 
     outbox: "Outbox | Record"
@@ -42,13 +45,16 @@ class RunLog:
 
     @property
     def run_id(self) -> str:
-        """Of the run, at MLflow."""
+        """Return the run's id at MLflow."""
         return self.outbox.run_id
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Write params that are not there yet.
+        """Write the params that the run does not have yet.
 
-        `mlflow run` has already written those it was given, as they were typed.
+        `mlflow run` has already written the params on its command line, as they were typed.
+
+        Raises:
+            TrackingError: a param of the run has another value.
         """
         for name in self.given.keys() & params.keys():
             if parse_value(name, self.given[name]) != params[name]:
@@ -59,36 +65,50 @@ class RunLog:
         self._put(operations.params(new))
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Write tags in one call; a later value replaces an earlier."""
+        """Write tags in one call.
+
+        A later value of a tag replaces an earlier one.
+        """
         self._put(operations.tags(tags))
 
     def log_metrics(self, figures: Mapping[str, float], step: int) -> None:
-        """Write one step's points in one call, but for those that the run already holds."""
-        new = {name: float(x) for name, x in figures.items() if (name, step) not in self.seen}
+        """Write one step's points in one call, except those that the run already has."""
+        new = {
+            name: float(value) for name, value in figures.items() if (name, step) not in self.seen
+        }
         if new:
             self._put(operations.metrics(new, int(time.time() * 1000), step))
 
     def log_epoch(self, epoch: Mapping[str, float]) -> None:
         """Write one epoch's figures at step `epoch`."""
-        figures = {EPOCH_METRICS.get(k, k): v for k, v in epoch.items() if k != "epoch"}
+        figures = {
+            EPOCH_METRICS.get(name, name): value for name, value in epoch.items() if name != "epoch"
+        }
         self.log_metrics(figures, int(epoch["epoch"]))
 
     def log_dataset(self, name: str, source: str, digest: str) -> None:
-        """Record which images were used as the run's input."""
+        """Log which images are the run's input."""
         self._put(Operation("dataset", {"name": name, "source": source, "digest": digest}))
 
     def new_folder(self) -> Path:
-        """An empty folder to fill, and hand to `log_folder`."""
+        """Create an empty folder, to be filled and handed to `log_folder`."""
         return Path(tempfile.mkdtemp(dir=self.files))
 
     def log_folder(self, folder: Path) -> None:
-        """Upload every file of a `new_folder`; a later file replaces one of its name."""
+        """Upload every file of a folder from `new_folder`.
+
+        A later file replaces an earlier one of the same name.
+        """
         self._put(Operation("files", folder=folder))
 
     def log_model(self, folder: Path) -> None:
-        """Upload an MLflow model, as `study.serving.export` writes it into a folder `model`."""
+        """Upload an MLflow model from the folder that `study.serving.export` wrote it to.
+
+        That folder is named `model`.
+        """
         self._put(Operation("model", folder=folder))
 
     def _put(self, operation: Operation) -> None:
+        """Hand an operation to the outbox, unless MLflow refused an earlier one."""
         self.outbox.check()
         self.outbox.put(operation)

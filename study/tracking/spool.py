@@ -1,7 +1,8 @@
-"""Records that MLflow could not take when their trials ended, kept on this machine until it does.
+"""Keep records on this machine until MLflow accepts them.
 
-A spool is a record (see study/tracking/journal.py) in the cache folder, whole or absent. It names
-no server and holds no address.
+These are the records that MLflow could not accept when their trials ended. A spool is a record (see
+study/tracking/journal.py) in the cache folder, either complete or absent. It names no server and
+has no address.
 """
 
 import contextlib
@@ -30,16 +31,18 @@ from study.tracking.operations import Operation
 from study.tracking.outbox import Outbox
 from study.tracking.writer import deliver as deliver_operation
 
-INTERRUPTED_PATIENCE = 3.0  # the same after Ctrl-C
+INTERRUPTED_PATIENCE = 3.0  # seconds to wait for the server after Ctrl-C, at most
 
 
 @contextlib.contextmanager
 def ends(outbox: Outbox) -> Iterator[None]:
-    """Ends a run by how the block is left, then waits for the deliveries, or spools them.
+    """End a run when the block is left, then deliver or spool its operations.
 
-    FINISHED, KILLED if it was interrupted or pruned, FAILED after any other error.
+    The run ends as FINISHED, as KILLED if it was interrupted or pruned, or as FAILED after any
+    other error. What the server does not accept in time is spooled.
     """
-    seconds, status = patience(), "FAILED"
+    seconds = patience()
+    status = "FAILED"
     try:
         yield
         status = "FINISHED"
@@ -48,8 +51,9 @@ def ends(outbox: Outbox) -> Iterator[None]:
     except Pruned:
         status = "KILLED"
         raise
-    except KeyboardInterrupt:  # unless all is done, and it ends the waiting alone
+    except KeyboardInterrupt:
         seconds = min(seconds, INTERRUPTED_PATIENCE)
+        # If the block is done, Ctrl-C only ends the waiting.
         status = "FINISHED" if status == "FINISHED" else "KILLED"
         raise
     except TrackingError:
@@ -57,16 +61,17 @@ def ends(outbox: Outbox) -> Iterator[None]:
         raise
     finally:
         outbox.put(Operation("end", {"status": status, "time": int(time.time() * 1000)}))
-        _close(outbox, seconds)
+        _deliver_or_spool(outbox, seconds)
 
 
-def _close(outbox: Outbox, seconds: float) -> None:
+def _deliver_or_spool(outbox: Outbox, seconds: float) -> None:
+    """Wait for an outbox's deliveries, then spool the operations that are left."""
     try:
         outbox.wait(seconds)
-    finally:  # a further Ctrl-C ends the waiting alone
-        left = outbox.stop()
-        if left:
-            folder = save(outbox.run_id, left)
+    finally:  # a further Ctrl-C only ends the waiting
+        undelivered = outbox.stop()
+        if undelivered:
+            folder = save(outbox.run_id, undelivered)
             Progress().say(
                 f"  MLflow does not answer ({outbox.problem[:120]}): run {outbox.run_id} waits in "
                 f"{folder.parent}; deliver it with python -m study.sync"
@@ -74,13 +79,13 @@ def _close(outbox: Outbox, seconds: float) -> None:
 
 
 def save(run_id: str, operations: Sequence[Operation]) -> Path:
-    """Write a spool; its folder.
+    """Write a spool and return its folder.
 
     Raises:
         StudyError: there is no room for it.
     """
     root = cache_dir() / "spool"
-    name = f"{time.time_ns()}-{run_id}"  # in the order of writing
+    name = f"{time.time_ns()}-{run_id}"  # names sort in the order of writing
     unfinished = root / f"{name}.part"
     with room_for("the record that MLflow did not take", root):
         try:
@@ -94,21 +99,25 @@ def save(run_id: str, operations: Sequence[Operation]) -> Path:
 
 
 def waiting() -> list[Path]:
-    """The spools of this machine, earliest first."""
-    found = [path for path in (cache_dir() / "spool").glob("*-*") if not path.suffix]
-    return sorted(found, key=lambda path: path.name)
+    """Return the folders of this machine's spools, earliest first."""
+    folders = [path for path in (cache_dir() / "spool").glob("*-*") if not path.suffix]
+    return sorted(folders, key=lambda path: path.name)
 
 
 def refused_folder() -> Path:
-    """Where those are put that MLflow refuses for good."""
+    """Return the folder for spools that MLflow refuses for good."""
     return cache_dir() / "spool" / "refused"
 
 
 @dataclass
 class Report:
-    """What came of the spools, by the ids of their runs.
+    """Results of delivering spools, by the ids of their runs.
 
-    delivered; refused for good; unknown to this server; waiting, with the reason.
+    Attributes:
+        delivered: arrived.
+        refused: refused for good.
+        unknown: not known to this server.
+        waiting: still on this machine, with the reason.
     """
 
     delivered: list[str] = field(default_factory=list)
@@ -118,27 +127,30 @@ class Report:
 
 
 def deliver(client: MlflowClient) -> Report:
-    """Deliver this machine's spools, and remove each when it has arrived.
+    """Deliver this machine's spools and remove each when it has arrived.
 
-    It may be killed and repeated. What MLflow refuses for good is put aside, with a line that says
-    so; what belongs to another server, or fails for now, stays.
+    The delivery may be killed and repeated. A spool that MLflow refuses for good is moved to
+    `refused_folder`, and a printed line says so. A spool that belongs to another server, or fails
+    for now, stays.
     """
     report = Report()
     if not waiting():
         return report
     root = cache_dir() / "spool"
-    with filelock.FileLock(root / ".lock"):  # another process may be at it
-        for gone in root.glob("*.gone"):  # delivered, but killed while it was removed
-            shutil.rmtree(gone)
+    with filelock.FileLock(root / ".lock"):  # another process may deliver at the same time
+        # Delivered spools whose removal was cut off by a kill
+        for leftover in root.glob("*.gone"):
+            shutil.rmtree(leftover)
         for folder in waiting():
-            _deliver(client, folder, report)
+            _deliver_spool(client, folder, report)
     return report
 
 
-def _deliver(client: MlflowClient, folder: Path, report: Report) -> None:
+def _deliver_spool(client: MlflowClient, folder: Path, report: Report) -> None:
+    """Deliver one spool and add the result to the report."""
     run_id = folder.name.split("-", 1)[1]
     try:
-        if not _knows(client, run_id):
+        if not _run_exists(client, run_id):
             report.unknown.append(run_id)
             return
         for operation in Record(folder).operations:
@@ -149,17 +161,18 @@ def _deliver(client: MlflowClient, folder: Path, report: Report) -> None:
             return
         report.refused.append(run_id)
         refused_folder().mkdir(exist_ok=True)
-        kept = folder.rename(refused_folder() / folder.name)
+        new_folder = folder.rename(refused_folder() / folder.name)
         Progress().say(
-            f"MLflow refuses the record of run {run_id}: {reason(error)}; kept in {kept}"
+            f"MLflow refuses the record of run {run_id}: {reason(error)}; kept in {new_folder}"
         )
     else:
         report.delivered.append(run_id)
-        # renamed first, so that a kill leaves no half of it to be delivered again
+        # Rename it first, so that a kill during the removal leaves no part to be delivered again.
         shutil.rmtree(folder.rename(folder.with_suffix(".gone")))
 
 
-def _knows(client: MlflowClient, run_id: str) -> bool:
+def _run_exists(client: MlflowClient, run_id: str) -> bool:
+    """Return True if the server has a run with this id."""
     try:
         client.get_run(run_id)
     except MlflowException as error:

@@ -1,4 +1,7 @@
-"""System metrics of a run (CPU, memory, GPU), measured by MLflow and sent by the run's outbox."""
+"""Measure a run's system metrics (CPU, memory, GPU) while it trains.
+
+MLflow measures them, and the run's outbox sends them.
+"""
 
 import contextlib
 import logging
@@ -13,14 +16,17 @@ from study.tracking.outbox import Outbox
 
 
 class Monitor(SystemMetricsMonitor):
-    """MLflow's monitor without its requests, the first of which to fail would end it."""
+    """MLflow's monitor without its own requests to the server.
+
+    The first request that failed would end MLflow's monitor.
+    """
 
     def __init__(self, outbox: Outbox, *, resumed: bool) -> None:
         super().__init__(outbox.run_id, resume_logging=resumed)
         self.outbox = outbox
 
     def monitor(self) -> None:
-        """The loop of its thread: collect, wait, send."""
+        """Collect, wait and send in a loop, in the monitor's own thread."""
         while not self._shutdown_event.is_set():
             for _ in range(self.samples_before_logging):
                 self.collect_metrics()
@@ -29,7 +35,7 @@ class Monitor(SystemMetricsMonitor):
                 self.publish_metrics(self.aggregate_metrics())
 
     def publish_metrics(self, metrics: dict[str, Any]) -> None:
-        """Hand the figures of one interval to the outbox."""
+        """Hand the metrics of one interval to the outbox."""
         prefix = self._metrics_prefix + (f"{self.node_id}/" if self.node_id else "")
         figures = {prefix + name: float(value) for name, value in metrics.items()}
         now = int(time.time() * 1000)
@@ -41,7 +47,10 @@ class Monitor(SystemMetricsMonitor):
 
 @contextlib.contextmanager
 def monitored(outbox: Outbox, *, resumed: bool) -> Iterator[None]:
-    """Measures the machine while the block runs; a resumed run's steps go on where they were."""
+    """Measure the machine while the block runs.
+
+    The steps of a resumed run go on where they were.
+    """
     logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
     monitor = Monitor(outbox, resumed=resumed)
     monitor.start()

@@ -1,4 +1,4 @@
-"""Which MLflow run a trial writes to, and how that run ends."""
+"""Open the MLflow run that a trial writes to, and end it."""
 
 import contextlib
 import os
@@ -31,7 +31,7 @@ from study.tracking.system_metrics import monitored
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run belongs and how it is found again."""
+    """A run's data set, name and parent, and the fingerprint that finds it again."""
 
     dataset: str
     name: str
@@ -41,35 +41,39 @@ class Place:
 
 @contextlib.contextmanager
 def open_run(client: MlflowClient, place: Place, *, resumable: bool) -> Iterator[RunLog]:
-    """A run to write to, with system metrics: the interrupted one, `mlflow run`'s, or a new one.
+    """Open a run to write to, measure its system metrics, and end it with the block.
 
-    It ends FINISHED, FAILED with the reason as a tag, or KILLED, in which case it is resumed later
-    unless it was pruned: that is for good, and the tag `pruned` says why. The tag `paused` says
-    after which epoch one was asked to wait for that.
+    The run is that of `mlflow run`, the interrupted one, or a new one. It ends as FINISHED, as
+    FAILED with the reason as a tag, or as KILLED. A killed run is resumed later, unless it was
+    pruned, which is final: the tag `pruned` has the reason. The tag `paused` has the epoch after
+    which the trial was asked to pause.
 
     Args:
         client: of the server.
         place: of the run.
-        resumable: whether this machine has the training state of an interrupted run.
+        resumable: True if this machine has the training state of an interrupted run.
 
     Raises:
         TrackingError: the server failed before there was a run, or refused what was written.
     """
-    patience()  # said before the run begins if it is wrong
-    run, seen = _opened(client, place, resumable)
+    patience()  # raises for a wrong STUDY_PATIENCE now, before the run begins
+    run, seen = _open_or_create_run(client, place, resumable)
     outbox = Outbox(client, run.info.run_id)
     with (
         tempfile.TemporaryDirectory() as files,
         ends(outbox),
-        _explained(outbox),
+        _tag_failure_reason(outbox),
         monitored(outbox, resumed=bool(run.data.metrics)),
     ):
         yield RunLog(outbox, Path(files), run.data.params, seen)
 
 
 @contextlib.contextmanager
-def _explained(outbox: Outbox) -> Iterator[None]:
-    """Tags a run that nobody goes on with by the reason."""
+def _tag_failure_reason(outbox: Outbox) -> Iterator[None]:
+    """Tag the run with the reason why its trial paused, was pruned or failed.
+
+    An interrupted run gets no tag.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -81,57 +85,75 @@ def _explained(outbox: Outbox) -> Iterator[None]:
         outbox.put(operations.tags({"pruned": str(error)[:500], "given_up": "pruned"}))
         raise
     except BaseException as error:
-        told = f"{type(error).__name__}: {reason(error)}"
-        outbox.put(operations.tags({"given_up": told}))
+        message = f"{type(error).__name__}: {reason(error)}"
+        outbox.put(operations.tags({"given_up": message}))
         raise
 
 
 @talking()
-def _opened(
+def _open_or_create_run(
     client: MlflowClient, place: Place, resumable: bool
 ) -> tuple[Run, frozenset[tuple[str, int]]]:
-    """The run as it was found, or made, and its points."""
-    run_id = _run_to_use(client, place, resumable)
+    """Return an existing run, set to RUNNING, or a new one.
+
+    Returns:
+        The run, and the points that it already has, as (name, step).
+    """
+    run_id = _choose_existing_run(client, place, resumable)
     tags = {"fingerprint": place.fingerprint, "machine": platform.node()}
     if run_id is None:
         if place.parent is not None:
             tags[MLFLOW_PARENT_RUN_ID] = place.parent
         experiment = experiment_id(client, place.dataset)
-        made = client.create_run(experiment, tags=resolve_tags(tags), run_name=place.name)
-        return made, frozenset()
+        new_run = client.create_run(experiment, tags=resolve_tags(tags), run_name=place.name)
+        return new_run, frozenset()
     client.update_run(run_id, "RUNNING", place.name)
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     run = client.get_run(run_id)
     if PAUSED in run.data.tags:
         client.delete_tag(run_id, PAUSED)
-    return run, _points_of(client, run)
+    return run, _fetch_points(client, run)
 
 
-def _run_to_use(client: MlflowClient, place: Place, resumable: bool) -> str | None:
-    opened = os.environ.pop("MLFLOW_RUN_ID", None)  # by `mlflow run`
-    begun = find_begun(client, place.fingerprint)
-    last = begun[-1] if begun and (resumable or _is_blank(begun[-1])) else None
-    keep = opened or (last.info.run_id if last else None)
-    for run in begun:
-        if run.info.run_id != keep:
+def _choose_existing_run(client: MlflowClient, place: Place, resumable: bool) -> str | None:
+    """Return the id of the existing run to write to, or None if a new one is needed.
+
+    The config's other unfinished runs are tagged as given up and set to KILLED.
+    """
+    mlflow_run_id = os.environ.pop("MLFLOW_RUN_ID", None)  # of the run that `mlflow run` opened
+    unfinished_runs = find_begun(client, place.fingerprint)
+    last_run = (
+        unfinished_runs[-1]
+        if unfinished_runs and (resumable or _is_blank(unfinished_runs[-1]))
+        else None
+    )
+    chosen_id = mlflow_run_id or (last_run.info.run_id if last_run else None)
+    for run in unfinished_runs:
+        if run.info.run_id != chosen_id:
             client.set_tag(run.info.run_id, "given_up", "trained in another run")
             client.set_terminated(run.info.run_id, "KILLED")
-    return keep
+    return chosen_id
 
 
 def _is_blank(run: Run) -> bool:
-    """Whether nobody's training is in an interrupted run.
+    """Return True if an interrupted run holds nobody's training.
 
-    One that still counts as running may be somebody's on another machine.
+    A run that still counts as running may be in use on another machine. It is blank only if this
+    machine began it.
     """
-    ours = run.data.tags.get("machine") == platform.node()
-    return not _names(run) and (ours or run.info.status != "RUNNING")
+    is_of_this_machine = run.data.tags.get("machine") == platform.node()
+    return not _list_trial_metrics(run) and (is_of_this_machine or run.info.status != "RUNNING")
 
 
-def _names(run: Run) -> list[str]:
+def _list_trial_metrics(run: Run) -> list[str]:
+    """Return the names of a run's metrics, without the system metrics."""
     return [name for name in run.data.metrics if not name.startswith("system/")]
 
 
-def _points_of(client: MlflowClient, run: Run) -> frozenset[tuple[str, int]]:
-    history = [(n, client.get_metric_history(run.info.run_id, n)) for n in _names(run)]
-    return frozenset((name, point.step) for name, points in history for point in points)
+def _fetch_points(client: MlflowClient, run: Run) -> frozenset[tuple[str, int]]:
+    """Return a run's points, as (name, step), without those of system metrics."""
+    histories = [
+        (name, client.get_metric_history(run.info.run_id, name))
+        for name in _list_trial_metrics(run)
+    ]
+    return frozenset((name, point.step) for name, points in histories for point in points)

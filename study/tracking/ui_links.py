@@ -1,49 +1,69 @@
-"""Places in the MLflow UI, for links in its own descriptions; and the columns to begin with."""
+"""Build links to pages of the MLflow UI, and the first view of its table of runs.
+
+The links go into the descriptions that the UI itself shows.
+"""
 
 import json
 from urllib.parse import quote
 from urllib.parse import urlencode
 
 NOTE = "mlflow.note.content"  # a run's tag that the UI shows as Markdown, above all else
-# An experiment's tag, as the UI's own "share" makes it: what `view_link` opens
+# An experiment's tag, as the UI's own "share" button writes it. `view_link` opens this view.
 VIEW = "mlflow.sharedViewState.study"
-MODE = {"workflowType": "machine_learning"}  # else the UI begins in its mode for language models
+MODE = {"workflowType": "machine_learning"}  # else the UI starts in its mode for language models
 NAME = "attributes.`Run Name`"
 COLUMNS = (
-    *("attributes.`Duration`", "metrics.`val_accuracy`", "metrics.`test_accuracy`"),
-    *("metrics.`leak_fraction`", "params.`hidden_layers`", "params.`dense_units`"),
-    *("params.`lr`", "params.`seed`", "tags.`split`", "tags.`variant`"),
+    "attributes.`Duration`",
+    "metrics.`val_accuracy`",
+    "metrics.`test_accuracy`",
+    "metrics.`leak_fraction`",
+    "params.`hidden_layers`",
+    "params.`dense_units`",
+    "params.`lr`",
+    "params.`seed`",
+    "tags.`split`",
+    "tags.`variant`",
 )
 
 
 def view() -> str:
-    """The value of `VIEW`: the finished runs, the best on validation first, and their columns."""
+    """Return the value of the tag `VIEW`, as JSON.
+
+    The view has the finished runs, the best on validation first, and the columns to show.
+    """
     state = {
         "searchFilter": "tags.finished = 'true'",
         "orderByKey": "metrics.`val_accuracy`",
         "orderByAsc": False,
         "selectedColumns": COLUMNS,
-        "columnOrder": [NAME],  # the UI sets the widths of these alone
+        "columnOrder": [NAME],  # the UI sets widths only for the columns named here
         "columnWidths": {NAME: 320},  # pixels
     }
     return json.dumps(state)
 
 
 def run_link(experiment: str, run_id: str) -> str:
-    """A run's page. It shows, too, if the run is of another experiment."""
+    """Return the link to a run's page.
+
+    The page opens even if the run is of another experiment.
+    """
     return f"#/experiments/{experiment}/runs/{run_id}?{urlencode(MODE)}"
 
 
 def view_link(experiment: str) -> str:
-    """The table of an experiment's finished runs, with the columns of `VIEW`."""
+    """Return the link to the table of an experiment's finished runs.
+
+    The table has the columns of `VIEW`.
+    """
     return f"#/experiments/{experiment}/runs?{urlencode(MODE | {'viewStateShareKey': 'study'})}"
 
 
 def charts_link(experiment: str, parent: str) -> str:
-    """The charts of the runs under a parent, one chart for each metric."""
+    """Return the link to the charts of the runs under a parent, one chart a metric."""
     query = {
         "searchFilter": f"tags.mlflow.parentRunId = '{parent}'",
-        "orderByKey": "metrics.`val_accuracy`",  # sorted by time, the runs hide below their parent
+        # Sorted by time, the runs would be hidden below their parent.
+        "orderByKey": "metrics.`val_accuracy`",
         "orderByAsc": "false",
         "compareRunsMode": "CHART",
     }

@@ -1,4 +1,4 @@
-"""Operations written to an MLflow run, each in the requests that it takes."""
+"""Write operations to an MLflow run, each in as many requests as it takes."""
 
 import json
 
@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from study.tracking.operations import Operation
 
-MODEL = "model"  # its name in the run
+MODEL = "model"  # the name of a logged model in its run
 
 
 def deliver(client: MlflowClient, run_id: str, operation: Operation) -> None:
@@ -24,11 +24,18 @@ def deliver(client: MlflowClient, run_id: str, operation: Operation) -> None:
     Raises:
         Exception: whatever MLflow, or what it writes through, raises.
     """
-    write = {"batch": _batch, "dataset": _dataset, "files": _files, "model": _model, "end": _end}
-    write[operation.kind](client, run_id, operation)
+    writers = {
+        "batch": _write_batch,
+        "dataset": _write_dataset,
+        "files": _upload_files,
+        "model": _log_model,
+        "end": _end_run,
+    }
+    writers[operation.kind](client, run_id, operation)
 
 
-def _batch(client: MlflowClient, run_id: str, operation: Operation) -> None:
+def _write_batch(client: MlflowClient, run_id: str, operation: Operation) -> None:
+    """Write params, tags and metrics in one request."""
     body = operation.body
     client.log_batch(
         run_id,
@@ -38,37 +45,52 @@ def _batch(client: MlflowClient, run_id: str, operation: Operation) -> None:
     )
 
 
-def _dataset(client: MlflowClient, run_id: str, operation: Operation) -> None:
-    name, source, digest = (operation.body[key] for key in ("name", "source", "digest"))
+def _write_dataset(client: MlflowClient, run_id: str, operation: Operation) -> None:
+    """Log a data set as the run's input."""
+    name = operation.body["name"]
+    source = operation.body["source"]
+    digest = operation.body["digest"]
     kind = "code" if source == "synthetic" else "http" if "://" in source else "local"
     origin = json.dumps({"url" if kind == "http" else "uri": source})
     dataset = Dataset(name.split(":")[0], digest[:36], kind, origin)  # 36: MLflow's limit
-    used_for = [InputTag("mlflow.data.context", "training")]
-    client.log_inputs(run_id, [DatasetInput(dataset, used_for)])
+    input_tags = [InputTag("mlflow.data.context", "training")]
+    client.log_inputs(run_id, [DatasetInput(dataset, input_tags)])
 
 
-def _files(client: MlflowClient, run_id: str, operation: Operation) -> None:
+def _upload_files(client: MlflowClient, run_id: str, operation: Operation) -> None:
+    """Upload the files of an operation's folder."""
     client.log_artifacts(run_id, str(operation.folder))
 
 
-def _model(client: MlflowClient, run_id: str, operation: Operation) -> None:
-    """Log a model saved before: what MLflow's own `log_model` does, but for the saving."""
+def _log_model(client: MlflowClient, run_id: str, operation: Operation) -> None:
+    """Log a model that is already saved in the operation's folder.
+
+    Does what MLflow's own `log_model` does, except for the saving. A model that an earlier attempt
+    began to log is used again.
+    """
     assert operation.folder is not None
     run = client.get_run(run_id)
-    place = run.info.experiment_id
-    mine = f"source_run_id = '{run_id}' AND name = '{MODEL}'"
-    begun = client.search_logged_models([place], filter_string=mine)
-    logged = begun[0] if begun else client.create_logged_model(place, MODEL, run_id)
-    known = {output.model_id for output in run.outputs.model_outputs} if run.outputs else set()
-    if logged.model_id not in known:
-        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    described = Model.load(operation.folder)
-    described.run_id, described.model_id = run_id, logged.model_id
-    described.artifact_path, described.model_uuid = logged.artifact_location, logged.model_id
-    described.save(str(operation.folder / "MLmodel"))
-    client.log_model_artifacts(logged.model_id, str(operation.folder))
-    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    experiment = run.info.experiment_id
+    query = f"source_run_id = '{run_id}' AND name = '{MODEL}'"
+    earlier_models = client.search_logged_models([experiment], filter_string=query)
+    logged_model = (
+        earlier_models[0]
+        if earlier_models
+        else client.create_logged_model(experiment, MODEL, run_id)
+    )
+    output_ids = {output.model_id for output in run.outputs.model_outputs} if run.outputs else set()
+    if logged_model.model_id not in output_ids:
+        client.log_outputs(run_id, [LoggedModelOutput(logged_model.model_id, step=0)])
+    model = Model.load(operation.folder)
+    model.run_id = run_id
+    model.model_id = logged_model.model_id
+    model.artifact_path = logged_model.artifact_location
+    model.model_uuid = logged_model.model_id
+    model.save(str(operation.folder / "MLmodel"))
+    client.log_model_artifacts(logged_model.model_id, str(operation.folder))
+    client.finalize_logged_model(logged_model.model_id, LoggedModelStatus.READY)
 
 
-def _end(client: MlflowClient, run_id: str, operation: Operation) -> None:
+def _end_run(client: MlflowClient, run_id: str, operation: Operation) -> None:
+    """End a run with the operation's status and time."""
     client.set_terminated(run_id, operation.body["status"], operation.body["time"])

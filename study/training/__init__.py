@@ -1,1 +1,4 @@
-"""Train a Keras model on arrays, with TensorFlow or JAX; knows no MLflow and no Optuna."""
+"""Train a Keras model on arrays, with TensorFlow or JAX.
+
+Knows no MLflow and no Optuna.
+"""

@@ -1,4 +1,7 @@
-"""The files that a finished trial leaves beside its figures. Knows nothing of MLflow."""
+"""Write the files that a finished trial leaves beside its metrics.
+
+Knows nothing of MLflow.
+"""
 
 import json
 from collections.abc import Sequence
@@ -24,10 +27,13 @@ def write(
     history: Epochs,
     probabilities: dict[str, NDArray[np.float32]],
 ) -> None:
-    """Write config.json, history.csv, predictions.parquet, curves.png, and skipped.csv if needed.
+    """Write the files of a finished trial.
+
+    They are config.json, history.csv, predictions.parquet and curves.png, and skipped.csv if images
+    were skipped.
 
     Args:
-        folder: where to; exists.
+        folder: where to write; it exists.
         config: the trial.
         data: its images.
         split: its rows.
@@ -47,7 +53,7 @@ def write(
 def predictions(
     data: Data, split: Split, probabilities: dict[str, NDArray[np.float32]]
 ) -> pd.DataFrame:
-    """One row for each image of val and test.
+    """Return a table with one row for each image of val and test.
 
     Columns: image, split, label, group (a patient or an original; empty if groups are not known for
     the data set), and `p_<class>` for each class.
@@ -66,7 +72,7 @@ def predictions(
 
 
 def draw_curves(history: Epochs) -> matplotlib.figure.Figure:
-    """Loss and accuracy over epochs, train and validation, side by side."""
+    """Draw loss and accuracy over epochs, side by side, for train and validation."""
     figure = matplotlib.figure.Figure(figsize=(9, 3.4), layout="constrained")
     table = pd.DataFrame(list(history))
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):

@@ -1,4 +1,4 @@
-"""The backbones of keras.applications, with their weights, as this study trains them."""
+"""Build the backbones of keras.applications with their weights."""
 
 import random
 import warnings
@@ -38,7 +38,8 @@ ON_A_GPU = {  # with JAX
     keras.layers.DepthwiseConv2D: SlicedDepthwiseConv2D,
     keras.layers.MaxPooling2D: SlicedMaxPooling2D,
 }
-# what a backbone's graph and first weights depend on, but for the seed of random ones
+# The config fields that decide a backbone's graph and first weights. The seed, which decides random
+# weights, is left out.
 PARTS = (
     "backbone",
     "alpha",
@@ -51,123 +52,155 @@ PARTS = (
 
 
 def fresh(config: TrialConfig, *, fused: bool) -> keras.Model:
-    """A backbone of its own, which draws its random weights from Python's generator.
+    """Build a backbone that no other trial uses.
+
+    Its random weights are drawn from Python's generator.
 
     Raises:
         StudyError: the weights cannot be had, or do not fit.
     """
-    others = _faster_layers(config) if fused else None
-    backbone = with_norm(_published(config), config.bn_momentum, fused=fused, others=others)
-    _freeze(backbone, config.trainable)
+    replacements = _choose_faster_layers(config) if fused else None
+    backbone = with_norm(
+        _build_application(config), config.bn_momentum, fused=fused, others=replacements
+    )
+    _freeze_layers(backbone, config.trainable)
     return backbone
 
 
 def shared(config: TrialConfig) -> keras.layers.Layer:
-    """As `fresh`, but of all trials of a process, of which only the last one's is of use.
+    """Return the backbone that trials of this process share, reset to its start.
 
-    TensorFlow then traces it once for all of them, whatever their heads.
+    It equals what `fresh` would build, but TensorFlow traces it once for all trials, whatever their
+    heads. Only the trial that asked last may use it. On another backend, each trial gets a backbone
+    of its own.
     """
     if keras.backend.backend() != "tensorflow":
         return fresh(config, fused=True)
-    key = _key(config)
-    if not _kept or _kept[0].key != key:
+    key = _make_key(config)
+    if not _shared_backbones or _shared_backbones[0].key != key:
         forget()
-        before = random.getstate()
+        state_before = random.getstate()
         backbone = fresh(config, fused=True)
-        _kept.append(_Kept(key, backbone, backbone.get_weights(), _draws_since(before)))
+        weights = backbone.get_weights()
+        seed_draws = _count_draws_since(state_before)
+        _shared_backbones.append(_SharedBackbone(key, backbone, weights, seed_draws))
     else:
-        before, kept = random.getstate(), _kept[0]
-        others = config.weights == "none"  # random ones, for each seed
-        kept.backbone.set_weights(_published(config).get_weights() if others else kept.weights)
-        random.setstate(before)
-        for _ in range(kept.draws):
-            _draw()
-    return _Traced(_kept[0])
+        _reset_backbone(_shared_backbones[0], config)
+    return _TracedBackbone(_shared_backbones[0])
 
 
 def digest(model: keras.Model) -> str:
     """Return the `study.weights.digest_weights` of a whole model's backbone."""
-    (inner,) = (layer for layer in model.layers if isinstance(layer, keras.Model | _Traced))
-    return digest_weights(inner.get_weights())
+    (backbone,) = (
+        layer for layer in model.layers if isinstance(layer, keras.Model | _TracedBackbone)
+    )
+    return digest_weights(backbone.get_weights())
 
 
 def forget() -> None:
-    """Let go of what `shared` keeps."""
-    _kept.clear()
+    """Release the backbone that `shared` keeps."""
+    _shared_backbones.clear()
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _SharedBackbone:
+    """A backbone that trials share, and what makes it new again for each of them."""
+
     key: tuple[Any, ...]
     backbone: keras.Model
     weights: list[NDArray[Any]]  # at the start of a trial
-    draws: int  # of seeds, before those of the head
-    graphs: dict[bool, Any] = field(default_factory=dict)  # for training, and for prediction
+    seed_draws: int  # by the backbone, before those of the head
+    graphs: dict[bool, Any] = field(default_factory=dict)  # by whether they are for training
 
 
-_kept: list[_Kept] = []  # one at most
+_shared_backbones: list[_SharedBackbone] = []  # one at most
 
 
-class _Traced(keras.layers.Layer):  # type: ignore[misc]
-    """A backbone that calls the graph that is kept of it."""
+class _TracedBackbone(keras.layers.Layer):  # type: ignore[misc]
+    """A layer that calls the graphs of a shared backbone."""
 
-    def __init__(self, kept: _Kept) -> None:
-        super().__init__(name=kept.backbone.name)
-        self.kept, self.backbone = kept, kept.backbone
+    def __init__(self, shared_backbone: _SharedBackbone) -> None:
+        super().__init__(name=shared_backbone.backbone.name)
+        self.shared_backbone = shared_backbone
+        self.backbone = shared_backbone.backbone
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: ARG002
+        """Return the shape and type of the backbone's output."""
         return keras.KerasTensor(
             self.backbone.compute_output_shape(inputs.shape), self.compute_dtype
         )
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Call the graph for training or for prediction, which is traced on first use."""
         import tensorflow as tf  # the only backend that comes here
 
-        backbone, graphs, trains = self.backbone, self.kept.graphs, bool(training)
-        if trains not in graphs:
+        backbone = self.backbone
+        graphs = self.shared_backbone.graphs
+        is_training = bool(training)
+        if is_training not in graphs:
             images = tf.TensorSpec((None, *inputs.shape[1:]), inputs.dtype)
-            graphs[trains] = tf.function(
-                lambda images: backbone(images, training=trains), input_signature=[images]
+            graphs[is_training] = tf.function(
+                lambda images: backbone(images, training=is_training), input_signature=[images]
             )
-        return graphs[trains](inputs)
+        return graphs[is_training](inputs)
 
 
-def _faster_layers(config: TrialConfig) -> Layers | None:
-    """What takes the place of Keras' layers for speed, where this process computes."""
-    gpu = runtime.on_gpu()
+def _reset_backbone(shared_backbone: _SharedBackbone, config: TrialConfig) -> None:
+    """Reset a shared backbone to its first weights, as if it were built anew.
+
+    It also draws the seeds that building it would draw, so that those of the head are the same.
+    """
+    state_before = random.getstate()
+    if config.weights == "none":  # random weights, which depend on the seed
+        weights = _build_application(config).get_weights()
+    else:
+        weights = shared_backbone.weights
+    shared_backbone.backbone.set_weights(weights)
+    random.setstate(state_before)
+    for _ in range(shared_backbone.seed_draws):
+        _draw_seed()
+
+
+def _choose_faster_layers(config: TrialConfig) -> Layers | None:
+    """Return the layers that replace Keras' own for speed on this process' device."""
+    has_gpu = runtime.on_gpu()
     if keras.backend.backend() == "jax":
-        return ON_A_GPU if gpu else None
-    return None if gpu or config.precision != "mixed_bfloat16" else IN_BFLOAT16_ON_CPU
+        return ON_A_GPU if has_gpu else None
+    return None if has_gpu or config.precision != "mixed_bfloat16" else IN_BFLOAT16_ON_CPU
 
 
-def _key(config: TrialConfig) -> tuple[Any, ...]:
+def _make_key(config: TrialConfig) -> tuple[Any, ...]:
+    """Return what trials must have in common to share a backbone."""
     file = Path(config.weights)
-    written = file.stat().st_mtime_ns if file.is_file() else 0
-    return (*(getattr(config, name) for name in PARTS), written)
+    modified_ns = file.stat().st_mtime_ns if file.is_file() else 0
+    return (*(getattr(config, name) for name in PARTS), modified_ns)
 
 
-def _draws_since(before: Any) -> int:
-    """How many seeds Keras has drawn since Python's generator was in that state."""
-    after, count = random.getstate(), 0
-    random.setstate(before)
-    while random.getstate() != after:
-        _draw()
+def _count_draws_since(state_before: Any) -> int:
+    """Count the seeds that Keras drew since Python's generator was in a state."""
+    state_now = random.getstate()
+    count = 0
+    random.setstate(state_before)
+    while random.getstate() != state_now:
+        _draw_seed()
         count += 1
     return count
 
 
-def _draw() -> None:
-    keras.initializers.GlorotUniform()  # as each layer with weights does when it is made
+def _draw_seed() -> None:
+    """Draw a seed as each layer with weights does when it is made."""
+    keras.initializers.GlorotUniform()
 
 
-def _freeze(backbone: keras.Model, trainable: float) -> None:
-    """Leave that share of the layers with weights trainable, counted from the output."""
+def _freeze_layers(backbone: keras.Model, trainable: float) -> None:
+    """Freeze all but a share of the layers with weights, counted from the output."""
     layers = [layer for layer in backbone.layers if layer.weights]
     for layer in layers[: len(layers) - round(trainable * len(layers))]:
         layer.trainable = False  # batch normalization then keeps and uses its moving averages
 
 
-def _published(config: TrialConfig) -> keras.Model:
+def _build_application(config: TrialConfig) -> keras.Model:
+    """Build the backbone of keras.applications with the weights that the config names."""
     shape = (config.image_size, config.image_size, 3)
     options: dict[str, Any] = {"include_top": False, "input_shape": shape}
     if config.backbone == "mobilenet":
@@ -178,7 +211,7 @@ def _published(config: TrialConfig) -> keras.Model:
             warnings.simplefilter("ignore")  # MobileNet warns of sizes other than 128 to 224
             model = APPLICATIONS[config.backbone](weights=weights, **options)
     except Exception as error:
-        raise StudyError(_weights_problem(config, error)) from error
+        raise StudyError(_explain_weights_error(config, error)) from error
     if config.weights == "imagenet":
         _check_download(config, model)
     return model
@@ -190,8 +223,8 @@ def _check_download(config: TrialConfig, model: keras.Model) -> None:
     Raises:
         StudyError: they differ.
     """
-    known = published(config.backbone, config.alpha)
-    if known is None or digest_weights(model.get_weights()) == known.digest:
+    expected = published(config.backbone, config.alpha)
+    if expected is None or digest_weights(model.get_weights()) == expected.digest:
         return
     title = BACKBONES[config.backbone].title
     raise StudyError(
@@ -201,7 +234,8 @@ def _check_download(config: TrialConfig, model: keras.Model) -> None:
     )
 
 
-def _weights_problem(config: TrialConfig, error: Exception) -> str:
+def _explain_weights_error(config: TrialConfig, error: Exception) -> str:
+    """Return a message that says why the weights cannot be used."""
     title = BACKBONES[config.backbone].title
     reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
     if config.weights == "imagenet":

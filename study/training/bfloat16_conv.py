@@ -1,9 +1,10 @@
-"""Convolutions in bfloat16 on a CPU, with the two gradients that TensorFlow computes slowly.
+"""Convolutions in bfloat16 on a CPU, with faster gradients than TensorFlow's.
 
-oneDNN multiplies bfloat16 matrices four times as fast as float32 ones where the CPU has AMX, but
+oneDNN multiplies bfloat16 matrices four times as fast as float32 ones where the CPU has AMX. But
 its gradient of a convolution's kernel is slower in bfloat16 than in float32, and so are all
-gradients of a depthwise convolution (benchmarks/README.md). Here the first is a matrix product, and
-the depthwise ones are computed in float32. Same sums, in another order.
+gradients of a depthwise convolution (benchmarks/README.md). Here the kernel's gradient is a matrix
+product, and depthwise convolutions are computed in float32. The sums are the same, in another
+order.
 """
 
 from typing import Any
@@ -22,24 +23,31 @@ class BFloat16Conv2D(keras.layers.Conv2D):  # type: ignore[misc]
 
         if self.groups > 1 or self.use_bias or tuple(self.dilation_rate) != (1, 1):
             return super().call(inputs)
-        steps, padding = [1, *self.strides, 1], self.padding.upper()
+        strides = [1, *self.strides, 1]
+        padding = self.padding.upper()
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
-        def convolved(images: Any, kernel: Any) -> Any:
-            def gradients(upstream: Any) -> tuple[Any, Any]:
-                of_images = tf.raw_ops.Conv2DBackpropInput(
-                    input_sizes=tf.shape(images), filter=kernel, out_backprop=upstream,
-                    strides=steps, padding=padding,
-                )  # fmt: skip
-                return of_images, _kernel_gradient(images, upstream, kernel.shape, steps, padding)
+        def convolve(images: Any, kernel: Any) -> Any:
+            def compute_gradients(upstream: Any) -> tuple[Any, Any]:
+                images_gradient = tf.raw_ops.Conv2DBackpropInput(
+                    input_sizes=tf.shape(images),
+                    filter=kernel,
+                    out_backprop=upstream,
+                    strides=strides,
+                    padding=padding,
+                )
+                kernel_gradient = _compute_kernel_gradient(
+                    images, upstream, kernel.shape, strides, padding
+                )
+                return images_gradient, kernel_gradient
 
-            return tf.nn.conv2d(images, kernel, steps, padding), gradients
+            return tf.nn.conv2d(images, kernel, strides, padding), compute_gradients
 
-        return self.activation(convolved(inputs, tf.cast(self.kernel, inputs.dtype)))
+        return self.activation(convolve(inputs, tf.cast(self.kernel, inputs.dtype)))
 
 
 class Float32DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
-    """Keras' layer, computed in float32 whatever it takes and gives."""
+    """Keras' layer, computed in float32 whatever the types of its input and output."""
 
     def call(self, inputs: Any) -> Any:
         """Convolve each channel of (n, height, width, channels)."""
@@ -47,50 +55,78 @@ class Float32DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc
 
         if self.use_bias or tuple(self.dilation_rate) != (1, 1):
             return super().call(inputs)
-        images, kernel = tf.cast(inputs, tf.float32), tf.cast(self.kernel, tf.float32)
-        steps = [1, *self.strides, 1]
-        outputs = tf.nn.depthwise_conv2d(images, kernel, steps, self.padding.upper())
+        images = tf.cast(inputs, tf.float32)
+        kernel = tf.cast(self.kernel, tf.float32)
+        strides = [1, *self.strides, 1]
+        outputs = tf.nn.depthwise_conv2d(images, kernel, strides, self.padding.upper())
         return self.activation(tf.cast(outputs, inputs.dtype))
 
 
-def _kernel_gradient(images: Any, upstream: Any, shape: Any, steps: list[int], padding: str) -> Any:
-    """Each tap of the kernel: the images it met, transposed, times what came back there."""
+def _compute_kernel_gradient(
+    images: Any, upstream: Any, shape: Any, strides: list[int], padding: str
+) -> Any:
+    """Compute a kernel's gradient, tap by tap.
+
+    A tap's gradient is the transposed pixels that it is multiplied with, times the upstream
+    gradient.
+
+    Args:
+        images: (n, height, width, channels).
+        upstream: the gradient of the convolution's output.
+        shape: the kernel's (height, width, channels, filters).
+        strides: four numbers, as TensorFlow takes them.
+        padding: "SAME" or "VALID".
+    """
     import tensorflow as tf
 
     height, width, channels, filters = shape
     if channels < LEAST_CHANNELS:
         return tf.raw_ops.Conv2DBackpropFilter(
-            input=images, filter_sizes=shape, out_backprop=upstream, strides=steps, padding=padding
+            input=images,
+            filter_sizes=shape,
+            out_backprop=upstream,
+            strides=strides,
+            padding=padding,
         )
-    rows = tf.reshape(upstream, (-1, filters))
+    upstream_rows = tf.reshape(upstream, (-1, filters))
     if padding == "SAME":
-        if images.shape[1] == images.shape[2] == 1:  # all taps but the middle one met padding
-            middle = tf.matmul(tf.reshape(images, (-1, channels)), rows, transpose_a=True)
-            around = [[(side - 1) // 2, side // 2] for side in (height, width)]
-            return tf.pad(middle[None, None], [*around, [0, 0], [0, 0]])
-        images = _padded(images, upstream, (height, width), steps)
+        if images.shape[1] == images.shape[2] == 1:  # every tap but the middle one sees padding
+            image_rows = tf.reshape(images, (-1, channels))
+            middle = tf.matmul(image_rows, upstream_rows, transpose_a=True)
+            margins = [[(side - 1) // 2, side // 2] for side in (height, width)]
+            return tf.pad(middle[None, None], [*margins, [0, 0], [0, 0]])
+        images = _pad_images(images, upstream, (height, width), strides)
     taps = [
-        tf.matmul(tf.reshape(met, (-1, channels)), rows, transpose_a=True)
-        for met in _met(images, upstream, (height, width), steps)
+        tf.matmul(tf.reshape(patch, (-1, channels)), upstream_rows, transpose_a=True)
+        for patch in _slice_patches(images, upstream, (height, width), strides)
     ]
     return tf.reshape(tf.stack(taps), shape)
 
 
-def _padded(images: Any, upstream: Any, sides: tuple[int, int], steps: list[int]) -> Any:
+def _pad_images(
+    images: Any, upstream: Any, kernel_size: tuple[int, int], strides: list[int]
+) -> Any:
+    """Add the zeros around images that `same` padding implies."""
     import tensorflow as tf
 
-    around = [[0, 0]]
-    for axis, side in zip((1, 2), sides, strict=True):
-        lack = max((upstream.shape[axis] - 1) * steps[axis] + side - images.shape[axis], 0)
-        around.append([lack // 2, lack - lack // 2])
-    return tf.pad(images, [*around, [0, 0]]) if any(map(any, around)) else images
+    margins = [[0, 0]]
+    for axis, side in zip((1, 2), kernel_size, strict=True):
+        covered = (upstream.shape[axis] - 1) * strides[axis] + side
+        missing = max(covered - images.shape[axis], 0)
+        margins.append([missing // 2, missing - missing // 2])
+    return tf.pad(images, [*margins, [0, 0]]) if any(map(any, margins)) else images
 
 
-def _met(images: Any, upstream: Any, sides: tuple[int, int], steps: list[int]) -> list[Any]:
-    """For each tap, row by row, the pixels it is multiplied with, one for each of `upstream`."""
-    ends = [(upstream.shape[axis] - 1) * steps[axis] + 1 for axis in (1, 2)]
+def _slice_patches(
+    images: Any, upstream: Any, kernel_size: tuple[int, int], strides: list[int]
+) -> list[Any]:
+    """Return the pixels that each tap is multiplied with, row by row of the kernel.
+
+    Each tap's slice has one pixel for each of `upstream`.
+    """
+    lengths = [(upstream.shape[axis] - 1) * strides[axis] + 1 for axis in (1, 2)]
     return [
-        images[:, i : i + ends[0] : steps[1], j : j + ends[1] : steps[2]]
-        for i in range(sides[0])
-        for j in range(sides[1])
+        images[:, i : i + lengths[0] : strides[1], j : j + lengths[1] : strides[2]]
+        for i in range(kernel_size[0])
+        for j in range(kernel_size[1])
     ]

@@ -1,8 +1,10 @@
-"""Train one config on arrays: epoch by epoch, deterministic on CPU, safe to kill at any moment.
+"""Train one config on arrays, epoch by epoch.
 
-After every epoch the whole training state goes to one file; the next call with the same folder
-goes on from it, and its figures equal those of an uninterrupted call bit for bit: each epoch is a
-function of the state it starts from, the config and its own number.
+Training is deterministic on a CPU and safe to kill at any moment.
+
+After every epoch the whole training state goes to one file. The next call with the same folder
+continues from it, and its metrics equal those of an uninterrupted call bit for bit, because each
+epoch is a function of the state it starts from, the config and its own number.
 """
 
 import importlib
@@ -43,7 +45,7 @@ Outputs = list[NDArray[np.float32]]  # probabilities, then each hidden layer's a
 
 @dataclass(frozen=True)
 class Arrays:
-    """What a trial trains on.
+    """A trial's images, labels and split.
 
     x: uint8 (N, size, size, 3); y: int64 (N,), class index; train, val and test: row numbers.
     """
@@ -62,9 +64,10 @@ def _ignore(*_: object) -> None:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What a caller may watch: the start, each step, each finished epoch.
+    """Functions to call at the start, after each step and after each epoch.
 
-    The start comes with the epochs already done, and the digest of the backbone's first weights.
+    `on_start` takes the epochs already done, and the digest of the backbone's first weights.
+    `on_step` takes the steps done in the epoch, and the epoch's number of steps.
     """
 
     on_start: Callable[[list[Epoch], str], None] = _ignore
@@ -74,9 +77,10 @@ class Callbacks:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """All that a finished trial leaves. Probabilities are float32 (n, classes), in row order.
+    """A finished trial's history, probabilities, metrics and model.
 
-    The model is of use until the next trial of this process, which may train the same backbone.
+    Probabilities are float32 (n, classes), in row order. The model may be used until the next trial
+    of this process, which may train the same backbone.
     """
 
     history: list[Epoch]
@@ -87,10 +91,13 @@ class TrialResult:
     config: TrialConfig
 
     def portable_model(self) -> keras.Model:
-        """The trained model, made of Keras' own layers only, so that it loads without this code."""
-        plain = build(self.config, self.test_probabilities.shape[1], fused=False)
-        plain.set_weights(self.model.get_weights())
-        return plain
+        """Build a copy of the trained model that loads without this code.
+
+        It is made of Keras' own layers only.
+        """
+        model = build(self.config, self.test_probabilities.shape[1], fused=False)
+        model.set_weights(self.model.get_weights())
+        return model
 
 
 def fit(
@@ -101,7 +108,7 @@ def fit(
     Args:
         config: the trial.
         arrays: images, labels and split.
-        folder: where the state lives between epochs; the caller deletes it when all is recorded.
+        folder: where the state is kept between epochs. The caller deletes it when all is recorded.
         callbacks: what to call on the way.
 
     Raises:
@@ -116,17 +123,20 @@ def fit(
     weights_digest = backbone.digest(model)
     history = _load_state(folder, model)
     callbacks.on_start(history, weights_digest)
-    outputs: Outputs = []  # on validation, after the last epoch
-    while not _done(config, history):
-        epoch, outputs = learner.run_epoch(len(history), callbacks.on_step)
+    val_outputs: Outputs = []  # after the last epoch
+    while not _is_finished(config, history):
+        epoch, val_outputs = learner.run_epoch(len(history), callbacks.on_step)
         history.append(epoch)
         _save_state(folder, model, history)
         callbacks.on_epoch(epoch)
-    return _evaluate(learner, history, outputs or learner.loop.predict(arrays.val))
+    return _evaluate(learner, history, val_outputs or learner.loop.predict(arrays.val))
 
 
-def _done(config: TrialConfig, history: list[Epoch]) -> bool:
-    """Whether all epochs ran, or `patience` of them passed without a lower validation loss."""
+def _is_finished(config: TrialConfig, history: list[Epoch]) -> bool:
+    """Return whether all epochs ran or patience is exhausted.
+
+    It is when `patience` epochs passed without a lower validation loss.
+    """
     losses = [epoch["val_loss"] for epoch in history]
     if len(losses) >= config.epochs:
         return True
@@ -135,42 +145,45 @@ def _done(config: TrialConfig, history: list[Epoch]) -> bool:
     return len(losses) - 1 - losses.index(min(losses)) >= config.patience
 
 
-def _probe(model: keras.Model) -> keras.Model:
-    """The same layers; tells what the hidden ones come to, too."""
+def _build_probe(model: keras.Model) -> keras.Model:
+    """Return a model of the same layers that also outputs hidden activations."""
     hidden = [layer.output for layer in model.layers if layer.name.startswith("hidden_")]
     return keras.Model(model.input, [model.output, *hidden])
 
 
 class Loop(Protocol):
-    """How rows go through a model, batch by batch; see `loop_tensorflow` and `loop_jax`."""
+    """A backend's way of taking rows through a model, batch by batch.
+
+    See `loop_tensorflow` and `loop_jax`.
+    """
 
     def train(
         self, rows: NDArray[np.int64], on_step: Callable[[int, int], None]
     ) -> dict[str, float]:
-        """Train on rows in their order; loss and accuracy, means over them."""
+        """Train on rows in their order, and return their mean loss and accuracy."""
 
     def predict(self, rows: NDArray[np.int64]) -> Outputs:
-        """What the model says of rows, in their order."""
+        """Return the model's outputs for rows, in their order."""
 
 
 def loop_for(config: TrialConfig, arrays: Arrays, model: keras.Model) -> Loop:
-    """The loop of the backend that Keras computes with.
+    """Make the loop of the backend that Keras computes with.
 
     Raises:
-        StudyError: none is written for that backend.
+        StudyError: there is no loop for that backend.
     """
-    name = keras.backend.backend()
-    if name not in LOOPS:
-        raise StudyError(f"KERAS_BACKEND={name} cannot train here: use {' or '.join(LOOPS)}")
-    module, kind = LOOPS[name].split(":")  # late: only one of the backends need be there
-    made: Loop = getattr(importlib.import_module(module), kind)(
-        config, arrays, model, _probe(model)
-    )
-    return made
+    backend = keras.backend.backend()
+    if backend not in LOOPS:
+        raise StudyError(f"KERAS_BACKEND={backend} cannot train here: use {' or '.join(LOOPS)}")
+    module_name, class_name = LOOPS[backend].split(":")
+    # Imported late, because only one of the backends need be installed.
+    loop_class = getattr(importlib.import_module(module_name), class_name)
+    loop: Loop = loop_class(config, arrays, model, _build_probe(model))
+    return loop
 
 
 def shuffled(config: TrialConfig, arrays: Arrays, done: int) -> NDArray[np.int64]:
-    """The training rows in the order of the epoch after so many."""
+    """Return the training rows in the order of the epoch that follows `done` epochs."""
     return np.random.default_rng((config.seed, done)).permutation(arrays.train)
 
 
@@ -184,11 +197,22 @@ class _Learner:
     loop: Loop
 
     def run_epoch(self, done: int, on_step: Callable[[int, int], None]) -> tuple[Epoch, Outputs]:
-        """Train for an epoch and validate; its figures and the outputs on validation."""
+        """Train for an epoch and validate.
+
+        Args:
+            done: the number of epochs before this one.
+            on_step: as in `Callbacks`.
+
+        Returns:
+            The epoch's metrics, and the outputs on validation.
+
+        Raises:
+            TrialFailed: the loss is not finite, or memory ran out.
+        """
         start = time.perf_counter()
         try:
             rows = shuffled(self.config, self.arrays, done)
-            figures = self.loop.train(rows, on_step)
+            epoch_metrics = self.loop.train(rows, on_step)
             outputs = self.loop.predict(self.arrays.val)
         except Exception as error:
             if "ResourceExhausted" in type(error).__name__ or "RESOURCE_EXHAUSTED" in str(error):
@@ -196,71 +220,93 @@ class _Learner:
                     f"out of memory in epoch {done + 1}: use a smaller batch_size or image_size"
                 ) from error
             raise
-        figures |= self._validated(outputs[0])
-        if not all(math.isfinite(value) for value in figures.values()):
+        epoch_metrics |= self._compute_validation_metrics(outputs[0])
+        if not all(math.isfinite(value) for value in epoch_metrics.values()):
             lr = self.config.lr
             raise TrialFailed(f"loss is not a number in epoch {done + 1}: lower lr={lr:g}")
-        return {"epoch": done + 1, **figures, "seconds": time.perf_counter() - start}, outputs
+        seconds = time.perf_counter() - start
+        return {"epoch": done + 1, **epoch_metrics, "seconds": seconds}, outputs
 
-    def _validated(self, probabilities: NDArray[np.float32]) -> dict[str, float]:
+    def _compute_validation_metrics(self, probabilities: NDArray[np.float32]) -> dict[str, float]:
+        """Return val_loss and val_accuracy, and val_auc unless it is undefined."""
         labels = self.arrays.y[self.arrays.val]
         loss = metrics.cross_entropy(probabilities, labels)
-        figures = {"val_loss": loss, "val_accuracy": metrics.accuracy(probabilities, labels)}
+        accuracy = metrics.accuracy(probabilities, labels)
+        val_metrics = {"val_loss": loss, "val_accuracy": accuracy}
         auc = metrics.auc(probabilities, labels) if math.isfinite(loss) else math.nan
-        return figures if math.isnan(auc) else figures | {"val_auc": auc}
+        return val_metrics if math.isnan(auc) else val_metrics | {"val_auc": auc}
 
 
-def _variables(model: keras.Model) -> list[Any]:
-    """All that training changes: weights, batch statistics, seeds of random layers, optimizer."""
+def _list_variables(model: keras.Model) -> list[Any]:
+    """Return all that training changes.
+
+    That is weights, batch statistics, seeds of random layers, and the optimizer's variables.
+    """
     return [*model.variables, *model.optimizer.variables]
 
 
 def _save_state(folder: Path, model: keras.Model, history: list[Epoch]) -> None:
+    """Replace the state file by one of the model and its history, atomically.
+
+    Raises:
+        TrialFailed: a weight is not finite.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {f"v{i}": np.asarray(v) for i, v in enumerate(_variables(model))}
+    arrays: dict[str, Any] = {
+        f"v{number}": np.asarray(variable) for number, variable in enumerate(_list_variables(model))
+    }
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise TrialFailed(  # relu6 turns NaN into 0, so the loss alone may not show it
             f"weights are not numbers after epoch {len(history)}: lower the learning rate"
         )
     arrays["history"] = np.array(json.dumps(history))
     arrays["backend"] = np.array(keras.backend.backend())
-    unfinished = folder / f"{STATE_FILE}.{os.getpid()}.part"
-    with unfinished.open("wb") as file:
+    unfinished_file = folder / f"{STATE_FILE}.{os.getpid()}.part"
+    with unfinished_file.open("wb") as file:
         np.savez(file, **arrays)
-    unfinished.replace(folder / STATE_FILE)
+    unfinished_file.replace(folder / STATE_FILE)
 
 
 def _load_state(folder: Path, model: keras.Model) -> list[Epoch]:
-    """Put the saved state, if there is one, into the model; the epochs it holds, else none."""
+    """Load any saved state into the model and return the epochs that it holds.
+
+    Raises:
+        StudyError: another backend saved the state.
+    """
     try:
-        with np.load(folder / STATE_FILE, allow_pickle=False) as saved:
-            history: list[Epoch] = json.loads(str(saved["history"]))
-            values = [saved[name] for name in saved.files if re.fullmatch(r"v\d+", name)]
-            begun_with = str(saved["backend"]) if "backend" in saved else "tensorflow"
+        with np.load(folder / STATE_FILE, allow_pickle=False) as state:
+            history: list[Epoch] = json.loads(str(state["history"]))
+            values = [state[name] for name in state.files if re.fullmatch(r"v\d+", name)]
+            backend = str(state["backend"]) if "backend" in state else "tensorflow"
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return []  # none yet, or damaged from outside: an epoch lost is better than a wrong one
-    if begun_with != keras.backend.backend():
+    if backend != keras.backend.backend():
         raise StudyError(
-            f"this trial was begun with KERAS_BACKEND={begun_with}: set that to go on with it, or "
+            f"this trial was begun with KERAS_BACKEND={backend}: set that to go on with it, or "
             f"delete {folder} to begin anew"
         )
-    for variable, value in zip(_variables(model), values, strict=True):
+    for variable, value in zip(_list_variables(model), values, strict=True):
         variable.assign(value)
     return history
 
 
-def _evaluate(learner: _Learner, history: list[Epoch], on_val: Outputs) -> TrialResult:
-    config, arrays = learner.config, learner.arrays
-    val, *activations = on_val
-    test, labels = learner.loop.predict(arrays.test)[0], arrays.y[arrays.test]
+def _evaluate(learner: _Learner, history: list[Epoch], val_outputs: Outputs) -> TrialResult:
+    """Test the model and gather the trial's result."""
+    config = learner.config
+    arrays = learner.arrays
+    val_probabilities, *activations = val_outputs
+    test_probabilities = learner.loop.predict(arrays.test)[0]
+    test_labels = arrays.y[arrays.test]
     seconds = [epoch["seconds"] for epoch in history]
-    figures = {
-        "test_loss": metrics.cross_entropy(test, labels),
-        "test_accuracy": metrics.accuracy(test, labels),
+    final_metrics = {
+        "test_loss": metrics.cross_entropy(test_probabilities, test_labels),
+        "test_accuracy": metrics.accuracy(test_probabilities, test_labels),
         "hidden_units": float(config.hidden_layers * config.dense_units),
         "dead_units": float(metrics.dead_units(activations)),
         "epochs_run": float(len(history)),
         "fit_seconds": sum(seconds),
         "images_per_second": len(arrays.train) / float(np.median(seconds)),
     }
-    return TrialResult(history, val, test, figures, learner.model, config)
+    return TrialResult(
+        history, val_probabilities, test_probabilities, final_metrics, learner.model, config
+    )

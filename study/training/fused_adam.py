@@ -1,10 +1,10 @@
-"""Adam in TensorFlow's fused kernel, which reads and writes each weight once per step.
+"""Adam in TensorFlow's fused kernel.
 
-Keras' own takes a dozen passes over the weights, a seventh of an InceptionV3 step at 96 px on a
-CPU, and its operations are the larger part of tracing that step (benchmarks/README.md). It also
-goes by way of tf.distribute, which keeps the graph of each trial, and thereby its weights, for
-good. The fused kernel is what the reports' Keras ran, too. The formula is the same (Kingma and Ba
-2015, before section 2.1), its roundings are not.
+It reads and writes each weight once per step. Keras' own takes a dozen passes over the weights.
+That is a seventh of an InceptionV3 step at 96 px on a CPU, and its operations are the larger part
+of tracing that step (benchmarks/README.md). It also goes through tf.distribute, which keeps the
+graph of each trial, and thereby its weights, forever. The reports' Keras used the fused kernel,
+too. The formula is the same (Kingma and Ba 2015, before section 2.1), its rounding is not.
 """
 
 from typing import Any
@@ -21,11 +21,13 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]
         import tensorflow as tf  # present only with that backend
 
         step = tf.cast(self.iterations + 1, tf.float32)
-        given = {
+        hyperparameters = {
             "beta1_power": tf.pow(self.beta_1, step),
             "beta2_power": tf.pow(self.beta_2, step),
             "lr": tf.cast(learning_rate, tf.float32),
-            **{"beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon},
+            "beta1": self.beta_1,
+            "beta2": self.beta_2,
+            "epsilon": self.epsilon,
         }
         for gradient, variable in zip(grads, trainable_variables, strict=True):
             index = self._get_variable_index(variable)
@@ -34,7 +36,7 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]
                 m=self._momentums[index].value.handle,
                 v=self._velocities[index].value.handle,
                 grad=tf.cast(gradient, tf.float32),
-                **given,
+                **hyperparameters,
             )
 
     def _apply_weight_decay(self, variables: list[Any]) -> None:

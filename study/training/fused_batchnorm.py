@@ -25,52 +25,64 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
             return super().call(inputs, training=training, mask=mask)
         gamma = self.gamma if self.scale else tf.ones_like(self.moving_mean)
         beta = self.beta if self.center else tf.zeros_like(self.moving_mean)
-        fused = tf.compat.v1.nn.fused_batch_norm
+        normalize = tf.compat.v1.nn.fused_batch_norm
         if not (training and self.trainable):
-            mean, variance = tf.identity(self.moving_mean), tf.identity(self.moving_variance)
-            return fused(inputs, gamma, beta, mean, variance, self.epsilon, is_training=False)[0]
-        outputs, mean, variance = fused(inputs, gamma, beta, epsilon=self.epsilon)
+            mean = tf.identity(self.moving_mean)
+            variance = tf.identity(self.moving_variance)
+            return normalize(inputs, gamma, beta, mean, variance, self.epsilon, is_training=False)[
+                0
+            ]
+        outputs, mean, variance = normalize(inputs, gamma, beta, epsilon=self.epsilon)
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
         return outputs
 
 
 class SampleBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """Keras' layer, but its moving variance takes the sample variance, as the fused kernel's."""
+    """Keras' layer, with the sample variance in its moving variance.
+
+    The fused kernel does the same.
+    """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalize (n, height, width, channels)."""
-        before = self.moving_variance * 1.0  # a copy: some backends assign in place
+        variance_before = self.moving_variance * 1.0  # a copy: some backends assign in place
         outputs = super().call(inputs, training=training, mask=mask)
         if training and self.trainable and mask is None and not self.renorm:
             count = math.prod(inputs.shape[axis] for axis in self._reduction_axes)
-            more = count / max(count - 1, 1)
-            kept = self.momentum * (1 - more)
-            self.moving_variance.assign(self.moving_variance * more + before * kept)
+            # Multiplying by n/(n-1) corrects the batch's part of the new moving variance. It must
+            # not scale the part that the old one contributed, so that is put right again.
+            correction = count / max(count - 1, 1)
+            old_share = self.momentum * (1 - correction)
+            self.moving_variance.assign(
+                self.moving_variance * correction + variance_before * old_share
+            )
         return outputs
 
 
 def with_norm(
     model: keras.Model, momentum: float, *, fused: bool, others: Layers | None = None
 ) -> keras.Model:
-    """A copy of a functional model, weights included, with another batch normalization.
+    """Copy a functional model, weights included, with another batch normalization.
 
     Args:
         model: any of keras.applications, without its top.
         momentum: of the moving averages, 0 to 1.
-        fused: use TensorFlow's fused kernel, or on another backend what gives the same.
-        others: what takes the place of layers of other classes.
+        fused: use TensorFlow's fused kernel, or on another backend the layer that gives the same.
+        others: the classes that replace those of other layers.
     """
-    kinds = {"tensorflow": FusedBatchNormalization}
-    ours = kinds.get(keras.backend.backend(), SampleBatchNormalization)
+    is_tensorflow = keras.backend.backend() == "tensorflow"
+    norm_class = FusedBatchNormalization if is_tensorflow else SampleBatchNormalization
 
-    def copied(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config, kind = layer.get_config(), (others or {}).get(type(layer), type(layer))
-        if kind is not keras.layers.BatchNormalization:
-            return kind.from_config(config)
-        kind = ours if fused and layer.axis in (-1, 3) else kind
-        return kind.from_config({**config, "momentum": momentum})
+    def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        layer_class = (others or {}).get(type(layer), type(layer))
+        if layer_class is not keras.layers.BatchNormalization:
+            return layer_class.from_config(config)
+        if fused and layer.axis in (-1, 3):
+            layer_class = norm_class
+        return layer_class.from_config({**config, "momentum": momentum})
 
-    copy = keras.models.clone_model(model, clone_function=copied)
-    copy.set_weights(model.get_weights())
-    return copy
+    clone = keras.models.clone_model(model, clone_function=copy_layer)
+    clone.set_weights(model.get_weights())
+    return clone

@@ -1,8 +1,9 @@
-"""Keras' training step and prediction on JAX, many steps in one call to the device.
+"""Keras' training step and prediction on JAX, many steps in one device call.
 
-The images lie on the device, brought there once per process; a call takes row numbers. Its program
-is compiled once for all trials of one architecture: weights, learning rate and seeds are inputs.
-Programs are also kept in the cache folder, so that a restarted process need not compile them.
+The images lie on the device, copied there once per process, and a call takes row numbers. Its
+program is compiled once for all trials of one architecture: weights, learning rate and seeds are
+inputs. Programs are also kept in the cache folder, so that a restarted process need not compile
+them.
 """
 
 import math
@@ -27,10 +28,10 @@ from study.config import TrialConfig
 if TYPE_CHECKING:
     from study.training.fit import Arrays
 
-CHUNK = 16  # steps in one call; between two calls progress is shown, and Ctrl-C is heard
+CHUNK = 16  # steps in one call; between two calls, progress is shown and Ctrl-C takes effect
 ROOM = 0.5  # of the device's free memory that images may take; the rest is the network's
 KEPT = 64  # programs; a trial has three
-# Fields that a program does not depend on, for they decide only what goes into it
+# Fields that a program does not depend on, because they decide only what goes into it
 INPUTS = (
     "dataset",
     "weights",
@@ -46,14 +47,14 @@ INPUTS = (
 
 Rows = NDArray[np.int64]
 Program = Callable[..., Any]
-_programs: "dict[object, Future[Program]]" = {}  # the least used first
+_programs: "dict[object, Future[Program]]" = {}  # the least recently used first
 _compilers = ThreadPoolExecutor(3)
 _resident: list[tuple[NDArray[np.uint8], jax.Array]] = []  # one at most: on the host, on the device
 
 
 @dataclass(frozen=True)
 class JaxLoop:
-    """The loops over the batches of rows, for training and for prediction."""
+    """Loops over the batches of rows, for training and for prediction, on JAX."""
 
     config: TrialConfig
     arrays: "Arrays"
@@ -61,95 +62,113 @@ class JaxLoop:
     probe: keras.Model
 
     def train(self, rows: Rows, on_step: Callable[[int, int], None]) -> dict[str, float]:
-        """Train on rows in their order, the last batch being smaller; the means over them."""
-        done, steps = 0, math.ceil(len(rows) / self.config.batch_size)
+        """Train on rows in their order, and return their mean loss and accuracy.
+
+        The last batch may be smaller.
+        """
+        steps_done = 0
+        steps = math.ceil(len(rows) / self.config.batch_size)
         self.model.reset_metrics()
-        state = [_values(variables) for variables in self._variables()]
-        self._compile(rows, state)
-        for batches, chunk in self._parts(rows):
-            for fed, count in self._fed(batches, chunk):
-                state = self._train_program(state, fed).result()(state, *fed, np.int32(count))
+        state = [_copy_to_device(variables) for variables in self._list_variables()]
+        self._start_compiling(rows, state)
+        for batches, chunk in self._split_batches(rows):
+            for inputs, count in self._fed(batches, chunk):
+                program = self._get_train_program(state, inputs).result()
+                state = program(state, *inputs, np.int32(count))
                 jax.block_until_ready(state)
-                done += count
-                on_step(done, steps)
-        for variables, values in zip(self._variables(), state, strict=True):
+                steps_done += count
+                on_step(steps_done, steps)
+        for variables, values in zip(self._list_variables(), state, strict=True):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
-        return {name: float(x) for name, x in self.model.get_metrics_result().items()}
+        return {name: float(value) for name, value in self.model.get_metrics_result().items()}
 
     def predict(self, rows: Rows) -> list[NDArray[np.float32]]:
-        """What the probe says of rows, in their order."""
+        """Return the probe's outputs for rows, in their order."""
         size = self.config.batch_size
-        missing = np.repeat(rows[:1], -len(rows) % size)  # in the last batch
-        batches = np.concatenate([rows, missing]).reshape(-1, size)
-        state = self._probe_state()
-        made = []
+        padding = np.repeat(rows[:1], -len(rows) % size)  # fills the last batch
+        batches = np.concatenate([rows, padding]).reshape(-1, size)
+        state = self._copy_probe_state()
+        outputs_by_chunk = []
         for (x, _, order), count in self._fed(batches, CHUNK):
-            program = self._predict_program(state, x, order).result()
+            program = self._get_predict_program(state, x, order).result()
             outputs = program(state, x, order, np.int32(count))
-            made.append([np.asarray(each[:count], np.float32) for each in outputs])
-        flat = [np.concatenate(parts) for parts in zip(*made, strict=True)]
-        return [each.reshape(-1, *each.shape[2:])[: len(rows)] for each in flat]
+            outputs_by_chunk.append([np.asarray(each[:count], np.float32) for each in outputs])
+        joined = [np.concatenate(parts) for parts in zip(*outputs_by_chunk, strict=True)]
+        # From (batches, size, ...) to (rows, ...)
+        return [each.reshape(-1, *each.shape[2:])[: len(rows)] for each in joined]
 
-    def _parts(self, rows: Rows) -> list[tuple[Rows, int]]:
-        """Whole batches, and the smaller last one if there is one, each with its steps a call."""
+    def _split_batches(self, rows: Rows) -> list[tuple[Rows, int]]:
+        """Return whole batches, then any smaller last one, each with its steps per call."""
         size = self.config.batch_size
         whole = len(rows) // size * size
         parts = [(rows[:whole].reshape(-1, size), CHUNK), (rows[whole:].reshape(1, -1), 1)]
         return [part for part in parts if part[0].size]
 
-    def _compile(self, rows: Rows, state: list[list[jax.Array]]) -> None:
-        """Begin to compile all programs of a trial, side by side, unless they are there."""
-        for batches, chunk in self._parts(rows):
-            fed, _ = next(self._fed(batches, chunk))
-            self._train_program(state, fed)
+    def _start_compiling(self, rows: Rows, state: list[list[jax.Array]]) -> None:
+        """Start to compile a trial's missing programs, side by side."""
+        for batches, chunk in self._split_batches(rows):
+            inputs, _ = next(self._fed(batches, chunk))
+            self._get_train_program(state, inputs)
         size = self.config.batch_size
         (x, _, order), _ = next(self._fed(np.resize(rows, (1, size)), CHUNK))
-        self._predict_program(self._probe_state(), x, order)
+        self._get_predict_program(self._copy_probe_state(), x, order)
 
-    def _train_program(self, state: Any, fed: tuple[jax.Array, ...]) -> "Future[Program]":
-        return self._program("train", lambda: _steps(self.model), state, *fed, np.int32(0))
+    def _get_train_program(self, state: Any, inputs: tuple[jax.Array, ...]) -> "Future[Program]":
+        return self._get_program(
+            "train", lambda: _make_train_function(self.model), state, *inputs, np.int32(0)
+        )
 
-    def _predict_program(self, state: Any, x: jax.Array, order: jax.Array) -> "Future[Program]":
-        return self._program("predict", lambda: _predictions(self.probe), state, x, order,
-                             np.int32(0))  # fmt: skip
+    def _get_predict_program(self, state: Any, x: jax.Array, order: jax.Array) -> "Future[Program]":
+        return self._get_program(
+            "predict", lambda: _make_predict_function(self.probe), state, x, order, np.int32(0)
+        )
 
-    def _probe_state(self) -> list[list[jax.Array]]:
+    def _copy_probe_state(self) -> list[list[jax.Array]]:
+        """Return the probe's weights on the device, as Keras' `stateless_call` takes them."""
         probe = self.probe
-        return [_values(v) for v in (probe.trainable_variables, probe.non_trainable_variables)]
+        groups = (probe.trainable_variables, probe.non_trainable_variables)
+        return [_copy_to_device(variables) for variables in groups]
 
-    def _variables(self) -> list[Sequence[Any]]:
-        """As Keras' `train_step` takes them."""
+    def _list_variables(self) -> list[Sequence[Any]]:
+        """Return the variables in groups, as Keras' `train_step` takes them."""
         model = self.model
         weights = [model.trainable_variables, model.non_trainable_variables]
         return [*weights, model.optimizer.variables, model.metrics_variables]
 
     def _fed(self, batches: Rows, chunk: int) -> Iterator[tuple[tuple[jax.Array, ...], int]]:
-        """Images, labels and (chunk, size) row numbers among them; how many batches of it count."""
-        images, labels = _on_device(self.arrays.x), self.arrays.y.astype(np.int32)
+        """Yield a program's inputs for each chunk of batches.
+
+        They are images, labels and (chunk, size) row numbers among them. With them comes the number
+        of batches in the chunk, because the last one is padded.
+        """
+        images = _place_on_device(self.arrays.x)
+        labels = self.arrays.y.astype(np.int32)
         for start in range(0, len(batches), chunk):
             part = batches[start : start + chunk]
-            count = len(part)  # the program takes whole chunks
+            count = len(part)
+            # The program takes whole chunks.
             part = np.concatenate([part, np.repeat(part[:1], chunk - count, axis=0)])
             if images is not None:
                 yield (images, jnp.asarray(labels), jnp.asarray(part, np.int32)), count
             else:
-                x, y = self.arrays.x[part.ravel()], labels[part.ravel()]
+                x = self.arrays.x[part.ravel()]
+                y = labels[part.ravel()]
                 order = np.arange(part.size, dtype=np.int32).reshape(part.shape)
                 yield (jnp.asarray(x), jnp.asarray(y), jnp.asarray(order)), count
 
-    def _program(
-        self, name: str, make: Callable[[], Program], state: Any, *args: Any
+    def _get_program(
+        self, name: str, make_function: Callable[[], Program], state: Any, *args: Any
     ) -> "Future[Program]":
-        """The program of a function, whose compilation begins unless there is one."""
+        """Return the program of a function, and start to compile it if it is new."""
         fields = {k: v for k, v in self.config.as_dict().items() if k not in INPUTS}
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((state, args)))
         key = (name, tuple(fields.items()), shapes)
         program = _programs.pop(key, None)
         if program is None:
-            # the function is not kept, for it would keep its model, and thereby all its weights
+            # The function is not kept: it would keep its model, and thereby all its weights.
             donated = (0,) if name == "train" else ()
-            lowered = jax.jit(make(), donate_argnums=donated).lower(state, *args)
+            lowered = jax.jit(make_function(), donate_argnums=donated).lower(state, *args)
             program = _compilers.submit(lowered.compile)
         _programs[key] = program
         if len(_programs) > KEPT:
@@ -157,62 +176,75 @@ class JaxLoop:
         return program
 
 
-def _values(variables: Sequence[Any]) -> list[jax.Array]:
-    """On the device: a new model's are on the host, see `study.training.runtime.on_host`."""
+def _copy_to_device(variables: Sequence[Any]) -> list[jax.Array]:
+    """Return the variables' values on the device.
+
+    Those of a new model are on the host, see `study.training.runtime.on_host`.
+    """
     values: list[jax.Array] = jax.device_put([v.value for v in variables], jax.devices()[0])
     return values
 
 
-def _steps(model: keras.Model) -> Program:
-    def steps(state: Any, x: jax.Array, y: jax.Array, order: jax.Array, count: Any) -> Any:
-        def step(i: Any, state: Any) -> Any:
-            rows = order[i]
-            _, after = model.train_step(tuple(state), (x[rows], y[rows]))
-            return [list(values) for values in after]
+def _make_train_function(model: keras.Model) -> Program:
+    """Return a function of arrays that takes `count` training steps."""
 
-        return jax.lax.fori_loop(0, count, step, state)
+    # JAX's compilation cache on disk knows a program by this function's name.
+    def steps(state: Any, x: jax.Array, y: jax.Array, order: jax.Array, count: Any) -> Any:
+        def run_step(i: Any, state: Any) -> Any:
+            rows = order[i]
+            _, state_after = model.train_step(tuple(state), (x[rows], y[rows]))
+            return [list(values) for values in state_after]
+
+        return jax.lax.fori_loop(0, count, run_step, state)
 
     return steps
 
 
-def _predictions(probe: keras.Model) -> Program:
+def _make_predict_function(probe: keras.Model) -> Program:
+    """Return a function of arrays that predicts `count` batches."""
+
+    # JAX's compilation cache on disk knows a program by this function's name.
     def predictions(state: Any, x: jax.Array, order: jax.Array, count: Any) -> Any:
-        def outputs_of(rows: jax.Array) -> list[jax.Array]:
+        def predict_rows(rows: jax.Array) -> list[jax.Array]:
             outputs, _ = probe.stateless_call(*state, x[rows], training=False)
             return outputs if isinstance(outputs, list) else [outputs]
 
-        def step(i: Any, made: list[jax.Array]) -> list[jax.Array]:
+        def predict_batch(i: Any, buffers: list[jax.Array]) -> list[jax.Array]:
+            outputs = predict_rows(order[i])
             return [
-                all_.at[i].set(each) for all_, each in zip(made, outputs_of(order[i]), strict=True)
+                buffer.at[i].set(output) for buffer, output in zip(buffers, outputs, strict=True)
             ]
 
-        shapes = jax.eval_shape(outputs_of, order[0])
-        made = [jnp.zeros((len(order), *each.shape), each.dtype) for each in shapes]
-        return jax.lax.fori_loop(0, count, step, made)
+        shapes = jax.eval_shape(predict_rows, order[0])
+        buffers = [jnp.zeros((len(order), *each.shape), each.dtype) for each in shapes]
+        return jax.lax.fori_loop(0, count, predict_batch, buffers)
 
     return predictions
 
 
-def _on_device(x: NDArray[np.uint8]) -> jax.Array | None:
-    """The images on the device, or None if there is no room for them."""
-    for host, there in _resident:
-        if host is x or _file_of(host) == _file_of(x) is not None:
-            return there
+def _place_on_device(x: NDArray[np.uint8]) -> jax.Array | None:
+    """Return the images on the device, or None if there is no room for them."""
+    for host_images, device_images in _resident:
+        if host_images is x or _identify_file(host_images) == _identify_file(x) is not None:
+            return device_images
     _resident.clear()
-    if x.nbytes > ROOM * _free():
+    if x.nbytes > ROOM * _measure_free_memory():
         return None
-    put: jax.Array = jax.device_put(np.asarray(x))
-    _resident.append((x, put))
-    return put
+    images: jax.Array = jax.device_put(np.asarray(x))
+    _resident.append((x, images))
+    return images
 
 
-def _file_of(x: NDArray[np.uint8]) -> object:
-    """A memory map's file, which study/data/pixels.py names by its content; else None."""
+def _identify_file(x: NDArray[np.uint8]) -> object:
+    """Return a memory map's file and shape, or None for another array.
+
+    study/data/pixels.py names the file by its content.
+    """
     return (x.filename, x.shape) if isinstance(x, np.memmap) else None
 
 
-def _free() -> int:
-    """Bytes of memory that are free on the device."""
+def _measure_free_memory() -> int:
+    """Return the bytes of memory that are free on the device."""
     stats = jax.devices()[0].memory_stats()
     if stats is None:  # the device is the host's processor
         return int(psutil.virtual_memory().available)

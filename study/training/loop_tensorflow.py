@@ -1,7 +1,7 @@
 """Keras' training step and prediction on TensorFlow, a graph each.
 
-Keras' own `fit` and `predict` give each call a data set of tf.data, which neither comes free with
-its trial nor lets the graphs that it feeds come free: some 50 MB for every trial of MobileNet.
+Keras builds a tf.data pipeline per call of its own `fit` and `predict`. That pipeline outlives the
+trial and keeps the graphs that it feeds, which leaks some 50 MB per trial of MobileNet.
 """
 
 from collections.abc import Callable
@@ -21,38 +21,49 @@ Rows = NDArray[np.int64]
 
 
 class TensorFlowLoop:
-    """The loops over the batches of rows, for training and for prediction."""
+    """Loops over the batches of rows, for training and for prediction, on TensorFlow."""
 
     def __init__(
         self, config: TrialConfig, arrays: "Arrays", model: keras.Model, probe: keras.Model
     ) -> None:
-        self._size, self._arrays, self._model = config.batch_size, arrays, model
+        self._batch_size = config.batch_size
+        self._arrays = arrays
+        self._model = model
         images = tf.TensorSpec((None, *model.input.shape[1:]), tf.uint8)
         labels = tf.TensorSpec((None,), tf.int64)
 
-        def step(x: tf.Tensor, y: tf.Tensor) -> None:
+        def train_batch(x: tf.Tensor, y: tf.Tensor) -> None:
             model.train_step((x, y))
 
-        def outputs(x: tf.Tensor) -> list[tf.Tensor]:
-            made = probe(x, training=False)
-            return made if isinstance(made, list) else [made]
+        def predict_batch(x: tf.Tensor) -> list[tf.Tensor]:
+            outputs = probe(x, training=False)
+            return outputs if isinstance(outputs, list) else [outputs]
 
-        self._step = tf.function(step, [images, labels], autograph=False)
-        self._outputs = tf.function(outputs, [images], autograph=False)
+        self._train_batch = tf.function(train_batch, [images, labels], autograph=False)
+        self._predict_batch = tf.function(predict_batch, [images], autograph=False)
 
     def train(self, rows: Rows, on_step: Callable[[int, int], None]) -> dict[str, float]:
-        """Train on rows in their order, the last batch being smaller; the means over them."""
+        """Train on rows in their order, and return their mean loss and accuracy.
+
+        The last batch may be smaller.
+        """
         self._model.reset_metrics()
-        parts = self._batches(rows)
-        for number, part in enumerate(parts, start=1):
-            self._step(self._arrays.x[part], self._arrays.y[part])
-            on_step(number, len(parts))
+        batches = self._split_batches(rows)
+        for number, batch in enumerate(batches, start=1):
+            self._train_batch(self._arrays.x[batch], self._arrays.y[batch])
+            on_step(number, len(batches))
         return {name: float(value) for name, value in self._model.get_metrics_result().items()}
 
     def predict(self, rows: Rows) -> list[NDArray[np.float32]]:
-        """What the probe says of rows, in their order."""
-        made = [self._outputs(self._arrays.x[part]) for part in self._batches(rows)]
-        return [np.concatenate([np.asarray(x) for x in each]) for each in zip(*made, strict=True)]
+        """Return the probe's outputs for rows, in their order."""
+        outputs_by_batch = [
+            self._predict_batch(self._arrays.x[batch]) for batch in self._split_batches(rows)
+        ]
+        return [
+            np.concatenate([np.asarray(part) for part in parts])
+            for parts in zip(*outputs_by_batch, strict=True)
+        ]
 
-    def _batches(self, rows: Rows) -> list[Rows]:
-        return [rows[i : i + self._size] for i in range(0, len(rows), self._size)]
+    def _split_batches(self, rows: Rows) -> list[Rows]:
+        size = self._batch_size
+        return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -1,4 +1,7 @@
-"""The backend that Keras computes with: made to repeat itself, and named. Knows no models."""
+"""Make the backend that Keras computes with deterministic, and name it.
+
+Knows no models.
+"""
 
 import contextlib
 import importlib
@@ -15,30 +18,33 @@ REPEATABLE = "--xla_gpu_deterministic_ops"
 
 
 def prepare() -> None:
-    """Have the same computation give the same numbers, as far as the backend offers it.
+    """Make the same computation give the same numbers, as far as the backend can.
 
-    And have JAX keep what it compiles in the cache folder, for the next process. Call this before
+    With JAX, also keep what it compiles in the cache folder, for the next process. Call this before
     anything is computed: JAX reads its flags when it starts.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-        tf.get_logger().setLevel("ERROR")  # it takes a second trial for a mistake: retracing
+        # Its warning of retracing mistakes a process' second trial for an error.
+        tf.get_logger().setLevel("ERROR")
     elif keras.backend.backend() == "jax":
         import jax
 
         if REPEATABLE not in (flags := os.environ.get("XLA_FLAGS", "")):
             os.environ["XLA_FLAGS"] = f"{flags} {REPEATABLE}=true".strip()
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
-        # of which a new model asks for hundreds
+        # Keep quick compilations, too: a new model asks for hundreds of them.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def on_host() -> contextlib.AbstractContextManager[Any]:
-    """Have JAX make what is new in the host's memory: a model is hundreds of small computations.
+    """Return a context in which JAX makes new arrays in the host's memory.
 
-    Each is compiled by itself, which takes a GPU's compiler ten times as long as the processor's.
+    To make a model takes hundreds of small computations. Each is compiled by itself, which takes a
+    GPU's compiler ten times as long as the processor's. On another backend the context does
+    nothing.
     """
     if keras.backend.backend() != "jax":
         return contextlib.nullcontext()
@@ -50,7 +56,7 @@ def on_host() -> contextlib.AbstractContextManager[Any]:
 
 
 def on_gpu() -> bool:
-    """Whether Keras computes on a GPU."""
+    """Return whether Keras computes on a GPU."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -61,23 +67,23 @@ def on_gpu() -> bool:
 
 
 def tags() -> dict[str, str]:
-    """What a run says of where it was trained: backend, device, and the versions of both.
+    """Return the tags that name a run's backend and device, and their versions.
 
     They are no part of the fingerprint. Another backend, device or version gives other float noise,
-    and JAX draws other numbers for dropout and augment than TensorFlow does; but it is the same
-    experiment, and whoever asks for its result need not train it once more for that.
+    and JAX draws other numbers for dropout and augment than TensorFlow does. But it is the same
+    experiment, and its result need not be trained again for that.
     """
-    name = keras.backend.backend()
+    backend = keras.backend.backend()
     return {
-        "backend": name,
-        "backend_version": str(importlib.import_module(name).__version__),
+        "backend": backend,
+        "backend_version": str(importlib.import_module(backend).__version__),
         "keras_version": keras.__version__,
-        "device": _device(name),
+        "device": _read_device_name(backend),
     }
 
 
-def _device(backend: str) -> str:
-    """The name of the first GPU, or else of the processor."""
+def _read_device_name(backend: str) -> str:
+    """Return the name of the first GPU, or else of the processor."""
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -89,10 +95,11 @@ def _device(backend: str) -> str:
 
         if (device := jax.devices()[0]).platform != "cpu":
             return str(device.device_kind)
-    return _processor()
+    return _read_processor_name()
 
 
-def _processor() -> str:
+def _read_processor_name() -> str:
+    """Return the processor's model as Linux names it, or else as Python does."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux

@@ -1,1 +1,4 @@
-"""Run calls in other processes, on this machine or a Ray cluster; knows nothing of trials."""
+"""Run calls in other processes, here or on a Ray cluster.
+
+This package knows nothing of trials.
+"""

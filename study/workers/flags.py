@@ -1,4 +1,4 @@
-"""What trains the trials of a driver: processes on this machine, or a Ray cluster's."""
+"""Choose by flags where trials are trained: on this machine or a Ray cluster."""
 
 import argparse
 import contextlib
@@ -18,53 +18,67 @@ from study.workers.ray_cluster import RayWorker
 
 MAX_WORKERS = 1000
 MAX_GPUS = 64
-AHEAD = "study.trial:load"  # which takes seconds, in which the driver can connect and plan
+# A call that each worker makes at once. It takes seconds, in which the driver can connect and plan.
+PRELOAD = "study.trial:load"
 
 
 def add_engine_flags(parser: Parser) -> None:
-    """`--workers`, `--engine` and what it needs."""
+    """Add `--workers`, `--engine` and the flags of the Ray engine."""
     add = parser.add_argument_group("where trials are trained").add_argument
-    add("--workers", metavar="N",
+    add(
+        "--workers",
+        metavar="N",
         help="train N at once; needs PostgreSQL and an MLflow server [default: 1; with Ray: as "
-        "many as the cluster has room for]")  # fmt: skip
-    add("--engine", choices=("local", "ray"), default="local",
-        help="processes on this machine, or tasks on a Ray cluster [default: local]")  # fmt: skip
+        "many as the cluster has room for]",
+    )
+    add(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="processes on this machine, or tasks on a Ray cluster [default: local]",
+    )
     add("--ray-address", metavar="A", default="auto", help="of the cluster's head [default: auto]")
-    add("--gpus-per-trial", metavar="G", default="0",
-        help="on the cluster; 0 gives a trial the cores of a machine [default: 0]")  # fmt: skip
+    add(
+        "--gpus-per-trial",
+        metavar="G",
+        default="0",
+        help="on the cluster; 0 gives a trial the cores of a machine [default: 0]",
+    )
 
 
 @contextlib.contextmanager
 def workers_from(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
-    """The workers that the flags name; their processes end with the block.
+    """Yield the workers that the flags name.
+
+    Their processes end with the block.
 
     Raises:
         ConfigError: a number is out of range.
-        StudyError: SQLite is to be written by many.
+        StudyError: several workers would write to SQLite.
     """
-    count = None if args.workers is None else _count(args.workers)
-    gpus = _gpus(args.gpus_per_trial)
+    count = None if args.workers is None else _parse_count(args.workers)
+    gpus = _parse_gpus(args.gpus_per_trial)
     if args.engine == "ray":
         _check_servers("--engine ray")
-        room = ray_cluster.connect(args.ray_address, gpus)
-        workers: Sequence[Worker] = [RayWorker(gpus) for _ in range(count or room)]
+        capacity = ray_cluster.connect(args.ray_address, gpus)
+        workers: Sequence[Worker] = [RayWorker(gpus) for _ in range(count or capacity)]
     else:
         if count is not None and count > 1:
             _check_servers(f"--workers {count}")
-        workers = local_workers(count or 1, AHEAD)
+        workers = local_workers(count or 1, PRELOAD)
     with contextlib.ExitStack() as stack:
         for worker in workers:
             stack.callback(worker.close)
         yield workers
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= MAX_WORKERS):
         raise ConfigError(f"workers={text!r} is out of range: use 1 to {MAX_WORKERS}")
     return int(text)
 
 
-def _gpus(text: str) -> float:
+def _parse_gpus(text: str) -> float:
     try:
         gpus = float(text)
     except ValueError:
@@ -75,11 +89,11 @@ def _gpus(text: str) -> float:
 
 
 def _check_servers(flag: str) -> None:
-    alone = {
+    takes_one_writer = {
         "STUDY_STORAGE": not takes_many(storage_url()),
         "MLFLOW_TRACKING_URI": tracking_uri().startswith("sqlite:"),
     }
-    missing = " and ".join(name for name, is_alone in alone.items() if is_alone)
+    missing = " and ".join(name for name, is_single in takes_one_writer.items() if is_single)
     if missing:
         raise StudyError(
             f"{flag} needs PostgreSQL and an MLflow server, for SQLite locks out all writers but "

@@ -1,4 +1,7 @@
-"""How work is executed: in a process of its own, on this machine. Knows nothing of what it is."""
+"""Run calls in processes of their own on this machine.
+
+This module knows nothing of what the calls do.
+"""
 
 import atexit
 import contextlib
@@ -22,16 +25,19 @@ from study.common.errors import OutOfMemory
 from study.common.errors import StudyError
 from study.common.errors import WorkerDied
 
-OF_MEMORY = 0.9  # of a GPU, for the trials that share it; libraries take some beside them
+# Of a GPU's memory, for the trials that share it. Libraries take some of the rest.
+MEMORY_FRACTION = 0.9
 VMSTAT = Path("/proc/vmstat")
-_calls = {"running": False, "interrupted": False}  # of this process, if it is a worker's
+# The state of the call under way in this process, if it is a worker's.
+_call_state = {"running": False, "interrupted": False}
 
 
 class Worker:
-    """One process that does one call at a time, kept between calls and replaced when it dies.
+    """A process that runs one call at a time and is replaced when it dies.
 
-    Imports are paid once. The process is spawned, not forked, and ends with its parent. Ctrl-C in
-    the terminal does not reach it: whoever made the worker decides, and interrupts it.
+    The process is kept between calls, so it imports its modules only once. It is spawned, not
+    forked, and ends with its parent. Ctrl-C in the terminal does not reach it: the code that made
+    the worker decides whether to interrupt it.
     """
 
     def __init__(
@@ -41,15 +47,19 @@ class Worker:
         ahead: str | None = None,
     ) -> None:
         self._settings = dict(settings or {})  # environment variables of the process
-        self._cores = cores  # that it may use; all, if none is named
+        self._cores = cores  # that the process may use; all if empty
         self._pool: ProcessPoolExecutor | None = None
-        self._started: Future[int] = Future()  # the process; comes to its number
+        self._process_id: Future[int] = Future()  # done when the process has started
         self._interrupted = False
-        # a function that the process calls first, from now on, while the caller goes on
-        self._ahead = self._open().submit(_call, ahead, ()) if ahead else None
+        # The process starts now and calls this function first, while the caller continues.
+        self._preload = self._ensure_pool().submit(_run_function, ahead, ()) if ahead else None
 
     def call(self, function: str, *args: Any) -> Any:
-        """The value of `function` (as `package.module:name`) for `args`, worked out over there.
+        """Call a function in the worker's process and return its value.
+
+        Args:
+            function: as `package.module:name`.
+            *args: its arguments.
 
         Raises:
             WorkerDied: the process went away. The next call gets a new one.
@@ -58,81 +68,92 @@ class Worker:
         """
         if self._interrupted:
             raise KeyboardInterrupt
-        before = _killed_for_memory()
+        kills_before = _count_memory_kills()
         try:
-            return self._open().submit(_call, function, args).result()
+            return self._ensure_pool().submit(_run_function, function, args).result()
         except BrokenProcessPool as error:
             self._pool = None
-            if _killed_for_memory() > before:
+            if _count_memory_kills() > kills_before:
                 raise OutOfMemory(
                     "memory ran out: use a smaller batch_size or image_size, or fewer workers"
                 ) from error
             raise WorkerDied("its process crashed or was killed") from error
         except StudyError:
             raise
-        except Exception:  # a library's: the process may be left in any state, as with a lost GPU
+        except Exception:
+            # A library raised it. The process may be in any state, such as having lost its GPU.
             self.close()
             raise
 
     def interrupt(self) -> None:
-        """End the call under way as Ctrl-C would, and refuse later ones. Called by any thread."""
+        """End the call under way as Ctrl-C would, and refuse later ones.
+
+        Any thread may call this.
+        """
         self._interrupted = True
-        if self._pool is not None and self._started.done():
-            self._signal(signal.SIGUSR1)
+        if self._pool is not None and self._process_id.done():
+            self._send_signal(signal.SIGUSR1)
 
     def close(self) -> None:
         """End the process, if there is one."""
-        pool, self._pool = self._pool, None
+        pool = self._pool
+        self._pool = None
         if pool is not None:
-            if self._ahead is not None and not self._ahead.done():  # nobody waits for it
-                self._signal(signal.SIGTERM)
+            # Nobody waits for the value of the first call.
+            if self._preload is not None and not self._preload.done():
+                self._send_signal(signal.SIGTERM)
             pool.shutdown(cancel_futures=True)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _send_signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(BrokenProcessPool, ProcessLookupError):
-            os.kill(self._started.result(), number)
+            os.kill(self._process_id.result(), number)
 
-    def _open(self) -> ProcessPoolExecutor:
+    def _ensure_pool(self) -> ProcessPoolExecutor:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             args = (self._settings, self._cores)
-            self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=args)
-            self._started = self._pool.submit(os.getpid)
+            self._pool = ProcessPoolExecutor(1, context, initializer=_init_worker, initargs=args)
+            self._process_id = self._pool.submit(os.getpid)
         return self._pool
 
 
 def local_workers(count: int, ahead: str | None = None) -> list[Worker]:
-    """That many workers, each with a GPU, or else cores, of its own as far as there are enough.
+    """Make workers, each with a GPU or cores of its own as far as there are enough.
 
-    Each begins at once with calling `ahead` (as `package.module:name`), if that is given.
+    Two trainings on a core each are faster than one training on both cores, because a step keeps
+    several cores busy for only part of its time (benchmarks/README.md).
 
-    On a core of their own two trainings do more than one on both: a step keeps several cores busy
-    for a part of its time only (benchmarks/README.md).
+    Args:
+        count: how many workers.
+        ahead: a function (as `package.module:name`) that each worker calls at once, if any.
     """
-    gpus = _gpus()
+    gpus = _list_gpus()
     if count == 1:
         return [Worker(ahead=ahead)]
     if not gpus:
         return [Worker(cores=cores, ahead=ahead) for cores in core_shares(count)]
-    shared = _memory_shares(count / len(gpus))
+    memory_settings = _limit_gpu_memory(count / len(gpus))
     devices = [gpus[i % len(gpus)] for i in range(count)]
-    return [Worker({"CUDA_VISIBLE_DEVICES": device, **shared}, ahead=ahead) for device in devices]
+    return [
+        Worker({"CUDA_VISIBLE_DEVICES": device, **memory_settings}, ahead=ahead)
+        for device in devices
+    ]
 
 
-def _memory_shares(trials: float) -> dict[str, str]:
-    """The settings with which so many trials at once find room in one GPU's memory."""
-    if trials <= 1:
+def _limit_gpu_memory(trials_per_gpu: float) -> dict[str, str]:
+    """Return settings with which several trials at once fit in one GPU's memory."""
+    if trials_per_gpu <= 1:
         return {}
-    share = f"{OF_MEMORY / math.ceil(trials):.3f}"
+    share = f"{MEMORY_FRACTION / math.ceil(trials_per_gpu):.3f}"
     settings = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_MEM_FRACTION": share}
     return {name: os.environ.get(name, value) for name, value in settings.items()}
 
 
 def core_shares(count: int) -> list[list[int]]:
-    """This process' cores in so many parts; empty ones if there are too few.
+    """Divide this process' cores into `count` parts of equal size.
 
-    Of equal size, for with another number of threads sums are rounded otherwise: a trial shall come
-    to the same figures whichever worker trains it.
+    The parts are empty if there are too few cores. They have equal size, because the number of
+    threads changes how sums are rounded, and a trial must give the same figures on every worker.
     """
     try:
         cores = sorted(os.sched_getaffinity(0))
@@ -142,8 +163,8 @@ def core_shares(count: int) -> list[list[int]]:
     return [cores[i * size : (i + 1) * size] for i in range(count)]
 
 
-def _gpus() -> list[str]:
-    """CUDA's names of the GPUs that this process may use."""
+def _list_gpus() -> list[str]:
+    """Return CUDA's names of the GPUs that this process may use."""
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [name for name in visible.split(",") if name]
     try:
@@ -152,8 +173,8 @@ def _gpus() -> list[str]:
         return []
 
 
-def _killed_for_memory() -> int:
-    """How many processes the system has killed for want of memory since it started."""
+def _count_memory_kills() -> int:
+    """Count the processes killed for want of memory since the system started."""
     try:
         counts = dict(line.split() for line in VMSTAT.read_text().splitlines())
         return int(counts.get("oom_kill", 0))
@@ -161,36 +182,41 @@ def _killed_for_memory() -> int:
         return 0
 
 
-def _call(function: str, args: tuple[Any, ...]) -> Any:
+def _run_function(function: str, args: tuple[Any, ...]) -> Any:
     module, name = function.split(":")
-    _calls.update(running=True, interrupted=False)
+    _call_state.update(running=True, interrupted=False)
     try:
         return getattr(importlib.import_module(module), name)(*args)
     finally:
-        _calls["running"] = False
+        _call_state["running"] = False
 
 
-def _begin(settings: Mapping[str, str], cores: Sequence[int]) -> None:
+def _init_worker(settings: Mapping[str, str], cores: Sequence[int]) -> None:
     os.environ.update(settings)
     if cores:
-        os.sched_setaffinity(0, cores)  # TensorFlow then takes as many threads
-    atexit.register(_leave)  # before all others, so that it is called after them
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver's, which shares the terminal
+        os.sched_setaffinity(0, cores)  # TensorFlow then starts as many threads
+    atexit.register(_exit_fast)  # registered first, so that it is called last
+    # Ctrl-C is for the driver, which shares the terminal.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGUSR1, _interrupted)
+    signal.signal(signal.SIGUSR1, _raise_interrupt)
     _end_with_parent()
 
 
-def _leave() -> None:
-    """End at once: to take TensorFlow apart takes longer than a second."""
+def _exit_fast() -> None:
+    """End the process at once.
+
+    A regular exit takes more than a second, because TensorFlow is taken apart.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _interrupted(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    if _calls["running"] and not _calls["interrupted"]:  # once, so that cleaning up is not cut off
-        _calls["interrupted"] = True
+def _raise_interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    # Interrupt a call only once, so that its clean-up is not cut off.
+    if _call_state["running"] and not _call_state["interrupted"]:
+        _call_state["interrupted"] = True
         raise KeyboardInterrupt
 
 
@@ -199,8 +225,9 @@ def _end_with_parent() -> None:
     if parent is None:
         return
 
-    def watch() -> None:
+    def exit_after_parent() -> None:
         parent.join()
-        os._exit(1)  # no clean-up: nobody is left to want the result, and state is on disk
+        # No clean-up: nobody is left to receive the result, and the training state is on disk.
+        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=exit_after_parent, daemon=True).start()

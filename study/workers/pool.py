@@ -1,4 +1,7 @@
-"""Several workers on one job: a thread waits for each, while the training is done elsewhere."""
+"""Run one job on several workers.
+
+A thread here waits for each worker, while the training is done elsewhere.
+"""
 
 import enum
 import threading
@@ -10,24 +13,27 @@ from concurrent.futures import wait
 from typing import Any
 from typing import Protocol
 
-PAUSE = 1.0  # s, before one asks again who has nothing to do yet
+PAUSE = 1.0  # seconds before a worker that has nothing to do asks again
 
 
 class Worker(Protocol):
-    """What carries out a call; see `study.workers.local` and `study.workers.ray_cluster`."""
+    """A process or task that runs calls.
+
+    See `study.workers.local` and `study.workers.ray_cluster`.
+    """
 
     def call(self, function: str, *args: Any) -> Any:
-        """The value of `package.module:name` for `args`."""
+        """Call a function (as `package.module:name`) and return its value."""
 
     def interrupt(self) -> None:
         """End the call under way with KeyboardInterrupt, and refuse later ones."""
 
     def close(self) -> None:
-        """Let go of what was kept for calls."""
+        """Release what the worker keeps between calls."""
 
 
 class Step(enum.Enum):
-    """What came of a worker's turn."""
+    """The result of a worker's turn."""
 
     DONE = "did something: ask again"
     WAIT = "nothing to do now, but there may be when others are done"
@@ -35,26 +41,31 @@ class Step(enum.Enum):
 
 
 def work(workers: Sequence[Worker], step: Callable[[Worker], Step]) -> None:
-    """Have each worker take `step` until there is nothing left to do.
+    """Let each worker take steps until there is nothing left to do.
+
+    Args:
+        workers: each takes its steps in a thread of its own.
+        step: takes one turn with a worker.
 
     Raises:
-        Exception: the first that a step raises, KeyboardInterrupt too; all workers are interrupted.
+        Exception: the first that a step raises, or KeyboardInterrupt. All workers are interrupted.
     """
     stop = threading.Event()
 
-    def steps(worker: Worker) -> None:
-        while not stop.is_set() and (came := step(worker)) is not Step.END:
-            if came is Step.WAIT:
+    def take_steps(worker: Worker) -> None:
+        while not stop.is_set() and (result := step(worker)) is not Step.END:
+            if result is Step.WAIT:
                 stop.wait(PAUSE)
 
     with ThreadPoolExecutor(len(workers)) as pool:
-        futures = [pool.submit(steps, worker) for worker in workers]
+        futures = [pool.submit(take_steps, worker) for worker in workers]
         try:
             for future in as_completed(futures):
                 future.result()
         except BaseException:
             stop.set()
-            while wait(futures, timeout=0.5).not_done:  # one may be about to call
+            # Interrupt repeatedly, because a worker may be just about to start a call.
+            while wait(futures, timeout=0.5).not_done:
                 for worker in workers:
                     worker.interrupt()
             raise

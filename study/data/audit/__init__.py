@@ -1,1 +1,1 @@
-"""Audit a dataset: broken files, equal images, near-duplicates, groups, and leaking splits."""
+"""Audit a data set: broken files, duplicates, groups and leaking splits."""

@@ -1,11 +1,14 @@
-"""Audit a data set: broken files, equal images, near-duplicates, groups, and what its splits leak.
+"""Audit a data set: broken files, duplicates, groups and leaking splits.
 
     python -m study.data.audit --dataset demo
     DATA_DIR=~/data python -m study.data.audit --dataset chest
     python -m study.data.audit --dataset folder:~/my-images
 
-Prints a short report and writes audit.json, audit.html and groups.csv. Of 10,000 images it takes
-minutes; stopped and started again it goes on from there, and once done it takes a second or two.
+Finds files that cannot be used, equal images, near-duplicates and groups, and what each split
+leaks. Prints a short report and writes audit.json, audit.html and groups.csv.
+
+10,000 images take minutes. If stopped, the same command continues where it left off. Once it has
+finished, running it again takes a second or two.
 """
 
 import contextlib
@@ -45,7 +48,8 @@ from study.data.digest import file_hashes
 from study.data.folder import GROUPS_FILE
 from study.data.registry import dataset_named
 
-NEAR_FILE = "near-v1.json"  # another number when near_groups finds other groups
+# Raise the number whenever a change makes near_groups find other groups.
+NEAR_FILE = "near-v1.json"
 
 
 @dataclass(frozen=True)
@@ -58,48 +62,52 @@ class Report:
 
 
 def audit(dataset: str, progress: Progress) -> Report:
-    """Looks at every image of a data set; only at new ones if it was stopped before.
+    """Audit every image of a data set.
+
+    An audit that was stopped continues with the images that it has not yet read.
 
     Args:
         dataset: "chest", "blood", "demo" or "folder:PATH".
-        progress: shows how far it has come.
+        progress: shows how far the audit has come.
 
     Raises:
         DataError: the data set cannot be found or changes meanwhile, or the cache folder cannot
-            be written; says what to do next.
+            be written. The message says what to do next.
     """
     listing = dataset_named(dataset).find()
     hashes = file_hashes(listing, progress.step, remember=True)
-    # without groups.csv, so that adding one does not start the search anew
+    # The key leaves out groups.csv, so that adding one does not start the search anew.
     key = digest_of(dataclasses.replace(listing, extras=()), hashes)
     folder = cache_dir() / "audit" / key
     with locked(f"audit-{key}"):
         records = scan(listing, hashes, folder, progress.step)
-        groups = _near_groups(listing.root, representatives(records), folder, progress)
+        near = _load_or_find_near_groups(listing.root, representatives(records), folder, progress)
         digest = digest_of(listing, hashes)
-        found = Found(
-            shown(dataset), digest, listing, hashes, records, groups, near_duplicates.LIMITS
-        )
-        result = facts(found)
-        parts = part_of(found.samples)
-        pictures = strips(result.groups.members, found, parts, folder / "pictures")
-    return Report(result, found.group_of, pictures)
+        name = shown(dataset)
+        evidence = Found(name, digest, listing, hashes, records, near, near_duplicates.LIMITS)
+        result = facts(evidence)
+        parts = part_of(evidence.samples)
+        group_strips = strips(result.groups.members, evidence, parts, folder / "pictures")
+    return Report(result, evidence.group_of, group_strips)
 
 
-def _near_groups(root: Path, images: list[str], folder: Path, progress: Progress) -> list[Set]:
+def _load_or_find_near_groups(
+    root: Path, images: list[str], folder: Path, progress: Progress
+) -> list[Set]:
     file = folder / NEAR_FILE
     try:
         return [tuple(group) for group in json.loads(file.read_bytes())]
-    except (OSError, ValueError, TypeError):  # none yet, or broken
+    except (OSError, ValueError, TypeError):  # no such file yet, or a broken one
         pass
     groups = near_duplicates.near_groups(root, images, folder / "near", progress.step)
     replace_file(file, json.dumps(groups).encode())
-    shutil.rmtree(folder / "near", ignore_errors=True)  # 35 kB an image, of no more use
+    # The work folder takes 35 kB per image and is no longer needed.
+    shutil.rmtree(folder / "near", ignore_errors=True)
     return groups
 
 
 def shown(dataset: str) -> str:
-    """The data set's name without the place where it lies."""
+    """Return the data set's name without the path to it, fit to be shown."""
     kind, _, path = dataset.partition(":")
     if kind != "folder":
         return dataset
@@ -107,45 +115,48 @@ def shown(dataset: str) -> str:
 
 
 def write(report: Report, out: Path) -> None:
-    """Writes audit.json, audit.html and groups.csv into a folder.
+    """Write audit.json, audit.html and groups.csv into a folder.
 
     Raises:
         DataError: the folder cannot be written.
     """
-    pages = {
+    contents = {
         "audit.json": report.audit.as_json().encode(),
         "audit.html": html_text(report.audit, report.strips).encode(),
         GROUPS_FILE: groups_csv(report.group_of).encode("utf-8", "surrogateescape"),
     }
-    with _writing(out):
-        for name, content in pages.items():
+    with _write_errors_as_data_errors(out):
+        for name, content in contents.items():
             replace_file(out / name, content)
 
 
 def groups_csv(group_of: Mapping[str, str]) -> str:
-    """The columns image,group, as `folder:PATH` reads them."""
+    """Format the groups as CSV with the columns image,group.
+
+    This is the file that `folder:PATH` reads.
+    """
     stream = io.StringIO()
-    # all quoted: a name may hold commas, quotes and line ends
-    rows = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    rows.writerow(("image", "group"))
-    rows.writerows(group_of.items())
+    # Everything is quoted, because a name may hold commas, quotes and line ends.
+    writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerow(("image", "group"))
+    writer.writerows(group_of.items())
     return stream.getvalue()
 
 
 def last_words(report: Report, out: Path, root: str) -> list[str]:
-    """What was written, and the next step."""
-    words = [f"Written: {out / 'audit.html'}, audit.json and {GROUPS_FILE} beside it."]
+    """Return lines that say what was written and what to do next."""
+    lines = [f"Written: {out / 'audit.html'}, audit.json and {GROUPS_FILE} beside it."]
     groups = report.audit.groups
     if root and not groups.known and groups.members:
-        words.append(
+        lines.append(
             f"Next: look at the groups, copy {out / GROUPS_FILE} to {root}, and train with "
             "--split grouped."
         )
-    return words
+    return lines
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = Parser(__doc__ or "", "study.data.audit")
     parser.add_argument(
         "--dataset", default="demo", help="chest, blood, demo or folder:PATH [default: demo]"
@@ -155,7 +166,7 @@ def main() -> None:
     kind, _, path = args.dataset.partition(":")
     root = path.strip() if kind == "folder" else ""
     out = Path(args.out or Path("audits") / shown(args.dataset).replace(":", "-")).expanduser()
-    _check_apart(out, root)
+    _check_outside_image_root(out, root)
     _check_writable(out)
     progress = Progress()
     try:
@@ -166,7 +177,7 @@ def main() -> None:
     print_audit(report.audit, last_words(report, out, root))
 
 
-def _check_apart(out: Path, root: str) -> None:
+def _check_outside_image_root(out: Path, root: str) -> None:
     if root and Path(root).expanduser().resolve() in out.resolve().parents:
         raise DataError(
             f"{out} lies in {root}, where each folder is a class: choose another with --out"
@@ -174,14 +185,14 @@ def _check_apart(out: Path, root: str) -> None:
 
 
 def _check_writable(out: Path) -> None:
-    """Before minutes of work, not after them."""
-    with _writing(out):
+    """Raise before minutes of work, not after them, if `out` cannot be written."""
+    with _write_errors_as_data_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
 
 
 @contextlib.contextmanager
-def _writing(out: Path) -> Iterator[None]:
+def _write_errors_as_data_errors(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

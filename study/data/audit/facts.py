@@ -1,4 +1,4 @@
-"""All that an audit found, as one value: what is printed, drawn as a page, and stored as JSON."""
+"""An audit as one value, which is printed, drawn as a page and stored as JSON."""
 
 import dataclasses
 import json
@@ -33,7 +33,10 @@ FOUND = "near-duplicates found by this audit"
 
 @dataclass(frozen=True)
 class Audit:
-    """The facts about a data set. Images are ids: paths relative to the image root."""
+    """The facts about a data set.
+
+    Images are named by their ids, which are paths relative to the image root.
+    """
 
     dataset: str  # "chest", "blood", "demo" or "folder:NAME"
     digest: str  # as training records it
@@ -45,17 +48,21 @@ class Audit:
     near_limits: str  # what the search cannot find
     mixed: list[Set]  # of these groups, those with images of several classes
     groups: Groups
-    agreement: Agreement | None  # of `near` with the groups, if the data set has its own
+    agreement: Agreement | None  # of `near` with the data set's own groups; None if it has none
     protocols: list[Protocol]
 
     def as_json(self) -> str:
-        """Keys in the order of declaration; names in ASCII, bytes that are no text as \\udcXX."""
+        """Return the audit as JSON.
+
+        Keys are in the order of declaration. Names are in ASCII, with bytes that are no text
+        written as \\udcXX.
+        """
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
 
 @dataclass(frozen=True)
 class Found:
-    """What reading the images gave, before any conclusion."""
+    """The evidence of an audit: what reading the images gave, before any conclusion."""
 
     dataset: str  # as it may be shown
     digest: str
@@ -67,17 +74,20 @@ class Found:
 
     @cached_property
     def twins(self) -> list[Set]:
-        """Sets of usable images with equal pixels."""
+        """Return the sets of usable images with equal pixels."""
         return twins_of(self.records)
 
     @cached_property
     def groups(self) -> list[Set]:
-        """Near-duplicates, with all twins."""
+        """Return the groups of near-duplicates, with all twins added."""
         return with_twins(self.near, self.twins)
 
     @cached_property
     def group_of(self) -> dict[str, str]:
-        """The group of every listed image: the data set's own, else those found."""
+        """Return the group of every listed image.
+
+        These are the data set's own groups if it has any, else those that the audit found.
+        """
         images = [entry.image for entry in self.listing.entries]
         if self.listing.groups is None:
             return group_names(images, self.groups)
@@ -85,39 +95,41 @@ class Found:
 
     @cached_property
     def samples(self) -> Samples:
-        """The usable images as training has them."""
+        """Return the usable images as training reads them."""
         unusable = {record.image for record in self.records if record.reason}
         return samples_of(self.dataset, self.listing, unusable)
 
 
 def twins_of(records: Sequence[Record]) -> list[Set]:
-    """Sets of usable images with equal pixels."""
+    """Return the sets of usable images with equal pixels."""
     return sets_of({record.image: record.pixels for record in records if not record.reason})
 
 
 def representatives(records: Sequence[Record]) -> list[str]:
-    """The usable images, of those with equal pixels the first only."""
-    others = {image for set_ in twins_of(records) for image in set_[1:]}
-    return [r.image for r in records if not r.reason and r.image not in others]
+    """Return the usable images, but only the first of those with equal pixels."""
+    repeats = {image for twins in twins_of(records) for image in twins[1:]}
+    return [r.image for r in records if not r.reason and r.image not in repeats]
 
 
-def facts(found: Found) -> Audit:
-    """All conclusions."""
-    group_of = {image: found.group_of[image] for image in found.samples.images}
-    bytes_of = {image: found.hashes[image] for image in group_of}
-    label_of = {entry.image: entry.label for entry in found.listing.entries}
-    known = found.listing.groups is not None
+def facts(evidence: Found) -> Audit:
+    """Draw all conclusions from what was read."""
+    group_of = {image: evidence.group_of[image] for image in evidence.samples.images}
+    bytes_of = {image: evidence.hashes[image] for image in group_of}
+    label_of = {entry.image: entry.label for entry in evidence.listing.entries}
+    has_own_groups = evidence.listing.groups is not None
     return Audit(
-        dataset=found.dataset,
-        digest=found.digest,
-        files=files_of(found.records),
-        classes=classes_of(found.listing.entries, group_of),
+        dataset=evidence.dataset,
+        digest=evidence.digest,
+        files=files_of(evidence.records),
+        classes=classes_of(evidence.listing.entries, group_of),
         identical_bytes=sets_of(bytes_of),
-        identical_pixels=spanning(found.twins, bytes_of),
-        near=found.groups,
-        near_limits=found.near_limits,
-        mixed=spanning(found.groups, label_of),
-        groups=groups_of(group_of, found.listing.groups_from or FOUND, known),
-        agreement=agreement_of(found.groups, found.twins, group_of) if known else None,
-        protocols=[protocol_facts(name, found.samples, group_of) for name in PROTOCOLS],
+        identical_pixels=spanning(evidence.twins, bytes_of),
+        near=evidence.groups,
+        near_limits=evidence.near_limits,
+        mixed=spanning(evidence.groups, label_of),
+        groups=groups_of(group_of, evidence.listing.groups_from or FOUND, has_own_groups),
+        agreement=(
+            agreement_of(evidence.groups, evidence.twins, group_of) if has_own_groups else None
+        ),
+        protocols=[protocol_facts(name, evidence.samples, group_of) for name in PROTOCOLS],
     )

@@ -1,8 +1,8 @@
-"""Near-duplicates among a folder's images, without originals to compare with.
+"""Find near-duplicates among a folder's images, without originals to compare with.
 
-Keypoints of every image, then the most alike pairs by vector, then registration of these pairs;
-what is registered is joined. Everything found is kept in a work folder, from where a call that was
-stopped goes on.
+First the keypoints of every image are read. Then the most similar pairs are proposed by their
+vectors, and these pairs are registered. Pairs that can be registered are joined into groups. All
+results are kept in a work folder, from which a call that was stopped continues.
 """
 
 from collections.abc import Sequence
@@ -20,30 +20,34 @@ from study.data.audit.keypoints import Pair
 from study.data.audit.keypoints import Stored
 from study.data.parallel import Progress
 
-# Strangers share 4 or 5 points; but X-rays of two people share up to 36, of ribs and burnt-in
-# letters. They are 0.17 of the keypoints where the two overlap, at most; of copies 0.27 at least.
+# Unrelated pictures share 4 or 5 points, but X-rays of two people share up to 36: of ribs and of
+# burnt-in letters. Their share of the keypoints where the two pictures overlap is at most 0.17.
+# Copies share at least 0.27.
 MIN_POINTS = 8
 MIN_SHARE = 0.25
-NEAREST = 30  # candidates known of each image
-TRIED = 10  # of them tried in a round
+NEAREST = 30  # candidate neighbors of each image
+TRIED = 10  # most candidate pairs of a group that are compared in one round
 LIMITS = (
     "Found are copies that were turned, mirrored, shifted, sheared, resized, recolored or encoded "
     "anew, and photographs that overlap. Not found are pictures with little texture, strong "
     "warping or blur, and different pictures of one patient."
 )
 
-CHUNK = 500  # pairs between two looks at what is joined already
+# Pairs compared at a time. Between chunks, pairs that are in one group by then are dropped.
+CHUNK = 500
 
 
 def near_groups(
     root: Path, images: Sequence[str], work: Path, progress: Progress | None
 ) -> list[tuple[str, ...]]:
-    """Groups of two or more near-duplicate images, largest first; each sorted.
+    """Return groups of two or more near-duplicate images, largest first.
+
+    Each group is sorted.
 
     Args:
         root: the image root.
-        images: ids; files that are no usable image have no near-duplicates.
-        work: a folder for this list of images alone; a call that was stopped goes on from there.
+        images: ids. Files that are no usable image have no near-duplicates.
+        work: a folder for this list of images alone. A call that was stopped continues from it.
         progress: called with "keypoints" and "comparing".
 
     Raises:
@@ -55,50 +59,59 @@ def near_groups(
     count = min(NEAREST, len(images) - 1)
     nearest, likeness = neighbors(*vectors(features, progress), count)
     compared = Compared(work / "pairs", features)
-    joined = DisjointSet(range(len(images)))
+    partition = DisjointSet(range(len(images)))
     seen: set[Pair] = set()
-    while pairs := _most_alike(joined, nearest, likeness, seen):
+    while pairs := _propose_pairs(partition, nearest, likeness, seen):
         seen.update(pairs)
-        if not _join(joined, pairs, compared, progress):
+        if not _merge_matches(partition, pairs, compared, progress):
             break
-    groups = [tuple(sorted(images[i] for i in group)) for group in joined.subsets()]
+    groups = [tuple(sorted(images[i] for i in group)) for group in partition.subsets()]
     return sorted((g for g in groups if len(g) > 1), key=lambda group: (-len(group), group))
 
 
-def _join(
-    joined: DisjointSet, pairs: Sequence[Pair], compared: Compared, progress: Progress | None
+def _merge_matches(
+    partition: DisjointSet, pairs: Sequence[Pair], compared: Compared, progress: Progress | None
 ) -> bool:
-    """Joins the pairs that share enough, the most alike first; whether there was any."""
-    before = joined.n_subsets
+    """Merge the pairs that share enough, the most similar first.
+
+    Returns:
+        True if any pair was merged.
+    """
+    before = partition.n_subsets
     for start in range(0, len(pairs), CHUNK):
-        some = [pair for pair in pairs[start : start + CHUNK] if not joined.connected(*pair)]
-        for pair, shared in zip(some, compared.shared(some, None), strict=True):
+        batch = [pair for pair in pairs[start : start + CHUNK] if not partition.connected(*pair)]
+        for pair, shared in zip(batch, compared.shared(batch, None), strict=True):
             if shared.points >= MIN_POINTS and shared.share >= MIN_SHARE:
-                joined.merge(*pair)
+                partition.merge(*pair)
         if progress:
             progress("comparing", min(start + CHUNK, len(pairs)), len(pairs))
-    return bool(joined.n_subsets < before)
+    return bool(partition.n_subsets < before)
 
 
-def _most_alike(
-    joined: DisjointSet,
+def _propose_pairs(
+    partition: DisjointSet,
     nearest: npt.NDArray[np.int64],
     likeness: npt.NDArray[np.float32],
     seen: set[Pair],
 ) -> list[Pair]:
-    """Of every group the `TRIED` most alike pairs with other groups that are not `seen` yet.
+    """Return the most similar pairs across groups, without those in `seen`.
 
-    After the first round, single images are left alone: their most alike pairs were seen.
+    There are up to `TRIED` pairs of every group. After the first round, pairs with a single image
+    are left out, because its most similar pairs have been compared.
     """
-    group = np.array([joined[i] for i in range(len(nearest))])
+    group = np.array([partition[i] for i in range(len(nearest))])
     size = np.bincount(group, minlength=len(group))[group]
     order = np.argsort(-likeness, axis=None, kind="stable")
-    a, b = order // nearest.shape[1], nearest.ravel()[order]
-    wanted = group[a] != group[b]
+    a = order // nearest.shape[1]
+    b = nearest.ravel()[order]
+    is_candidate = group[a] != group[b]
     if seen:
-        wanted &= (size[a] > 1) & (size[b] > 1)
-    pairs = [(min(p), max(p)) for p in zip(a[wanted].tolist(), b[wanted].tolist(), strict=True)]
-    table = pd.DataFrame({"pair": pairs, "group": group[a[wanted]]})
+        is_candidate &= (size[a] > 1) & (size[b] > 1)
+    pairs = [
+        (min(p), max(p))
+        for p in zip(a[is_candidate].tolist(), b[is_candidate].tolist(), strict=True)
+    ]
+    table = pd.DataFrame({"pair": pairs, "group": group[a[is_candidate]]})
     table = table[~table["pair"].isin(seen)]
     table = table[table.groupby("group").cumcount() < TRIED]
     return list(dict.fromkeys(table["pair"]))

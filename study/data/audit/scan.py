@@ -1,4 +1,4 @@
-"""What each image file is: one small record, from one full decoding, kept for next time."""
+"""Decode each image file once and keep one small record of it for next time."""
 
 import contextlib
 import hashlib
@@ -27,7 +27,10 @@ FILE = f"scan-v{DECODER}.jsonl"  # one record a line
 
 
 class Record(NamedTuple):
-    """One listed file. Of one that is not usable, all after `size` is empty but the reason."""
+    """The record of one listed file.
+
+    If the file is not usable, all fields after `size` are empty except the reason.
+    """
 
     image: str
     size: int  # bytes; 0 if the file cannot be read
@@ -36,20 +39,21 @@ class Record(NamedTuple):
     width: int  # pixels, the right way up
     height: int
     pixels: str  # SHA-256 over width, height and the RGB pixels in full size
-    reason: str  # why training leaves the file out; "" if it does not
+    reason: str  # why training leaves the file out; "" if it is usable
 
 
 def scan(
     listing: Listing, hashes: dict[str, str], folder: Path, progress: Progress | None
 ) -> list[Record]:
-    """One record for every listed file, in the listing's order.
+    """Return one record for every listed file, in the listing's order.
 
-    Records are added to a file in `folder` as they are made; what is there is not decoded again.
+    Records are added to a file in `folder` as they are made. Images that have a record there are
+    not decoded again.
 
     Args:
         listing: the data set's files.
         hashes: SHA-256 of every listed file.
-        folder: belongs to this listing and these hashes alone; the caller holds its lock.
+        folder: a folder for this listing and these hashes alone. The caller holds its lock.
         progress: called with "scanning" if anything must be decoded.
 
     Raises:
@@ -57,26 +61,26 @@ def scan(
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    known = _known(folder / FILE)
-    todo = [entry.image for entry in listing.entries if entry.image not in known]
-    if todo and progress:
-        progress("scanning", 0, len(todo))
+    records = _load_records(folder / FILE)
+    new_images = [entry.image for entry in listing.entries if entry.image not in records]
+    if new_images and progress:
+        progress("scanning", 0, len(new_images))
     with (folder / FILE).open("ab") as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
-        # as in training: what PIL only warns of is refused as well
+        # Training refuses an image of which PIL warns that it is too large, so the audit does too.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        task = partial(_record, listing.root, hashes)
-        for record in in_threads(task, todo, "scanning", progress):
+        task = partial(_scan_image, listing.root, hashes)
+        for record in in_threads(task, new_images, "scanning", progress):
             stream.write(json.dumps(record).encode() + b"\n")
-            known[record.image] = record
-    return [known[entry.image] for entry in listing.entries]
+            records[record.image] = record
+    return [records[entry.image] for entry in listing.entries]
 
 
 def read_checked(root: Path, image: str, digest: str) -> bytes:
-    """The content of a file, which must have this SHA-256.
+    """Return the content of a file, which must have the SHA-256 `digest`.
 
     Raises:
-        DataError: it has another one.
+        DataError: it has another one, or cannot be read.
     """
     try:
         content = (root / image).read_bytes()
@@ -87,7 +91,7 @@ def read_checked(root: Path, image: str, digest: str) -> bytes:
     return content
 
 
-def _record(root: Path, hashes: dict[str, str], image: str) -> Record:
+def _scan_image(root: Path, hashes: dict[str, str], image: str) -> Record:
     if hashes[image] == UNREADABLE:
         return Record(image, 0, "", "", 0, 0, "", "cannot be read")
     content = read_checked(root, image, hashes[image])
@@ -95,29 +99,36 @@ def _record(root: Path, hashes: dict[str, str], image: str) -> Record:
         rgb = picture(content)
     except BadImage as error:
         return Record(image, len(content), "", "", 0, 0, "", str(error))
-    kind, mode = _kind(content)
+    format_, mode = _read_format_and_mode(content)
     pixels = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
     pixels.update(rgb.tobytes())
-    return Record(image, len(content), kind, mode, *rgb.size, pixels.hexdigest(), "")
+    return Record(image, len(content), format_, mode, *rgb.size, pixels.hexdigest(), "")
 
 
-def _kind(content: bytes) -> tuple[str, str]:
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:  # reads the header only
+def _read_format_and_mode(content: bytes) -> tuple[str, str]:
+    # Opening an image reads its header only.
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         return image.format or "", image.mode
 
 
-def _known(file: Path) -> dict[str, Record]:
-    """The records in the file; a last line cut off by a kill is cut off the file, too."""
-    found: dict[str, Record] = {}
-    whole = 0
+def _load_records(file: Path) -> dict[str, Record]:
+    """Return the records in the file, by image.
+
+    A killed process may have written part of a last line, which is removed from the file.
+    """
+    records: dict[str, Record] = {}
+    complete_bytes = 0
     with contextlib.suppress(FileNotFoundError), file.open("r+b") as stream:
         for line in stream:
             if not line.endswith(b"\n"):
-                stream.truncate(whole)
+                stream.truncate(complete_bytes)
                 break
-            whole += len(line)
-            with contextlib.suppress(ValueError, TypeError):  # else decode that image again
+            complete_bytes += len(line)
+            # An image whose line is broken is decoded again.
+            with contextlib.suppress(ValueError, TypeError):
                 record = Record(*json.loads(line))
-                kind, mode = intern(record.format), intern(record.mode)  # few, often repeated
-                found[record.image] = record._replace(format=kind, mode=mode)
-    return found
+                # There are few formats and modes, each often repeated: keep one string of each.
+                records[record.image] = record._replace(
+                    format=intern(record.format), mode=intern(record.mode)
+                )
+    return records

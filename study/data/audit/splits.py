@@ -1,4 +1,4 @@
-"""What each split protocol makes of a data set, and how much its test set can tell at best."""
+"""Draw a data set's splits, and compute how much their test sets can tell at best."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Interval:
-    """How wide a 95 % interval a number of independent groups leaves, at worst."""
+    """The widest 95 % interval that a number of independent groups may leave."""
 
     groups: int
     low: float  # 0 to 1
@@ -30,10 +30,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Protocol:
-    """One split with seed 0, or why there is none."""
+    """The facts about one split with seed 0, or why it is not possible."""
 
     name: str
-    impossible: str  # "" if it is possible; then the rest counts
+    impossible: str  # the reason; "" if it is possible, and only then the other fields count
     sizes: dict[str, int]  # train, val, test -> images
     leaking: int  # test images that have a sibling (same group) in train
     accuracy: Interval | None
@@ -41,11 +41,11 @@ class Protocol:
 
 
 def protocol_facts(name: str, data: Samples, group_of: Mapping[str, str]) -> Protocol:
-    """Draws the split of a protocol and looks at its test set.
+    """Draw the split of a protocol and examine its test set.
 
     Args:
         name: "pooled", "official" or "grouped".
-        data: the usable images; the split is drawn as training would from these.
+        data: the usable images. The split is drawn from these as training would draw it.
         group_of: the group of each usable image.
     """
     data_with_groups = replace(data, groups=tuple(group_of[image] for image in data.images))
@@ -53,35 +53,39 @@ def protocol_facts(name: str, data: Samples, group_of: Mapping[str, str]) -> Pro
         split = make_split(data_with_groups if name == "grouped" else data, name, SEED)
     except DataError as error:
         return Protocol(name, str(error), {}, 0, None, {})
-    rows = [split.test[data.y[split.test] == label] for label in range(len(data.classes))]
-    tested = [{group_of[data.images[row]] for row in members} for members in rows]
+    rows_of_class = [split.test[data.y[split.test] == label] for label in range(len(data.classes))]
+    groups_of_class = [{group_of[data.images[row]] for row in rows} for rows in rows_of_class]
     return Protocol(
         name,
         impossible="",
         sizes={part: len(getattr(split, part)) for part in NAMES},
         leaking=leaking(data_with_groups, split) or 0,
-        accuracy=least_favorable(len(set().union(*tested))),
+        accuracy=least_favorable(len(set().union(*groups_of_class))),
         recall={
             label: least_favorable(len(groups))
-            for label, groups in zip(data.classes, tested, strict=True)
+            for label, groups in zip(data.classes, groups_of_class, strict=True)
         },
     )
 
 
 def least_favorable(groups: int) -> Interval:
-    """The Wilson interval at the accuracy where it is widest, about one half.
+    """Return the Wilson interval at the accuracy where it is widest, about one half.
 
-    If the images of one group stand or fall together, the groups are the trials that count.
+    Groups are counted, not images: all images of a group are assumed to be classified alike, right
+    or wrong.
 
     Args:
         groups: independent groups, 1 or more.
     """
-    found = binomtest(round(groups / 2), groups).proportion_ci(0.95, method="wilson")
-    return Interval(groups, round(float(found.low), 4), round(float(found.high), 4))
+    interval = binomtest(round(groups / 2), groups).proportion_ci(0.95, method="wilson")
+    return Interval(groups, round(float(interval.low), 4), round(float(interval.high), 4))
 
 
 def part_of(data: Samples) -> dict[str, str]:
-    """The part of each image in the pooled split; empty if that is impossible."""
+    """Return the part of each image in the pooled split.
+
+    The result is empty if that split is not possible.
+    """
     try:
         split: Split = make_split(data, "pooled", SEED)
     except DataError:

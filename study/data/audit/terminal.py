@@ -1,4 +1,7 @@
-"""An audit on the terminal: 100 columns at most, no color needed."""
+"""Print an audit on the terminal.
+
+The report takes at most 100 columns and needs no color.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -18,10 +21,14 @@ WIDTH = 100
 MOST_ROWS = 12
 
 
-def print_audit(audit: Audit, last_words: Sequence[str]) -> None:
-    """The report on stdout, tables cut after `MOST_ROWS` rows, and `last_words` below it."""
+def print_audit(audit: Audit, closing_lines: Sequence[str]) -> None:
+    """Print the report on stdout, with `closing_lines` below it.
+
+    Tables are cut after `MOST_ROWS` rows.
+    """
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a narrow encoding is no reason to fail
+        # A narrow encoding is no reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(markup=False, emoji=False, highlight=False)
     console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
     console.print(f"Audit of {printable(audit.dataset)}", style="bold")
@@ -35,15 +42,15 @@ def print_audit(audit: Audit, last_words: Sequence[str]) -> None:
         for table in section.tables:
             _print_table(console, table)
     console.print()
-    for line in last_words:
+    for line in closing_lines:
         console.print(line, soft_wrap=True)
 
 
 def _print_table(console: Console, table: Table) -> None:
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, heading in enumerate(table.head):
-        side: JustifyMethod = "left" if number < table.left else "right"
-        grid.add_column(heading, justify=side, overflow="fold")
+        justify: JustifyMethod = "left" if number < table.left else "right"
+        grid.add_column(heading, justify=justify, overflow="fold")
     for row in table.rows[:MOST_ROWS]:
         grid.add_row(*row)
     console.print(grid)

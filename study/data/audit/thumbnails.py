@@ -1,4 +1,4 @@
-"""Small pictures of the largest groups, to see what a group is."""
+"""Make small pictures of the largest groups, to show what a group is."""
 
 import base64
 import io
@@ -24,16 +24,16 @@ SIDE = 128  # pixels, of the longer side
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of a group."""
+    """A small picture of one image of a group."""
 
     image: str
-    part: str  # in the pooled split, "" if it is in none
+    part: str  # part of the pooled split, "" if it is in none
     uri: str  # data:image/jpeg;base64,...
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Some images of one group side by side."""
+    """A row of some images of one group."""
 
     group: str
     classes: list[str]
@@ -43,63 +43,71 @@ class Strip:
 
 
 def strips(
-    groups: Mapping[str, Set], found: Found, part_of: Mapping[str, str], folder: Path
+    groups: Mapping[str, Set], evidence: Found, part_of: Mapping[str, str], folder: Path
 ) -> list[Strip]:
-    """The largest groups, up to `GROUPS` of up to `PICTURES` images each.
+    """Make strips of the largest groups.
+
+    There are up to `GROUPS` strips of up to `PICTURES` images each.
 
     Args:
         groups: images by group, largest first.
-        found: has the files.
+        evidence: has the image files and their hashes.
         part_of: the part of images in the pooled split.
-        folder: where the small pictures are kept for next time.
+        folder: the folder in which the small pictures are kept for next time.
 
     Raises:
         DataError: a file changes while being read.
     """
-    label_of = {entry.image: entry.label for entry in found.listing.entries}
-    shown = []
-    for group in _largest(groups, label_of):
+    label_of = {entry.image: entry.label for entry in evidence.listing.entries}
+    group_strips = []
+    for group in _pick_largest(groups, label_of):
         images = groups[group]
         counts = Counter(part_of[image] for image in images if image in part_of)
-        pictures = [Picture(i, part_of.get(i, ""), _uri(found, i, folder)) for i in _spread(images)]
+        pictures = [
+            Picture(image, part_of.get(image, ""), _make_uri(evidence, image, folder))
+            for image in _pick_evenly(images)
+        ]
         classes = sorted({label_of[image] for image in images})
         parts = {name: counts[name] for name in NAMES if counts[name]}
-        shown.append(Strip(group, classes, len(images), parts, pictures))
-    return shown
+        group_strips.append(Strip(group, classes, len(images), parts, pictures))
+    return group_strips
 
 
-def _largest(groups: Mapping[str, Set], label_of: Mapping[str, str]) -> list[str]:
-    """Of groups of equal size, the classes take turns."""
+def _pick_largest(groups: Mapping[str, Set], label_of: Mapping[str, str]) -> list[str]:
+    """Return the names of the `GROUPS` largest groups.
+
+    Among groups of equal size, the classes take turns.
+    """
     rank: Counter[tuple[str, int]] = Counter()
     order = []
     for group, images in groups.items():
-        of_class = (label_of[images[0]], len(images))
-        rank[of_class] += 1
-        order.append((-len(images), rank[of_class], group))
+        label_and_size = (label_of[images[0]], len(images))
+        rank[label_and_size] += 1
+        order.append((-len(images), rank[label_and_size], group))
     return [group for _, _, group in sorted(order)[:GROUPS]]
 
 
-def _spread(images: Set) -> list[str]:
+def _pick_evenly(images: Set) -> list[str]:
     count = min(PICTURES, len(images))
     return [images[number * len(images) // count] for number in range(count)]
 
 
-def _uri(found: Found, image: str, folder: Path) -> str:
-    digest = found.hashes[image]
+def _make_uri(evidence: Found, image: str, folder: Path) -> str:
+    digest = evidence.hashes[image]
     file = folder / f"{digest}.jpg"
     try:
         content = file.read_bytes()
     except OSError:
-        content = _small(read_checked(found.listing.root, image, digest))
+        content = _shrink_to_jpeg(read_checked(evidence.listing.root, image, digest))
         replace_file(file, content)
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
 
-def _small(content: bytes) -> bytes:
+def _shrink_to_jpeg(content: bytes) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        shown = picture(content, least=SIDE)
-    shown.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
+        small = picture(content, least=SIDE)
+    small.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
     stream = io.BytesIO()
-    shown.save(stream, "JPEG", quality=80)
+    small.save(stream, "JPEG", quality=80)
     return stream.getvalue()
