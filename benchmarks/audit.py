@@ -23,12 +23,12 @@ from PIL import Image
 
 from study.common.cache import cache_dir
 from study.common.command import run_command
-from study.data.audit.facts import facts
-from study.data.audit.facts import Found
+from study.data.audit.facts import build_audit
+from study.data.audit.facts import ImageEvidence
 from study.data.audit.scan import scan
-from study.data.digest import digest_of
-from study.data.digest import file_hashes
-from study.data.registry import dataset_named
+from study.data.digest import compute_digest
+from study.data.digest import hash_files
+from study.data.registry import get_dataset
 
 SIDE = 4  # pixels
 
@@ -59,14 +59,14 @@ def make_images(root: Path, count: int) -> None:
 def measured(root: Path) -> Cost:
     """Scans a folder in this process, which should have done nothing else."""
     start, marks = peak_memory(), [time.perf_counter()]
-    listing = dataset_named(f"folder:{root}").find()
+    listing = get_dataset(f"folder:{root}").find()
     marks.append(time.perf_counter())
-    hashes = file_hashes(listing, None, remember=False)
-    digest = digest_of(listing, hashes)
+    hashes = hash_files(listing, None, remember=False)
+    digest = compute_digest(listing, hashes)
     marks.append(time.perf_counter())
     records = scan(listing, hashes, root.parent / f"{root.name}-work", None)
     marks.append(time.perf_counter())
-    facts(Found("benchmark", digest, listing, hashes, records, [], ""))
+    build_audit(ImageEvidence("benchmark", digest, listing, hashes, records, [], ""))
     marks.append(time.perf_counter())
     names = ("listing", "hashing", "scanning", "findings")
     seconds = {name: marks[n + 1] - marks[n] for n, name in enumerate(names)}

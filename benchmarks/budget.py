@@ -28,7 +28,7 @@ from study.search import fast_budget
 from study.search.grid_plan import Cell
 from study.statistics import metrics
 from study.statistics.intervals import Counts
-from study.statistics.intervals import difference
+from study.statistics.intervals import estimate_difference
 from study.variants import variant_fields
 from study.variants import VARIANTS
 
@@ -51,18 +51,18 @@ Found = tuple[int, Mapping[int, int], int]
 def train_seed(base: TrialConfig) -> dict[int, dict[str, Any]]:
     """Each variant's figures with the seed of `base`, by the study's own loop."""
     from study.training import fit
-    from study.trial import prepared
+    from study.trial import prepare_trial
 
     found = {}
     for variant in ALL:
         config = base.replace(**variant_fields(variant, base))
-        trial = prepared(config, Progress(), use_cache=True)
+        trial = prepare_trial(config, Progress(), use_cache=True)
         data, split = trial.data, trial.split
         arrays = fit.Arrays(data.x, data.y, split.train, split.val, split.test, len(data.classes))
-        loop = fit.loop_for(config, arrays, fit.compiled(config, arrays.num_classes))
+        loop = fit.make_loop(config, arrays, fit.build_compiled_model(config, arrays.num_classes))
         val, right = [], []
         for epoch in range(config.epochs):
-            loop.train(fit.shuffled(config, arrays, epoch), lambda *_: None)
+            loop.train(fit.shuffle_training_rows(config, arrays, epoch), lambda *_: None)
             val.append(metrics.accuracy(loop.predict(split.val)[0], data.y[split.val]))
             right.append(loop.predict(split.test)[0].argmax(axis=1) == data.y[split.test])
         groups = np.asarray(data.groups)[split.test]
@@ -98,7 +98,7 @@ def on_test(curves: Curves, seeds: Sequence[int], one: int, other: int, epoch: i
             np.add.at(right[:, column], places, cell["right"][epoch - 1])
             np.add.at(asked[:, column], places, 1)
         counts.append(Counts(right, asked))
-    return difference(*counts)
+    return estimate_difference(*counts)
 
 
 def signs(curves: Curves, seeds: Mapping[int, Sequence[int]], epoch: int) -> dict[int, int]:
@@ -130,7 +130,7 @@ def fast(curves: Curves, seeds: Sequence[int], epochs: int) -> Found:
     """What `--budget fast` does."""
     until = fast_budget.fast_epochs(epochs)
     cells = {Cell(v, s): curves[s][v]["val"][until - 1] for v in ALL for s in seeds}
-    apart = fast_budget.told_apart(cells)
+    apart = fast_budget.significant_directions(cells)
     return best(curves, seeds, ALL, until)[0], apart, 7 * until * len(seeds)
 
 
@@ -179,7 +179,7 @@ def compare(curves: Curves, repeats: Sequence[Sequence[int]], epochs: int) -> No
             for s, f, t, seeds in zip(same, found, truth, repeats, strict=True)
         ]
         pairs = [
-            (fast_budget.verdicts(f[1]), fast_budget.verdicts(t[1]))
+            (fast_budget.describe_factors(f[1]), fast_budget.describe_factors(t[1]))
             for f, t in zip(found, truth, strict=True)
         ]
         each = " ".join(

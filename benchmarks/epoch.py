@@ -41,9 +41,9 @@ from study.job import Options
 from study.tracking import connection
 from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
-from study.tracking.trial_run import Place
-from study.trial import prepared
-from study.trial import recorded
+from study.tracking.trial_run import RunSpec
+from study.trial import prepare_trial
+from study.trial import train_and_record
 from study.trial import Trial
 
 with quiet_stderr():  # TensorFlow talks while it loads, and MLflow if loaded before study
@@ -53,7 +53,7 @@ with quiet_stderr():  # TensorFlow talks while it loads, and MLflow if loaded be
     from benchmarks.plain import plain_model
     from study.tracking.system_metrics import Monitor
     from study.training.fit import STATE_FILE
-    from study.training.model import build
+    from study.training.model import build_model
 
 
 @dataclass
@@ -153,15 +153,18 @@ def measure(trial: Trial, folder: Path) -> tuple[Laps, float]:
     client = connection.connect()
     client.create_experiment(trial.config.dataset, (folder / "artifacts").as_uri())
     classes = len(trial.data.classes)
-    fused, plain = build(trial.config, classes), plain_model(trial.config, classes, dtype="uint8")
+    fused, plain = (
+        build_model(trial.config, classes),
+        plain_model(trial.config, classes, dtype="uint8"),
+    )
     others = {"bare fused": bare_epoch(trial, fused), "bare": bare_epoch(trial, plain)}
     system = SystemMetrics()
     system.may_run.set()
-    place = Place(trial.config.dataset, trial.config.title, "benchmark")
+    place = RunSpec(trial.config.dataset, trial.config.title, "benchmark")
     with open_run(client, place, resumable=False) as run:
         state_file = folder / STATE_FILE
         log = TimedLog(run.outbox, run.files, others=others, system=system, state_file=state_file)
-        recorded(trial, log, folder, time.perf_counter(), Options())
+        train_and_record(trial, log, folder, time.perf_counter(), Options())
     return log.laps, log.state_file.stat().st_size / 1e6
 
 
@@ -204,7 +207,7 @@ def main() -> None:
     config = recipe(args.dataset or default_dataset()).replace(
         image_size=args.image_size, limit=args.limit, weights=args.weights, epochs=args.epochs + 1
     )
-    trial = prepared(config, Progress(), use_cache=True)
+    trial = prepare_trial(config, Progress(), use_cache=True)
     train, val = len(trial.split.train), len(trial.split.val)
     print(
         f"{config.dataset}, {config.backbone} alpha {config.alpha:g}, {config.image_size} px, "

@@ -30,7 +30,7 @@ with quiet_stderr():
 
     from study.training import backbone
     from study.training import runtime
-    from study.training.model import compiled
+    from study.training.model import build_compiled_model
 
 SIDE, PRODUCTS, STEPS = 2048, 10, 4
 DTYPES = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
@@ -73,8 +73,8 @@ def flop_of(layer: keras.Layer) -> float:
 
 def step_of(config: TrialConfig) -> tuple[Callable[[], object], float]:
     """`STEPS` training steps, and the FLOP of one."""
-    backbone.forget()
-    model = compiled(config, 2)
+    backbone.clear_kept_backbone()
+    model = build_compiled_model(config, 2)
     shape = (config.batch_size, config.image_size, config.image_size, 3)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     labels = tf.constant(np.arange(config.batch_size) % 2)
@@ -89,7 +89,7 @@ def step_of(config: TrialConfig) -> tuple[Callable[[], object], float]:
 
 def measure(args: argparse.Namespace) -> None:
     """Print a row for each precision."""
-    runtime.prepare()
+    runtime.prepare_backend()
     base = config_of(args)
     print(f"{base.backbone}, {base.image_size} px, batch {base.batch_size}\n")
     print("| precision | images/s | ratio | GFLOP/s | products, GFLOP/s | of them |")

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from study.statistics.intervals import accuracy
 from study.statistics.intervals import Counts
-from study.statistics.intervals import difference
+from study.statistics.intervals import estimate_accuracy
+from study.statistics.intervals import estimate_difference
 from tests.simulated import BLOOD
 from tests.simulated import Study
 
@@ -51,9 +51,9 @@ def shares(study: Study, rng: np.random.Generator) -> Sequence[float]:
     truth, seen = study.accuracy(), []
     for _ in range(STUDIES):
         base, same, better = study.draw(rng, (0.0, 0.0, GAIN))
-        found = accuracy(base)
+        found = estimate_accuracy(base)
         low, high = bootstrapped(base, rng) if study.seeds == 1 else (np.nan, np.nan)
-        alarms = [difference(other, base).p < 0.05 for other in (same, better)]
+        alarms = [estimate_difference(other, base).p < 0.05 for other in (same, better)]
         seen.append((found.low <= truth <= found.high, low <= truth <= high, *alarms))
     return list(np.mean(seen, axis=0))
 

@@ -51,6 +51,7 @@ from study.search.space import make_space
 from study.search.storage import Storage
 from study.tracking import connection
 from study.tracking import queries
+from study.tracking.parent_run import open_parent_run
 
 LEAST = 6  # trials of a measurement
 
@@ -111,7 +112,7 @@ def measure(place: Place, workers: int, plan: Plan, before: int = 0) -> Level:
     with watched(place.servers, place.database("optuna")) as usage:
         answers = [receive.recv() for receive, _ in pipes]
     begun = time.perf_counter()
-    queries.search(connection.connect(), "tags.finished = 'true'")
+    queries.search_runs(connection.connect(), "tags.finished = 'true'")
     reading = time.perf_counter() - begun
     return Level(workers, before, answers, usage, refusals(log) - refused, reading)
 
@@ -134,10 +135,10 @@ def _levels(place: Place, args: argparse.Namespace) -> Iterator[Level]:
     place.files.mkdir()
     write_files(place.files, load_worker.EPOCHS)
     client = connection.connect()
-    parent = queries.parent_run(client, "chest", "load", "load", {}).info.run_id
+    parent = open_parent_run(client, "chest", "load", "load", {}).info.run_id
     common = (str(place.files), parent, args.sampler, args.seconds_per_epoch)
     measure(place, 1, Plan("first", 1, *common))  # which nobody counts
-    copied = queries.search(client, "tags.finished = 'true'")[0].info.run_id
+    copied = queries.search_runs(client, "tags.finished = 'true'")[0].info.run_id
     for first, before in itertools.pairwise([0, *args.prefill]):
         if before > first:
             multiply(place.database("mlflow"), copied, first + 1, before)

@@ -42,7 +42,7 @@ class Clock:
         try:
             yield
         except Exception as error:
-            self.errors[f"{what}: {connection.reason(error)}"[:160]] += 1
+            self.errors[f"{what}: {connection.describe_error(error)}"[:160]] += 1
             raise
         self.seconds[what].append(time.perf_counter() - start)
 

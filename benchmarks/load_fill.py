@@ -37,7 +37,7 @@ def write_files(folder: Path, epochs: int) -> None:
     history = [{"epoch": float(n), **EPOCH} for n in range(1, epochs + 1)]
     p = {"val": rng.random(SIZES[1]), "test": rng.random(SIZES[2])}
     both = {name: np.stack([x, 1 - x], 1).astype(np.float32) for name, x in p.items()}
-    artifacts.write(folder, recipe("chest"), data, split, history, both)
+    artifacts.write_artifacts(folder, recipe("chest"), data, split, history, both)
 
 
 def multiply(address: str, run_id: str, first: int, last: int) -> None:

@@ -35,9 +35,9 @@ from study.tracking import connection
 from study.tracking import queries
 from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
-from study.tracking.trial_run import Place
+from study.tracking.trial_run import RunSpec
 from study.workers.pool import PAUSE
-from study.workers.pool import Step
+from study.workers.pool import StepResult
 
 EPOCHS = 30
 METRIC = "val_accuracy"
@@ -76,9 +76,9 @@ class Untrained:
         key, client = fingerprint(config, DIGEST), TimedClient(self.clock)
         with self.clock("finding"):
             connection.connect()
-            if (run := queries.find_finished(client, key)) is not None:
-                return queries.outcome(run)
-        place = Place("chest", config.title, key, options.parent)
+            if (run := queries.find_finished_run(client, key)) is not None:
+                return queries.read_outcome(run)
+        place = RunSpec("chest", config.title, key, options.parent)
         with contextlib.ExitStack() as stack:
             with self.clock("opening"):
                 log = stack.enter_context(open_run(client, place, resumable=False))
@@ -94,7 +94,7 @@ class Untrained:
             time.sleep(self.plan.seconds_per_epoch)
             log.log_epoch({"epoch": number} | EPOCH)
             with self.clock("judging"):
-                pruning.judge(*options.watch.args, {"epoch": number} | EPOCH)
+                pruning.report_epoch(*options.watch.args, {"epoch": number} | EPOCH)
         log.log_folder(Path(self.plan.files))
         log.log_metrics(FIGURES | {METRIC: 1.0}, step=0)
         log.log_tags({"finished": "true"})
@@ -111,7 +111,7 @@ def _search(plan: Plan, clock: Clock) -> Search:
         claims = Claims(Storage(plan.study), "maximize")
         claims.trials()
     claims.study.sampler = make_sampler(plan.sampler, None)
-    take_turn = claims.in_turn
+    take_turn = claims.under_lock
 
     def timed(do: Any) -> Any:
         def mine() -> Any:
@@ -121,7 +121,7 @@ def _search(plan: Plan, clock: Clock) -> Search:
         with clock("claim"):
             return take_turn(mine)
 
-    claims.in_turn = timed  # type: ignore[method-assign]
+    claims.under_lock = timed  # type: ignore[method-assign]
     space, bounds = make_space(recipe("chest")), Bounds(plan.trials)
     options = Options(parent=plan.parent)
     search = Search(claims, space, METRIC, DIGEST, connection.connect(), bounds, options=options)
@@ -142,19 +142,19 @@ def work(plan: Plan, ready: Barrier, answers: Connection) -> None:
     try:
         search = _search(plan, clock)
     except StudyError as error:
-        gave_up = connection.reason(error)
+        gave_up = connection.describe_error(error)
     ready.wait(START)
     begun = ended = time.time()
     cpu = time.process_time()
     worker = Untrained(plan, clock)
     try:
-        while search is not None and (step := search.step(worker)) is not Step.END:
-            if step is Step.WAIT:
+        while search is not None and (step := search.step(worker)) is not StepResult.END:
+            if step is StepResult.WAIT:
                 time.sleep(PAUSE)
             else:
                 ended = time.time()
     except StudyError as error:
-        gave_up = connection.reason(error)
+        gave_up = connection.describe_error(error)
     trained = 0 if search is None else search.trained
     told = (dict(clock.seconds), dict(clock.errors), begun, ended, time.process_time() - cpu)
     answers.send(Answer(*told, trained, gave_up))

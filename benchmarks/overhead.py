@@ -211,13 +211,13 @@ def _join(trials: int) -> Claims:
 def _watch(search: Search, number: int) -> Watch:
     trial = search.claims.study.ask(search.space.free)
     search.claims.claim(trial, f"watched-{number}")
-    return pruning.watch(trial, "median", EPOCHS, search.metric)
+    return pruning.make_watch(trial, "median", EPOCHS, search.metric)
 
 
 def judging(watches: list[Watch]) -> list[Cost]:
     """The cost of each epoch of some trials, in a process that trains."""
     warnings.simplefilter("ignore")
-    judge: Callable[..., str | None] = pruning.judge
+    judge: Callable[..., str | None] = pruning.report_epoch
     database = Database()
     epochs = [{"epoch": n, METRIC: 1.0} for n in range(1, EPOCHS + 1)]
     return [database.cost(partial(judge, *w.args, e)) for w in watches for e in epochs]

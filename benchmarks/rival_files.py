@@ -6,10 +6,10 @@ from pathlib import Path
 import cv2
 
 from study.common.errors import StudyError
-from study.data.prepare import samples_of
-from study.data.registry import dataset_named
+from study.data.prepare import build_samples
+from study.data.registry import get_dataset
 from study.data.split import make_split
-from study.data.split import NAMES
+from study.data.split import PART_NAMES
 
 KINDS = ("small", "large")
 LARGE = (1300, 1000)  # width and height, pixels: about what Kaggle's X-rays have
@@ -24,10 +24,10 @@ def write_images(dataset: str, count: int, folder: Path, kind: str) -> None:
         folder: where; has train, val and test afterwards, as folder:PATH takes them.
         kind: "small" for the files as they are, "large" for JPEGs of 1,300 x 1,000.
     """
-    listing = dataset_named(dataset).find()
-    samples = samples_of(dataset, listing, ())
+    listing = get_dataset(dataset).find()
+    samples = build_samples(dataset, listing, ())
     split = make_split(samples, "pooled", seed=0, limit=count)
-    for part in NAMES:
+    for part in PART_NAMES:
         for row in getattr(split, part):
             image = samples.images[row]
             name = image.replace("/", "-")  # one of a kind in its class

@@ -46,10 +46,10 @@ from study.common.command import run_command
 from study.common.errors import StudyError
 from study.config import recipe
 from study.config import TrialConfig
-from study.data.split import NAMES
+from study.data.split import PART_NAMES
 from study.search.grid_plan import BY_VARIANT
 from study.tracking import queries
-from study.variants import flags_of
+from study.variants import format_flags
 from study.variants import variant_fields
 from study.variants import VARIANTS
 
@@ -75,7 +75,7 @@ def run_rival(who: str, configs: list[TrialConfig], folder: Path, images: Path) 
 def run_ours(who: str, base: TrialConfig, folder: Path, images: Path, cache: Path) -> Run:
     """The real command, in an empty folder, and what its record says."""
     started = time.perf_counter()
-    cpu = command("study.grid", flags_of(base, leave_out=BY_VARIANT), folder, cache)
+    cpu = command("study.grid", format_flags(base, leave_out=BY_VARIANT), folder, cache)
     seconds = time.perf_counter() - started
     return Run(images.name, who, seconds, cpu, recorded(folder, base, images))
 
@@ -84,7 +84,7 @@ def recorded(folder: Path, base: TrialConfig, images: Path) -> Grid:
     """The grid that the MLflow file of a folder tells of, in the order of training."""
     client, grid = MlflowClient(f"sqlite:///{folder}/mlflow.db"), Grid()
     batches = math.ceil(sum(1 for _ in images.glob("train/*/*")) / base.batch_size)
-    for run in queries.search(client, "tags.finished = 'true'"):
+    for run in queries.search_runs(client, "tags.finished = 'true'"):
         points = client.get_metric_history(run.info.run_id, "train_loss")
         grid.epochs.append([(point.timestamp / 1000, point.value) for point in points])
         grid.steps += batches * len(points)
@@ -144,7 +144,7 @@ def compare(args: argparse.Namespace) -> None:
                 for run in turns(who, settings, root / kind, root / f"{kind}-{repeat}"):
                     print(f"{run.files}, {run.who}: {run.seconds:.1f} s", flush=True)
                     runs.append(run)
-        sizes = [sum(1 for _ in (root / args.files[0]).glob(f"{p}/*/*")) for p in NAMES]
+        sizes = [sum(1 for _ in (root / args.files[0]).glob(f"{p}/*/*")) for p in PART_NAMES]
     check(runs)
     print(
         f"\n{args.dataset}, {settings.backbone}, {settings.image_size} px, batch "

@@ -130,10 +130,10 @@ def command(module: str, flags: Sequence[str], folder: Path, cache: Path) -> flo
 def trained(folder: Path) -> list[Trained]:
     """The trials that the MLflow file of a folder knows, earliest first."""
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    runs = [run for run in queries.search(client, "") if "fingerprint" in run.data.tags]
+    runs = [run for run in queries.search_runs(client, "") if "fingerprint" in run.data.tags]
     return [
         Trained(
-            len(queries.curve(client, run.info.run_id, METRIC)),
+            len(queries.fetch_curve(client, run.info.run_id, METRIC)),
             (run.info.end_time - run.info.start_time) / 1000,
             run.data.metrics[METRIC] if "finished" in run.data.tags else None,
         )

@@ -24,7 +24,7 @@ from mlflow.tracking import MlflowClient
 
 from study.config import fingerprint
 from study.config import TrialConfig
-from study.variants import resolve
+from study.variants import resolve_config
 
 IMAGES = 1168
 PATIENTS = 1040
@@ -35,7 +35,7 @@ EPOCHS = 15
 
 def configs(count: int) -> list[TrialConfig]:
     """The seven variants, with as many seeds as it takes."""
-    return [resolve("chest", 1 + i % 7, {"seed": i // 7}) for i in range(count)]
+    return [resolve_config("chest", 1 + i % 7, {"seed": i // 7}) for i in range(count)]
 
 
 def fill(folder: Path, count: int) -> None:

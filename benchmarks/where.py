@@ -44,19 +44,19 @@ with quiet_stderr():
 
     from study.training import fit
     from study.training import loop_tensorflow
-    from study.training.model import compiled
+    from study.training.model import build_compiled_model
 
 # what is timed: where it is found, its name there, and what it is called in the table
 STEPS, PREDICTED = "steps", "validation and test"
 STATE, RECORD = "state saved", "figures handed to the record"
 PARTS: list[tuple[Any, str, str]] = [
     (train, "prepared", "images found, read from the cache, split"),
-    (fit, "compiled", "model built, weights loaded"),
+    (fit, "build_compiled_model", "model built, weights loaded"),
     (loop_tensorflow.TensorFlowLoop, "train", STEPS),
     (loop_tensorflow.TensorFlowLoop, "predict", PREDICTED),
     (fit, "_save_state", STATE),
     (RunLog, "log_epoch", RECORD),
-    (trial.artifacts, "write", "files written"),
+    (trial.artifacts, "write_artifacts", "files written"),
 ]
 REST = "in no part"
 TURNS = 5
@@ -133,7 +133,7 @@ def imports() -> float:
 
 def step_of(config: TrialConfig) -> dict[str, float]:
     """Milliseconds that each part of a step adds."""
-    model = compiled(config, 2)
+    model = build_compiled_model(config, 2)
     shape = (4 * config.batch_size, config.image_size, config.image_size, 3)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     x, y = tf.constant(pixels[: config.batch_size]), tf.constant(np.arange(config.batch_size) % 2)
@@ -182,7 +182,7 @@ def measure(args: argparse.Namespace) -> None:
         os.environ["STUDY_CACHE"] = f"{folder}/cache"
         train.train(config.replace(epochs=1, seed=1))  # reads the images, makes the database
         clock = trial_of(config)
-        images = trial.prepared(config, Progress(), use_cache=True).split.train
+        images = trial.prepare_trial(config, Progress(), use_cache=True).split.train
     step, trained = step_of(config), f"{config.backbone}, {config.image_size} px"
     steps = math.ceil(len(images) / config.batch_size)
     print(rows_of(f"a step of {config.batch_size} images, {trained}", "ms", step))

@@ -13,12 +13,12 @@ from benchmarks.search import command
 from study.config import TrialConfig
 from study.search.grid_plan import BY_VARIANT
 from study.tracking import queries
-from study.variants import flags_of
+from study.variants import format_flags
 
 
 def grid_parts(base: TrialConfig) -> dict[str, float]:
     """Seconds of a grid's parts: the real command, once to read the images, and once timed."""
-    flags = flags_of(base, leave_out=BY_VARIANT)
+    flags = format_flags(base, leave_out=BY_VARIANT)
     with tempfile.TemporaryDirectory() as name:
         cache, once, timed = (Path(name) / part for part in ("cache", "once", "timed"))
         for folder in (once, timed):
@@ -29,7 +29,7 @@ def grid_parts(base: TrialConfig) -> dict[str, float]:
         command("study.grid", flags, timed, cache)
         end = time.time()
         client = MlflowClient(f"sqlite:///{timed}/mlflow.db")
-        return _parts(client, queries.search(client, "tags.finished = 'true'"), start, end)
+        return _parts(client, queries.search_runs(client, "tags.finished = 'true'"), start, end)
 
 
 def _parts(client: MlflowClient, runs: list[Run], start: float, end: float) -> dict[str, float]:

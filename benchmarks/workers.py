@@ -23,7 +23,7 @@ from benchmarks.settings import parser_of
 from study.common.command import quiet_stderr
 from study.common.command import run_command
 from study.config import TrialConfig
-from study.workers.local import local_workers
+from study.workers.local import make_local_workers
 
 SECONDS = 20.0  # of each training
 
@@ -35,9 +35,9 @@ def pace(config: TrialConfig) -> float:
         from study.training import fit
         from study.training import runtime
 
-    runtime.prepare()
+    runtime.prepare_backend()
     arrays = arrays_for(config, steps=8)
-    loop = fit.loop_for(config, arrays, fit.compiled(config, arrays.num_classes))
+    loop = fit.make_loop(config, arrays, fit.build_compiled_model(config, arrays.num_classes))
     loop.train(arrays.train, lambda *_: None)  # traces
     ends, end = [time.monotonic()], time.monotonic() + SECONDS
     while ends[-1] < end:
@@ -48,7 +48,7 @@ def pace(config: TrialConfig) -> float:
 def together(config: TrialConfig, count: int) -> float:
     """Images per second of so many workers."""
     with ExitStack() as stack, ThreadPoolExecutor(count) as threads:
-        workers = [stack.enter_context(closing(worker)) for worker in local_workers(count)]
+        workers = [stack.enter_context(closing(worker)) for worker in make_local_workers(count)]
         calls = [threads.submit(worker.call, f"{__spec__.name}:pace", config) for worker in workers]
         return sum(call.result() for call in calls)
 

@@ -14,30 +14,30 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.compare.statement import cautions
-from pipelines.compare.statement import report_notes
-from pipelines.compare.statement import statement
-from pipelines.compare.statement import title
+from pipelines.compare.statement import describe_runs
+from pipelines.compare.statement import format_title
+from pipelines.compare.statement import list_cautions
+from pipelines.compare.statement import list_report_notes
 from pipelines.compare.table import build_table
-from pipelines.page.latex import latex_text
-from pipelines.page.render import csv_text
-from pipelines.page.render import html_text
-from pipelines.page.render import markdown_text
+from pipelines.page.latex import render_latex
 from pipelines.page.render import Page
 from pipelines.page.render import print_page
+from pipelines.page.render import render_csv
+from pipelines.page.render import render_html
+from pipelines.page.render import render_markdown
 from pipelines.runs.finished import FinishedRun
-from pipelines.runs.finished import folder_path
 from pipelines.runs.finished import NoRunsError
 from pipelines.runs.finished import read_runs
-from pipelines.runs.predictions import read_tested
-from pipelines.runs.upload import upload
+from pipelines.runs.finished import resolve_folder
+from pipelines.runs.predictions import read_group_counts
+from pipelines.runs.upload import upload_files
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import StudyError
 from study.config import recipe
-from study.statistics.predictions import Tested
+from study.statistics.predictions import GroupCounts
 from study.tracking.connection import connect
-from study.variants import variant_of
+from study.variants import find_variant
 
 
 class ExportError(StudyError):
@@ -60,17 +60,17 @@ def main() -> None:
     args = parser.parse_args()
     # This raises an error for an unknown name.
     recipe(args.dataset)
-    runs = for_table(read_runs(args.dataset, args.experiment))
-    page = build_page(runs, read_tested(runs))
+    runs = select_table_runs(read_runs(args.dataset, args.experiment))
+    page = build_page(runs, read_group_counts(runs))
     out = args.out or default_folder(args.dataset)
     files = write_files(page, out)
     if not args.no_upload:
-        upload(connect(), runs, files)
+        upload_files(connect(), runs, files)
     print_page(page)
     print(f"\ncomparison.csv, .md, .html and .tex are in {out}")
 
 
-def for_table(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
+def select_table_runs(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
     """Select the runs that belong in a table.
 
     The runs of a search belong only if they are of one of the seven variants.
@@ -78,21 +78,21 @@ def for_table(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
     Raises:
         NoRunsError: there are none.
     """
-    table_runs = [run for run in runs if run.role != "search" or variant_of(run.config)]
+    table_runs = [run for run in runs if run.role != "search" or find_variant(run.config)]
     if not table_runs:
         raise NoRunsError("only runs of a search: train the variants with python -m study.grid")
     return table_runs
 
 
-def build_page(runs: Sequence[FinishedRun], tested: Mapping[str, Tested]) -> Page:
+def build_page(runs: Sequence[FinishedRun], tested: Mapping[str, GroupCounts]) -> Page:
     """Build the table of a data set's finished runs, and the words around it."""
     table = build_table(runs, tested)
     return Page(
-        title=title(runs[0].config.dataset),
-        statement=statement(runs, len(table)),
-        cautions=cautions(runs, tested),
+        title=format_title(runs[0].config.dataset),
+        statement=describe_runs(runs, len(table)),
+        cautions=list_cautions(runs, tested),
         table=table,
-        notes=report_notes(runs[0].config.dataset),
+        notes=list_report_notes(runs[0].config.dataset),
     )
 
 
@@ -102,7 +102,7 @@ def default_folder(dataset: str) -> Path:
     That is `exports/chest`, or `exports/folder-NAME` for `folder:PATH`.
     """
     if dataset.startswith("folder:"):
-        return Path("exports", f"folder-{folder_path(dataset).name}")
+        return Path("exports", f"folder-{resolve_folder(dataset).name}")
     return Path("exports", dataset)
 
 
@@ -115,8 +115,8 @@ def write_files(page: Page, out: Path) -> list[Path]:
     Raises:
         ExportError: the folder cannot be made or written to.
     """
-    texts = {"csv": csv_text(page), "md": markdown_text(page), "html": html_text(page)}
-    texts["tex"] = latex_text(page)
+    texts = {"csv": render_csv(page), "md": render_markdown(page), "html": render_html(page)}
+    texts["tex"] = render_latex(page)
     return [write_text(out, f"comparison.{suffix}", text) for suffix, text in texts.items()]
 
 

@@ -17,20 +17,20 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.compare.evidence import main_block
+from pipelines.compare.evidence import find_main_block
 from pipelines.compare.evidence import read_rows
 from pipelines.export import build_page
 from pipelines.export import default_folder
-from pipelines.export import for_table
+from pipelines.export import select_table_runs
 from pipelines.export import write_text
-from pipelines.page.charts import charts
-from pipelines.page.diagnostics import diagnostics
-from pipelines.page.report_page import html_text
+from pipelines.page.charts import draw_accuracy_charts
+from pipelines.page.diagnostics import draw_diagnostics
+from pipelines.page.report_page import render_report
 from pipelines.page.report_page import Report
-from pipelines.page.search_charts import search_charts
+from pipelines.page.search_charts import draw_search_charts
 from pipelines.runs.finished import read_runs
-from pipelines.runs.predictions import read_tested
-from pipelines.runs.upload import upload
+from pipelines.runs.predictions import read_group_counts
+from pipelines.runs.upload import upload_files
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import StudyError
@@ -55,10 +55,10 @@ def main() -> None:
     recipe(args.dataset)  # refuses an unknown name
     out = args.out or default_folder(args.dataset)
     report = build_report(args.dataset, args.experiment)
-    page = write_text(out, "report.html", html_text(report))
+    page = write_text(out, "report.html", render_report(report))
     print(f"report.html is in {out} ({page.stat().st_size / 1e6:.1f} MB)")
     if not args.no_upload:
-        upload(connect(), [run for row in report.rows for run in row.runs], [page])
+        upload_files(connect(), [run for row in report.rows for run in row.runs], [page])
     if args.pdf:
         write_pdf(page, out / "report.pdf")
         print(f"report.pdf is in {out}")
@@ -73,13 +73,13 @@ def build_report(dataset: str, experiment: str | None = None) -> Report:
         StudyError: MLflow cannot be read, or has no finished run of the data set.
     """
     runs = read_runs(dataset, experiment)
-    table_runs = for_table(runs)
-    counts_by_run = read_tested(table_runs)
-    rows = read_rows(main_block(table_runs), counts_by_run)
+    table_runs = select_table_runs(runs)
+    counts_by_run = read_group_counts(table_runs)
+    rows = read_rows(find_main_block(table_runs), counts_by_run)
     return Report(
         page=build_page(table_runs, counts_by_run),
         rows=rows,
-        charts=[*charts(rows), *diagnostics(rows), *search_charts(runs)],
+        charts=[*draw_accuracy_charts(rows), *draw_diagnostics(rows), *draw_search_charts(runs)],
     )
 
 

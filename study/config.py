@@ -18,7 +18,7 @@ from typing import Any
 
 from study.common.errors import ConfigError
 from study.weights import compare_with_published
-from study.weights import Comparison
+from study.weights import WeightsComparison
 
 # Part of every fingerprint. Raise it when a change of the code changes the numbers that a config
 # trains to, so that runs of the old code are never taken for runs of the new code.
@@ -43,9 +43,9 @@ BACKBONES = {
     "vgg16": Backbone("VGG16", 32, ("6d6bbae143d832006294945121d1f1fc",)),
 }
 MOBILENET_ALPHAS = (0.25, 0.5, 0.75, 1.0)
-LONGEST_TITLE = 80  # characters
+MAX_TITLE_LENGTH = 80  # characters
 # Fields that a title always shows, in its own notation
-TITLED = ("head", "hidden_layers", "dense_units", "lr", "seed", "fold", "folds")
+TITLE_FIELDS = ("head", "hidden_layers", "dense_units", "lr", "seed", "fold", "folds")
 
 
 def knob(default: Any, help: str, **limits: Any) -> Any:
@@ -172,7 +172,7 @@ class TrialConfig:
         """Return the trial's name, such as `blood · D(8)·D(8) · 1e-5 · seed 2 · fold 1/5`.
 
         Other differences from the recipe follow, such as ` · dropout=0.2`, as far as they fit into
-        `LONGEST_TITLE`. Published weights count as no difference, even if they come from a file.
+        `MAX_TITLE_LENGTH`. Published weights count as no difference, even if they come from a file.
         """
         pooling = ["GAP"] if self.head == "gap" else []
         head = pooling + [f"D({self.dense_units})"] * self.hidden_layers
@@ -205,13 +205,13 @@ def _append_differences(title: str, differences: dict[str, Any]) -> str:
         # the path of a weights file is private, and titles are not
         f"{name}={'file' if name == 'weights' and value != 'none' else value}"
         for name, value in differences.items()
-        if name not in TITLED
+        if name not in TITLE_FIELDS
     ]
     for number, part in enumerate(parts, start=1):
         longer_title = f"{title}{' · ' if number == 1 else ' '}{part}"
         is_last = number == len(parts)
         # unless it is the last part, ` …` must still fit
-        if len(longer_title) > (LONGEST_TITLE if is_last else LONGEST_TITLE - 2):
+        if len(longer_title) > (MAX_TITLE_LENGTH if is_last else MAX_TITLE_LENGTH - 2):
             return f"{title} …"
         title = longer_title
     return title
@@ -328,7 +328,7 @@ def weights_kind(config: TrialConfig) -> str:
     return "partial" if comparison.equal else "file"
 
 
-def compare_weights(config: TrialConfig) -> Comparison | None:
+def compare_weights(config: TrialConfig) -> WeightsComparison | None:
     """Count the tensors of a config's weights file that equal the published ones.
 
     Returns:

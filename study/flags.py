@@ -11,7 +11,7 @@ from study.config import parse_value
 from study.config import recipe
 from study.config import RECIPES
 from study.config import TrialConfig
-from study.variants import resolve
+from study.variants import resolve_config
 from study.variants import VARIANTS
 
 
@@ -72,7 +72,7 @@ def add_trial_flags(parser: Parser) -> None:
     )
 
 
-def config_from(args: argparse.Namespace) -> TrialConfig:
+def config_from_flags(args: argparse.Namespace) -> TrialConfig:
     """Return the config that the parsed flags name.
 
     Raises:
@@ -82,7 +82,7 @@ def config_from(args: argparse.Namespace) -> TrialConfig:
     names = [spec.name for spec in dataclasses.fields(TrialConfig)]
     flags = {name: parse_value(name, texts[name]) for name in names if name in texts}
     variant = _parse_variant(texts["variant"]) if "variant" in texts else None
-    return resolve(flags.pop("dataset", "demo"), variant, flags)
+    return resolve_config(flags.pop("dataset", "demo"), variant, flags)
 
 
 def _parse_variant(text: str) -> int:

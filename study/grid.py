@@ -33,33 +33,33 @@ from study.search.claims import Claims
 from study.search.grid_plan import add_seeds_flag
 from study.search.grid_plan import BY_VARIANT
 from study.search.grid_plan import grid_name
-from study.search.grid_plan import planned
-from study.search.grid_plan import shared
-from study.search.grid_plan import title
+from study.search.grid_plan import parent_run_title
+from study.search.grid_plan import plan_grid
+from study.search.grid_plan import shared_fields
+from study.search.grid_scheduler import build_grid
 from study.search.grid_scheduler import Grid
-from study.search.grid_scheduler import make_cells
-from study.search.grid_scheduler import Session
-from study.search.retry import parent_of
+from study.search.grid_scheduler import GridScheduler
+from study.search.retry import study_parent_run
 from study.search.storage import Storage
 from study.search.summary import best_cell
-from study.serving.registry import register
+from study.serving.registry import register_model
 from study.tracking import connection
 from study.tracking.parent_run import is_complete
 from study.variants import VARIANTS
 from study.workers.flags import add_engine_flags
-from study.workers.flags import workers_from
-from study.workers.pool import work
+from study.workers.flags import open_workers
+from study.workers.pool import run_workers
 from study.workers.pool import Worker
 
 
 def make_grid(base: TrialConfig, space: dict[str, list[int]], digest: str) -> Grid:
     """Make the cells of a grid, whose name is unique to the data set and the settings."""
-    return make_cells(grid_name(base, digest), base, space, digest)
+    return build_grid(grid_name(base, digest), base, space, digest)
 
 
 def run_grid(
     base: TrialConfig, space: dict[str, list[int]], options: Options, workers: Sequence[Worker]
-) -> Session:
+) -> GridScheduler:
     """Train the missing cells of a grid: `base` at each point of the search space.
 
     Raises:
@@ -71,7 +71,7 @@ def run_grid(
         grid = dataclasses.replace(grid, name=f"{grid.name}-until-{options.until}")
     storage = Storage(grid.name)
     with storage.held():
-        session = Session(grid, Claims(storage, "maximize"), client, options)
+        session = GridScheduler(grid, Claims(storage, "maximize"), client, options)
         session.progress.say(
             f"{grid.name}: {len(grid.configs)} trials, {len(session.finished)} finished already"
         )
@@ -82,23 +82,31 @@ def run_grid(
     return session
 
 
-def _train_under_parent(session: Session, workers: Sequence[Worker], options: Options) -> None:
+def _train_under_parent(
+    session: GridScheduler, workers: Sequence[Worker], options: Options
+) -> None:
     """Train the missing cells below the grid's parent run, and summarize them there."""
     base = session.grid.base
     kind = f"{len(VARIANTS)} variants"
     if options.until:
         kind += ", fast"
-    summarize = summary.of_fast_grid if options.until else summary.of_grid
+    summarize = summary.summarize_fast_grid if options.until else summary.summarize_grid
     summarize_session = functools.partial(summarize, session)
-    args = (session.client, base.dataset, title(kind, base), shared(base), summarize_session)
-    with parent_of(session.claims, *args) as parent:
+    args = (
+        session.client,
+        base.dataset,
+        parent_run_title(kind, base),
+        shared_fields(base),
+        summarize_session,
+    )
+    with study_parent_run(session.claims, *args) as parent:
         session.options = dataclasses.replace(options, parent=parent)
         _train_cells(session, workers)
 
 
-def _train_cells(session: Session, workers: Sequence[Worker]) -> None:
+def _train_cells(session: GridScheduler, workers: Sequence[Worker]) -> None:
     try:
-        work(workers, session.step)
+        run_workers(workers, session.step)
     except KeyboardInterrupt:
         done = len(session.finished)
         total = len(session.grid.configs)
@@ -106,7 +114,7 @@ def _train_cells(session: Session, workers: Sequence[Worker]) -> None:
         raise
 
 
-def _summarize(session: Session) -> None:
+def _summarize(session: GridScheduler) -> None:
     """Print the result of a grid.
 
     Raises:
@@ -118,7 +126,7 @@ def _summarize(session: Session) -> None:
         done = len(session.finished)
         total = len(grid.configs)
         say(f"{done} of {total} are trained to epoch {session.options.until} of {grid.base.epochs}")
-        say(fast_budget.said(session.finished))
+        say(fast_budget.describe_budget(session.finished))
         say("no test image was looked at; the same command without --budget fast trains the rest")
     elif session.finished:
         best = best_cell(session.finished)
@@ -136,7 +144,7 @@ def _summarize(session: Session) -> None:
         )
 
 
-def _register_best(session: Session) -> None:
+def _register_best(session: GridScheduler) -> None:
     """Register the model of the best variant's best training."""
     cell = best_cell(session.finished)
     reason = (
@@ -146,7 +154,7 @@ def _register_best(session: Session) -> None:
     run_id = session.finished[cell].run_id
     config = session.grid.configs[cell]
     session.progress.say(f"best variant by mean validation accuracy: {cell}")
-    register(session.client, run_id, config, reason, session.progress)
+    register_model(session.client, run_id, config, reason, session.progress)
 
 
 def main() -> None:
@@ -163,11 +171,11 @@ def main() -> None:
     add_trial_flags(parser)
     add_config_flags(parser, leave_out=BY_VARIANT)
     args = parser.parse_args()
-    base, space = planned(args)
+    base, space = plan_grid(args)
     until = fast_budget.fast_epochs(base.epochs) if args.budget == "fast" else 0
     if until and args.register:
         raise ConfigError("--register needs a finished model: leave out --budget fast")
-    with workers_from(args) as workers:
+    with open_workers(args) as workers:
         log_model = args.log_model or args.register
         options = Options(
             use_cache=not args.no_cache,

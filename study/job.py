@@ -31,7 +31,7 @@ class Options:
     role: str = ""  # the purpose of the trial, a tag of its run
     watch: Watch | None = None
     until: int = 0  # pause after this many epochs; 0 trains to the end
-    blind: bool = False  # print no figures of the test images
+    hide_test_metrics: bool = False  # print no figures of the test images
 
 
 @dataclass(frozen=True)

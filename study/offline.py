@@ -44,27 +44,27 @@ from study.job import Watch
 from study.search.grid_plan import add_seeds_flag
 from study.search.grid_plan import BY_VARIANT
 from study.search.grid_plan import Cell
-from study.search.grid_plan import configs_of
 from study.search.grid_plan import grid_name
-from study.search.grid_plan import planned
-from study.search.grid_plan import shared
-from study.search.grid_plan import title
-from study.tracking.journal import held
+from study.search.grid_plan import make_configs
+from study.search.grid_plan import parent_run_title
+from study.search.grid_plan import plan_grid
+from study.search.grid_plan import shared_fields
+from study.tracking.journal import exclusive_lock
 from study.tracking.journal import is_finished
-from study.tracking.journal import Record
+from study.tracking.journal import Journal
 from study.tracking.operations import Operation
 from study.tracking.run_logger import RunLog
-from study.trial import prepared
-from study.trial import recorded
+from study.trial import prepare_trial
+from study.trial import train_and_record
 from study.variants import VARIANTS
-from study.workers.local import local_workers
-from study.workers.pool import Step
-from study.workers.pool import work
+from study.workers.local import make_local_workers
+from study.workers.pool import run_workers
+from study.workers.pool import StepResult
 from study.workers.pool import Worker
 
-MORE = 3  # exit code if configs remain to be trained
+EXIT_UNFINISHED = 3  # exit code if configs remain to be trained
 MAX_WORKERS = 1000
-PRELOAD = "study.trial:load"  # takes seconds, while the driver makes its plan
+PRELOAD = "study.trial:preload_training"  # takes seconds, while the driver makes its plan
 STATE = "state"  # the folder of the training state in a record that is not finished
 
 
@@ -79,12 +79,12 @@ class Job:
     options: Options
 
     @property
-    def record(self) -> Record:
+    def record(self) -> Journal:
         """Return the record of the config."""
-        return Record(self.out / self.key)
+        return Journal(self.out / self.key)
 
 
-class Session:
+class JobScheduler:
     """The jobs of a plan, each trained by the next worker that is free."""
 
     def __init__(self, jobs: Mapping[Cell, Job], end: float) -> None:
@@ -97,29 +97,29 @@ class Session:
             if not is_finished(job.record):
                 self._remaining.put(cell)
 
-    def step(self, worker: Worker) -> Step:
+    def step(self, worker: Worker) -> StepResult:
         """Train the next remaining config on a worker."""
         try:
             cell = self._remaining.get_nowait()
         except Empty:
-            return Step.END
+            return StepResult.END
         try:
-            if reason := over(self.end, {}):
+            if reason := check_deadline(self.end, {}):
                 raise Pruned(reason)
-            worker.call("study.offline:train", self.jobs[cell])
+            worker.call("study.offline:train_job", self.jobs[cell])
         except Pruned:
             self.in_time = False
-            return Step.END
+            return StepResult.END
         except (TrialFailed, WorkerDied) as error:  # the other configs are trained all the same
             self.failed[cell] = str(error)
-        return Step.DONE
+        return StepResult.DONE
 
     def finished(self) -> int:
         """Count the finished records."""
         return sum(is_finished(job.record) for job in self.jobs.values())
 
 
-def train(job: Job) -> None:
+def train_job(job: Job) -> None:
     """Train the remaining epochs of a config into its record.
 
     Raises:
@@ -130,18 +130,18 @@ def train(job: Job) -> None:
     options = job.options
     folder = job.record.folder
     progress = Progress(options.label, bars=not options.lines)
-    with held(folder):
+    with exclusive_lock(folder):
         progress.say(job.config.title)
-        trial = prepared(job.config, progress, use_cache=options.use_cache)
+        trial = prepare_trial(job.config, progress, use_cache=options.use_cache)
         record = _open_record(job)
         with tempfile.TemporaryDirectory() as files:
             log = RunLog(record, Path(files), seen=_collect_points(record.operations))
-            recorded(trial, log, folder / STATE, started, options)
+            train_and_record(trial, log, folder / STATE, started, options)
         record.put(Operation("end", {"status": "FINISHED", "time": _now_ms()}))
         shutil.rmtree(folder / STATE, ignore_errors=True)
 
 
-def _open_record(job: Job) -> Record:
+def _open_record(job: Job) -> Journal:
     """Return the record of a config, begun anew if its training state is missing."""
     record = job.record
     if not (record.folder / STATE).is_dir():
@@ -160,7 +160,7 @@ def _open_record(job: Job) -> Record:
     return record
 
 
-def over(end: float, epoch: Mapping[str, float]) -> str | None:  # noqa: ARG001
+def check_deadline(end: float, epoch: Mapping[str, float]) -> str | None:  # noqa: ARG001
     """Return a reason to stop once the time is over, as a `study.job.Watch` callback.
 
     Args:
@@ -210,17 +210,17 @@ def _parse_worker_count(text: str | None) -> int:
     return int(text)
 
 
-def _make_session(args: argparse.Namespace, started: float, workers: int) -> Session:
+def _make_session(args: argparse.Namespace, started: float, workers: int) -> JobScheduler:
     end = started + 60 * _parse_minutes(args.minutes)
-    base, space = planned(args)
-    configs = _select_variants(configs_of(base, space), args.variants)
+    base, space = plan_grid(args)
+    configs = _select_variants(make_configs(base, space), args.variants)
     digest = data_digest(base.dataset)
     parent_run = {
         "name": grid_name(base, digest),
-        "title": title(f"{len(VARIANTS)} variants", base),
-        "params": shared(base),
+        "title": parent_run_title(f"{len(VARIANTS)} variants", base),
+        "params": shared_fields(base),
     }
-    watch = Watch("study.offline:over", (end,))
+    watch = Watch("study.offline:check_deadline", (end,))
     jobs = {}
     for number, (cell, config) in enumerate(configs.items(), start=1):
         options = Options(
@@ -231,7 +231,7 @@ def _make_session(args: argparse.Namespace, started: float, workers: int) -> Ses
         )
         key = fingerprint(config, digest)
         jobs[cell] = Job(config, key, Path(args.out), parent_run, options)
-    return Session(jobs, end)
+    return JobScheduler(jobs, end)
 
 
 def _parse_args() -> argparse.Namespace:
@@ -258,15 +258,15 @@ def main() -> None:
     args = _parse_args()
     count = _parse_worker_count(args.workers)
     with contextlib.ExitStack() as stack:
-        workers = local_workers(count, PRELOAD)
+        workers = make_local_workers(count, PRELOAD)
         for worker in workers:
             stack.callback(worker.close)
         session = _make_session(args, started, count)
-        work(workers, session.step)
+        run_workers(workers, session.step)
     _report_outcome(session, args.out)
 
 
-def _report_outcome(session: Session, out: str) -> None:
+def _report_outcome(session: JobScheduler, out: str) -> None:
     """Print the result, and exit with `MORE` if the time was over.
 
     Raises:
@@ -276,7 +276,7 @@ def _report_outcome(session: Session, out: str) -> None:
     summary = f"{session.finished()} of {len(session.jobs)} finished in {out}"
     if not session.in_time:
         say(f"{summary}; the time is over: the same command goes on from here")
-        sys.exit(MORE)
+        sys.exit(EXIT_UNFINISHED)
     if session.failed:
         cell, reason = next(iter(session.failed.items()))
         raise StudyError(

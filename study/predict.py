@@ -30,13 +30,13 @@ from study.common.progress import Progress
 from study.common.settings import tracking_uri
 from study.data.decode import BadImage
 from study.data.listing import EXTENSIONS
-from study.data.parallel import in_threads
+from study.data.parallel import map_in_threads
 from study.tracking import connection
 
 if TYPE_CHECKING:
     from study.serving.classifier import Classifier
 
-BATCH = 128  # images in memory at a time
+BATCH_SIZE = 128  # images in memory at a time
 
 
 def predict(model: str, folder: Path, out: Path, progress: Progress) -> None:
@@ -93,9 +93,9 @@ def _load_classifier(uri: str, folder: str) -> "Classifier":
         weights_file = Path(model_folder, flavor["data"])
     except (MlflowException, OSError, KeyError, TypeError) as error:
         is_foreign = isinstance(error, KeyError | TypeError)
-        message = "it is none of this study's" if is_foreign else connection.reason(error)
+        message = "it is none of this study's" if is_foreign else connection.describe_error(error)
         raise StudyError(
-            f"no model {uri} at {connection.shown(tracking_uri())} ({message[:150]}): "
+            f"no model {uri} at {connection.redact_credentials(tracking_uri())} ({message[:150]}): "
             "--register makes one"
         ) from None
     with quiet_stderr():
@@ -103,7 +103,9 @@ def _load_classifier(uri: str, folder: str) -> "Classifier":
     try:
         return Classifier(str(weights_file), classes)
     except Exception as error:  # whatever Keras raises
-        raise StudyError(f"model {uri} does not load here: {connection.reason(error)}") from error
+        raise StudyError(
+            f"model {uri} does not load here: {connection.describe_error(error)}"
+        ) from error
 
 
 def _classify_images(
@@ -127,13 +129,13 @@ def _classify_images(
     tables = [pd.DataFrame()]
     unreadable: list[tuple[str, str]] = []
     pixels: dict[str, NDArray[np.uint8]] = {}
-    results = in_threads(read, images, "reading", progress.step)
+    results = map_in_threads(read, images, "reading", progress.step)
     for image, result in zip(images, results, strict=True):
         if isinstance(result, str):
             unreadable.append((image, result))
         else:
             pixels[image] = result
-        if len(pixels) >= BATCH:
+        if len(pixels) >= BATCH_SIZE:
             tables.append(_classify_batch(classifier, pixels))
             pixels.clear()
     tables.append(_classify_batch(classifier, pixels))
@@ -143,7 +145,7 @@ def _classify_images(
 def _classify_batch(classifier: "Classifier", pixels: dict[str, NDArray[np.uint8]]) -> pd.DataFrame:
     if not pixels:
         return pd.DataFrame()
-    table = classifier.named(np.stack(list(pixels.values())))
+    table = classifier.predict_pixels(np.stack(list(pixels.values())))
     likeliest = table.idxmax(axis="columns")
     table = table.add_prefix("p_")
     table.insert(0, "image", list(pixels))

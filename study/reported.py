@@ -14,7 +14,7 @@ TEST_IMAGES = {"chest": 1170, "blood": 2500}
 
 
 @dataclass(frozen=True)
-class Reported:
+class ReportedRow:
     """One variant of one report, with the figures that its logs print.
 
     Losses are in nats, accuracies 0 to 1. The `table_` fields repeat the report's own comparison
@@ -39,7 +39,7 @@ class Reported:
     note: str
 
 
-def reported(dataset: str) -> dict[int, Reported]:
+def read_reported(dataset: str) -> dict[int, ReportedRow]:
     """Return the reported row of each variant (1 to 7).
 
     Empty for a data set without a report.
@@ -48,14 +48,14 @@ def reported(dataset: str) -> dict[int, Reported]:
 
 
 @cache
-def _read_rows() -> tuple[Reported, ...]:
+def _read_rows() -> tuple[ReportedRow, ...]:
     path = Path(__file__).with_name("reported.csv")
     with path.open(encoding="utf-8", newline="") as file:
         return tuple(_parse_row(cells) for cells in csv.DictReader(file))
 
 
-def _parse_row(cells: dict[str, str]) -> Reported:
+def _parse_row(cells: dict[str, str]) -> ReportedRow:
     types = {"int": int, "float": float, "str": str}
-    fields = dataclasses.fields(Reported)
+    fields = dataclasses.fields(ReportedRow)
     type_names = {spec.name: getattr(spec.type, "__name__", "") for spec in fields}
-    return Reported(**{name: types[kind](cells[name]) for name, kind in type_names.items()})
+    return ReportedRow(**{name: types[kind](cells[name]) for name, kind in type_names.items()})

@@ -21,14 +21,14 @@ from study.common.settings import tracking_uri
 from study.tracking import import_offline
 from study.tracking import spool
 from study.tracking.connection import connect
-from study.tracking.connection import shown
-from study.tracking.journal import held
+from study.tracking.connection import redact_credentials
+from study.tracking.journal import exclusive_lock
 from study.tracking.journal import is_finished
+from study.tracking.journal import Journal
 from study.tracking.journal import OPERATIONS
-from study.tracking.journal import Record
 
 
-def sync() -> str:
+def sync_spool() -> str:
     """Deliver the records that wait in the cache folder.
 
     Returns:
@@ -38,12 +38,12 @@ def sync() -> str:
         TrackingError: the server does not answer, or fails; no record is lost.
         StudyError: a record was refused, or belongs to another server.
     """
-    count = len(spool.waiting())
+    count = len(spool.list_spools())
     if count == 0:
         return "nothing to deliver"
     _lengthen_http_timeout()
     try:
-        report = spool.deliver(connect())
+        report = spool.flush_spool(connect())
     except TrackingError as error:
         problem = str(error).splitlines()[0]
         raise TrackingError(f"{problem}; {_format_left(count)}") from None
@@ -56,13 +56,13 @@ def sync() -> str:
         )
     if report.unknown:
         raise StudyError(
-            f"{summary}; MLflow at {shown(tracking_uri())} does not know "
+            f"{summary}; MLflow at {redact_credentials(tracking_uri())} does not know "
             f"{_format_runs(len(report.unknown))}: set MLFLOW_TRACKING_URI to where they were begun"
         )
     return summary
 
 
-def sync_from(folder: Path) -> str:
+def sync_folder(folder: Path) -> str:
     """Deliver the finished records of a folder that `study.offline` wrote to.
 
     Returns:
@@ -72,13 +72,13 @@ def sync_from(folder: Path) -> str:
         TrackingError: the server does not answer, fails or refuses; no record is lost.
         StudyError: there are no records, or another process is delivering them.
     """
-    records = [Record(path.parent) for path in sorted(folder.glob(f"*/{OPERATIONS}"))]
+    records = [Journal(path.parent) for path in sorted(folder.glob(f"*/{OPERATIONS}"))]
     if not records:
         raise StudyError(f"no records in {folder}: name the folder that study.offline wrote to")
     _lengthen_http_timeout()
     finished = [record for record in records if is_finished(record)]
-    with held(folder / "sync"):
-        delivered = import_offline.bring(connect(), finished)
+    with exclusive_lock(folder / "sync"):
+        delivered = import_offline.import_records(connect(), finished)
     summary = f"{_format_runs(delivered)} delivered, {len(finished) - delivered} there already"
     unfinished = len(records) - len(finished)
     return f"{summary}, {unfinished} not finished yet" if unfinished > 0 else summary
@@ -102,7 +102,7 @@ def main() -> None:
     parser = Parser(__doc__ or "", "study.sync")
     parser.add_argument("--from", metavar="DIR", dest="folder", help="what study.offline wrote")
     folder = parser.parse_args().folder
-    print(sync() if folder is None else sync_from(Path(folder)))
+    print(sync_spool() if folder is None else sync_folder(Path(folder)))
 
 
 if __name__ == "__main__":

@@ -30,15 +30,15 @@ from study.data.prepare import data_digest
 from study.data.prepare import has_groups
 from study.flags import add_config_flags
 from study.flags import add_trial_flags
-from study.flags import config_from
+from study.flags import config_from_flags
 from study.job import Options
 from study.job import Outcome
 from study.search import confirm
 from study.search import summary
 from study.search.claims import Claims
-from study.search.grid_plan import title as title_of
+from study.search.grid_plan import parent_run_title as title_of
 from study.search.pruning import PRUNERS
-from study.search.retry import parent_of
+from study.search.retry import study_parent_run
 from study.search.samplers import converged
 from study.search.samplers import make_sampler
 from study.search.samplers import SAMPLERS
@@ -50,10 +50,10 @@ from study.search.space import parse_fix
 from study.search.space import Space
 from study.search.storage import Storage
 from study.tracking import connection
-from study.variants import command
+from study.variants import format_command
 from study.workers.flags import add_engine_flags
-from study.workers.flags import workers_from
-from study.workers.pool import work
+from study.workers.flags import open_workers
+from study.workers.pool import run_workers
 from study.workers.pool import Worker
 
 TRIALS = 40
@@ -61,7 +61,7 @@ SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """The length of a search, and its numbers of seeds."""
 
     bounds: Bounds
@@ -71,7 +71,7 @@ class Plan:
 
 
 def run_search(
-    space: Space, args: argparse.Namespace, plan: Plan, workers: Sequence[Worker]
+    space: Space, args: argparse.Namespace, plan: SearchPlan, workers: Sequence[Worker]
 ) -> None:
     """Search, and train the best config with fresh seeds.
 
@@ -99,7 +99,7 @@ def run_search(
 
 
 def _search_under_parent(
-    search: Search, args: argparse.Namespace, plan: Plan, workers: Sequence[Worker]
+    search: Search, args: argparse.Namespace, plan: SearchPlan, workers: Sequence[Worker]
 ) -> dict[TrialConfig, Outcome]:
     """Search and confirm below the search's parent run.
 
@@ -109,9 +109,9 @@ def _search_under_parent(
     space = search.space
     confirmed: dict[TrialConfig, Outcome] = {}
     title = title_of("search", space.base)
-    summarize = functools.partial(summary.of_search, search, confirmed)
+    summarize = functools.partial(summary.summarize_search, search, confirmed)
     params = (search.client, space.base.dataset, title, space.settings(), summarize)
-    with parent_of(search.claims, *params) as parent:
+    with study_parent_run(search.claims, *params) as parent:
         search.options = Options(
             use_cache=not args.no_cache,
             log_model=args.log_model,
@@ -128,7 +128,7 @@ def _search_under_parent(
 def _make_seeded_sampler(kind: str, seed: int, claims: Claims) -> BaseSampler:
     # With the same seed, a repeated call would propose the same configs again: the number of
     # trials is added. Two calls at the same time would still agree: then the seed is random.
-    is_alone = not claims.taken()
+    is_alone = not claims.running_fingerprints()
     return make_sampler(kind, seed + len(claims.study.trials) if is_alone else None)
 
 
@@ -137,11 +137,12 @@ def _train_trials(search: Search, workers: Sequence[Worker]) -> None:
     imported = search.import_finished()
     say = search.progress.say
     origin = f", {imported} of them from earlier runs" if imported > 0 else ""
-    say(f"{search.claims.storage.name}: {len(search.claims.ended())} trials ended already{origin}")
+    ended = len(search.claims.finished_by_fingerprint())
+    say(f"{search.claims.storage.name}: {ended} trials ended already{origin}")
     say(f"searched: {', '.join(search.space.free)}")
-    search.since = time.monotonic()
+    search.started_at = time.monotonic()
     with _print_best_at_end(search):
-        work(workers, search.step)
+        run_workers(workers, search.step)
         say(f"{search.end}; {search.trained} trained by this call")
 
 
@@ -154,14 +155,15 @@ def _print_best_at_end(search: Search) -> Iterator[None]:
         best = search.best()
         if best is not None:
             config = search.space.config(best.params)
+            ended = len(search.claims.finished_by_fingerprint())
             search.progress.say(
-                f"best of {len(search.claims.ended())}: {search.metric} {best.value:.4f}, "
-                f"{search.space.described(config)}, run {best.user_attrs['run_ids'][0]}"
+                f"best of {ended}: {search.metric} {best.value:.4f}, "
+                f"{search.space.describe(config)}, run {best.user_attrs['run_ids'][0]}"
             )
 
 
 def _confirm_best(
-    search: Search, workers: Sequence[Worker], plan: Plan
+    search: Search, workers: Sequence[Worker], plan: SearchPlan
 ) -> dict[TrialConfig, Outcome]:
     """Train the best config with fresh seeds.
 
@@ -175,7 +177,7 @@ def _confirm_best(
     first_fresh_seed = config.seed + search.seeds
     seeds = [first_fresh_seed + i for i in range(plan.confirm)]
     next_config = config.replace(seed=first_fresh_seed + plan.confirm)
-    search.progress.say(f"on a fresh seed: {command(next_config)}")
+    search.progress.say(f"on a fresh seed: {format_command(next_config)}")
     if not seeds:
         return {}
     name = f"{search.claims.storage.name}-confirm-{best.user_attrs['fingerprint'][:8]}"
@@ -205,7 +207,7 @@ def _parse_count(name: str, text: str, low: int) -> int:
     return int(text)
 
 
-def bounds_from(args: argparse.Namespace) -> Bounds:
+def parse_bounds(args: argparse.Namespace) -> Bounds:
     """Return the bounds that the flags name, or `TRIALS` trials if they name none.
 
     Raises:
@@ -261,14 +263,14 @@ def main() -> None:
     # the fields that flags fix, noted before the default split is filled in
     flags_on_line = {name for name, value in vars(args).items() if value is not None}
     args.split = args.split or "grouped"
-    base = config_from(args)
-    plan = Plan(
-        bounds_from(args),
+    base = config_from_flags(args)
+    plan = SearchPlan(
+        parse_bounds(args),
         _parse_count("seeds", args.seeds, 1),
         _parse_count("confirm", args.confirm, 1 if args.register else 0),
         args.register,
     )
-    with workers_from(args) as workers:
+    with open_workers(args) as workers:
         run_search(make_space(base, flags_on_line), args, plan, workers)
 
 

@@ -27,7 +27,7 @@ from study.common.command import run_command
 from study.common.errors import Paused
 from study.common.errors import Pruned
 from study.common.errors import StudyError
-from study.common.progress import duration
+from study.common.progress import format_duration
 from study.common.progress import Progress
 from study.config import fingerprint
 from study.config import TrialConfig
@@ -35,18 +35,18 @@ from study.data.prepare import data_digest
 from study.flags import add_config_flags
 from study.flags import add_trial_flags
 from study.flags import add_variant_flag
-from study.flags import config_from
+from study.flags import config_from_flags
 from study.job import Options
 from study.job import Outcome
-from study.serving.registry import register
+from study.serving.registry import register_model
 from study.tracking import connection
 from study.tracking import queries
 from study.tracking import spool
-from study.tracking.connection import talking
+from study.tracking.connection import mlflow_errors_as_study_errors
 from study.tracking.trial_run import open_run
-from study.tracking.trial_run import Place
-from study.trial import prepared
-from study.trial import recorded
+from study.tracking.trial_run import RunSpec
+from study.trial import prepare_trial
+from study.trial import train_and_record
 from study.trial import Trial
 
 
@@ -65,25 +65,25 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     client = connection.connect()
     progress.say(config.title)
     key = fingerprint(config, data_digest(config.dataset))
-    _deliver_earlier(client, key)
-    if not options.again and (run := queries.find_finished(client, key)) is not None:
+    _deliver_earlier_records(client, key)
+    if not options.again and (run := queries.find_finished_run(client, key)) is not None:
         return _reuse_run(client, run, progress, options)
     with _lock_state_folder(key, wait=options.wait) as folder:
         # the process that this one waited for may have finished it
-        if options.wait and (run := queries.find_finished(client, key)) is not None:
+        if options.wait and (run := queries.find_finished_run(client, key)) is not None:
             return _reuse_run(client, run, progress, options)
-        if options.again and not queries.find_begun(client, key):
+        if options.again and not queries.find_unfinished_runs(client, key):
             shutil.rmtree(folder)  # left by a finished run that was killed at its very end
             folder.mkdir()
-        trial = prepared(config, progress, use_cache=options.use_cache)
-        place = Place(config.dataset, config.title, key, options.parent)
+        trial = prepare_trial(config, progress, use_cache=options.use_cache)
+        place = RunSpec(config.dataset, config.title, key, options.parent)
         return _train_in_run(client, trial, place, folder, started, options)
 
 
 def _train_in_run(
     client: MlflowClient,
     trial: Trial,
-    place: Place,
+    place: RunSpec,
     folder: Path,
     started: float,
     options: Options,
@@ -96,7 +96,7 @@ def _train_in_run(
         with open_run(client, place, resumable=any(folder.iterdir())) as log:
             if options.role:
                 log.log_tags({"role": options.role})
-            result = recorded(trial, log, folder, started, options)
+            result = train_and_record(trial, log, folder, started, options)
     except Paused as paused:
         return _make_outcome(log.run_id, paused.epoch, math.nan)
     except Pruned:
@@ -108,8 +108,8 @@ def _train_in_run(
         f"test accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f}; "
     )
     trial.progress.say(
-        f"  {'' if options.blind else test_figures}"
-        f"learning time {duration(figures['fit_seconds'])}; run {log.run_id}"
+        f"  {'' if options.hide_test_metrics else test_figures}"
+        f"learning time {format_duration(figures['fit_seconds'])}; run {log.run_id}"
     )
     return _make_outcome(log.run_id, result.history[-1], figures["test_accuracy"])
 
@@ -119,16 +119,16 @@ def _make_outcome(run_id: str, epoch: Mapping[str, float], test_accuracy: float)
     return Outcome(run_id, epoch["val_accuracy"], test_accuracy, epoch["val_loss"], auc)
 
 
-def _deliver_earlier(client: MlflowClient, key: str) -> None:
+def _deliver_earlier_records(client: MlflowClient, key: str) -> None:
     """Deliver the records that earlier trials left on this machine.
 
     Raises:
         TrackingError: the record of this config, whose fingerprint is `key`, was not delivered.
     """
-    waiting = spool.deliver(client).waiting
+    waiting = spool.flush_spool(client).waiting
     if not waiting:
         return
-    for run in queries.search(client, f"tags.fingerprint = '{key}'"):
+    for run in queries.search_runs(client, f"tags.fingerprint = '{key}'"):
         if run.info.run_id in waiting:
             raise connection.TrackingError(
                 f"the record of this config's run {run.info.run_id} waits on this machine, and "
@@ -136,12 +136,14 @@ def _deliver_earlier(client: MlflowClient, key: str) -> None:
             )
 
 
-@talking()
+@mlflow_errors_as_study_errors()
 def _reuse_run(client: MlflowClient, run: Run, progress: Progress, options: Options) -> Outcome:
     """Return the outcome of a finished run instead of training its config again."""
-    outcome = queries.outcome(run)
+    outcome = queries.read_outcome(run)
     run_id = outcome.run_id
-    test_figures = "" if options.blind else f"test accuracy {outcome.test_accuracy:.4f}, "
+    test_figures = (
+        "" if options.hide_test_metrics else f"test accuracy {outcome.test_accuracy:.4f}, "
+    )
     progress.say(f"  already finished: {test_figures}run {run_id} (--again trains it once more)")
     # `mlflow run` has opened a run, which stays empty: it says where the figures are
     if empty_run_id := os.environ.get("MLFLOW_RUN_ID"):
@@ -182,7 +184,7 @@ def main() -> None:
     add_variant_flag(parser)
     add_config_flags(parser)
     args = parser.parse_args()
-    config = config_from(args)
+    config = config_from_flags(args)
     options = Options(
         use_cache=not args.no_cache,
         log_model=args.log_model or args.register,
@@ -190,7 +192,9 @@ def main() -> None:
     )
     outcome = train(config, options)
     if args.register:
-        register(connection.connect(), outcome.run_id, config, "the config asked for", Progress())
+        register_model(
+            connection.connect(), outcome.run_id, config, "the config asked for", Progress()
+        )
 
 
 if __name__ == "__main__":

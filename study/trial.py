@@ -15,8 +15,8 @@ from study.common.cache import cache_dir
 from study.common.command import quiet_stderr
 from study.common.errors import Paused
 from study.common.errors import Pruned
-from study.common.files import room_for
-from study.common.progress import duration
+from study.common.files import no_space_as_study_error
+from study.common.progress import format_duration
 from study.common.progress import Progress
 from study.common.version import code_version
 from study.config import compare_weights
@@ -25,22 +25,22 @@ from study.config import TrialConfig
 from study.config import weights_kind
 from study.data.prepare import Data
 from study.data.prepare import prepare
-from study.data.split import groups_tested
-from study.data.split import leaking
+from study.data.split import count_leaking_images
+from study.data.split import count_test_groups
+from study.data.split import get_report_sizes
 from study.data.split import make_split
-from study.data.split import report_sizes
 from study.data.split import Split
 from study.job import Options
 from study.tracking.run_logger import RunLog
 from study.training import artifacts
-from study.variants import variant_of
+from study.variants import find_variant
 
 if TYPE_CHECKING:
     from study.training.fit import Epoch
     from study.training.fit import TrialResult
 
 # (data digest, split, limit) that this process, which may train a whole grid, has warned about
-_warned: set[tuple[str, str, int]] = set()
+_warned_splits: set[tuple[str, str, int]] = set()
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,16 @@ class Trial:
 
         None if groups are unknown.
         """
-        return leaking(self.data, self.split)
+        return count_leaking_images(self.data, self.split)
 
 
-def load() -> None:
+def preload_training() -> None:
     """Import Keras and its backend before the first trial, which takes seconds."""
     with quiet_stderr():
         importlib.import_module("study.training.fit")
 
 
-def prepared(config: TrialConfig, progress: Progress, *, use_cache: bool) -> Trial:
+def prepare_trial(config: TrialConfig, progress: Progress, *, use_cache: bool) -> Trial:
     """Read and split the images, and print what a reader of the result should know."""
     data = _read_images(config, progress, use_cache)
     split = make_split(
@@ -78,7 +78,7 @@ def prepared(config: TrialConfig, progress: Progress, *, use_cache: bool) -> Tri
     return trial
 
 
-def recorded(
+def train_and_record(
     trial: Trial, log: RunLog, folder: Path, started: float, options: Options
 ) -> "TrialResult":
     """Train a trial and write everything into an open run, the tag `finished` last.
@@ -100,12 +100,12 @@ def recorded(
     log.log_tags(_make_tags(trial))
     log.log_dataset(trial.config.dataset, trial.data.source, trial.data.digest)
     result, earlier_seconds = _fit(trial, log, folder, options)
-    with room_for("the run's files", log.files):
+    with no_space_as_study_error("the run's files", log.files):
         _log_files(trial, log, result)
         if options.log_model:
             _log_model(trial, log, result)
     total = earlier_seconds + time.perf_counter() - started
-    figures = {**result.figures, **independence(trial), "total_seconds": total}
+    figures = {**result.figures, **measure_independence(trial), "total_seconds": total}
     # step 0, because the MLflow UI draws single points there as bars beside those of other runs
     log.log_metrics(figures, step=0)
     log.log_tags({"finished": "true"})
@@ -115,7 +115,9 @@ def recorded(
 def _log_files(trial: Trial, log: RunLog, result: "TrialResult") -> None:
     probabilities = {"val": result.val_probabilities, "test": result.test_probabilities}
     files = log.new_folder()
-    artifacts.write(files, trial.config, trial.data, trial.split, result.history, probabilities)
+    artifacts.write_artifacts(
+        files, trial.config, trial.data, trial.split, result.history, probabilities
+    )
     log.log_folder(files)
 
 
@@ -124,11 +126,11 @@ def _log_model(trial: Trial, log: RunLog, result: "TrialResult") -> None:
     from study.serving import export  # late: it needs MLflow, which not every machine has
 
     folder = log.new_folder() / "model"
-    export.save(result.portable_model(), trial.data.classes, example, folder)
+    export.save_model(result.build_portable_model(), trial.data.classes, example, folder)
     log.log_model(folder)
 
 
-def independence(trial: Trial) -> dict[str, float]:
+def measure_independence(trial: Trial) -> dict[str, float]:
     """Measure how independent the test set is of the training set.
 
     Returns:
@@ -136,7 +138,7 @@ def independence(trial: Trial) -> dict[str, float]:
         same group, in train; and `test_groups`: the number of groups behind the test images. Empty
         if groups are unknown.
     """
-    groups = groups_tested(trial.data, trial.split)
+    groups = count_test_groups(trial.data, trial.split)
     if trial.leaks is None or groups is None:
         return {}
     return {"leak_fraction": trial.leaks / len(trial.split.test), "test_groups": float(groups)}
@@ -156,7 +158,7 @@ def _fit(trial: Trial, log: RunLog, folder: Path, options: Options) -> "tuple[Tr
     epoch_log = _EpochLog(trial, log, options)
 
     def on_start(history: "list[Epoch]", weights_digest: str) -> None:
-        log.log_tags(runtime.tags())
+        log.log_tags(runtime.collect_tags())
         if trial.config.weights != "none":
             log.log_tags({"weights_digest": weights_digest})
         epoch_log.resume(history)
@@ -165,7 +167,7 @@ def _fit(trial: Trial, log: RunLog, folder: Path, options: Options) -> "tuple[Tr
     split = trial.split
     arrays = fit.Arrays(data.x, data.y, split.train, split.val, split.test, len(data.classes))
     callbacks = fit.Callbacks(on_start, epoch_log.on_step, epoch_log.on_epoch)
-    with room_for("the training state", folder):
+    with no_space_as_study_error("the training state", folder):
         return fit.fit(trial.config, arrays, folder, callbacks), sum(epoch_log.earlier_seconds)
 
 
@@ -216,7 +218,7 @@ class _EpochLog:
         epochs = self.trial.config.epochs
         number = int(epoch["epoch"])
         median_seconds = sorted(self.seconds)[len(self.seconds) // 2]
-        time_left = duration(median_seconds * (epochs - number))
+        time_left = format_duration(median_seconds * (epochs - number))
         speed = len(self.trial.split.train) / epoch["seconds"]
         self.trial.progress.say(
             f"  epoch {number:{len(str(epochs))}}/{epochs}  loss {epoch['loss']:.4f}  "
@@ -257,7 +259,9 @@ def _read_images(config: TrialConfig, progress: Progress, use_cache: bool) -> Da
     if seconds > 2:
         place = f"cached in {cache_dir()}" if use_cache else "in memory"
         size = data.x.nbytes / 2**20
-        progress.say(f"  {len(data.y)} images read in {duration(seconds)}, {size:.0f} MiB {place}")
+        progress.say(
+            f"  {len(data.y)} images read in {format_duration(seconds)}, {size:.0f} MiB {place}"
+        )
     return data
 
 
@@ -267,14 +271,14 @@ def _print_warnings(trial: Trial) -> None:
     split = trial.split
     say = trial.progress.say
     key = (data.digest, trial.config.split, trial.config.limit)
-    if key in _warned:
+    if key in _warned_splits:
         return
-    _warned.add(key)
+    _warned_splits.add(key)
     for image, reason in data.skipped[:5]:
         say(f"  skipped {image}: {reason}")
     if len(data.skipped) > 5:
         say(f"  skipped {len(data.skipped) - 5} more: see the run's skipped.csv")
-    report = report_sizes(trial.config.dataset, trial.config.split)
+    report = get_report_sizes(trial.config.dataset, trial.config.split)
     if report is not None and _format_sizes(report) != _format_split(split):
         say(
             f"  split {_format_split(split)} (train/val/test) differs from the report's "
@@ -305,7 +309,7 @@ def _make_tags(trial: Trial) -> dict[str, str]:
     return {
         "dataset": config.dataset,
         "split": config.split,
-        "variant": str(variant_of(config) or "none"),
+        "variant": str(find_variant(config) or "none"),
         "weights_kind": weights_kind(config),
         **comparison_tag,
         "data_digest": trial.data.digest,

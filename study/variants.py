@@ -55,7 +55,7 @@ def variant_fields(number: int, base: TrialConfig) -> dict[str, Any]:
     }
 
 
-def resolve(dataset: str, variant: int | None, flags: dict[str, Any]) -> TrialConfig:
+def resolve_config(dataset: str, variant: int | None, flags: dict[str, Any]) -> TrialConfig:
     """Return a trial's config.
 
     It is the recipe of `dataset`, changed by the variant and then by the flags.
@@ -65,15 +65,15 @@ def resolve(dataset: str, variant: int | None, flags: dict[str, Any]) -> TrialCo
     return base.replace(**{**changes, **flags})
 
 
-def command(config: TrialConfig) -> str:
+def format_command(config: TrialConfig) -> str:
     """Return the command line that trains a config.
 
     It has a flag for each field that differs from the recipe.
     """
-    return shlex.join(["python", "-m", "study.train", *flags_of(config)])
+    return shlex.join(["python", "-m", "study.train", *format_flags(config)])
 
 
-def flags_of(config: TrialConfig, *, leave_out: Sequence[str] = ()) -> list[str]:
+def format_flags(config: TrialConfig, *, leave_out: Sequence[str] = ()) -> list[str]:
     """Return the flags for the data set and for each difference from its recipe.
 
     Fields in `leave_out` get no flag.
@@ -85,7 +85,7 @@ def flags_of(config: TrialConfig, *, leave_out: Sequence[str] = ()) -> list[str]
     return words
 
 
-def variant_of(config: TrialConfig) -> int | None:
+def find_variant(config: TrialConfig) -> int | None:
     """Return the variant (1 to 7) that a config is, or None if it is none of them.
 
     The values of its fields count, not the flags that set them.

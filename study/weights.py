@@ -18,11 +18,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-TABLE = Path(__file__).with_name("published_weights.json")
+PUBLISHED_TABLE = Path(__file__).with_name("published_weights.json")
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedWeights:
     """The published weights of one backbone, without its top."""
 
     digest: str  # SHA-256 over all tensors
@@ -30,7 +30,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class WeightsComparison:
     """The number of a file's tensors that equal the published ones, and of all."""
 
     equal: int
@@ -40,12 +40,12 @@ class Comparison:
         return f"{self.equal}/{self.total}"
 
 
-def published(backbone: str, alpha: float) -> Published | None:
+def find_published_weights(backbone: str, alpha: float) -> PublishedWeights | None:
     """Return a backbone's published weights, or None if they are not in the table."""
     return _read_table().get(f"{backbone}-{alpha}" if backbone == "mobilenet" else backbone)
 
 
-def compare_with_published(path: Path, backbone: str, alpha: float) -> Comparison | None:
+def compare_with_published(path: Path, backbone: str, alpha: float) -> WeightsComparison | None:
     """Count the tensors of a file that equal the published ones bit by bit.
 
     Both are compared as float32.
@@ -53,7 +53,7 @@ def compare_with_published(path: Path, backbone: str, alpha: float) -> Compariso
     Returns:
         None if the backbone is not in the table, or the file holds another model's weights.
     """
-    reference = published(backbone, alpha)
+    reference = find_published_weights(backbone, alpha)
     if reference is None:
         return None
     stat = path.stat()
@@ -62,7 +62,7 @@ def compare_with_published(path: Path, backbone: str, alpha: float) -> Compariso
     if len(digests) != len(reference.tensors):
         return None
     equal = sum(a == b for a, b in zip(digests, reference.tensors.values(), strict=True))
-    return Comparison(equal, len(digests))
+    return WeightsComparison(equal, len(digests))
 
 
 def digest_weights(tensors: Iterable[NDArray[Any]]) -> str:
@@ -77,9 +77,9 @@ def digest_weights(tensors: Iterable[NDArray[Any]]) -> str:
 
 
 @functools.cache
-def _read_table() -> dict[str, Published]:
-    content = json.loads(TABLE.read_text(encoding="utf-8"))
-    return {name: Published(**fields) for name, fields in content.items()}
+def _read_table() -> dict[str, PublishedWeights]:
+    content = json.loads(PUBLISHED_TABLE.read_text(encoding="utf-8"))
+    return {name: PublishedWeights(**fields) for name, fields in content.items()}
 
 
 @functools.lru_cache(maxsize=16)

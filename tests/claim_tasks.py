@@ -24,7 +24,7 @@ def claim_many(barrier: Any, queue: Any, name: str, count: int, keys: int) -> No
     claims = claims_of(name)
 
     def choose() -> int | None:
-        taken = claims.taken() | claims.ended().keys()
+        taken = claims.running_fingerprints() | claims.finished_by_fingerprint().keys()
         free = [number for number in range(keys) if f"key {number}" not in taken]
         if not free:
             return None
@@ -34,7 +34,7 @@ def claim_many(barrier: Any, queue: Any, name: str, count: int, keys: int) -> No
         return free[0]
 
     barrier.wait()
-    got = [claims.in_turn(choose) for _ in range(count)]
+    got = [claims.under_lock(choose) for _ in range(count)]
     queue.put([number for number in got if number is not None])
 
 
@@ -42,13 +42,13 @@ def open_study(barrier: Any, queue: Any, name: str) -> None:
     """Opens a study in an empty database; puts the number of its trials."""
     barrier.wait()
     claims = claims_of(name)
-    claims.in_turn(lambda: claims.ask({"number": 1}, SPACE, "a key"))
+    claims.under_lock(lambda: claims.ask({"number": 1}, SPACE, "a key"))
     queue.put(len(claims.study.trials))
 
 
 if __name__ == "__main__":
     mine = claims_of(sys.argv[1])
-    trial = mine.in_turn(lambda: mine.ask({"number": 1}, SPACE, sys.argv[2]))
+    trial = mine.under_lock(lambda: mine.ask({"number": 1}, SPACE, sys.argv[2]))
     with mine.alive(trial):
         print("claimed", flush=True)
         time.sleep(600)

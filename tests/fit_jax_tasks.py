@@ -44,7 +44,7 @@ def tell(folder: Path, name: str, result: TrialResult) -> None:
 
 def same_start(folder: Path) -> None:
     """A trial from weights that are the same with each backend."""
-    made = fit.compiled
+    made = fit.build_compiled_model
 
     def compiled(config: TrialConfig, classes: int) -> keras.Model:
         model, rng = made(config, classes), np.random.default_rng(1)
@@ -54,7 +54,7 @@ def same_start(folder: Path) -> None:
                 variable.assign(rng.normal(0, scale, variable.shape).astype(np.float32))
         return model
 
-    fit.compiled = compiled
+    fit.build_compiled_model = compiled
     backend = keras.backend.backend()
     result = fit.fit(CONFIG, arrays(), folder / backend)
     tell(folder, backend, result)
@@ -97,10 +97,10 @@ def whole(folder: Path) -> None:
     }
     told["left"] = living() - before
     there = batches_of(same)
-    loop_jax._resident.clear()
-    loop_jax.ROOM = 0.0  # no room on the device
+    loop_jax._images_on_device.clear()
+    loop_jax.IMAGE_MEMORY_SHARE = 0.0  # no room on the device
     told["same"] = there == batches_of(same)
-    told["resident"] = len(loop_jax._resident)
+    told["resident"] = len(loop_jax._images_on_device)
     (folder / "told.json").write_text(json.dumps(told))
 
 
@@ -109,7 +109,7 @@ def batches_of(same: Arrays) -> list[tuple[list[int], list[int]]]:
     from study.training import loop_jax
 
     loop = loop_jax.JaxLoop(CONFIG, same, None, None)
-    fed = loop._fed(same.train[:40].reshape(20, 2), loop_jax.CHUNK)
+    fed = loop._feed_chunks(same.train[:40].reshape(20, 2), loop_jax.STEPS_PER_CALL)
     return [
         (np.asarray(x[order[i]]).sum(axis=(1, 2, 3)).tolist(), np.asarray(y[order[i]]).tolist())
         for (x, y, order), count in fed

@@ -16,7 +16,7 @@ from study.common.errors import StudyError
 from study.config import TrialConfig
 from study.job import Options
 from study.job import Outcome
-from study.variants import resolve
+from study.variants import resolve_config
 from study.workers.ray_cluster import connect
 from study.workers.ray_cluster import RayWorker
 
@@ -55,7 +55,7 @@ def sleep_and_tell(path: str) -> None:
 
 def tiny(epochs: int, seed: int) -> TrialConfig:
     fields = {"image_size": 32, "alpha": 0.25, "weights": "none", "limit": 80, "batch_size": 16}
-    return resolve("demo", None, fields | {"epochs": epochs, "seed": seed})
+    return resolve_config("demo", None, fields | {"epochs": epochs, "seed": seed})
 
 
 def main(address: str, epochs: int, seeds: list[int]) -> None:

@@ -44,7 +44,7 @@ def graphs() -> int:
 
 def trained(config: TrialConfig, folder: Path, *, alone: bool) -> TrialResult:
     if alone:
-        backbone.forget()
+        backbone.clear_kept_backbone()
     return fit(config, arrays(), folder / f"{config}{alone}".replace("/", "")[-60:])
 
 

@@ -15,11 +15,11 @@ from statsmodels.stats.multitest import multipletests
 
 from study.common.errors import ConfigError
 from study.grid import main
+from study.search.fast_budget import describe_factors
 from study.search.fast_budget import fast_epochs
-from study.search.fast_budget import means
+from study.search.fast_budget import mean_by_variant
 from study.search.fast_budget import SHARE
-from study.search.fast_budget import told_apart
-from study.search.fast_budget import verdicts
+from study.search.fast_budget import significant_directions
 from study.search.grid_plan import Cell
 from study.variants import VARIANTS
 
@@ -153,17 +153,17 @@ def test_verdicts_depend_on_accuracies_alone(table: list[list[float]], random: o
     accuracies = {Cell(v + 1, seed): row[v] for seed, row in enumerate(table) for v in range(7)}
     items = list(accuracies.items())
     random.shuffle(items)  # type: ignore[attr-defined]
-    found = told_apart(accuracies)
-    assert told_apart(dict(items)) == found
+    found = significant_directions(accuracies)
+    assert significant_directions(dict(items)) == found
     assert 1 not in found
-    mirrored = told_apart({cell: 1 - value for cell, value in accuracies.items()})
+    mirrored = significant_directions({cell: 1 - value for cell, value in accuracies.items()})
     assert mirrored == {variant: -apart for variant, apart in found.items()}
-    assert set(means(accuracies)) == set(range(1, 8))
+    assert set(mean_by_variant(accuracies)) == set(range(1, 8))
 
 
 def test_one_seed_tells_nothing_apart() -> None:
-    assert told_apart({Cell(variant, 0): variant / 10 for variant in range(1, 8)}) == {}
-    assert set(verdicts({}).values()) == {"not told apart"}
+    assert significant_directions({Cell(variant, 0): variant / 10 for variant in range(1, 8)}) == {}
+    assert set(describe_factors({}).values()) == {"not told apart"}
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -174,18 +174,18 @@ def test_variants_are_told_apart_by_the_paired_t_test(seed: int) -> None:
     adjusted = multipletests(p, method="holm")[1]
     wanted = np.sign(table.mean(axis=0) - table[:, 0].mean())[1:] * (adjusted < 0.05)
     cells = {Cell(v + 1, s): table[s, v] for s in range(6) for v in range(7)}
-    assert told_apart(cells) == dict(zip(range(2, 8), wanted.astype(int), strict=True))
-    assert means(cells) == pytest.approx(dict(enumerate(table.mean(axis=0), start=1)))
+    assert significant_directions(cells) == dict(zip(range(2, 8), wanted.astype(int), strict=True))
+    assert mean_by_variant(cells) == pytest.approx(dict(enumerate(table.mean(axis=0), start=1)))
 
 
 def test_a_gain_that_never_varies_claims_nothing() -> None:
     base = {Cell(1, seed): value for seed, value in enumerate((0.5, 0.7, 0.8))}
     better = {Cell(2, cell.seed): value + 0.1 for cell, value in base.items()}
-    assert told_apart(base | better) == {2: 0}
+    assert significant_directions(base | better) == {2: 0}
 
 
 def test_a_factor_is_judged_by_the_variants_that_change_it() -> None:
-    assert verdicts({2: 0, 3: 1, 4: -1, 5: -1, 6: -1, 7: 1}) == {
+    assert describe_factors({2: 0, 3: 1, 4: -1, 5: -1, 6: -1, 7: 1}) == {
         "hidden layers": "lowers",
         "dense units": "raises",
         "lr": "raises and lowers",

@@ -10,8 +10,8 @@ from mlflow.entities import RunInfo
 from mlflow.entities import RunTag
 
 from study.config import recipe
-from study.serving.model_card import card
-from study.serving.registry import LONGEST
+from study.serving.model_card import format_card
+from study.serving.registry import MAX_DESCRIPTION_CHARACTERS
 from study.statistics.intervals import Estimate
 
 FIGURES = {"test_accuracy": 0.98765, "test_loss": 0.1, "val_accuracy": 0.97, "epochs_run": 30.0}
@@ -31,7 +31,7 @@ def made(dataset: str = "blood", classes: int = 3, **changes: Any) -> str:
         [RunTag(name, value) for name, value in (TAGS | changes).items()],
     )
     info = RunInfo("run1", "1", "me", "FINISHED", 0, 0, "active")
-    return card(
+    return format_card(
         Run(info, data),
         [f"C{i}" for i in range(classes)],
         "the best of 7",
@@ -79,4 +79,4 @@ def test_no_path_of_a_machine_gets_in() -> None:
 def test_many_classes_are_not_all_named() -> None:
     text = made(classes=1000)
     assert "C19 and 980 more" in text
-    assert len(text) < LONGEST
+    assert len(text) < MAX_DESCRIPTION_CHARACTERS

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from study.workers.local import core_shares
+from study.workers.local import divide_cores
 
 from .chaos import disturbed
 from .chaos import figures_of
@@ -30,7 +30,7 @@ def place() -> Iterator[Path]:
 @contextlib.contextmanager
 def cores_of_a_worker() -> Iterator[None]:
     """As many for what is started within: with others, its sums would be rounded otherwise."""
-    if not (cores := core_shares(WORKERS)[0]):  # then a worker takes all there are
+    if not (cores := divide_cores(WORKERS)[0]):  # then a worker takes all there are
         yield
         return
     before = os.sched_getaffinity(0)

@@ -13,10 +13,10 @@ from sqlalchemy import event
 
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
+from study.common.settings import heartbeat_seconds
 from study.search.claims import Claims
 from study.search.claims import MAX_DEATHS
 from study.search.storage import BEATS_UNTIL_DEAD
-from study.search.storage import heartbeat
 from study.search.storage import Storage
 
 from .claim_tasks import claim_many
@@ -56,11 +56,11 @@ def claims(request: pytest.FixtureRequest) -> Claims:
 
 
 def ask(claims: Claims, key: str = "a key") -> optuna.Trial:
-    return claims.in_turn(lambda: claims.ask({"number": 1}, SPACE, key))
+    return claims.under_lock(lambda: claims.ask({"number": 1}, SPACE, key))
 
 
 def settle(claims: Claims) -> None:
-    claims.in_turn(lambda: None)
+    claims.under_lock(lambda: None)
 
 
 def state(claims: Claims, trial: optuna.Trial) -> TrialState:
@@ -68,7 +68,7 @@ def state(claims: Claims, trial: optuna.Trial) -> TrialState:
 
 
 def lost_keys(claims: Claims) -> list[str]:
-    return [trial.user_attrs["fingerprint"] for trial in claims.lost()]
+    return [trial.user_attrs["fingerprint"] for trial in claims.orphaned()]
 
 
 def test_a_config_is_claimed_by_one_process_alone(
@@ -79,7 +79,7 @@ def test_a_config_is_claimed_by_one_process_alone(
     assert sorted(number for got in answers for number in got) == list(range(40))
     assert sum(bool(got) for got in answers) > 1
     assert len(shared.study.trials) == 40
-    assert shared.taken() == {f"key {number}" for number in range(0, 40, 2)}
+    assert shared.running_fingerprints() == {f"key {number}" for number in range(0, 40, 2)}
 
 
 def test_processes_that_begin_at_once_in_an_empty_database_all_work(
@@ -101,7 +101,7 @@ def test_what_ended_is_not_read_in_a_turn_for_which_others_wait(shared: Claims) 
         rows.append(cursor.rowcount)
 
     event.listen(newcomer.storage.rdb.engine, "after_cursor_execute", count)
-    assert len(newcomer.in_turn(newcomer.ended)) == 10
+    assert len(newcomer.under_lock(newcomer.finished_by_fingerprint)) == 10
     assert max(rows) == 1  # the lock's
 
 
@@ -117,7 +117,7 @@ def test_a_trial_whose_process_is_killed_is_lost_and_one_that_lives_is_not(
         claimed = time.monotonic()
         wait_until(lambda: time.monotonic() - claimed > GRACE + 1)  # both have lived for longer
         settle(shared)
-        assert shared.taken() == {"living", "dying"}
+        assert shared.running_fingerprints() == {"living", "dying"}
         process.kill()
         process.communicate()
 
@@ -126,12 +126,12 @@ def test_a_trial_whose_process_is_killed_is_lost_and_one_that_lives_is_not(
             return lost_keys(shared) == ["dying"]
 
         wait_until(is_lost, seconds=60)
-        assert shared.taken() == {"living"}
+        assert shared.running_fingerprints() == {"living"}
         again = ask(shared, "dying")
-        assert shared.lost() == []
+        assert shared.orphaned() == []
         shared.complete(again, 0.5)
     shared.complete(living, 0.5)
-    assert shared.ended().keys() == {"living", "dying"}
+    assert shared.finished_by_fingerprint().keys() == {"living", "dying"}
 
 
 def go_silent(claims: Claims, trial: optuna.Trial) -> None:
@@ -165,25 +165,25 @@ def test_what_a_process_left_in_its_turn_is_nobodys(shared: Claims) -> None:
     left = shared.study.ask(SPACE)  # and was killed before the claim
     settle(shared)
     assert state(shared, left) == TrialState.FAIL
-    assert shared.lost() == []
+    assert shared.orphaned() == []
     trial = ask(shared)
-    assert shared.lose(trial, 0, "killed")
+    assert shared.mark_orphaned(trial, 0, "killed")
 
 
 @pytest.mark.parametrize("progress", [False, True])
 def test_a_config_that_dies_at_the_same_epoch_is_given_up(claims: Claims, progress: bool) -> None:
     for death in range(MAX_DEATHS):
-        again = claims.lose(ask(claims), 2 + death * progress, "killed")
+        again = claims.mark_orphaned(ask(claims), 2 + death * progress, "killed")
         last = death == MAX_DEATHS - 1 and not progress
         assert again is not last
         assert lost_keys(claims) == [] if last else ["a key"]
-    assert claims.taken() == set()
+    assert claims.running_fingerprints() == set()
 
 
 def test_a_failed_trial_is_not_lost(claims: Claims) -> None:
     claims.fail(ask(claims), "no memory")
-    assert claims.lost() == []
-    assert claims.ended() == {}
+    assert claims.orphaned() == []
+    assert claims.finished_by_fingerprint() == {}
     assert claims.study.trials[0].user_attrs["reason"] == "no memory"
 
 
@@ -192,7 +192,7 @@ def test_an_interrupted_trial_is_given_back(claims: Claims) -> None:
     with pytest.raises(KeyboardInterrupt), claims.alive(trial):
         raise KeyboardInterrupt
     assert lost_keys(claims) == ["a key"]
-    assert claims.taken() == set()
+    assert claims.running_fingerprints() == set()
 
 
 def test_what_comes_after_a_trial_was_thought_dead_is_dropped(claims: Claims) -> None:
@@ -208,12 +208,12 @@ def test_what_comes_after_a_trial_was_thought_dead_is_dropped(claims: Claims) ->
         TrialState.RUNNING,
     ]
     claims.complete(second, 0.25)
-    assert claims.ended()["a key"].value == 0.25
+    assert claims.finished_by_fingerprint()["a key"].value == 0.25
 
 
 def test_what_a_dead_process_had_enqueued_is_not_taken_for_another(claims: Claims) -> None:
     claims.study.enqueue_trial({"number": 3})
-    trial = claims.in_turn(lambda: claims.ask({"number": 2}, SPACE, "a key"))
+    trial = claims.under_lock(lambda: claims.ask({"number": 2}, SPACE, "a key"))
     assert trial.params == {"number": 2}
     assert [each.state for each in claims.study.trials] == [TrialState.FAIL, TrialState.RUNNING]
 
@@ -255,12 +255,12 @@ def test_a_turn_outlasts_a_restart_of_the_server(shared: Claims, postgres: Postg
             restart.start()
         return shared.ask({"number": 2}, SPACE, "a second key")
 
-    shared.in_turn(turn)
+    shared.under_lock(turn)
     restart.join()
     assert turns > 1
-    assert shared.taken() == {"a key", "a second key"}
+    assert shared.running_fingerprints() == {"a key", "a second key"}
     shared.complete(trial, 0.5)
-    assert shared.ended().keys() == {"a key"}
+    assert shared.finished_by_fingerprint().keys() == {"a key"}
 
 
 def test_a_storage_that_stays_away_is_an_error_of_two_lines(alone: Claims) -> None:
@@ -268,7 +268,7 @@ def test_a_storage_that_stays_away_is_an_error_of_two_lines(alone: Claims) -> No
         raise optuna.exceptions.StorageInternalError("gone")
 
     with pytest.raises(StudyError, match="no Optuna storage at sqlite:") as caught:
-        alone.storage.patiently(fail, 0.0)
+        alone.storage.retry_until_available(fail, 0.0)
     assert str(caught.value).count("\n") == 1
 
 
@@ -276,5 +276,5 @@ def test_a_storage_that_stays_away_is_an_error_of_two_lines(alone: Claims) -> No
 def test_a_bad_heartbeat_is_one_line(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("STUDY_HEARTBEAT", text)
     with pytest.raises(ConfigError, match=f"STUDY_HEARTBEAT='{text}' is out of range") as caught:
-        heartbeat()
+        heartbeat_seconds()
     assert "\n" not in str(caught.value)

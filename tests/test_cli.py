@@ -16,8 +16,8 @@ from study.config import recipe
 from study.config import TrialConfig
 from study.flags import add_config_flags
 from study.flags import add_variant_flag
-from study.flags import config_from
-from study.variants import resolve
+from study.flags import config_from_flags
+from study.variants import resolve_config
 
 from .commands import ROOT
 
@@ -26,7 +26,7 @@ def parsed(*words: str) -> TrialConfig:
     parser = Parser("A test.", "study.train")
     add_variant_flag(parser)
     add_config_flags(parser)
-    return config_from(parser.parse_args(words))
+    return config_from_flags(parser.parse_args(words))
 
 
 def test_no_flags_are_the_demo() -> None:
@@ -35,16 +35,18 @@ def test_no_flags_are_the_demo() -> None:
 
 def test_flags_are_the_configs_fields() -> None:
     config = parsed("--dataset", "chest", "--variant", "2", "--lr", "3e-4", "--batch-size=8")
-    assert config == resolve("chest", 2, {"lr": 3e-4, "batch_size": 8})
+    assert config == resolve_config("chest", 2, {"lr": 3e-4, "batch_size": 8})
 
 
 def test_underscores_are_dashes_in_names_but_not_in_values() -> None:
     config = parsed("--image_size", "96", "--dataset=folder:a_b", "--dense_units=16")
-    assert config == resolve("folder:a_b", None, {"image_size": 96, "dense_units": 16})
+    assert config == resolve_config("folder:a_b", None, {"image_size": 96, "dense_units": 16})
 
 
 def test_every_field_has_a_flag_that_sets_it() -> None:
-    config = resolve("chest", 7, {"seed": 3, "scaling": "backbone", "precision": "mixed_bfloat16"})
+    config = resolve_config(
+        "chest", 7, {"seed": 3, "scaling": "backbone", "precision": "mixed_bfloat16"}
+    )
     words = [f"--{name}={value}" for name, value in config.as_dict().items()]
     assert parsed(*words) == config
 

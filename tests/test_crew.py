@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from study.workers import pool
-from study.workers.pool import Step
-from study.workers.pool import work
+from study.workers.pool import run_workers
+from study.workers.pool import StepResult
 from study.workers.pool import Worker
 
 
@@ -42,18 +42,18 @@ def test_each_step_is_done_once_and_by_all_at_the_same_time() -> None:
     jobs, done = list(range(40)), []
     lock = threading.Lock()
 
-    def step(worker: Worker) -> Step:
+    def step(worker: Worker) -> StepResult:
         with lock:
             if not jobs:
-                return Step.END
+                return StepResult.END
             job = jobs.pop()
         if job >= 36:
             together.wait()
         done.append((job, worker))
-        return Step.DONE
+        return StepResult.DONE
 
     workers = [Fake() for _ in range(4)]
-    work(workers, step)
+    run_workers(workers, step)
     assert sorted(job for job, _ in done) == list(range(40))
     assert {id(worker) for _, worker in done} == {id(worker) for worker in workers}
 
@@ -62,18 +62,18 @@ def test_who_has_to_wait_asks_again() -> None:
     first, second = Fake(), Fake()
     asked, late = threading.Event(), []
 
-    def step(worker: Worker) -> Step:
+    def step(worker: Worker) -> StepResult:
         if worker is first and not asked.is_set():
             assert asked.wait(60)  # until the other has asked three times
-            return Step.DONE
+            return StepResult.DONE
         if worker is second and len(late) < 5:
             late.append(worker)
             if len(late) == 3:
                 asked.set()
-            return Step.WAIT
-        return Step.END
+            return StepResult.WAIT
+        return StepResult.END
 
-    work([first, second], step)
+    run_workers([first, second], step)
     assert len(late) == 5
 
 
@@ -81,15 +81,15 @@ def test_who_has_to_wait_asks_again() -> None:
 def test_the_first_error_interrupts_the_others_and_comes_out(error: BaseException) -> None:
     bad, *others = workers = [Fake() for _ in range(3)]
 
-    def step(worker: Worker) -> Step:
+    def step(worker: Worker) -> StepResult:
         if worker is bad:
             assert all(other.begun.wait(60) for other in others)
             raise error
         worker.call("a:b")
-        return Step.DONE
+        return StepResult.DONE
 
     with pytest.raises(type(error)) as caught:
-        work(workers, step)
+        run_workers(workers, step)
     assert caught.value is error
     assert all(other.interrupted.is_set() for other in others)
 
@@ -103,13 +103,13 @@ def test_ctrl_c_interrupts_all_and_comes_out(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(pool, "as_completed", pressed)  # where the main thread waits
     with pytest.raises(KeyboardInterrupt):
-        work(workers, calling)
+        run_workers(workers, calling)
     assert all(worker.interrupted.is_set() for worker in workers)
 
 
-def calling(worker: Worker) -> Step:
+def calling(worker: Worker) -> StepResult:
     worker.call("a:b")
-    return Step.DONE
+    return StepResult.DONE
 
 
 class Forgetful(Fake):
@@ -129,8 +129,8 @@ class Forgetful(Fake):
             super().interrupt()
 
 
-def raising_after(event: threading.Event, bad: Worker) -> Callable[[Worker], Step]:
-    def step(worker: Worker) -> Step:
+def raising_after(event: threading.Event, bad: Worker) -> Callable[[Worker], StepResult]:
+    def step(worker: Worker) -> StepResult:
         if worker is bad:
             assert event.wait(60)
             raise ValueError
@@ -142,7 +142,7 @@ def raising_after(event: threading.Event, bad: Worker) -> Callable[[Worker], Ste
 def test_who_is_about_to_call_is_interrupted_again() -> None:
     bad, late = Fake(), Forgetful()
     with pytest.raises(ValueError):  # noqa: PT011
-        work([bad, late], raising_after(late.begun, bad))
+        run_workers([bad, late], raising_after(late.begun, bad))
     assert late.told > 1
 
 
@@ -150,7 +150,7 @@ def test_who_calls_after_the_interruption_is_refused_and_asks_no_more() -> None:
     bad, late = Fake(), Fake()
     steps = 0
 
-    def step(worker: Worker) -> Step:
+    def step(worker: Worker) -> StepResult:
         nonlocal steps
         if worker is bad:
             raise ValueError
@@ -159,5 +159,5 @@ def test_who_calls_after_the_interruption_is_refused_and_asks_no_more() -> None:
         return calling(worker)
 
     with pytest.raises(ValueError):  # noqa: PT011
-        work([late, bad], step)
+        run_workers([late, bad], step)
     assert (steps, late.refused) == (1, 1)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from study.common.errors import StudyError
-from study.common.files import room_for
+from study.common.files import no_space_as_study_error
 
 from .commands import client_of
 from .commands import finish
@@ -30,7 +30,10 @@ FLAGS = (*TINY, "--epochs", str(EPOCHS))
 def test_no_room_is_a_line_that_says_for_what(tmp_path: Path, number: int) -> None:
     (tmp_path / "state.npz").write_text("good")
     (tmp_path / "state.npz.1.part").write_text("begun")
-    with pytest.raises(StudyError) as caught, room_for("the training state", tmp_path):
+    with (
+        pytest.raises(StudyError) as caught,
+        no_space_as_study_error("the training state", tmp_path),
+    ):
         raise OSError(number, "too much")
     assert str(caught.value) == (
         f"no room to write the training state to {tmp_path} (too much): make some and repeat "
@@ -40,7 +43,7 @@ def test_no_room_is_a_line_that_says_for_what(tmp_path: Path, number: int) -> No
 
 
 def test_other_errors_are_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), room_for("a file", tmp_path):
+    with pytest.raises(PermissionError), no_space_as_study_error("a file", tmp_path):
         raise PermissionError(errno.EACCES, "no")
 
 

@@ -9,7 +9,7 @@ from study import grid
 from study import tpe
 from study.common.command import Parser
 from study.workers.flags import add_engine_flags
-from study.workers.flags import workers_from
+from study.workers.flags import open_workers
 
 from .commands import refusal
 
@@ -90,5 +90,5 @@ def test_a_bad_heartbeat_is_one_error_line(
 def test_a_worker_has_loaded_what_training_takes_before_its_first_call() -> None:
     parser = Parser("", "command")
     add_engine_flags(parser)
-    with workers_from(parser.parse_args([])) as (worker,):
+    with open_workers(parser.parse_args([])) as (worker,):
         assert worker.call("tests.launch_tasks:loaded", "study.training.fit")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from study.training.bfloat16_conv import BFloat16Conv2D
 from study.training.bfloat16_conv import Float32DepthwiseConv2D
-from study.training.bfloat16_conv import LEAST_CHANNELS
+from study.training.bfloat16_conv import MIN_CHANNELS
 
 if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
     pytest.skip("of TensorFlow alone", allow_module_level=True)
@@ -51,7 +51,7 @@ def assert_alike(fast: Any, plain: Any, images: NDArray[np.float32]) -> None:
     kernel=st.tuples(SIDES, SIDES),
     strides=st.integers(1, 2),
     padding=st.sampled_from(["same", "valid"]),
-    channels=st.sampled_from([3, LEAST_CHANNELS, 24]),
+    channels=st.sampled_from([3, MIN_CHANNELS, 24]),
 )
 def test_a_convolution_has_the_gradients_of_keras(
     size: tuple[int, int], kernel: tuple[int, int], strides: int, padding: str, channels: int

@@ -18,7 +18,7 @@ from study.training.fit import Epoch
 from study.training.fit import fit
 from study.training.fit import STATE_FILE
 from study.training.fit import TrialResult
-from study.training.model import build
+from study.training.model import build_model
 
 CONFIG = TrialConfig(
     alpha=0.25, weights="none", image_size=32, batch_size=16, epochs=4, lr=3e-3, dense_units=16
@@ -49,7 +49,7 @@ def arrays() -> Arrays:
 
 def kept(result: TrialResult) -> TrialResult:
     """With a model of its own, for the trials of other tests train the same backbone."""
-    return dataclasses.replace(result, model=result.portable_model())
+    return dataclasses.replace(result, model=result.build_portable_model())
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +206,7 @@ def test_only_the_training_loss_is_smoothed(regularized: Baseline, arrays: Array
 
 
 def test_frozen_layers_end_as_they_began(regularized: Baseline) -> None:
-    start = build(ALL, 3)
+    start = build_model(ALL, 3)
     began, ended = (
         next(each for each in model.layers if isinstance(each, keras.Model)).layers
         for model in (start, regularized.result.model)
@@ -221,7 +221,7 @@ def test_frozen_layers_end_as_they_began(regularized: Baseline) -> None:
 def test_the_portable_model_is_kerass_own(
     regularized: Baseline, arrays: Arrays, tmp_path: Path
 ) -> None:
-    regularized.result.portable_model().save(tmp_path / "model.keras")
+    regularized.result.build_portable_model().save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     kinds = {type(layer).__module__.split(".")[0] for layer in loaded._flatten_layers()}
     assert kinds == {"keras"}

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from study.common.errors import StudyError
 from study.config import BACKBONES
 from study.config import TrialConfig
-from study.training.gradcam import heat_maps
-from study.training.gradcam import heat_maps_of
-from study.training.model import build
+from study.training.gradcam import compute_heat_maps
+from study.training.gradcam import compute_heat_maps_of_file
+from study.training.model import build_model
 
 # 2 x 2 pixels, 3 channels: red at the top, most of it at the right; blue at the bottom left
 PIXELS = np.array([[[[20, 0, 0], [80, 0, 0]], [[0, 0, 60], [0, 0, 0]]]], np.uint8)
@@ -40,7 +40,7 @@ def by_hand(head: str, *kernels: list[list[float]]) -> keras.Model:
 def test_the_map_of_a_pooling_head_is_what_the_channels_weigh() -> None:
     model = by_hand("gap", [[1, -1], [0, 0], [-1, 1]])  # class 0 is red and not blue
     for number, expected in ((0, [[0.25, 1], [0, 0]]), (1, [[0, 0], [1, 0]])):
-        (found,) = heat_maps(model, PIXELS, [number])
+        (found,) = compute_heat_maps(model, PIXELS, [number])
         np.testing.assert_allclose(found, expected)
 
 
@@ -52,14 +52,14 @@ def test_a_flattening_head_weighs_a_channel_by_its_mean_over_positions() -> None
         [-1, 0, 0],
     ]  # of class 0; mean: red .5, blue .25
     kernel = [[weight, 0.0] for position in positions for weight in position]
-    (found,) = heat_maps(by_hand("flatten", kernel), PIXELS, [0])
+    (found,) = compute_heat_maps(by_hand("flatten", kernel), PIXELS, [0])
     np.testing.assert_allclose(found, [[10 / 40, 40 / 40], [15 / 40, 0]])
 
 
 def test_hidden_units_count_only_where_they_are_on() -> None:
     # the first unit adds up red, the second is off, as it would need green
     kernels = ([[1.0, -1], [0, 1], [0, -1]], [[2.0, 0], [50, 3]])
-    first, second = heat_maps(by_hand("gap", *kernels), PIXELS.repeat(2, axis=0), [0, 1])
+    first, second = compute_heat_maps(by_hand("gap", *kernels), PIXELS.repeat(2, axis=0), [0, 1])
     np.testing.assert_allclose(first, [[0.25, 1], [0, 0]])
     assert not second.any()  # nothing that is on speaks for class 1
 
@@ -87,7 +87,7 @@ def noise(count: int, size: int) -> NDArray[np.uint8]:
 
 
 def check(model: keras.Model, images: NDArray[np.uint8], classes: Sequence[int]) -> None:
-    found = heat_maps(model, images, classes)
+    found = compute_heat_maps(model, images, classes)
     assert found.dtype == np.float32
     assert found.any()
     np.testing.assert_allclose(found, by_differentiation(model, images, classes), atol=1e-3)
@@ -97,8 +97,8 @@ def check(model: keras.Model, images: NDArray[np.uint8], classes: Sequence[int])
 def test_the_map_of_every_backbone_is_the_papers(backbone: str) -> None:
     size = SIDES.get(backbone, 96)
     config = TrialConfig(backbone=backbone, weights="none", image_size=size, scaling="backbone")
-    model, images = build(config.replace(hidden_layers=0), 4), noise(4, size)
-    assert heat_maps(model, images, range(4)).shape == (4, 3, 3)
+    model, images = build_model(config.replace(hidden_layers=0), 4), noise(4, size)
+    assert compute_heat_maps(model, images, range(4)).shape == (4, 3, 3)
     check(model, images, range(4))
 
 
@@ -106,11 +106,11 @@ def test_the_map_of_every_backbone_is_the_papers(backbone: str) -> None:
 @pytest.mark.parametrize("hidden_layers", [0, 2])
 def test_so_is_that_of_every_head(head: str, hidden_layers: int) -> None:
     config = SMALL.replace(head=head, hidden_layers=hidden_layers, dense_units=16)
-    check(build(config, 3), noise(6, 64), [0, 1, 2, 0, 1, 2])
+    check(build_model(config, 3), noise(6, 64), [0, 1, 2, 0, 1, 2])
 
 
 def test_the_most_in_an_image_is_1_and_the_least_0() -> None:
-    maps = heat_maps(build(SMALL, 3), noise(9, 64), [0, 1, 2] * 3)
+    maps = compute_heat_maps(build_model(SMALL, 3), noise(9, 64), [0, 1, 2] * 3)
     assert maps.shape == (9, 2, 2)
     assert maps.min() >= 0
     assert set(maps.max(axis=(1, 2)).tolist()) <= {0.0, 1.0}
@@ -118,13 +118,15 @@ def test_the_most_in_an_image_is_1_and_the_least_0() -> None:
 
 def test_a_saved_model_has_the_same_maps(tmp_path: Path) -> None:
     config = SMALL.replace(backbone="resnet50", alpha=1.0, scaling="backbone", augment=0.5)
-    model, images = build(config, 2, fused=False), noise(2, 64)
+    model, images = build_model(config, 2, fused=False), noise(2, 64)
     model.save(tmp_path / "model.keras")
-    expected = heat_maps(model, images, [1, 0])
-    np.testing.assert_array_equal(heat_maps_of(tmp_path / "model.keras", images, [1, 0]), expected)
+    expected = compute_heat_maps(model, images, [1, 0])
+    np.testing.assert_array_equal(
+        compute_heat_maps_of_file(tmp_path / "model.keras", images, [1, 0]), expected
+    )
 
 
 def test_a_file_that_is_no_model_is_named_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "model.keras").write_bytes(b"no model")
     with pytest.raises(StudyError, match=r"^the run's model does not load here: .+$"):
-        heat_maps_of(tmp_path / "model.keras", noise(1, 64), [0])
+        compute_heat_maps_of_file(tmp_path / "model.keras", noise(1, 64), [0])

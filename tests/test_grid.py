@@ -22,7 +22,7 @@ from study.job import Options
 from study.job import Outcome
 from study.search.grid_plan import Cell
 from study.search.grid_plan import search_space
-from study.variants import variant_of
+from study.variants import find_variant
 from study.variants import VARIANTS
 from study.workers.local import Worker
 
@@ -197,7 +197,7 @@ def test_cells_are_variants_times_seeds() -> None:
     grid = make_grid(base, search_space(base, 3), "digest")
     assert len(grid.configs) == len(set(grid.keys.values())) == 21
     for cell, config in grid.configs.items():
-        assert Cell(variant_of(config) or 0, config.seed) == cell
+        assert Cell(find_variant(config) or 0, config.seed) == cell
     assert grid.space == {"variant": [1, 2, 3, 4, 5, 6, 7], "seed": [5, 6, 7]}
 
 
@@ -215,7 +215,7 @@ def test_every_fold_is_a_cell() -> None:
     grid = make_grid(FOLDED, search_space(FOLDED, 2, every_fold=True), "digest")
     assert len(grid.configs) == len(set(grid.keys.values())) == 7 * 2 * 3
     for cell, config in grid.configs.items():
-        assert Cell(variant_of(config) or 0, config.seed, config.fold) == cell
+        assert Cell(find_variant(config) or 0, config.seed, config.fold) == cell
         assert config.folds == 3
     one = make_grid(FOLDED.replace(fold=2), search_space(FOLDED), "digest")
     assert {cell.fold for cell in one.configs} == {2}
@@ -264,7 +264,7 @@ def trained_cells(
 
 def test_optuna_asks_for_every_fold_once(trained_cells: list[TrialConfig]) -> None:
     run_grid(FOLDED, search_space(FOLDED, every_fold=True), Options(), [Worker()])
-    cells = [(variant_of(config), config.fold) for config in trained_cells]
+    cells = [(find_variant(config), config.fold) for config in trained_cells]
     assert sorted(cells, key=str) == [(k, fold) for k in range(1, 8) for fold in (1, 2, 3)]
 
 

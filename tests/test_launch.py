@@ -13,7 +13,7 @@ import pytest
 
 from study.common.errors import StudyError
 from study.common.errors import WorkerDied
-from study.workers.local import local_workers
+from study.workers.local import make_local_workers
 from study.workers.local import Worker
 
 from .commands import start
@@ -159,7 +159,7 @@ def test_trials_on_one_gpu_share_its_memory_unless_a_user_says_how(
         monkeypatch.delenv(name, raising=False)
         if given is not None:
             monkeypatch.setenv(name, given)
-        workers = local_workers(count)
+        workers = make_local_workers(count)
         assert workers[-1].call("os:getenv", name) == share
         for worker in workers:
             worker.close()
@@ -179,7 +179,7 @@ def test_workers_share_the_gpus(
 ) -> None:
     monkeypatch.setenv(DEVICES, gpus)
     monkeypatch.delenv(GROWTH, raising=False)
-    workers = local_workers(count)
+    workers = make_local_workers(count)
     assert len(workers) == count
     for worker, device in zip(workers, devices, strict=True):
         with closing(worker):
@@ -194,7 +194,7 @@ def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch, count: int) ->
     monkeypatch.setenv(DEVICES, "")  # no GPUs
     cores = sorted(os.sched_getaffinity(0))
     found = []
-    for worker in local_workers(count)[:2]:
+    for worker in make_local_workers(count)[:2]:
         with closing(worker):
             found.append(worker.call("tests.launch_tasks:cores"))
     size = len(cores) // count

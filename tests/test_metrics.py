@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from study.statistics.metrics import accuracy
 from study.statistics.metrics import auc
+from study.statistics.metrics import count_dead_units
 from study.statistics.metrics import cross_entropy
-from study.statistics.metrics import dead_units
 
 Drawn = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -78,7 +78,7 @@ def test_a_confident_mistake_costs_16_nats_not_infinity() -> None:
 def test_a_unit_is_dead_if_it_is_zero_for_every_image() -> None:
     first = np.array([[0, 1, 0], [0, 0, 0]], np.float32)
     second = np.array([[0, 2], [3, 0]], np.float32)
-    assert dead_units([first]) == 2
-    assert dead_units([second]) == 0
-    assert dead_units([first, second]) == 2
-    assert dead_units([]) == 0
+    assert count_dead_units([first]) == 2
+    assert count_dead_units([second]) == 0
+    assert count_dead_units([first, second]) == 2
+    assert count_dead_units([]) == 0

@@ -12,7 +12,7 @@ from mlflow.entities import Run
 
 from study.config import parse_value
 from study.config import TrialConfig
-from study.variants import resolve
+from study.variants import resolve_config
 
 from .commands import client_of
 from .commands import ROOT
@@ -66,7 +66,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> P
 @pytest.fixture
 def expected() -> TrialConfig:
     flags = {name: parse_value(name, value) for name, value in GIVEN.items()}
-    return resolve(flags.pop("dataset"), None, flags)
+    return resolve_config(flags.pop("dataset"), None, flags)
 
 
 def test_one_complete_run(trained: Path, expected: TrialConfig) -> None:

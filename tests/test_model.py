@@ -13,8 +13,8 @@ from study.common.errors import StudyError
 from study.config import BACKBONES
 from study.config import TrialConfig
 from study.training.backbone import APPLICATIONS
-from study.training.model import build
-from study.training.model import compiled
+from study.training.model import build_compiled_model
+from study.training.model import build_model
 
 SMALL = TrialConfig(alpha=0.25, weights="none", image_size=32)
 PREPROCESSORS = {
@@ -55,7 +55,7 @@ def test_a_backbone_at_its_least_size_gives_probabilities_and_has_its_own_scalin
 ) -> None:
     size = BACKBONES[name].min_image_size
     config = TrialConfig(backbone=name, weights="none", image_size=size, scaling="backbone")
-    model, images = build(config, 3), picture(size)
+    model, images = build_model(config, 3), picture(size)
     probabilities = np.asarray(model(images))
     assert probabilities.shape == (1, 3)
     assert probabilities.dtype == np.float32
@@ -71,13 +71,13 @@ def test_there_is_an_application_for_every_backbone() -> None:
 
 def test_the_reports_scaling_is_a_255th() -> None:
     images = picture(32)
-    seen = before_backbone(build(SMALL, 2))(images)
+    seen = before_backbone(build_model(SMALL, 2))(images)
     np.testing.assert_allclose(seen, images / 255, rtol=1e-6)
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_the_head_is_what_the_config_says(number: int) -> None:
-    model = build(SMALL.replace(hidden_layers=number, dense_units=12, dropout=0.25), 4)
+    model = build_model(SMALL.replace(hidden_layers=number, dense_units=12, dropout=0.25), 4)
     hidden = [layer for layer in model.layers if layer.name.startswith("hidden_")]
     dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     assert [layer.name for layer in hidden] == [f"hidden_{i + 1}" for i in range(number)]
@@ -89,22 +89,24 @@ def test_the_head_is_what_the_config_says(number: int) -> None:
 
 def test_gap_averages_and_flatten_keeps_every_position() -> None:
     config = SMALL.replace(image_size=64, hidden_layers=0)
-    channels = backbone_of(build(config, 2)).output_shape[-1]
-    assert build(config, 2).layers[-1].kernel.shape[0] == 2 * 2 * channels
-    assert build(config.replace(head="gap"), 2).layers[-1].kernel.shape[0] == channels
+    channels = backbone_of(build_model(config, 2)).output_shape[-1]
+    assert build_model(config, 2).layers[-1].kernel.shape[0] == 2 * 2 * channels
+    assert build_model(config.replace(head="gap"), 2).layers[-1].kernel.shape[0] == channels
 
 
 def test_the_seed_decides_the_initial_weights() -> None:
-    first, same, other = (build(SMALL.replace(seed=seed), 2).get_weights() for seed in (0, 0, 1))
+    first, same, other = (
+        build_model(SMALL.replace(seed=seed), 2).get_weights() for seed in (0, 0, 1)
+    )
     assert all(np.array_equal(a, b) for a, b in zip(first, same, strict=True))
     assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
 def test_fused_and_plain_models_take_the_same_weights_to_the_same_outputs() -> None:
-    fused, images = build(SMALL, 3), picture(32)
+    fused, images = build_model(SMALL, 3), picture(32)
     weights = with_random_weights(fused)
     features = np.asarray(backbone_of(fused)(images / 255))
-    plain = build(SMALL, 3, fused=False)
+    plain = build_model(SMALL, 3, fused=False)
     plain.set_weights(weights)
     np.testing.assert_allclose(features, backbone_of(plain)(images / 255), rtol=1e-3)
     np.testing.assert_allclose(fused(images), plain(images), rtol=1e-3, atol=1e-6)
@@ -114,7 +116,7 @@ def test_fused_and_plain_models_take_the_same_weights_to_the_same_outputs() -> N
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_the_momentum_reaches_every_batch_normalization(fused: bool) -> None:
-    layers = backbone_of(build(SMALL.replace(bn_momentum=0.875), 2, fused=fused)).layers
+    layers = backbone_of(build_model(SMALL.replace(bn_momentum=0.875), 2, fused=fused)).layers
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) == 27  # as in MobileNet's paper: after each of its 27 convolutions
     assert {layer.momentum for layer in norms} == {0.875}
@@ -128,7 +130,7 @@ def frozen_and_not(model: keras.Model) -> tuple[list[keras.Layer], list[keras.La
 
 @pytest.mark.parametrize(("share", "frozen"), [(1.0, 0), (0.75, 14), (0.25, 40), (0.0, 54)])
 def test_the_last_layers_of_the_backbone_train(share: float, frozen: int) -> None:
-    model = build(SMALL.replace(trainable=share), 2)
+    model = build_model(SMALL.replace(trainable=share), 2)
     layers = [layer for layer in backbone_of(model).layers if layer.weights]
     assert len(layers) == 54
     assert frozen_and_not(model) == (layers[:frozen], layers[frozen:])
@@ -137,7 +139,7 @@ def test_the_last_layers_of_the_backbone_train(share: float, frozen: int) -> Non
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_frozen_batch_normalization_keeps_its_averages(fused: bool) -> None:
-    model = build(SMALL.replace(trainable=0.5), 2, fused=fused)
+    model = build_model(SMALL.replace(trainable=0.5), 2, fused=fused)
     images = np.concatenate([picture(32), 255 - picture(32)])
     before = {layer: layer.get_weights() for part in frozen_and_not(model) for layer in part}
     model(images, training=True)
@@ -158,7 +160,7 @@ def before_scaling(model: keras.Model) -> keras.Model:
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_images_are_changed_in_training_only(precision: str) -> None:
     try:
-        augment = before_scaling(build(SMALL.replace(augment=1.0, precision=precision), 2))
+        augment = before_scaling(build_model(SMALL.replace(augment=1.0, precision=precision), 2))
         images = np.repeat(picture(32), 16, axis=0)
         np.testing.assert_array_equal(augment(images, training=False), images)
         first, second = (np.asarray(augment(images, training=True)) for _ in range(2))
@@ -173,7 +175,7 @@ def test_images_are_changed_in_training_only(precision: str) -> None:
 def distance(strength: float) -> float:
     """How far augmentation takes images, in mean pixel values (0 to 255), flips undone."""
     images = np.repeat(picture(64), 16, axis=0).astype(np.float32)
-    model = before_scaling(build(SMALL.replace(augment=strength, image_size=64), 2))
+    model = before_scaling(build_model(SMALL.replace(augment=strength, image_size=64), 2))
     changed = np.asarray(model(images.astype(np.uint8), training=True))
     far = [abs(each - images).mean(axis=(1, 2, 3)) for each in (changed, changed[:, :, ::-1])]
     return float(np.minimum(*far).mean())
@@ -185,7 +187,7 @@ def test_strength_is_how_far_images_are_changed() -> None:
 
 
 def test_augmentation_leaves_the_initial_weights_and_the_predictions() -> None:
-    plain, augmented = build(SMALL, 2), build(SMALL.replace(augment=0.5), 2)
+    plain, augmented = build_model(SMALL, 2), build_model(SMALL.replace(augment=0.5), 2)
     weights = plain.get_weights()
     for a, b in zip(weights, augmented.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -194,14 +196,16 @@ def test_augmentation_leaves_the_initial_weights_and_the_predictions() -> None:
 
 
 def test_a_portable_model_predicts_however_it_is_called() -> None:
-    model, images = build(SMALL.replace(augment=1.0), 2, fused=False), picture(32)
+    model, images = build_model(SMALL.replace(augment=1.0), 2, fused=False), picture(32)
     np.testing.assert_array_equal(model(images), model(images, training=False))
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 def test_weight_decay_takes_its_share_of_kernels_only(precision: str) -> None:
     try:
-        model = compiled(SMALL.replace(weight_decay=0.5, lr=0.1, precision=precision), 3)
+        model = build_compiled_model(
+            SMALL.replace(weight_decay=0.5, lr=0.1, precision=precision), 3
+        )
     finally:
         keras.config.set_dtype_policy("float32")
     with_random_weights(model)
@@ -219,14 +223,14 @@ def test_label_smoothing_spreads_a_share_over_all_classes() -> None:
     plain = -np.log(values[[0, 1], labels]).mean()
     spread = -np.log(values).mean()
     for share in (0.0, 0.1, 0.5):
-        model = compiled(SMALL.replace(label_smoothing=share), 3)
+        model = build_compiled_model(SMALL.replace(label_smoothing=share), 3)
         loss = model.compute_loss(y=keras.ops.array(labels), y_pred=keras.ops.array(values))
         assert float(loss) == pytest.approx((1 - share) * plain + share * spread, rel=1e-5)
 
 
 def test_half_precision_ends_in_float32() -> None:
     try:
-        model = build(SMALL.replace(precision="mixed_bfloat16"), 2)
+        model = build_model(SMALL.replace(precision="mixed_bfloat16"), 2)
         assert backbone_of(model).output.dtype == "bfloat16"
         assert np.asarray(model(picture(32))).dtype == np.float32
     finally:
@@ -235,7 +239,7 @@ def test_half_precision_ends_in_float32() -> None:
 
 def refusal(weights: Path, **fields: Any) -> str:
     with pytest.raises(StudyError) as caught:
-        build(SMALL.replace(weights=str(weights), **fields), 2)
+        build_model(SMALL.replace(weights=str(weights), **fields), 2)
     return str(caught.value)
 
 
@@ -243,7 +247,7 @@ def test_weights_of_another_width_are_refused_in_one_line(tmp_path: Path) -> Non
     path = tmp_path / "narrow.weights.h5"
     options = {"alpha": 0.25, "weights": None, "include_top": False}
     keras.applications.MobileNet(input_shape=(32, 32, 3), **options).save_weights(path)
-    assert build(SMALL.replace(weights=str(path)), 2)
+    assert build_model(SMALL.replace(weights=str(path)), 2)
     message = refusal(path, alpha=0.5)
     assert message.startswith(f"weights file {path} does not fit MobileNet: ")
     assert "\n" not in message
@@ -271,7 +275,7 @@ def test_real_weights_reach_the_model(shared_dir: Path, backbone: str, file: str
     config = TrialConfig(backbone=backbone, image_size=size, weights=str(path))
     options = {"weights": str(path), "include_top": False, "input_shape": (size, size, 3)}
     expected = APPLICATIONS[backbone](**options).get_weights()
-    loaded = backbone_of(build(config, 2)).get_weights()
+    loaded = backbone_of(build_model(config, 2)).get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(loaded, expected, strict=True))
 
 

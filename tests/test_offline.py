@@ -17,10 +17,10 @@ from mlflow.tracking import MlflowClient
 
 from study import sync as sync_file
 from study.offline import main
-from study.sync import sync_from
+from study.sync import sync_folder
 from study.tracking import import_offline
+from study.tracking.journal import Journal
 from study.tracking.journal import OPERATIONS
-from study.tracking.journal import Record
 from study.tracking.operations import Operation
 
 from .commands import client_of
@@ -49,7 +49,7 @@ def begun(folder: Path) -> "subprocess.Popen[str]":
 def epochs_of(folder: Path) -> list[int]:
     """The epochs that the one record of a folder holds."""
     found = list((folder / "records").glob(f"*/{OPERATIONS}"))
-    operations = Record(found[0].parent).operations if found else []
+    operations = Journal(found[0].parent).operations if found else []
     points = [point for each in operations for point in each.body.get("metrics", ())]
     return [step for name, _, _, step in points if name == "val_loss"]
 
@@ -98,7 +98,7 @@ def test_killed_it_goes_on_from_its_last_epoch(trained: Path) -> None:
 def test_a_finished_record_keeps_no_state(trained: Path) -> None:
     (folder,) = [path for path in (trained / "records").iterdir() if path.is_dir()]
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [
-        Record(folder).operations[-4].folder.name  # type: ignore[union-attr]
+        Journal(folder).operations[-4].folder.name  # type: ignore[union-attr]
     ]
 
 
@@ -110,7 +110,7 @@ def records(trained: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def run_of(client: MlflowClient, records: Path) -> Run:
     """The run that the record became."""
-    assert sync_from(records) == "1 run delivered, 0 there already"
+    assert sync_folder(records) == "1 run delivered, 0 there already"
     (found,) = finished_of(client)
     return found
 
@@ -128,7 +128,7 @@ def test_the_run_is_as_if_trained_beside_mlflow(
     assert data.metrics.keys() >= {"test_accuracy", "fit_seconds", "total_seconds", "dead_units"}
     assert [step for step, _ in history_of(client, run_of, "train_loss")] == [1, 2, 3, 4, 5]
     (folder,) = [path for path in records.iterdir() if path.is_dir()]
-    begin, *_, end = Record(folder).operations
+    begin, *_, end = Journal(folder).operations
     assert (info.start_time, info.end_time) == (begin.body["time"], end.body["time"])
     times = [m.timestamp for m in client.get_metric_history(info.run_id, "val_loss")]
     assert sorted(times) == times
@@ -145,14 +145,14 @@ def test_its_parent_is_the_grids(run_of: Run, client: MlflowClient) -> None:
 
 @pytest.mark.usefixtures("run_of")
 def test_brought_again_it_stays_as_it_is(client: MlflowClient, records: Path) -> None:
-    assert sync_from(records) == "0 runs delivered, 1 there already"
+    assert sync_folder(records) == "0 runs delivered, 1 there already"
     assert len(finished_of(client)) == 1
 
 
 def test_cut_off_it_is_completed_in_the_same_run(
     client: MlflowClient, records: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deliver, done = import_offline.deliver, []
+    deliver, done = import_offline.write_operation, []
 
     def dying(client: MlflowClient, run_id: str, operation: Operation) -> None:
         if len(done) == 6:
@@ -161,11 +161,11 @@ def test_cut_off_it_is_completed_in_the_same_run(
         deliver(client, run_id, operation)
 
     with monkeypatch.context() as patch:
-        patch.setattr(import_offline, "deliver", dying)
+        patch.setattr(import_offline, "write_operation", dying)
         with pytest.raises(KeyboardInterrupt):
-            sync_from(records)
+            sync_folder(records)
     assert finished_of(client) == []
-    assert sync_from(records) == "1 run delivered, 0 there already"
+    assert sync_folder(records) == "1 run delivered, 0 there already"
     (run,) = finished_of(client)
     assert len(runs_of(client)) == 2  # and the parent
     assert len(history_of(client, run, "val_loss")) == EPOCHS
@@ -176,7 +176,7 @@ def test_what_is_not_finished_waits(client: MlflowClient, records: Path) -> None
     (folder,) = [path for path in records.iterdir() if path.is_dir()]
     lines = (folder / OPERATIONS).read_bytes().splitlines(keepends=True)
     (folder / OPERATIONS).write_bytes(b"".join(lines[:-1]))
-    assert sync_from(records) == "0 runs delivered, 0 there already, 1 not finished yet"
+    assert sync_folder(records) == "0 runs delivered, 0 there already, 1 not finished yet"
     assert runs_of(client) == []
 
 
@@ -212,7 +212,7 @@ def figures_of(folder: Path) -> dict[str, list[object]]:
     """All metrics and the predictions in the records of a folder, by fingerprint; no times."""
     found = {}
     for file in folder.glob(f"*/{OPERATIONS}"):
-        operations = Record(file.parent).operations
+        operations = Journal(file.parent).operations
         points = [
             (name, step, value)
             for each in operations

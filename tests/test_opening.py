@@ -9,13 +9,13 @@ from study.common.errors import TrackingError
 from study.tracking.queries import experiment_id
 from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
-from study.tracking.trial_run import Place
+from study.tracking.trial_run import RunSpec
 
 from .commands import history_of
 from .commands import runs_of
 from .commands import wait_until
 
-PLACE = Place("demo", "a trial", "f1")
+PLACE = RunSpec("demo", "a trial", "f1")
 EPOCH = {"epoch": 1.0, "loss": 0.5, "accuracy": 0.75, "val_loss": 0.25, "seconds": 2.0}
 
 
@@ -63,7 +63,7 @@ def test_a_failed_run_is_not_taken_up(client: MlflowClient) -> None:
 
 def test_another_config_gets_another_run(client: MlflowClient) -> None:
     begun = interrupt(client)
-    with open_run(client, Place("demo", "another", "f2"), resumable=True) as log:
+    with open_run(client, RunSpec("demo", "another", "f2"), resumable=True) as log:
         assert log.run_id != begun
 
 

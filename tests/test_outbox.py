@@ -15,7 +15,7 @@ from study.common.errors import TrackingError
 from study.tracking import operations
 from study.tracking import outbox as outbox_file
 from study.tracking.outbox import Outbox
-from study.tracking.writer import deliver
+from study.tracking.writer import write_operation
 
 from .commands import wait_until
 
@@ -134,7 +134,7 @@ def test_mlflow_takes_no_point_twice(client: MlflowClient) -> None:
     more = operations.metrics({"loss": 0.1, "new": 2.0}, 1_700_000_000_000, 1)
     other = operations.metrics({"loss": 0.1}, 1_700_000_000_000, 2)
     for operation in (first, first, more, other, other):
-        deliver(client, run_id, operation)
+        write_operation(client, run_id, operation)
     steps = [point.step for point in client.get_metric_history(run_id, "loss")]
     assert steps == [1, 2]
     for name in ("accuracy", "most", "new"):
@@ -146,9 +146,9 @@ def test_everything_else_may_be_delivered_twice_too(client: MlflowClient) -> Non
     body = {"name": "demo", "source": "synthetic", "digest": "d" * 64}
     end = operations.Operation("end", {"status": "FINISHED", "time": 1_700_000_000_000})
     for _ in range(2):
-        deliver(client, run_id, operations.Operation("dataset", body))
-        deliver(client, run_id, operations.params({"lr": 0.1}))
-        deliver(client, run_id, end)
+        write_operation(client, run_id, operations.Operation("dataset", body))
+        write_operation(client, run_id, operations.params({"lr": 0.1}))
+        write_operation(client, run_id, end)
     run = client.get_run(run_id)
     assert len(run.inputs.dataset_inputs) == 1
     assert run.data.params == {"lr": "0.1"}

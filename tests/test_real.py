@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 
-from study.data.split import report_sizes
+from study.data.split import get_report_sizes
 
 from .commands import client_of
 from .commands import runs_of
@@ -74,7 +74,7 @@ def test_its_sizes_keep_the_shares_and_are_said_to_differ(trained: Trained) -> N
     assert train + val + test == pytest.approx(limit, abs=6)
     assert train / limit == pytest.approx(0.64, abs=0.03)
     assert test / limit == pytest.approx(0.20, abs=0.03)
-    report = "/".join(str(size) for size in report_sizes(trained.dataset, "pooled"))
+    report = "/".join(str(size) for size in get_report_sizes(trained.dataset, "pooled"))
     assert f"split {sizes} (train/val/test) differs from the report's {report}" in trained.output
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from study.tracking import operations
 from study.tracking.journal import is_finished
+from study.tracking.journal import Journal
 from study.tracking.journal import OPERATIONS
-from study.tracking.journal import Record
 from study.tracking.operations import Operation
 
 
 def test_what_is_put_is_there_in_order_with_its_files(tmp_path: Path) -> None:
-    record, files = Record(tmp_path / "record"), tmp_path / "files"
+    record, files = Journal(tmp_path / "record"), tmp_path / "files"
     assert record.operations == []
     files.mkdir()
     (files / "a.txt").write_text("a")
@@ -26,7 +26,7 @@ def test_what_is_put_is_there_in_order_with_its_files(tmp_path: Path) -> None:
 
 
 def test_a_line_cut_off_by_a_kill_was_never_put(tmp_path: Path) -> None:
-    record, files = Record(tmp_path / "record"), tmp_path / "files"
+    record, files = Journal(tmp_path / "record"), tmp_path / "files"
     record.put(operations.tags({"number": "1"}))
     with (record.folder / OPERATIONS).open("ab") as file:
         file.write(b'{"kind": "files", "fol')

@@ -14,9 +14,9 @@ from study.config import recipe
 from study.job import Outcome
 from study.search.grid_plan import Cell
 from study.search.summary import best_cell
-from study.serving.registry import _crowned
+from study.serving.registry import _move_alias_if_better
 from study.serving.registry import model_name
-from study.serving.registry import register
+from study.serving.registry import register_model
 from study.tracking.queries import experiment_id
 
 from .commands import client_of
@@ -52,7 +52,7 @@ def test_a_model_is_registered_once(registered: Path) -> None:
     (trained,) = runs_of(client)
     config = recipe("demo")
     for _ in range(2):
-        register(client, trained.info.run_id, config, "the config asked for", Progress())
+        register_model(client, trained.info.run_id, config, "the config asked for", Progress())
     assert len(client.search_model_versions("name = 'demo'")) == 1
 
 
@@ -65,7 +65,7 @@ def test_a_run_without_its_model_is_named_with_what_to_do(client: MlflowClient) 
     run_id = begun(client, {"finished": "true"})
     config = recipe("demo").replace(lr=0.01, seed=3)
     with pytest.raises(StudyError, match="without --log-model") as caught:
-        register(client, run_id, config, "why", Progress())
+        register_model(client, run_id, config, "why", Progress())
     what, command = str(caught.value).splitlines()
     assert run_id in what
     flags = "--dataset demo --lr 0.01 --seed 3 --again --register"
@@ -75,7 +75,7 @@ def test_a_run_without_its_model_is_named_with_what_to_do(client: MlflowClient) 
 
 def test_a_record_that_waits_elsewhere_is_asked_for(client: MlflowClient) -> None:
     with pytest.raises(StudyError, match=r"has not arrived .* python -m study\.sync"):
-        register(client, begun(client, {}), recipe("demo"), "why", Progress())
+        register_model(client, begun(client, {}), recipe("demo"), "why", Progress())
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_alias_moves_to_none_that_is_worse(
     client: MlflowClient, versions: list[ModelVersion], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number, moves, best in ((1, True, 1), (2, True, 2), (3, False, 2), (4, True, 4)):
-        assert _crowned(client, versions[number - 1], Progress()) is moves
+        assert _move_alias_if_better(client, versions[number - 1], Progress()) is moves
         assert holder(client) == best
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
@@ -123,7 +123,7 @@ def test_the_alias_stays_on_what_somebody_else_put_there(
     client: MlflowClient, versions: list[ModelVersion], capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.set_registered_model_alias("cells", "best", versions[4].version)
-    assert not _crowned(client, versions[3], Progress())
+    assert not _move_alias_if_better(client, versions[3], Progress())
     assert holder(client) == 5
     assert "validation accuracy unknown" in capsys.readouterr().err
 

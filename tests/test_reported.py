@@ -1,7 +1,7 @@
 import pytest
 
 from study.config import recipe
-from study.reported import reported
+from study.reported import read_reported
 from study.reported import TEST_IMAGES
 from study.variants import variant_fields
 from study.variants import VARIANTS
@@ -11,25 +11,25 @@ REPORTS = ("chest", "blood")
 
 @pytest.mark.parametrize("dataset", REPORTS)
 def test_each_report_has_the_seven_variants(dataset: str) -> None:
-    assert list(reported(dataset)) == [variant.number for variant in VARIANTS]
+    assert list(read_reported(dataset)) == [variant.number for variant in VARIANTS]
 
 
 @pytest.mark.parametrize("dataset", ["demo", "folder:somewhere", ""])
 def test_other_data_sets_have_no_report(dataset: str) -> None:
-    assert reported(dataset) == {}
+    assert read_reported(dataset) == {}
 
 
 @pytest.mark.parametrize("dataset", REPORTS)
 def test_every_test_accuracy_is_a_count_of_the_test_images(dataset: str) -> None:
     total = TEST_IMAGES[dataset]
-    for row in reported(dataset).values():
+    for row in read_reported(dataset).values():
         assert round(round(row.test_acc * total) / total, 4) == row.test_acc
 
 
 @pytest.mark.parametrize("dataset", REPORTS)
 def test_rows_describe_the_same_variants_as_the_code(dataset: str) -> None:
     base = recipe(dataset)
-    for number, row in reported(dataset).items():
+    for number, row in read_reported(dataset).items():
         assert row.backbone == base.backbone
         assert variant_fields(number, base) == {
             "hidden_layers": row.hidden_layers,
@@ -39,7 +39,7 @@ def test_rows_describe_the_same_variants_as_the_code(dataset: str) -> None:
 
 
 def test_figures_are_those_of_the_logs_not_of_the_misprinted_tables() -> None:
-    blood = reported("blood")
+    blood = read_reported("blood")
     assert blood[6].test_acc == 0.9984
     assert blood[6].test_acc == max(row.test_acc for row in blood.values())
     assert blood[6].table_acc_percent == 82.52
@@ -49,7 +49,7 @@ def test_figures_are_those_of_the_logs_not_of_the_misprinted_tables() -> None:
 
 @pytest.mark.parametrize("dataset", REPORTS)
 def test_losses_accuracies_and_times_are_in_range(dataset: str) -> None:
-    for row in reported(dataset).values():
+    for row in read_reported(dataset).values():
         assert all(0 < value <= 1 for value in (row.train_acc, row.val_acc, row.test_acc))
         assert all(value > 0 for value in (row.train_loss, row.val_loss, row.test_loss))
         assert 1000 < row.fit_seconds < 4000

@@ -11,12 +11,12 @@ from study.common.errors import TrackingError
 from study.config import recipe
 from study.tracking.queries import experiment_id
 from study.tracking.trial_run import open_run
-from study.tracking.trial_run import Place
+from study.tracking.trial_run import RunSpec
 
 from .commands import history_of
 from .commands import runs_of
 
-PLACE = Place("demo", "a trial", "f1")
+PLACE = RunSpec("demo", "a trial", "f1")
 EPOCH = {"epoch": 1.0, "loss": 0.5, "accuracy": 0.75, "val_loss": 0.25, "seconds": 2.0}
 
 

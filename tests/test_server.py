@@ -29,10 +29,10 @@ def test_the_default_is_a_file_of_the_working_directory() -> None:
 
 
 def test_a_password_is_not_shown() -> None:
-    assert connection.shown("http://me:secret@host:5000/x") == "http://host:5000/x"
-    assert connection.shown("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
-    assert connection.shown("http://me:s@cret@host/x") == "http://host/x"
-    assert connection.shown("postgresql://h/db?user=a&password=b&c=d").endswith(
+    assert connection.redact_credentials("http://me:secret@host:5000/x") == "http://host:5000/x"
+    assert connection.redact_credentials("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+    assert connection.redact_credentials("http://me:s@cret@host/x") == "http://host/x"
+    assert connection.redact_credentials("postgresql://h/db?user=a&password=b&c=d").endswith(
         "?user=a&password=...&c=d"
     )
 
@@ -72,7 +72,7 @@ def answered(status: int) -> requests.HTTPError:
     ],
 )
 def test_what_passes_by_waiting(error: Exception) -> None:
-    assert connection.passes(error)
+    assert connection.is_retryable(error)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_what_passes_by_waiting(error: Exception) -> None:
     ],
 )
 def test_what_does_not(error: Exception) -> None:
-    assert not connection.passes(error)
+    assert not connection.is_retryable(error)
 
 
 class Answers(BaseHTTPRequestHandler):

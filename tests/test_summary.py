@@ -17,7 +17,7 @@ from study.job import Options
 from study.job import Outcome
 from study.search.grid_plan import search_space
 from study.tpe import main as search
-from study.tracking.ui_links import NOTE
+from study.tracking.ui_links import NOTE_TAG
 from study.workers.local import Worker
 
 from .commands import runs_of
@@ -57,7 +57,7 @@ def test_a_grid_names_the_best_variant_by_the_mean_of_its_seeds(
     assert run.data.metrics == pytest.approx(
         {"finished": 14, "failed": 0, "best_val_accuracy": 0.805, "best_test_accuracy": 0.45}
     )
-    note, experiment = run.data.tags[NOTE], run.info.experiment_id
+    note, experiment = run.data.tags[NOTE_TAG], run.info.experiment_id
     best = made(recipe("demo").replace(hidden_layers=3, seed=1)).run_id
     for words in (
         "Grid of the 7 variants: 14 of 14 trials finished. Data set demo (synthetic), MobileNet, "
@@ -97,8 +97,8 @@ def test_a_grid_that_ends_early_tells_what_is_known(
     monkeypatch.setattr("sys.argv", ["study.grid", "--dataset", "demo"])
     assert run_command(grid) != 0
     run = parent(client)
-    assert count in run.data.tags[NOTE]
-    assert run.data.tags[NOTE].startswith("**Best on validation: variant 1**")
+    assert count in run.data.tags[NOTE_TAG]
+    assert run.data.tags[NOTE_TAG].startswith("**Best on validation: variant 1**")
     assert run.data.metrics["finished"] == 2
 
 
@@ -112,7 +112,7 @@ def test_a_grid_without_a_finished_trial_names_none(
     monkeypatch.setattr("sys.argv", ["study.grid", "--dataset", "demo"])
     assert run_command(grid) == 2
     assert parent(client).data.metrics == {"finished": 0, "failed": 7}
-    assert "Best" not in parent(client).data.tags[NOTE]
+    assert "Best" not in parent(client).data.tags[NOTE_TAG]
 
 
 def test_a_figure_that_is_not_delivered_yet_is_no_figure(
@@ -121,7 +121,7 @@ def test_a_figure_that_is_not_delivered_yet_is_no_figure(
     trains(lambda config: made(config, test=float("nan")))
     run_grid(recipe("demo"), search_space(recipe("demo")), Options(), [Worker()])
     assert "best_test_accuracy" not in parent(client).data.metrics
-    assert "test accuracy not delivered yet" in parent(client).data.tags[NOTE]
+    assert "test accuracy not delivered yet" in parent(client).data.tags[NOTE_TAG]
 
 
 @pytest.mark.parametrize("fresh", [0, 2])
@@ -136,7 +136,7 @@ def test_a_search_shows_test_accuracies_of_fresh_seeds_alone(
     monkeypatch.setattr("sys.argv", ["study.tpe", *flags])
     assert run_command(search) == 0
     run = parent(client)
-    note, figures = run.data.tags[NOTE], dict(run.data.metrics)
+    note, figures = run.data.tags[NOTE_TAG], dict(run.data.metrics)
     assert run.info.run_name == "demo · search · grouped split · 18 epochs"
     assert figures.pop("best_test_accuracy", None) == (0.9 if fresh else None)
     assert figures == pytest.approx({"finished": 7, "failed": 0, "best_val_accuracy": 0.8})
@@ -155,7 +155,7 @@ def test_a_parent_says_nothing_of_a_folders_place_but_in_its_commands(
     run_grid(base, search_space(base), Options(), [Worker()])
     run = parent(client)
     assert run.info.run_name == "my cells · 7 variants · pooled split · 30 epochs"
-    note = run.data.tags[NOTE]
+    note = run.data.tags[NOTE_TAG]
     assert "Data set my cells, MobileNet" in note
     assert note.count(str(tmp_path)) == 2
     assert f"python -m pipelines.export --dataset 'folder:{folder}'" in note

@@ -18,14 +18,16 @@ from mlflow.tracking import MlflowClient
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
+from study.common.settings import server_patience
 from study.sync import main
-from study.sync import sync
+from study.sync import sync_spool
 from study.tracking import operations
-from study.tracking import queries
 from study.tracking import spool
 from study.tracking.journal import OPERATIONS
 from study.tracking.operations import Operation
-from study.train import _deliver_earlier
+from study.tracking.parent_run import closing_parent_run
+from study.tracking.parent_run import open_parent_run
+from study.train import _deliver_earlier_records
 
 from .commands import finish
 from .commands import history_of
@@ -156,7 +158,7 @@ def test_a_server_that_comes_back_in_time_gets_all_in_order(
     assert done.returncode == 0, done.stderr
     assert down_since + 1 < EPOCHS
     assert SECRET not in done.stderr
-    assert spool.waiting() == []
+    assert spool.list_spools() == []
     found = last_run(server)
     check_same(server, found, alone)
     beats = [
@@ -182,7 +184,7 @@ def test_a_server_that_stays_away_gets_all_from_sync(
         assert done.returncode == 0, done.stderr
         assert "test accuracy" in done.stderr
         (line,) = [text for text in done.stderr.splitlines() if "study.sync" in text]
-        (folder,) = spool.waiting()
+        (folder,) = spool.list_spools()
         assert str(folder.parent) in line
         assert not list((cache / "trials").glob("*/*"))
         lines = (folder / OPERATIONS).read_text().splitlines()
@@ -193,13 +195,13 @@ def test_a_server_that_stays_away_gets_all_from_sync(
         monkeypatch.setattr(sys, "argv", ["study.sync"])
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
         assert refusal(main, capsys).endswith("1 run still to deliver, nothing is lost\n")
-        assert spool.waiting() == [folder]
+        assert spool.list_spools() == [folder]
     finally:
         process.kill()
         server.start()
     two = [start("study.sync", cwd=tmp_path, **settings) for _ in range(2)]
     assert [finish(process).returncode for process in two] == [0, 0]
-    assert sync() == "nothing to deliver"
+    assert sync_spool() == "nothing to deliver"
     found = last_run(server)
     check_same(server, found, alone)
     check_model(server, found)
@@ -234,7 +236,7 @@ def test_a_second_ctrl_c_ends_at_once(server: Server, tmp_path: Path) -> None:
         freeze(server, signal.SIGCONT)
     assert done.returncode == 130
     assert (said, done.stderr) == ("stopping; once more ends at once\n", "")
-    assert spool.waiting() == []  # it did not come to that
+    assert spool.list_spools() == []  # it did not come to that
 
 
 @pytest.fixture
@@ -248,7 +250,7 @@ def spooled(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> str
     steps = [operations.metrics({"loss": 1 / n}, 1_700_000_000_000 + n, n) for n in range(1, 401)]
     end = Operation("end", {"status": "FINISHED", "time": 1_700_000_001_000})
     finished = operations.tags({"finished": "true"})
-    spool.save(run_id, [*steps, Operation("files", folder=files), finished, end])
+    spool.save_spool(run_id, [*steps, Operation("files", folder=files), finished, end])
     return run_id
 
 
@@ -259,13 +261,13 @@ def test_sync_may_be_killed_and_repeated(server: Server, spooled: str, tmp_path:
     finish(killed)
     assert killed.returncode == -signal.SIGKILL
     assert "finished" not in server.client.get_run(spooled).data.tags
-    assert sync() == "1 run delivered"
+    assert sync_spool() == "1 run delivered"
     found = server.client.get_run(spooled)
     assert found.info.status == "FINISHED"
     points = history_of(server.client, found, "loss")
     assert points == [(n, 1 / n) for n in range(1, 401)]
     assert [file.path for file in server.client.list_artifacts(spooled)] == ["a.txt"]
-    assert spool.waiting() == []
+    assert spool.list_spools() == []
 
 
 @pytest.mark.usefixtures("cache")
@@ -273,10 +275,10 @@ def test_what_belongs_to_another_server_stays(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    spool.save("a" * 32, [operations.tags({"finished": "true"})])
+    spool.save_spool("a" * 32, [operations.tags({"finished": "true"})])
     with pytest.raises(StudyError, match="does not know 1 run: set MLFLOW_TRACKING_URI"):
-        sync()
-    assert len(spool.waiting()) == 1
+        sync_spool()
+    assert len(spool.list_spools()) == 1
 
 
 def test_what_mlflow_refuses_is_put_aside(
@@ -284,13 +286,13 @@ def test_what_mlflow_refuses_is_put_aside(
 ) -> None:
     server.client.delete_run(spooled)
     with pytest.raises(StudyError, match="0 runs delivered, 1 run refused"):
-        sync()
+        sync_spool()
     (kept,) = spool.refused_folder().iterdir()
     line = capsys.readouterr().err
     assert line.startswith(f"MLflow refuses the record of run {spooled}: ")
     assert line.endswith(f"kept in {kept}\n")
     assert line.count("\n") == 1
-    assert spool.waiting() == []
+    assert spool.list_spools() == []
 
 
 def test_a_parent_may_end_without_a_server(
@@ -298,16 +300,16 @@ def test_a_parent_may_end_without_a_server(
 ) -> None:
     monkeypatch.setenv("STUDY_PATIENCE", "0")
     monkeypatch.setattr(client, "set_terminated", down)
-    run = queries.parent_run(client, "demo", "a study", "its title", {})
+    run = open_parent_run(client, "demo", "a study", "its title", {})
     said = [operations.tags({"said": "at the end"})]
-    with queries.ending(client, run, lambda _: said) as parent:
+    with closing_parent_run(client, run, lambda _: said) as parent:
         pass
     assert client.get_run(parent).info.status == "RUNNING"
     assert client.get_run(parent).data.tags["said"] == "at the end"
-    assert [path.parent for path in spool.waiting()] == [cache / "spool"]
+    assert [path.parent for path in spool.list_spools()] == [cache / "spool"]
     monkeypatch.undo()
     monkeypatch.setenv("STUDY_CACHE", str(cache))
-    assert spool.deliver(client).delivered == [parent]
+    assert spool.flush_spool(client).delivered == [parent]
     assert client.get_run(parent).info.status == "FINISHED"
 
 
@@ -316,17 +318,17 @@ def test_one_that_fails_for_now_stops_no_other(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (str(client.create_run("0").info.run_id) for _ in range(2))
-    spool.save(first, [Operation("end", {"status": "FINISHED", "time": 1})])
-    spool.save(second, [operations.tags({"a": "b"})])
+    spool.save_spool(first, [Operation("end", {"status": "FINISHED", "time": 1})])
+    spool.save_spool(second, [operations.tags({"a": "b"})])
     monkeypatch.setattr(client, "set_terminated", down)
-    report = spool.deliver(client)
+    report = spool.flush_spool(client)
     assert report.delivered == [second]
     assert report.waiting == {first: "API request failed with exception: Connection refused"}
-    assert [path.name.split("-")[1] for path in spool.waiting()] == [first]
+    assert [path.name.split("-")[1] for path in spool.list_spools()] == [first]
     client.set_tag(first, "fingerprint", "f1")
     with pytest.raises(TrackingError, match=f"run {first} waits on this machine"):
-        _deliver_earlier(client, "f1")
-    _deliver_earlier(client, "f2")
+        _deliver_earlier_records(client, "f1")
+    _deliver_earlier_records(client, "f2")
 
 
 def down(*_: object) -> None:
@@ -337,16 +339,16 @@ def down(*_: object) -> None:
 def test_a_spool_that_was_not_written_whole_is_none(tmp_path: Path) -> None:
     missing = Operation("files", folder=tmp_path / "missing")
     with pytest.raises(FileNotFoundError):
-        spool.save("a" * 32, [operations.tags({"a": "b"}), missing])
-    assert spool.waiting() == []
-    assert sync() == "nothing to deliver"
+        spool.save_spool("a" * 32, [operations.tags({"a": "b"}), missing])
+    assert spool.list_spools() == []
+    assert sync_spool() == "nothing to deliver"
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf"])
 def test_a_bad_patience_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("STUDY_PATIENCE", text)
     with pytest.raises(ConfigError, match=f"STUDY_PATIENCE='{text}'"):
-        spool.patience()
+        server_patience()
 
 
 @pytest.mark.slow
@@ -362,12 +364,12 @@ def test_a_trial_stopped_without_a_server_goes_on_later(server: Server, tmp_path
         server.start()
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
-    assert len(spool.waiting()) == 1
+    assert len(spool.list_spools()) == 1
     again = succeed(
         "study.train", *FLAGS, "--seed", "7", cwd=tmp_path, MLFLOW_TRACKING_URI=server.uri
     )
     assert "going on after epoch" in again
-    assert spool.waiting() == []
+    assert spool.list_spools() == []
     found = last_run(server)
     assert (found.info.status, found.data.tags["finished"]) == ("FINISHED", "true")
     check_points(server, found)

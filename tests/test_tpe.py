@@ -29,8 +29,8 @@ from study.search.space import make_space
 from study.search.space import parse_fix
 from study.tpe import main
 from study.tpe import parse_duration
-from study.variants import command
-from study.variants import variant_of
+from study.variants import find_variant
+from study.variants import format_command
 from study.workers.local import Worker
 
 from .commands import client_of
@@ -191,7 +191,7 @@ SPACE = make_space(recipe("chest"))
 
 def test_the_space_holds_the_variants() -> None:
     configs = [SPACE.config(point) for point in SPACE.starts()]
-    assert [variant_of(config) for config in configs] == [1, 2, 3, 4, 5, 6, 7]
+    assert [find_variant(config) for config in configs] == [1, 2, 3, 4, 5, 6, 7]
     for point in SPACE.starts():
         optuna.create_trial(value=0.0, params=point, distributions=SPACE.free)  # checks the ranges
 
@@ -252,7 +252,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 def test_the_command_of_a_config_names_what_differs() -> None:
     config = recipe("folder:my images").replace(lr=3.1e-5, seed=4)
-    assert command(config) == (
+    assert format_command(config) == (
         "python -m study.train --dataset 'folder:my images' --lr 3.1e-05 --seed 4"
     )
 
@@ -266,11 +266,13 @@ def test_the_judge_reports_and_gives_a_reason(
     study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", direction=direction)
     for _ in range(5):
         study.add_trial(optuna.create_trial(value=1.0, intermediate_values={1: 1.0, 2: 1.0}))
-    watch = pruning.watch(study.ask(), "median", 4, metric)
-    assert watch.function == "study.search.pruning:judge"
-    assert pruning.judge(*watch.args, {"epoch": 1.0, metric: poor}) is None  # too early to tell
+    watch = pruning.make_watch(study.ask(), "median", 4, metric)
+    assert watch.function == "study.search.pruning:report_epoch"
+    assert (
+        pruning.report_epoch(*watch.args, {"epoch": 1.0, metric: poor}) is None
+    )  # too early to tell
     assert f"epoch 2: {metric} {poor:.4f}" in (
-        pruning.judge(*watch.args, {"epoch": 2.0, metric: poor}) or ""
+        pruning.report_epoch(*watch.args, {"epoch": 2.0, metric: poor}) or ""
     )
     assert study.trials[-1].intermediate_values == {1: poor, 2: poor}
 
@@ -290,7 +292,7 @@ def stubbed(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
 
-    def command(
+    def format_command(
         *flags: str, train: Callable[[TrialConfig], float] = lambda c: c.lr
     ) -> tuple[int, list[TrialConfig], str]:
         asked: list[TrialConfig] = []
@@ -304,7 +306,7 @@ def stubbed(
         monkeypatch.setattr("sys.argv", ["study.tpe", *flags])
         return run_command(main), asked, capsys.readouterr().err
 
-    return command
+    return format_command
 
 
 def test_a_search_ends_at_its_number_and_goes_on_from_it(stubbed: Command) -> None:
@@ -343,20 +345,20 @@ def test_an_interrupted_trial_comes_first_next_time(stubbed: Command) -> None:
     assert len(first) == 6
     assert "best of 5: val_accuracy 0.5" in err
     _, then, _ = stubbed("--trials", "7", "--confirm", "0")
-    assert [variant_of(config) for config in then] == [6, 7]
+    assert [find_variant(config) for config in then] == [6, 7]
 
 
 def test_pruned_trials_count_and_failed_ones_do_not(stubbed: Command) -> None:
     def train(config: TrialConfig) -> float:
-        if variant_of(config) == 2:
+        if find_variant(config) == 2:
             raise StudyError("it was too large")
-        if variant_of(config) == 3:
+        if find_variant(config) == 3:
             raise Pruned("epoch 4: too bad")
         return 0.5
 
     code, asked, err = stubbed("--trials", "4", "--confirm", "0", train=train)
     assert code == 0
-    assert [variant_of(config) for config in asked][:3] == [1, 2, 3]
+    assert [find_variant(config) for config in asked][:3] == [1, 2, 3]
     assert "failed: it was too large" in err
     assert "pruned at epoch 4: too bad" in err
     assert "best of 4" in err
@@ -364,15 +366,15 @@ def test_pruned_trials_count_and_failed_ones_do_not(stubbed: Command) -> None:
 
 def test_a_config_whose_process_dies_is_tried_again_but_not_for_ever(stubbed: Command) -> None:
     def train(config: TrialConfig) -> float:
-        if variant_of(config) == 2:
+        if find_variant(config) == 2:
             raise OutOfMemory("no memory")
-        if variant_of(config) == 3:
+        if find_variant(config) == 3:
             raise WorkerDied("it was killed")
         return 0.5
 
     code, asked, err = stubbed("--trials", "3", "--confirm", "0", train=train)
     assert code == 0
-    assert [variant_of(config) for config in asked] == [1, 2, 2, *[3] * 10, 4, 5]
+    assert [find_variant(config) for config in asked] == [1, 2, 2, *[3] * 10, 4, 5]
     assert err.count("it was killed; it will be taken up again") == 9
     assert err.count("failed: it was killed") == err.count("failed: no memory") == 1
 
@@ -416,7 +418,7 @@ def test_a_config_must_earn_its_seeds(stubbed: Command, tmp_path: Path) -> None:
     noise = {(1, 0): 0.01, (2, 1): 0.02, (4, 2): 0.03}  # of variant and seed
 
     def train(config: TrialConfig) -> float:
-        number = variant_of(config.replace(seed=0)) or 0
+        number = find_variant(config.replace(seed=0)) or 0
         if number == 3:
             return 0.1
         return 0.8 + 0.05 * config.seed + noise.get((number, config.seed), 0.0)
@@ -424,7 +426,7 @@ def test_a_config_must_earn_its_seeds(stubbed: Command, tmp_path: Path) -> None:
     flags = ("--seeds", "3", "--trials", "4", "--confirm", "2")
     code, asked, err = stubbed(*flags, train=train)
     assert code == 0
-    seeds = [(variant_of(config.replace(seed=0)), config.seed) for config in asked]
+    seeds = [(find_variant(config.replace(seed=0)), config.seed) for config in asked]
     good = [(number, seed) for number in (1, 2) for seed in (0, 1, 2)]
     assert seeds == [*good, (3, 0), (4, 0), (4, 1), (4, 2), (4, 3), (4, 4)]
     (line,) = (line for line in err.splitlines() if "pruned at" in line)
@@ -438,12 +440,12 @@ def test_a_config_must_earn_its_seeds(stubbed: Command, tmp_path: Path) -> None:
 
 def test_a_config_without_its_figure_fails_and_is_not_pruned(stubbed: Command) -> None:
     def train(config: TrialConfig) -> float:
-        return math.nan if variant_of(config.replace(seed=0)) == 3 else 0.8 + config.lr
+        return math.nan if find_variant(config.replace(seed=0)) == 3 else 0.8 + config.lr
 
     flags = ("--objective", "auc", "--seeds", "2", "--trials", "4", "--confirm", "0")
     code, asked, err = stubbed(*flags, train=train)
     assert code == 0
-    seeds = [(variant_of(config.replace(seed=0)), config.seed) for config in asked]
+    seeds = [(find_variant(config.replace(seed=0)), config.seed) for config in asked]
     assert seeds == [*((k, seed) for k in (1, 2) for seed in (0, 1)), (3, 0),
                      *((k, seed) for k in (4, 5) for seed in (0, 1))]  # fmt: skip
     assert "pruned" not in err

@@ -12,10 +12,14 @@ from study.tracking import operations
 from study.tracking import queries
 from study.tracking import ui_links
 from study.tracking.operations import Operation
+from study.tracking.parent_run import closing_parent_run
+from study.tracking.parent_run import is_complete
+from study.tracking.parent_run import kill_orphaned_runs
+from study.tracking.parent_run import open_parent_run
 from study.tracking.trial_run import open_run
-from study.tracking.trial_run import Place
+from study.tracking.trial_run import RunSpec
 
-PLACE = Place("demo", "a trial", "f1")
+PLACE = RunSpec("demo", "a trial", "f1")
 
 
 def test_the_experiment_is_the_dataset_unless_it_is_named(
@@ -30,18 +34,18 @@ def test_the_experiment_is_the_dataset_unless_it_is_named(
 
 def test_only_a_complete_run_counts_as_finished(client: MlflowClient) -> None:
     with open_run(client, PLACE, resumable=True) as log:
-        assert queries.find_finished(client, "f1") is None
+        assert queries.find_finished_run(client, "f1") is None
         log.log_tags({"finished": "true"})
-    found = queries.find_finished(client, "f1")
+    found = queries.find_finished_run(client, "f1")
     assert found is not None
     assert found.info.run_id == log.run_id
-    assert queries.find_finished(client, "f2") is None
+    assert queries.find_finished_run(client, "f2") is None
     client.delete_run(log.run_id)
-    assert queries.find_finished(client, "f1") is None
+    assert queries.find_finished_run(client, "f1") is None
 
 
 def _parent(client: MlflowClient, **params: int) -> Run:
-    return queries.parent_run(client, "demo", "s", "the study", params)
+    return open_parent_run(client, "demo", "s", "the study", params)
 
 
 def said(run: Run) -> list[Operation]:
@@ -51,7 +55,7 @@ def said(run: Run) -> list[Operation]:
 def test_a_parent_is_one_run_however_often_it_is_taken_up(client: MlflowClient) -> None:
     ids = []
     for _ in range(2):
-        with queries.ending(client, _parent(client, epochs=3), said) as parent:
+        with closing_parent_run(client, _parent(client, epochs=3), said) as parent:
             ids.append(parent)
             assert client.get_run(parent).info.status == "RUNNING"
     assert ids[0] == ids[1]
@@ -59,8 +63,10 @@ def test_a_parent_is_one_run_however_often_it_is_taken_up(client: MlflowClient) 
     assert (run.info.status, run.data.params) == ("FINISHED", {"epochs": "3"})
     assert run.info.run_name == "the study"
     experiment = client.get_experiment(run.info.experiment_id)
-    assert json.loads(experiment.tags[ui_links.VIEW])["searchFilter"] == "tags.finished = 'true'"
-    with open_run(client, Place("demo", "child", "f3", parent), resumable=True) as log:
+    assert (
+        json.loads(experiment.tags[ui_links.VIEW_TAG])["searchFilter"] == "tags.finished = 'true'"
+    )
+    with open_run(client, RunSpec("demo", "child", "f3", parent), resumable=True) as log:
         pass
     assert client.get_run(log.run_id).data.tags["mlflow.parentRunId"] == ids[0]
 
@@ -72,7 +78,7 @@ def test_a_complete_run_that_was_killed_before_its_end_is_ended(
     tags = {"fingerprint": "f1", "finished": "true"}
     run_id = client.create_run(queries.experiment_id(client, "demo"), tags=tags).info.run_id
     client.update_run(run_id, status)
-    assert queries.find_finished(client, "f1") is not None
+    assert queries.find_finished_run(client, "f1") is not None
     ended = client.get_run(run_id).info
     assert ended.status == "FINISHED"
     assert ended.end_time is not None
@@ -84,7 +90,7 @@ def test_a_search_finds_more_than_a_page_holds(
     place = queries.experiment_id(client, "demo")
     made = [client.create_run(place, start_time=i + 1).info.run_id for i in range(5)]
     monkeypatch.setattr(queries, "PAGE", 2)
-    assert [run.info.run_id for run in queries.search(client, "")] == made
+    assert [run.info.run_id for run in queries.search_runs(client, "")] == made
 
 
 def test_dead_runs_of_a_parent_are_settled(client: MlflowClient) -> None:
@@ -97,12 +103,12 @@ def test_dead_runs_of_a_parent_are_settled(client: MlflowClient) -> None:
 
     dead, alive, complete = child("a"), child("b"), child("c", finished="true")
     other = child("a", parent="0" * 32)
-    assert queries.settle(client, parent, {"b"}) == 1
+    assert kill_orphaned_runs(client, parent, {"b"}) == 1
     assert client.get_run(dead).info.status == "KILLED"
-    assert [run.info.run_id for run in queries.find_begun(client, "a")] == [dead, other]
+    assert [run.info.run_id for run in queries.find_unfinished_runs(client, "a")] == [dead, other]
     for run_id in (alive, complete, other, parent):
         assert client.get_run(run_id).info.status == "RUNNING"
-    assert queries.settle(client, parent, {"b"}) == 0
+    assert kill_orphaned_runs(client, parent, {"b"}) == 0
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (OSError, "FAILED")])
@@ -111,16 +117,16 @@ def test_a_parent_ends_by_how_its_block_is_left(
 ) -> None:
     with (
         pytest.raises(error),
-        queries.ending(client, _parent(client), said) as parent,
+        closing_parent_run(client, _parent(client), said) as parent,
     ):
         raise error
     run = client.get_run(parent)
     assert (run.info.status, run.data.tags["said"]) == (status, f"of {parent}")
-    assert not queries.is_settled(client, "s")
+    assert not is_complete(client, "s")
 
 
 def test_a_failing_server_is_a_line(client: MlflowClient, tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
     with pytest.raises(connection.TrackingError, match="MLflow at sqlite:") as caught:
-        queries.search(client, "")
+        queries.search_runs(client, "")
     assert len(str(caught.value).splitlines()) == 1

@@ -25,13 +25,13 @@ from study.config import fingerprint
 from study.config import TrialConfig
 from study.data.prepare import data_digest
 from study.data.prepare import prepare
-from study.data.split import groups_tested
+from study.data.split import count_test_groups
 from study.data.split import make_split
 from study.train import main
-from study.trial import independence
-from study.trial import prepared
+from study.trial import measure_independence
+from study.trial import prepare_trial
 from study.trial import Trial
-from study.variants import resolve
+from study.variants import resolve_config
 
 from .commands import client_of
 from .commands import history_of
@@ -43,7 +43,7 @@ from .commands import TINY
 from .commands import wait_until
 
 FLAGS = (*TINY, "--variant", "4", "--epochs", "2", "--dense-units", "12")
-CONFIG = resolve(
+CONFIG = resolve_config(
     "demo",
     4,
     {
@@ -124,23 +124,23 @@ def test_sizes_and_leak_are_those_of_the_split(trained: Trained) -> None:
     assert f"warning: {leaking} of {of_test} test images have a sibling" in trained.output
     figures = trained.run.data.metrics
     assert figures["leak_fraction"] == int(leaking) / int(of_test)
-    assert figures["test_groups"] == groups_tested(prepare("demo", 32), split)
+    assert figures["test_groups"] == count_test_groups(prepare("demo", 32), split)
 
 
 def test_of_unknown_groups_nothing_is_logged() -> None:
     data = dataclasses.replace(prepare("demo", 32), groups=None)
     trial = Trial(CONFIG, data, make_split(data, "pooled", 0), Progress())
-    assert independence(trial) == {}
+    assert measure_independence(trial) == {}
 
 
 def test_oddities_of_the_images_are_told_once_by_a_process(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.trial._warned", set())
+    monkeypatch.setattr("study.trial._warned_splits", set())
     for config in (CONFIG, CONFIG.replace(seed=1), CONFIG.replace(dense_units=8)):
-        prepared(config, Progress(), use_cache=True)
+        prepare_trial(config, Progress(), use_cache=True)
     assert capsys.readouterr().err.count("test images have a sibling") == 1
-    prepared(CONFIG.replace(limit=100), Progress(), use_cache=True)
+    prepare_trial(CONFIG.replace(limit=100), Progress(), use_cache=True)
     assert capsys.readouterr().err.count("test images have a sibling") == 1
 
 

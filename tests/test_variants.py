@@ -5,10 +5,10 @@ import pytest
 from study.common.errors import ConfigError
 from study.config import recipe
 from study.config import RECIPES
-from study.reported import reported
-from study.variants import resolve
+from study.reported import read_reported
+from study.variants import find_variant
+from study.variants import resolve_config
 from study.variants import variant_fields
-from study.variants import variant_of
 from study.variants import VARIANTS
 
 NUMBERS = [variant.number for variant in VARIANTS]
@@ -22,20 +22,20 @@ def test_there_are_seven() -> None:
 @pytest.mark.parametrize("dataset", EVERYWHERE)
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_variant_is_recognized(dataset: str, number: int) -> None:
-    config = resolve(dataset, number, {})
-    assert variant_of(config) == number
-    assert variant_of(config.replace(seed=3, image_size=96, epochs=2)) == number
+    config = resolve_config(dataset, number, {})
+    assert find_variant(config) == number
+    assert find_variant(config.replace(seed=3, image_size=96, epochs=2)) == number
 
 
 @pytest.mark.parametrize("dataset", EVERYWHERE)
 def test_the_first_variant_is_the_recipe(dataset: str) -> None:
-    assert resolve(dataset, 1, {}) == resolve(dataset, None, {}) == recipe(dataset)
+    assert resolve_config(dataset, 1, {}) == resolve_config(dataset, None, {}) == recipe(dataset)
 
 
 @pytest.mark.parametrize("dataset", ["chest", "blood"])
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_variant_is_the_reports_row(dataset: str, number: int) -> None:
-    config, row = resolve(dataset, number, {}), reported(dataset)[number]
+    config, row = resolve_config(dataset, number, {}), read_reported(dataset)[number]
     assert (config.hidden_layers, config.dense_units) == (row.hidden_layers, row.dense_units)
     assert config.lr == row.learning_rate
 
@@ -44,24 +44,24 @@ def test_a_variant_is_the_reports_row(dataset: str, number: int) -> None:
 def test_each_variant_changes_one_thing(dataset: str) -> None:
     base = recipe(dataset).as_dict()
     for number in NUMBERS[1:]:
-        changed = resolve(dataset, number, {}).as_dict()
+        changed = resolve_config(dataset, number, {}).as_dict()
         assert sum(changed[name] != base[name] for name in base) == 1
 
 
 def test_rates_are_written_as_people_write_them() -> None:
-    assert resolve("blood", 6, {}).lr == 5e-5
-    assert resolve("blood", 7, {}).lr == 1e-4
+    assert resolve_config("blood", 6, {}).lr == 5e-5
+    assert resolve_config("blood", 7, {}).lr == 1e-4
 
 
 def test_a_flag_wins_over_the_variant_and_the_variant_over_the_recipe() -> None:
-    config = resolve("chest", 5, {"dense_units": 64, "epochs": 2})
+    config = resolve_config("chest", 5, {"dense_units": 64, "epochs": 2})
     assert (config.hidden_layers, config.dense_units, config.epochs) == (3, 64, 2)
-    assert variant_of(config) is None
+    assert find_variant(config) is None
 
 
 def test_a_config_spelled_by_flags_is_the_variant() -> None:
-    assert variant_of(resolve("chest", None, {"lr": 1e-4})) == 7
-    assert variant_of(resolve("chest", 7, {"lr": 1e-5})) == 1
+    assert find_variant(resolve_config("chest", None, {"lr": 1e-4})) == 7
+    assert find_variant(resolve_config("chest", 7, {"lr": 1e-5})) == 1
 
 
 def test_a_variants_rate_follows_a_changed_base() -> None:
@@ -72,4 +72,4 @@ def test_a_variants_rate_follows_a_changed_base() -> None:
 @pytest.mark.parametrize("number", [0, 8, -1])
 def test_an_unknown_variant_is_refused(number: int) -> None:
     with pytest.raises(ConfigError, match=rf"^variant={number} is unknown: use 1 to 7$"):
-        resolve("demo", number, {})
+        resolve_config("demo", number, {})

@@ -12,10 +12,10 @@ from study.common.errors import StudyError
 from study.config import fingerprint
 from study.config import TrialConfig
 from study.config import weights_kind
-from study.training.backbone import fresh
+from study.training.backbone import build_backbone
 from study.weights import compare_with_published
 from study.weights import digest_weights
-from study.weights import published
+from study.weights import find_published_weights
 
 COMPLETE = "mobilenet_1_0_224_notop.weights.h5"
 NARROW = "mobilenet_2_5_224_tf_no_top.h5"
@@ -58,7 +58,7 @@ def test_the_digest_is_over_little_endian_float32_in_c_order() -> None:
 def test_the_table_holds_the_digest_of_what_keras_loads(
     shared_dir: Path, name: str, alpha: float
 ) -> None:
-    known = published("mobilenet", alpha)
+    known = find_published_weights("mobilenet", alpha)
     assert known is not None
     model = mobilenet(shared_dir / "weights" / name, alpha)
     assert digest_weights(model.get_weights()) == known.digest
@@ -120,10 +120,10 @@ def test_a_download_is_compared_with_the_published_weights(
     write_legacy(model, tmp_path / "models" / "mobilenet_1_0_224_tf_no_top.h5")
     config = TrialConfig(image_size=32)
     if source == "complete":
-        assert digest_weights(fresh(config, fused=False).get_weights()) == DIGEST
+        assert digest_weights(build_backbone(config, fused=False).get_weights()) == DIGEST
     else:
         with pytest.raises(StudyError, match="not the published ones: delete"):
-            fresh(config, fused=False)
+            build_backbone(config, fused=False)
 
 
 def write_legacy(model: keras.Model, path: Path) -> None:

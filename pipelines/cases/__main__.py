@@ -20,13 +20,13 @@ import pandas as pd
 from mlflow.tracking import MlflowClient
 from numpy.typing import NDArray
 
-from pipelines.cases.page import html_text
-from pipelines.cases.page import Shown
-from pipelines.cases.selection import cases_of
-from pipelines.cases.selection import hits
-from pipelines.cases.selection import mistakes
+from pipelines.cases.page import CasesView
+from pipelines.cases.page import render_cases
+from pipelines.cases.selection import build_cases
+from pipelines.cases.selection import select_hits
+from pipelines.cases.selection import select_mistakes
+from pipelines.runs.finished import connect_reader
 from pipelines.runs.finished import FinishedRun
-from pipelines.runs.finished import reader
 from pipelines.runs.one_run import read_run
 from study.common.command import Parser
 from study.common.command import run_command
@@ -36,8 +36,8 @@ from study.config import BACKBONES
 from study.data.prepare import Data
 from study.data.prepare import data_digest
 from study.data.prepare import prepare
-from study.tracking.connection import reason
-from study.tracking.connection import talking
+from study.tracking.connection import describe_error
+from study.tracking.connection import mlflow_errors_as_study_errors
 from study.workers.local import Worker
 
 MODEL = "model/data/model.keras"  # where MLflow puts a Keras model among a run's artifacts
@@ -63,12 +63,12 @@ def main() -> None:
     )
     args = parser.parse_args()
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    client = reader()
-    view = build(client, args.run, args.count)
+    client = connect_reader()
+    view = build_view(client, args.run, args.count)
     out = args.out or Path("exports", f"cases-{args.run[:8]}")
-    _store_page(client, args.run, html_text(view), out)
-    if view.no_heat:
-        print(f"no heat maps: {view.no_heat}")
+    _store_page(client, args.run, render_cases(view), out)
+    if view.no_heat_reason:
+        print(f"no heat maps: {view.no_heat_reason}")
     print(f"cases.html is in {out}, and in the run's artifacts under cases")
 
 
@@ -78,7 +78,7 @@ def _parse_count(text: str) -> int:
     return int(text)
 
 
-def build(client: MlflowClient, run_id: str, count: int) -> Shown:
+def build_view(client: MlflowClient, run_id: str, count: int) -> CasesView:
     """Collect what a run's page shows, with up to `count` cases of each kind.
 
     Raises:
@@ -89,16 +89,16 @@ def build(client: MlflowClient, run_id: str, count: int) -> Shown:
     with tempfile.TemporaryDirectory() as folder:
         predictions = pd.read_parquet(_download(run_id, "predictions.parquet", folder))
         data = _prepare_images(run)
-        cases = cases_of(predictions, dict(zip(data.images, data.groups or (), strict=False)))
-        selected = mistakes(cases)[:count] + hits(cases)[:count]
+        cases = build_cases(predictions, dict(zip(data.images, data.groups or (), strict=False)))
+        selected = select_mistakes(cases)[:count] + select_hits(cases)[:count]
         row_by_image = {image: row for row, image in enumerate(data.images)}
         pixels = {case.image: np.asarray(data.x[row_by_image[case.image]]) for case in selected}
         classes = [data.classes.index(case.predicted) for case in selected]
         try:
             maps = _compute_heat_maps(client, run, list(pixels.values()), classes, folder)
         except StudyError as error:
-            return Shown(run, cases, count, pixels, {}, str(error))
-    return Shown(run, cases, count, pixels, dict(zip(pixels, maps, strict=True)), "")
+            return CasesView(run, cases, count, pixels, {}, str(error))
+    return CasesView(run, cases, count, pixels, dict(zip(pixels, maps, strict=True)), "")
 
 
 def _prepare_images(run: FinishedRun) -> Data:
@@ -112,14 +112,14 @@ def _prepare_images(run: FinishedRun) -> Data:
     return prepare(dataset, run.config.image_size, progress=Progress().step)
 
 
-@talking()
+@mlflow_errors_as_study_errors()
 def _download(run_id: str, path: str, folder: str) -> Path:
     try:
         return Path(
             mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, dst_path=folder)
         )
     except OSError as error:
-        raise CasesError(f"cannot read {path} of run {run_id}: {reason(error)}") from error
+        raise CasesError(f"cannot read {path} of run {run_id}: {describe_error(error)}") from error
 
 
 def _compute_heat_maps(
@@ -145,7 +145,7 @@ def _compute_heat_maps(
     # Keras is loaded in the worker's process, never in this one
     with contextlib.closing(Worker()) as worker:
         maps: NDArray[np.float32] = worker.call(
-            "study.training.gradcam:heat_maps_of", file, np.stack(images), classes
+            "study.training.gradcam:compute_heat_maps_of_file", file, np.stack(images), classes
         )
     if maps.shape[1:] == (1, 1):
         size = run.config.image_size
@@ -157,7 +157,7 @@ def _compute_heat_maps(
     return maps
 
 
-@talking()
+@mlflow_errors_as_study_errors()
 def _has_model(client: MlflowClient, run_id: str) -> bool:
     outputs = client.get_run(run_id).outputs
     return bool(outputs and outputs.model_outputs)
@@ -174,11 +174,11 @@ def _store_page(client: MlflowClient, run_id: str, page: str, out: Path) -> None
             f"cannot write to {out}: {error.strerror or error}; name another folder with --out"
         ) from error
     try:
-        with talking():
+        with mlflow_errors_as_study_errors():
             client.log_artifact(run_id, str(file), "cases")
     except OSError as error:
         raise CasesError(
-            f"{file} is written, but not stored in the run: {reason(error)}"
+            f"{file} is written, but not stored in the run: {describe_error(error)}"
         ) from error
 
 

@@ -14,7 +14,7 @@ ROWS = ("top", "middle", "bottom")
 COLUMNS = ("left", "center", "right")
 
 
-def heated(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+def overlay_heat(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return an image (size, size, 3) with its heat map (h, w), 0 to 1, laid over it.
 
     Where the heat is 0 the image is unchanged.
@@ -27,7 +27,7 @@ def heated(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.u
     return mixed.round().astype(np.uint8)
 
 
-def heat_text(heat: NDArray[np.float32], predicted: str) -> str:
+def describe_heat(heat: NDArray[np.float32], predicted: str) -> str:
     """Describe a heat map: `heat map for NORMAL, strongest at the top left`."""
     if not heat.any():
         return f"empty heat map for {predicted}"
@@ -41,7 +41,7 @@ def _name_third(names: tuple[str, ...], cell: np.intp, cells: int) -> str:
     return names[int((cell + 0.5) * len(names) / cells)]
 
 
-def data_uri(pixels: NDArray[np.uint8]) -> str:
+def encode_data_uri(pixels: NDArray[np.uint8]) -> str:
     """Return an image as a JPEG data URI, at most `SIDE` pixels a side."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((SIDE, SIDE))

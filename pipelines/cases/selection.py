@@ -26,12 +26,12 @@ class Case:
     wrong_siblings: int  # those of them whose prediction is wrong
 
     @property
-    def hit(self) -> bool:
+    def is_hit(self) -> bool:
         """Return whether the prediction is right."""
         return self.predicted == self.label
 
 
-def cases_of(predictions: pd.DataFrame, group_of: Mapping[str, str]) -> list[Case]:
+def build_cases(predictions: pd.DataFrame, group_of: Mapping[str, str]) -> list[Case]:
     """Return the test images of a run as cases, in the order of its predictions.
 
     Args:
@@ -65,23 +65,23 @@ def cases_of(predictions: pd.DataFrame, group_of: Mapping[str, str]) -> list[Cas
     ]
 
 
-def mistakes(cases: Sequence[Case]) -> list[Case]:
+def select_mistakes(cases: Sequence[Case]) -> list[Case]:
     """Return the cases with a wrong prediction, the most confident first."""
-    wrong = [case for case in cases if not case.hit]
+    wrong = [case for case in cases if not case.is_hit]
     return sorted(wrong, key=lambda case: (-case.probability, case.image))
 
 
-def hits(cases: Sequence[Case]) -> list[Case]:
+def select_hits(cases: Sequence[Case]) -> list[Case]:
     """Return the cases with a right prediction, the least confident first."""
-    right = [case for case in cases if case.hit]
+    right = [case for case in cases if case.is_hit]
     return sorted(right, key=lambda case: (case.probability, case.image))
 
 
-def siblings_text(case: Case) -> str:
+def describe_siblings(case: Case) -> str:
     """Describe siblings: `3 of its 5 siblings in the test set are also wrong`."""
     count = case.siblings
     wrong = case.wrong_siblings
-    also = "" if case.hit else "also "
+    also = "" if case.is_hit else "also "
     if not count:
         return "no sibling in the test set"
     if count == 1:

@@ -13,17 +13,17 @@ import pandas as pd
 BLOCK = "Protocol"
 
 
-def lr_text(lr: float) -> str:
+def format_learning_rate(lr: float) -> str:
     """Format a learning rate as the reports write it: `5e-5`."""
     return np.format_float_scientific(lr, trim="-", exp_digits=1)
 
 
-def lr_short(lr: float) -> str:
+def format_learning_rate_short(lr: float) -> str:
     """Format a learning rate to four digits: a searched rate has sixteen."""
     return np.format_float_scientific(lr, precision=3, trim="-", exp_digits=1)
 
 
-def points_text(points: float) -> str:
+def format_points(points: float) -> str:
     """Format a signed difference in percentage points.
 
     Zero is `+0.00`, never `-0.00`.
@@ -31,12 +31,12 @@ def points_text(points: float) -> str:
     return f"{round(points, 2) + 0.0:+.2f}"
 
 
-def p_text(p: float) -> str:
+def format_p_value(p: float) -> str:
     """Format a p-value to three decimals, or as `<0.001` if it rounds to zero."""
     return "<0.001" if p < 0.0005 else f"{p:.3f}"
 
 
-def count_text(count: float) -> str:
+def format_count(count: float) -> str:
     """Format a count, or a mean of counts to one decimal."""
     return f"{count:.1f}".removesuffix(".0")
 
@@ -83,7 +83,7 @@ COLUMNS = (
     Column("Model", MEAN),
     Column("Hidden Layer", MEAN),
     Column("Dense Count", MEAN),
-    Column("Learning Rate", MEAN, lr_text, lr_short),
+    Column("Learning Rate", MEAN, format_learning_rate, format_learning_rate_short),
     _make_number_column("Accuracy", MEAN, 2, "{:.2f}%"),
     _make_number_column("Learning Time(ms)", MEAN, 3, "{:,.0f}"),
     _make_number_column("Low", INTERVAL, 2, "{:.2f}%", missing=""),
@@ -93,13 +93,13 @@ COLUMNS = (
     Column("Variant", HEAD, missing=""),
     Column("Head", HEAD),
     _make_number_column("Reported Accuracy", REPORT, 2, "{:.2f}%", missing=""),
-    Column("Difference (points)", REPORT, points_text, missing=""),
+    Column("Difference (points)", REPORT, format_points, missing=""),
     Column("In Interval", REPORT),
     _make_number_column("Reported Learning Time(ms)", REPORT, 3, "{:,.0f}", missing=""),
-    Column("Gain (points)", AGAINST, points_text, missing=""),
-    Column("Gain Low", AGAINST, points_text, missing=""),
-    Column("Gain High", AGAINST, points_text, missing=""),
-    Column("p (Holm)", AGAINST, p_text, missing=""),
+    Column("Gain (points)", AGAINST, format_points, missing=""),
+    Column("Gain Low", AGAINST, format_points, missing=""),
+    Column("Gain High", AGAINST, format_points, missing=""),
+    Column("p (Holm)", AGAINST, format_p_value, missing=""),
     _make_number_column("P(better)", AGAINST, 2, missing=""),
     _make_number_column("Time Ratio", AGAINST, 3, "{:.2f}", missing=""),
     Column("Seeds", PROTOCOL),
@@ -110,7 +110,7 @@ COLUMNS = (
     Column("Epochs", PROTOCOL),
     Column("Train/Val/Test Images", PROTOCOL),
     _make_number_column("Leak", PROTOCOL, 4, "{:.1%}", missing="unknown"),
-    Column("Test Groups", PROTOCOL, count_text, missing="unknown"),
+    Column("Test Groups", PROTOCOL, format_count, missing="unknown"),
     *(
         _make_number_column(f"{part} {metric}", MEASURED, 4)
         for part in ("Train", "Val", "Test")
@@ -121,24 +121,24 @@ COLUMNS = (
     _make_number_column("Dead Units", COST, 1),
     Column("Run IDs", "Runs"),
 )
-KNOWN = {column.title: column for column in COLUMNS}
-TEXTS = (
+COLUMNS_BY_TITLE = {column.title: column for column in COLUMNS}
+TEXT_TITLES = (
     *("Model", "Head", "By", "In Interval", "Seeds", "Folds", "Split", "Weights"),
     *("Train/Val/Test Images", "Run IDs"),
 )
-NUMERIC = set(KNOWN) - set(TEXTS)  # titles of the columns that align right
+NUMERIC_TITLES = set(COLUMNS_BY_TITLE) - set(TEXT_TITLES)  # titles of the columns that align right
 
 
-def columns_of(table: pd.DataFrame) -> list[Column]:
+def select_columns(table: pd.DataFrame) -> list[Column]:
     """Return the column for each of a table's titles, in order, without `BLOCK`.
 
     A title that is not in `COLUMNS` is that of a further setting, and gets a plain text column.
     """
     titles = [str(title) for title in table.columns if title != BLOCK]
-    return [KNOWN.get(title, Column(title, PROTOCOL)) for title in titles]
+    return [COLUMNS_BY_TITLE.get(title, Column(title, PROTOCOL)) for title in titles]
 
 
-def cells(table: pd.DataFrame, columns: Sequence[Column], *, page: bool) -> list[list[str]]:
+def format_cells(table: pd.DataFrame, columns: Sequence[Column], *, page: bool) -> list[list[str]]:
     """Format the cells of a table as text, one list for each row."""
     return [
         [column.text(row[column.title], page=page) for column in columns]

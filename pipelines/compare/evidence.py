@@ -10,18 +10,18 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from pipelines.compare.columns import lr_text
-from pipelines.compare.table import blocks_of
+from pipelines.compare.columns import format_learning_rate
+from pipelines.compare.table import group_into_blocks
 from pipelines.compare.verdict import BASE
-from pipelines.compare.verdict import judge
+from pipelines.compare.verdict import judge_rows
 from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished import FinishedRun
-from pipelines.runs.predictions import artifact
-from study.reported import Reported
-from study.reported import reported
-from study.statistics.predictions import PREDICTIONS
-from study.statistics.predictions import Tested
-from study.variants import variant_of
+from pipelines.runs.predictions import open_artifact
+from study.reported import read_reported
+from study.reported import ReportedRow
+from study.statistics.predictions import GroupCounts
+from study.statistics.predictions import PREDICTIONS_FILE
+from study.variants import find_variant
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Row:
     @property
     def variant(self) -> int | None:
         """Return the number of the variant, 1 to 7, or None for any other config."""
-        return variant_of(self.runs[0].config)
+        return find_variant(self.runs[0].config)
 
     @property
     def label(self) -> str:
@@ -54,30 +54,30 @@ class Row:
         config = self.runs[0].config
         head = config.head_notation.removeprefix("F - ").replace(" - ", "·")
         number = f"{self.variant}: " if self.variant else ""
-        return f"{number}{head} · {lr_text(float(f'{config.lr:.3g}'))}"
+        return f"{number}{head} · {format_learning_rate(float(f'{config.lr:.3g}'))}"
 
     @property
-    def report(self) -> Reported | None:
+    def report(self) -> ReportedRow | None:
         """Return the figures that the report prints for this config, if any."""
         config = self.runs[0].config
-        report = reported(config.dataset).get(self.variant or 0)
+        report = read_reported(config.dataset).get(self.variant or 0)
         return report if report and report.backbone == config.backbone else None
 
 
-def main_block(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
+def find_main_block(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
     """Return the rows of the main protocol, each as a list of its runs.
 
     That is the protocol with the most variants, and among equals the one with the most runs.
     """
 
     def count_variants_and_runs(block: list[list[FinishedRun]]) -> tuple[int, int]:
-        variants = {variant_of(row[0].config) for row in block} - {None}
+        variants = {find_variant(row[0].config) for row in block} - {None}
         return len(variants), sum(len(row) for row in block)
 
-    return max(blocks_of(runs), key=count_variants_and_runs)
+    return max(group_into_blocks(runs), key=count_variants_and_runs)
 
 
-def read_rows(block: list[list[FinishedRun]], tested: Mapping[str, Tested]) -> list[Row]:
+def read_rows(block: list[list[FinishedRun]], tested: Mapping[str, GroupCounts]) -> list[Row]:
     """Read the curves and predictions of a block's runs, and judge each row.
 
     Args:
@@ -85,7 +85,7 @@ def read_rows(block: list[list[FinishedRun]], tested: Mapping[str, Tested]) -> l
         tested: the test images of each run by group, by run ID. Runs without any are left out of
             the intervals, the comparisons and the answers.
     """
-    verdicts = judge(block, tested)
+    verdicts = judge_rows(block, tested)
     return [
         Row(
             runs,
@@ -97,7 +97,7 @@ def read_rows(block: list[list[FinishedRun]], tested: Mapping[str, Tested]) -> l
     ]
 
 
-def base_of(rows: Sequence[Row]) -> Row | None:
+def find_base(rows: Sequence[Row]) -> Row | None:
     """Return the row of the variant that the others are compared with, if any."""
     return next((row for row in rows if row.variant == BASE), None)
 
@@ -107,7 +107,7 @@ def _read_curves(runs: Iterable[FinishedRun]) -> list[pd.DataFrame]:
     curves = []
     for run in runs:
         try:
-            with artifact(run, "history.csv") as path:
+            with open_artifact(run, "history.csv") as path:
                 curves.append(pd.read_csv(path))
         except (MlflowException, OSError, ValueError):
             continue
@@ -118,7 +118,7 @@ def _read_answers(runs: Sequence[FinishedRun]) -> Answers | None:
     """Read the predictions of all runs for their test images, or None without runs."""
     tables = []
     for run in runs:
-        with artifact(run, PREDICTIONS) as path:
+        with open_artifact(run, PREDICTIONS_FILE) as path:
             table = pd.read_parquet(path)
         tables.append(table[table["split"] == "test"])
     if not tables:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from pipelines.compare.evidence import base_of
+from pipelines.compare.evidence import find_base
 from pipelines.compare.evidence import Row
 from pipelines.page.charts import FACTORS
 
-LEVEL = 0.05  # a difference is called real if its p by Holm's method is below this
+SIGNIFICANCE_LEVEL = 0.05  # a difference is called real if its p by Holm's method is below this
 QUESTIONS = {
     "Hidden layers": "What does the number of hidden layers change?",
     "Dense units": "What does the number of dense units change?",
@@ -16,24 +16,24 @@ QUESTIONS = {
 }
 
 
-def reflection(rows: Sequence[Row]) -> dict[str, list[str]]:
+def answer_questions(rows: Sequence[Row]) -> dict[str, list[str]]:
     """Return each question with the sentences that answer it.
 
     Without a base variant there is nothing to compare with, so the result is empty.
     """
-    base = base_of(rows)
+    base = find_base(rows)
     if base is None:
         return {}
     return {QUESTIONS[factor]: _answer_question(rows, base, factor) for factor in FACTORS}
 
 
-def summary(rows: Sequence[Row]) -> list[str]:
+def summarize_study(rows: Sequence[Row]) -> list[str]:
     """Summarize the result of the study in a sentence or two."""
-    base = base_of(rows)
+    base = find_base(rows)
     compared_rows = [row for row in rows if row.verdict.gain and row.verdict.p is not None]
     if base is None or base.verdict.accuracy is None or not compared_rows:
         return ["No comparison is possible: the base variant, or every other one, is missing."]
-    real_rows = [row for row in compared_rows if is_real(row)]
+    real_rows = [row for row in compared_rows if is_significant(row)]
     best = max(compared_rows, key=lambda row: row.verdict.gain.value if row.verdict.gain else 0)
     base_accuracy = f"{_format_accuracy(base)} for the base variant"
     kind = "variants" if all(row.variant for row in compared_rows) else "configs"
@@ -54,9 +54,9 @@ def summary(rows: Sequence[Row]) -> list[str]:
     return sentences
 
 
-def is_real(row: Row) -> bool:
+def is_significant(row: Row) -> bool:
     """Return whether a row differs from the base beyond chance at `LEVEL`."""
-    return row.verdict.p is not None and row.verdict.p < LEVEL
+    return row.verdict.p is not None and row.verdict.p < SIGNIFICANCE_LEVEL
 
 
 def _answer_question(rows: Sequence[Row], base: Row, factor: str) -> list[str]:
@@ -76,7 +76,7 @@ def _describe_gain(row: Row, base: Row, field: str) -> str:
     if row.verdict.gain is None or row.verdict.p is None:
         return f"With {change}, nothing can be said: no seed is shared with the base."
     interval = f"{_format_gain(row)}, p = {row.verdict.p:.3f}".replace("p = 0.000", "p < 0.001")
-    if not is_real(row):
+    if not is_significant(row):
         return f"With {change}, there is no evidence of a difference ({interval})."
     direction = "better" if row.verdict.gain.value > 0 else "worse"
     if row.verdict.pairs == 1:

@@ -4,44 +4,53 @@ from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Sequence
 
-from pipelines.compare.table import blocks_of
+from pipelines.compare.table import group_into_blocks
 from pipelines.runs.finished import FinishedRun
-from pipelines.runs.finished import folder_path
-from pipelines.runs.protocol import plural
+from pipelines.runs.finished import resolve_folder
+from pipelines.runs.protocol import describe_split
+from pipelines.runs.protocol import describe_weights
+from pipelines.runs.protocol import format_setting
+from pipelines.runs.protocol import pluralize
 from pipelines.runs.protocol import protocol
-from pipelines.runs.protocol import setting_text
-from pipelines.runs.protocol import split_text
-from pipelines.runs.protocol import weights_text
 from study.config import BACKBONES
 from study.config import recipe
 from study.config import TrialConfig
-from study.reported import reported
+from study.reported import read_reported
 from study.reported import TEST_IMAGES
 
 # Settings that the statement names in sentences of their own.
-TOLD = ("dataset", "split", "folds", "weights", "image_size", "epochs", "backbone", "limit")
+STATED_SETTINGS = (
+    "dataset",
+    "split",
+    "folds",
+    "weights",
+    "image_size",
+    "epochs",
+    "backbone",
+    "limit",
+)
 # Fields of a protocol that are no settings of the reports at all.
 NOT_SETTINGS = ("dataset", "weights_file", "weights_digest", "data_digest", "protocol_version")
 # A copy of a report's data set may lack up to this share of the report's test images.
 MISSING_IMAGES = 0.01
 
 
-def title(dataset: str) -> str:
+def format_title(dataset: str) -> str:
     """Return the title of the table for a data set."""
-    return f"Comparison table: {data_set_name(dataset)}"
+    return f"Comparison table: {format_dataset_name(dataset)}"
 
 
-def data_set_name(dataset: str) -> str:
+def format_dataset_name(dataset: str) -> str:
     """Return a data set's name for readers.
 
     That is `chest`, `demo (synthetic)`, or `folder NAME`, because a folder's path stays private.
     """
     if dataset.startswith("folder:"):
-        return f"folder {folder_path(dataset).name}"
+        return f"folder {resolve_folder(dataset).name}"
     return {"demo": "demo (synthetic)"}.get(dataset, dataset)
 
 
-def statement(runs: Sequence[FinishedRun], rows: int) -> str:
+def describe_runs(runs: Sequence[FinishedRun], rows: int) -> str:
     """Describe the runs of a table in one paragraph.
 
     It states the data set, backbone, weights, split, image size, epochs and number of runs.
@@ -56,13 +65,13 @@ def statement(runs: Sequence[FinishedRun], rows: int) -> str:
     models = _join_texts(BACKBONES[config.backbone].title for config in configs)
     sizes = _join_texts(f"{size} x {size}" for size in image_sizes)
     epochs = _join_texts(str(count) for count in epoch_counts)
-    weights = _join_texts(weights_text(run) for run in runs)
+    weights = _join_texts(describe_weights(run) for run in runs)
     sentences = [
-        f"Data set: {data_set_name(configs[0].dataset)}.",
+        f"Data set: {format_dataset_name(configs[0].dataset)}.",
         *_describe_synthetic_images(configs[0].dataset),
-        f"{models} with {weights}, {_join_texts(split_text(run) for run in runs)},"
+        f"{models} with {weights}, {_join_texts(describe_split(run) for run in runs)},"
         f" images of {sizes} pixels, at most {epochs} {'epoch' if epochs == '1' else 'epochs'}.",
-        f"{plural(len(runs), 'run')} in {plural(rows, 'row')};"
+        f"{pluralize(len(runs), 'run')} in {pluralize(rows, 'row')};"
         " each figure is the mean over the seeds of its row (learning time: the median)."
         " Against the base: variant 1 on the same images and seeds; p by Holm's method for all of a"
         " block; P(better): of trainings, the share that beat the base's.",
@@ -73,7 +82,7 @@ def statement(runs: Sequence[FinishedRun], rows: int) -> str:
     return " ".join(sentences)
 
 
-def cautions(runs: Sequence[FinishedRun], tested: Collection[str]) -> list[str]:
+def list_cautions(runs: Sequence[FinishedRun], tested: Collection[str]) -> list[str]:
     """Return one plain line for each reason to trust the accuracies less.
 
     Args:
@@ -121,13 +130,13 @@ def _warn_of_unknown_leaks(runs: Sequence[FinishedRun]) -> list[str]:
     ]
 
 
-def report_notes(dataset: str) -> list[str]:
+def list_report_notes(dataset: str) -> list[str]:
     """Return what is wrong with a report's figures, one line for each such variant."""
-    rows = reported(dataset).values()
+    rows = read_reported(dataset).values()
     return [f"Variant {row.variant}: {row.note}." for row in rows if row.note]
 
 
-def departures(run: FinishedRun) -> list[str]:
+def list_departures(run: FinishedRun) -> list[str]:
     """List the settings in which a run departs from its data set's recipe.
 
     The recipe is the reports' protocol. `test_images` is among them where the number of
@@ -175,7 +184,7 @@ def _explain_cross_validation(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _warn_of_single_seeds(runs: Sequence[FinishedRun]) -> list[str]:
-    rows = [row for block in blocks_of(runs) for row in block]
+    rows = [row for block in group_into_blocks(runs) for row in block]
     count = sum(len({run.config.seed for run in row}) == 1 for row in rows)
     if not count:
         return []
@@ -207,7 +216,7 @@ def _warn_of_missing_folds(runs: Sequence[FinishedRun]) -> list[str]:
     if not count:
         return []
     return [
-        f"In {count} of {plural(len(folds_by_setup), 'cross-validation')}, folds are missing:"
+        f"In {count} of {pluralize(len(folds_by_setup), 'cross-validation')}, folds are missing:"
         " some images are never tested."
     ]
 
@@ -217,9 +226,9 @@ def _describe_unusual_settings(runs: Sequence[FinishedRun]) -> list[str]:
     values: dict[str, set[str]] = {}
     for run in runs:
         for name, value in protocol(run).items():
-            if name not in (*TOLD, *NOT_SETTINGS):
-                values.setdefault(name, set()).add(setting_text(name, value))
-    usual = {name: setting_text(name, base[name]) for name in values}
+            if name not in (*STATED_SETTINGS, *NOT_SETTINGS):
+                values.setdefault(name, set()).add(format_setting(name, value))
+    usual = {name: format_setting(name, base[name]) for name in values}
     unusual = [
         f"{name.replace('_', ' ')} {_join_texts(sorted(texts))} (usual: {usual[name]})"
         for name, texts in values.items()
@@ -229,9 +238,9 @@ def _describe_unusual_settings(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _compare_with_report_protocol(runs: Sequence[FinishedRun]) -> list[str]:
-    if not reported(runs[0].config.dataset):
+    if not read_reported(runs[0].config.dataset):
         return []
-    departures_of_runs = [departures(run) for run in runs]
+    departures_of_runs = [list_departures(run) for run in runs]
     departing_runs = [run for run, names in zip(runs, departures_of_runs, strict=True) if names]
     if not departing_runs:
         image_counts = _describe_test_image_counts(runs)
@@ -254,7 +263,7 @@ def _describe_test_image_counts(runs: Sequence[FinishedRun]) -> str:
 
 
 def _format_share(some: Sequence[FinishedRun], runs: Sequence[FinishedRun]) -> str:
-    return "all runs" if len(some) == len(runs) else f"{len(some)} of {plural(len(runs), 'run')}"
+    return "all runs" if len(some) == len(runs) else f"{len(some)} of {pluralize(len(runs), 'run')}"
 
 
 def _join_texts(texts: Iterable[str]) -> str:

@@ -16,24 +16,24 @@ from typing import Any
 import pandas as pd
 
 from pipelines.compare.columns import BLOCK
-from pipelines.compare.verdict import judge
+from pipelines.compare.verdict import judge_rows
 from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished import FinishedRun
-from pipelines.runs.protocol import caption
-from pipelines.runs.protocol import differing
+from pipelines.runs.protocol import ALWAYS_SHOWN
+from pipelines.runs.protocol import describe_protocol
+from pipelines.runs.protocol import describe_weights
+from pipelines.runs.protocol import find_differing_settings
+from pipelines.runs.protocol import format_setting
 from pipelines.runs.protocol import protocol
-from pipelines.runs.protocol import setting_text
-from pipelines.runs.protocol import SHOWN
 from pipelines.runs.protocol import VARIED
-from pipelines.runs.protocol import weights_text
 from study.config import BACKBONES
-from study.reported import Reported
-from study.reported import reported
-from study.statistics.predictions import Tested
-from study.variants import variant_of
+from study.reported import read_reported
+from study.reported import ReportedRow
+from study.statistics.predictions import GroupCounts
+from study.variants import find_variant
 
 
-def build_table(runs: Sequence[FinishedRun], tested: Mapping[str, Tested]) -> pd.DataFrame:
+def build_table(runs: Sequence[FinishedRun], tested: Mapping[str, GroupCounts]) -> pd.DataFrame:
     """Build the table of one data set's runs, unrounded.
 
     There is one row for each protocol and variant, and after the seven variants one for each
@@ -50,23 +50,23 @@ def build_table(runs: Sequence[FinishedRun], tested: Mapping[str, Tested]) -> pd
         tested: the test images of each run by group, by run ID. Intervals, and comparisons within
             a block, follow from them.
     """
-    named = differing(runs)
+    named = find_differing_settings(runs)
     table = pd.DataFrame(
         [
             _build_row(row, named, verdict)
-            for block in blocks_of(runs)
-            for row, verdict in zip(block, judge(block, tested), strict=True)
+            for block in group_into_blocks(runs)
+            for row, verdict in zip(block, judge_rows(block, tested), strict=True)
         ]
     )
     table["Variant"] = table["Variant"].astype("Int64")
     if not any(run.config.folds for run in runs):
         table = table.drop(columns="Folds")
-    if not reported(runs[0].config.dataset):
+    if not read_reported(runs[0].config.dataset):
         table = table.drop(columns=[title for title in table if _needs_report(str(title))])
     return table
 
 
-def blocks_of(runs: Sequence[FinishedRun]) -> list[list[list[FinishedRun]]]:
+def group_into_blocks(runs: Sequence[FinishedRun]) -> list[list[list[FinishedRun]]]:
     """Group runs into blocks of rows, in the order of the table.
 
     The rows of a block share a protocol, and each row is the list of its runs.
@@ -92,14 +92,14 @@ def _make_row_key(run: FinishedRun) -> tuple[Any, ...]:
     """Return the sort key of a run's row, which all runs of the row have in common."""
     varied_values = tuple(getattr(run.config, name) for name in VARIED)
     # All other configs come after the seven variants.
-    variant = variant_of(run.config) or sys.maxsize
+    variant = find_variant(run.config) or sys.maxsize
     return (*protocol(run).values(), variant, *varied_values)
 
 
 def _build_row(runs: list[FinishedRun], named: list[str], verdict: Verdict) -> dict[str, Any]:
     config = runs[0].config
     row = {
-        BLOCK: caption(runs[0], named),
+        BLOCK: describe_protocol(runs[0], named),
         "Model": BACKBONES[config.backbone].title,
         "Hidden Layer": config.hidden_layers,
         "Dense Count": config.dense_units,
@@ -152,7 +152,7 @@ def _to_points(share: float | None) -> float | None:
 
 
 def _build_report_cells(runs: list[FinishedRun], verdict: Verdict) -> dict[str, Any]:
-    variant = variant_of(runs[0].config)
+    variant = find_variant(runs[0].config)
     report = _find_report(runs[0])
     accuracy = _average_metric(runs, "test_accuracy")
     return {
@@ -165,29 +165,30 @@ def _build_report_cells(runs: list[FinishedRun], verdict: Verdict) -> dict[str, 
     }
 
 
-def _format_in_interval(report: Reported | None, verdict: Verdict) -> str:
+def _format_in_interval(report: ReportedRow | None, verdict: Verdict) -> str:
     if report is None or verdict.accuracy is None:
         return ""
     return "yes" if verdict.accuracy.low <= report.test_acc <= verdict.accuracy.high else "no"
 
 
-def _find_report(run: FinishedRun) -> Reported | None:
-    report = reported(run.config.dataset).get(variant_of(run.config) or 0)
+def _find_report(run: FinishedRun) -> ReportedRow | None:
+    report = read_reported(run.config.dataset).get(find_variant(run.config) or 0)
     return report if report and report.backbone == run.config.backbone else None
 
 
 def _build_setting_cells(runs: list[FinishedRun], named: list[str]) -> dict[str, Any]:
     fields = protocol(runs[0])
-    extra_names = [name for name in named if name not in SHOWN]
+    extra_names = [name for name in named if name not in ALWAYS_SHOWN]
     return {
         "Seeds": _format_seeds(runs),
         "Folds": _format_folds(runs),
         "Split": fields["split"],
-        "Weights": weights_text(runs[0]),
+        "Weights": describe_weights(runs[0]),
         "Image Size": fields["image_size"],
         "Epochs": fields["epochs"],
         **{
-            name.replace("_", " ").title(): setting_text(name, fields[name]) for name in extra_names
+            name.replace("_", " ").title(): format_setting(name, fields[name])
+            for name in extra_names
         },
         "Train/Val/Test Images": _format_counts([run.sizes for run in runs]),
         "Leak": _compute_leak(runs),

@@ -11,15 +11,15 @@ import numpy as np
 from statsmodels.stats.multitest import multipletests
 
 from pipelines.runs.finished import FinishedRun
-from pipelines.runs.protocol import differing
+from pipelines.runs.protocol import find_differing_settings
 from study.common.errors import StudyError
-from study.statistics.intervals import accuracy
-from study.statistics.intervals import chance_to_win
 from study.statistics.intervals import Counts
-from study.statistics.intervals import difference
 from study.statistics.intervals import Estimate
-from study.statistics.predictions import Tested
-from study.variants import variant_of
+from study.statistics.intervals import estimate_accuracy
+from study.statistics.intervals import estimate_chance_to_win
+from study.statistics.intervals import estimate_difference
+from study.statistics.predictions import GroupCounts
+from study.variants import find_variant
 
 BASE = 1  # the variant that the others are compared with
 
@@ -60,7 +60,7 @@ class Verdict:
 Rows = Sequence[Sequence[FinishedRun]]
 
 
-def judge(rows: Rows, tested: Mapping[str, Tested]) -> list[Verdict]:
+def judge_rows(rows: Rows, tested: Mapping[str, GroupCounts]) -> list[Verdict]:
     """Return a verdict on each row.
 
     Args:
@@ -72,41 +72,43 @@ def judge(rows: Rows, tested: Mapping[str, Tested]) -> list[Verdict]:
         MixedProtocolsError: the runs are of several protocols.
     """
     runs = [run for row in rows for run in row]
-    if fields := [name for name in differing(runs) if name != "limit" or _count_limits(runs) > 1]:
+    if fields := [
+        name for name in find_differing_settings(runs) if name != "limit" or _count_limits(runs) > 1
+    ]:
         raise MixedProtocolsError(
             f"runs of mixed protocols are not comparable: they differ in {', '.join(fields)}"
         )
-    base = next((row for row in rows if variant_of(row[0].config) == BASE), None)
+    base = next((row for row in rows if find_variant(row[0].config) == BASE), None)
     verdicts = [_judge_alone(row, tested) for row in rows]
     if base is not None:
         verdicts = [
             verdict if row is base else _compare_with_base(verdict, row, base, tested)
             for verdict, row in zip(verdicts, rows, strict=True)
         ]
-    return _adjust_p_values(verdicts, [variant_of(row[0].config) is not None for row in rows])
+    return _adjust_p_values(verdicts, [find_variant(row[0].config) is not None for row in rows])
 
 
 def _count_limits(runs: Sequence[FinishedRun]) -> int:
     return len({run.config.limit for run in runs})
 
 
-def _judge_alone(row: Sequence[FinishedRun], tested: Mapping[str, Tested]) -> Verdict:
+def _judge_alone(row: Sequence[FinishedRun], tested: Mapping[str, GroupCounts]) -> Verdict:
     """Judge a row by itself, without the base."""
     tested_runs = [run for run in row if run.run_id in tested]
     seeds = _list_seeds(tested_runs)
     if not seeds:
         return Verdict()
     (counts,) = _count_by_group([tested_runs], seeds, tested)
-    deviation = float(counts.by_seed.std(ddof=1)) if len(seeds) > 1 else None
+    deviation = float(counts.accuracy_by_seed.std(ddof=1)) if len(seeds) > 1 else None
     grouped = all(tested[run.run_id].grouped for run in tested_runs)
-    return Verdict(accuracy(counts), deviation, seeds=len(seeds), grouped=grouped)
+    return Verdict(estimate_accuracy(counts), deviation, seeds=len(seeds), grouped=grouped)
 
 
 def _compare_with_base(
     verdict: Verdict,
     row: Sequence[FinishedRun],
     base: Sequence[FinishedRun],
-    tested: Mapping[str, Tested],
+    tested: Mapping[str, GroupCounts],
 ) -> Verdict:
     """Add to a verdict how its row compares with the base."""
     verdict = replace(verdict, time_ratio=_compute_time_ratio(row, base))
@@ -119,8 +121,8 @@ def _compare_with_base(
     pairs = [[runs[draw] for draw in shared_draws] for runs in (row_runs, base_runs)]
     seeds = _list_seeds(pairs[0])
     row_counts, base_counts = _count_by_group(pairs, seeds, tested)
-    gain = difference(row_counts, base_counts)
-    wins = chance_to_win(row_counts, base_counts) if len(seeds) > 1 else None
+    gain = estimate_difference(row_counts, base_counts)
+    wins = estimate_chance_to_win(row_counts, base_counts) if len(seeds) > 1 else None
     return replace(verdict, gain=gain, p=gain.p, wins=wins, pairs=len(seeds))
 
 
@@ -138,7 +140,7 @@ def _list_fit_seconds(runs: Sequence[FinishedRun]) -> list[float]:
 
 
 def _index_by_draw(
-    runs: Sequence[FinishedRun], tested: Mapping[str, Tested]
+    runs: Sequence[FinishedRun], tested: Mapping[str, GroupCounts]
 ) -> dict[tuple[int, int], FinishedRun]:
     """Index the runs that have predictions by seed and fold."""
     return {(run.config.seed, run.config.fold): run for run in runs if run.run_id in tested}
@@ -148,7 +150,9 @@ def _list_seeds(runs: Sequence[FinishedRun]) -> list[int]:
     return sorted({run.config.seed for run in runs})
 
 
-def _count_by_group(rows: Rows, seeds: list[int], tested: Mapping[str, Tested]) -> list[Counts]:
+def _count_by_group(
+    rows: Rows, seeds: list[int], tested: Mapping[str, GroupCounts]
+) -> list[Counts]:
     """Count the test images of each row over the same groups and seeds.
 
     The folds of a seed count together.

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from pipelines.compare.evidence import base_of
+from pipelines.compare.evidence import find_base
 from pipelines.compare.evidence import Row
 from pipelines.page.figure import Chart
 from pipelines.page.figure import COLORS
@@ -15,7 +15,7 @@ from pipelines.page.figure import style
 from study.statistics.intervals import Estimate
 
 
-def accuracies(rows: Sequence[Row]) -> Chart | None:
+def draw_accuracies(rows: Sequence[Row]) -> Chart | None:
     """Draw each row's test accuracy with its interval, beside the reported one."""
     estimates = [
         (row.label, row.verdict.accuracy) for row in rows if row.verdict.accuracy is not None
@@ -71,7 +71,7 @@ def _add_reported(figure: go.Figure, reported: Sequence[tuple[float, str]]) -> N
     )
 
 
-def curves(rows: Sequence[Row]) -> Chart | None:
+def draw_curves(rows: Sequence[Row]) -> Chart | None:
     """Draw loss and accuracy over epochs, as the mean of each row's runs."""
     if not any(row.curves for row in rows):
         return None
@@ -117,7 +117,7 @@ def _add_curves(figure: go.Figure, number: int, row: Row) -> None:
             )
 
 
-def times(rows: Sequence[Row]) -> Chart | None:
+def draw_times(rows: Sequence[Row]) -> Chart | None:
     """Draw accuracy against the median learning time of each row, in minutes."""
     figure = go.Figure()
     descriptions = []
@@ -154,9 +154,9 @@ FACTORS = {
 }
 
 
-def factors(rows: Sequence[Row]) -> Chart | None:
+def draw_factors(rows: Sequence[Row]) -> Chart | None:
     """Draw how each factor changes accuracy against the base, with intervals."""
-    base = base_of(rows)
+    base = find_base(rows)
     if base is None or not any(row.verdict.gain for row in rows):
         return None
     figure = make_subplots(rows=1, cols=3, shared_yaxes=True, subplot_titles=list(FACTORS))
@@ -213,7 +213,7 @@ def _add_gains(
     )
 
 
-def charts(rows: Sequence[Row]) -> list[Chart]:
+def draw_accuracy_charts(rows: Sequence[Row]) -> list[Chart]:
     """Draw the charts that the rows have evidence for, in the order of the report."""
-    drawn = (draw(rows) for draw in (accuracies, curves, times, factors))
+    drawn = (draw(rows) for draw in (draw_accuracies, draw_curves, draw_times, draw_factors))
     return [chart for chart in drawn if chart is not None]

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from pipelines.compare.columns import cells
-from pipelines.compare.columns import KNOWN
-from pipelines.compare.columns import NUMERIC
+from pipelines.compare.columns import COLUMNS_BY_TITLE
+from pipelines.compare.columns import format_cells
+from pipelines.compare.columns import NUMERIC_TITLES
 from pipelines.page.render import Page
 
 # The columns that fit the width of a page. The others are in the CSV.
@@ -19,16 +19,16 @@ SPECIAL |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textas
 SPECIAL |= {"<": r"\textless{}", ">": r"\textgreater{}"}
 
 
-def latex_text(page: Page) -> str:
+def render_latex(page: Page) -> str:
     """Return a table environment per block, for the packages booktabs and graphicx."""
     comment = f"% {page.title}. Needs \\usepackage{{booktabs, graphicx}}"
     return "\n".join([comment, *(_render_table(name, rows) for name, rows in page.blocks())])
 
 
 def _render_table(name: str, rows: pd.DataFrame) -> str:
-    columns = [KNOWN[title] for title in COLUMNS if title in rows.columns]
-    alignments = "".join("r" if column.title in NUMERIC else "l" for column in columns)
-    lines = [[column.title for column in columns], *cells(rows, columns, page=True)]
+    columns = [COLUMNS_BY_TITLE[title] for title in COLUMNS if title in rows.columns]
+    alignments = "".join("r" if column.title in NUMERIC_TITLES else "l" for column in columns)
+    lines = [[column.title for column in columns], *format_cells(rows, columns, page=True)]
     head, *body = (" & ".join(map(_escape_tex, line)) + r" \\" for line in lines)
     return "\n".join(
         [

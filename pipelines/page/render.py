@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.compare.columns import BLOCK
-from pipelines.compare.columns import cells
 from pipelines.compare.columns import Column
-from pipelines.compare.columns import columns_of
-from pipelines.compare.columns import KNOWN
-from pipelines.compare.columns import NUMERIC
-from study.common.html import html_page
+from pipelines.compare.columns import COLUMNS_BY_TITLE
+from pipelines.compare.columns import format_cells
+from pipelines.compare.columns import NUMERIC_TITLES
+from pipelines.compare.columns import select_columns
+from study.common.html import render_page
 
 NOTES = "Notes on the reported figures (misprints are corrected above)"
 # The columns that fit 100 characters, the width used where the output is no terminal
@@ -56,28 +56,28 @@ class Page:
             yield str(name), rows
 
 
-def csv_text(page: Page) -> str:
+def render_csv(page: Page) -> str:
     """Return the table as CSV: all columns, numbers without units."""
-    columns = columns_of(page.table)
+    columns = select_columns(page.table)
     frame = pd.DataFrame(
-        cells(page.table, columns, page=False), columns=[column.title for column in columns]
+        format_cells(page.table, columns, page=False), columns=[column.title for column in columns]
     )
     return frame.to_csv(index=False, lineterminator="\n")
 
 
-def markdown_text(page: Page) -> str:
+def render_markdown(page: Page) -> str:
     """Return the page in GitHub-flavored Markdown.
 
     It has the statement, the cautions, a table per block, and the notes if there are any.
     """
-    columns = columns_of(page.table)
-    alignments = ["---:" if column.title in NUMERIC else "---" for column in columns]
+    columns = select_columns(page.table)
+    alignments = ["---:" if column.title in NUMERIC_TITLES else "---" for column in columns]
     parts = [f"# {_escape_markdown(page.title)}", _escape_markdown(page.statement)]
     parts += [f"**{_escape_markdown(line)}**" for line in page.cautions]
     for name, rows in page.blocks():
         lines = [_render_markdown_row([column.title for column in columns])]
         lines.append(_render_markdown_row(alignments, raw=True))
-        lines += [_render_markdown_row(row) for row in cells(rows, columns, page=True)]
+        lines += [_render_markdown_row(row) for row in format_cells(rows, columns, page=True)]
         parts += [f"## {_escape_markdown(name)}", "\n".join(lines)]
     if page.notes:
         parts += [f"## {NOTES}", "\n".join(f"- {_escape_markdown(note)}" for note in page.notes)]
@@ -94,23 +94,23 @@ def _escape_markdown(text: str) -> str:
     return text
 
 
-def html_text(page: Page) -> str:
+def render_html(page: Page) -> str:
     """Return one self-contained HTML page: no script, nothing fetched."""
     parts = [
         f"<p>{escape(page.statement)}</p>",
         *(f'<p class="caution">{escape(line)}</p>' for line in page.cautions),
     ]
     for name, rows in page.blocks():
-        parts += html_table(name, rows)
+        parts += render_html_table(name, rows)
     if page.notes:
         parts += [f"<h2>{NOTES}</h2>", "<ul>"]
         parts += [*(f"<li>{escape(note)}</li>" for note in page.notes), "</ul>"]
-    return html_page(page.title, [Path(__file__).with_name("comparison.css")], parts)
+    return render_page(page.title, [Path(__file__).with_name("comparison.css")], parts)
 
 
-def html_table(name: str, rows: pd.DataFrame) -> list[str]:
+def render_html_table(name: str, rows: pd.DataFrame) -> list[str]:
     """Return the HTML lines of a block's table, in a region that scrolls by itself."""
-    columns = columns_of(rows)
+    columns = select_columns(rows)
     column_groups = groupby(column.group for column in columns)
     spans = [(group, len(list(members))) for group, members in column_groups]
     return [
@@ -130,7 +130,7 @@ def html_table(name: str, rows: pd.DataFrame) -> list[str]:
         "</tr>",
         "</thead>",
         "<tbody>",
-        *(_render_html_row(columns, row) for row in cells(rows, columns, page=True)),
+        *(_render_html_row(columns, row) for row in format_cells(rows, columns, page=True)),
         "</tbody>",
         "</table>",
         "</div>",
@@ -149,7 +149,7 @@ def _render_html_row(columns: Sequence[Column], texts: Sequence[str]) -> str:
 
 
 def _render_class(column: Column) -> str:
-    if column.title in NUMERIC:
+    if column.title in NUMERIC_TITLES:
         return ' class="n"'
     return ' class="ids"' if column.title == "Run IDs" else ""
 
@@ -168,12 +168,12 @@ def print_page(page: Page) -> None:
 
 
 def _build_terminal_table(rows: pd.DataFrame, box: Box | None) -> Table:
-    columns = [KNOWN[title] for title in TERMINAL if title in rows.columns]
+    columns = [COLUMNS_BY_TITLE[title] for title in TERMINAL if title in rows.columns]
     table = Table(box=box, pad_edge=False)
     for column in columns:
         # One word per line keeps the columns so narrow that no cell has to wrap
         heading = column.title.replace(" ", "\n")
-        table.add_column(heading, justify="right" if column.title in NUMERIC else "left")
-    for row in cells(rows, columns, page=True):
+        table.add_column(heading, justify="right" if column.title in NUMERIC_TITLES else "left")
+    for row in format_cells(rows, columns, page=True):
         table.add_row(*row)
     return table

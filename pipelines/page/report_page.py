@@ -10,16 +10,16 @@ from pathlib import Path
 from plotly.offline import get_plotlyjs
 
 from pipelines.compare.evidence import Row
-from pipelines.compare.reflection import reflection
-from pipelines.compare.reflection import summary
+from pipelines.compare.reflection import answer_questions
+from pipelines.compare.reflection import summarize_study
 from pipelines.page.figure import Chart
-from pipelines.page.render import html_table
 from pipelines.page.render import NOTES
 from pipelines.page.render import Page
+from pipelines.page.render import render_html_table
+from pipelines.runs.protocol import describe_split
+from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import protocol
-from pipelines.runs.protocol import split_text
-from pipelines.runs.protocol import weights_text
-from study.common.html import html_page
+from study.common.html import render_page
 from study.config import BACKBONES
 
 HERE = Path(__file__).parent
@@ -34,7 +34,7 @@ class Report:
     charts: list[Chart]
 
 
-def html_text(report: Report) -> str:
+def render_report(report: Report) -> str:
     """Return the whole page. The same runs give the same bytes."""
     page = report.page
     rows = report.rows
@@ -45,18 +45,18 @@ def html_text(report: Report) -> str:
         *_render_list(_describe_protocol(rows), "protocol"),
         *(f'<p class="caution">{escape(line)}</p>' for line in page.cautions),
         "<h2>In short</h2>",
-        *(f"<p>{escape(line)}</p>" for line in summary(rows)),
+        *(f"<p>{escape(line)}</p>" for line in summarize_study(rows)),
         "<h2>The table</h2>",
         "<p>Select a heading to sort by it.</p>",
-        *html_table(*main),
+        *render_html_table(*main),
         *_render_charts(report.charts),
         *_render_reflection(rows),
         *_render_errata(page.notes),
-        *(line for block in others for line in html_table(*block)),
+        *(line for block in others for line in render_html_table(*block)),
         f'<p class="fine">{escape(page.statement)}</p>',
         *_render_scripts(report.charts),
     ]
-    return html_page(page.title.replace("Comparison table", "Report"), _list_styles(), body)
+    return render_page(page.title.replace("Comparison table", "Report"), _list_styles(), body)
 
 
 def _find_main_block(report: Report) -> str:
@@ -85,11 +85,11 @@ def _describe_protocol(rows: Sequence[Row]) -> list[str]:
     ]
     groups = f"from {min(group_counts)} groups or more" if group_counts else "of unknown groups"
     return [
-        f"Model: {BACKBONES[first.config.backbone].title}, {weights_text(first)}, all "
+        f"Model: {BACKBONES[first.config.backbone].title}, {describe_weights(first)}, all "
         f"images {first.config.image_size} x {first.config.image_size} pixels.",
         f"Training: at most {fields['epochs']} epochs, batches of {fields['batch_size']}, Adam, "
         "the last weights.",
-        f"Split: {split_text(first)}, {first.sizes} images for training, validation and test, "
+        f"Split: {describe_split(first)}, {first.sizes} images for training, validation and test, "
         f"{groups}.",
         f"Seeds: {len(seeds)} ({', '.join(map(str, seeds))}); {len(runs)} runs.",
         "Intervals (95 %) and paired tests respect the groups of the test images and the seeds; "
@@ -112,7 +112,7 @@ def _render_charts(charts: Sequence[Chart]) -> Iterator[str]:
 
 
 def _render_reflection(rows: Sequence[Row]) -> Iterator[str]:
-    answers = reflection(rows)
+    answers = answer_questions(rows)
     if not answers:
         return
     yield "<h2>Reflection</h2>"

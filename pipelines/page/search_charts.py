@@ -15,20 +15,20 @@ from pipelines.page.figure import COLORS
 from pipelines.runs.finished import FinishedRun
 from study.search.space import make_space
 
-FEWEST = 8  # trials: the importances of fewer mean nothing
+MIN_TRIALS = 8  # trials: the importances of fewer mean nothing
 
 
-def search_charts(runs: Sequence[FinishedRun]) -> list[Chart]:
+def draw_search_charts(runs: Sequence[FinishedRun]) -> list[Chart]:
     """Draw importances and parallel coordinates of a search's finished trials.
 
     The objective is validation accuracy. Importances are by PED-ANOVA (Watanabe et al. 2023): they
     show which fields set the best tenth of the trials apart.
 
     Returns:
-        Two charts, or none if there are fewer than `FEWEST` trials.
+        Two charts, or none if there are fewer than `MIN_TRIALS` trials.
     """
     study = _rebuild_study([run for run in runs if run.role == "search"])
-    if len(study.trials) < FEWEST:
+    if len(study.trials) < MIN_TRIALS:
         return []
     return [_draw_importances(study), _draw_coordinates(study)]
 

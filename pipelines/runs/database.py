@@ -10,7 +10,7 @@ import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
 from study.common.errors import TrackingError
-from study.tracking.connection import shown
+from study.tracking.connection import redact_credentials
 
 CONNECT_SECONDS = 8
 
@@ -34,9 +34,9 @@ def check_database(uri: str) -> None:
         tables = _list_table_names(uri)
     except (SQLAlchemyError, ImportError) as error:
         reason = str(error).splitlines()[0]
-        raise TrackingError(f"cannot read {shown(uri)}: {reason}\n{advice}") from error
+        raise TrackingError(f"cannot read {redact_credentials(uri)}: {reason}\n{advice}") from error
     if "experiments" not in tables:
-        raise TrackingError(f"{shown(uri)} is no MLflow database\n{advice}")
+        raise TrackingError(f"{redact_credentials(uri)} is no MLflow database\n{advice}")
 
 
 def _list_table_names(uri: str) -> list[str]:

@@ -28,7 +28,7 @@ from study.config import parse_value
 from study.config import RECIPES
 from study.config import TrialConfig
 from study.tracking.connection import connect
-from study.tracking.connection import shown
+from study.tracking.connection import redact_credentials
 
 PAGE = 200  # runs per request, small enough for one answer to take well under a second
 COMPLETE = "tags.finished = 'true' and attributes.status = 'FINISHED'"
@@ -89,14 +89,14 @@ def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
         TrackingError: MLflow cannot be read, or has no such experiment.
         NoRunsError: MLflow holds no finished run of the data set.
     """
-    client = reader()
+    client = connect_reader()
     uri = tracking_uri()
     try:
         logged_runs = list(_search_runs(client, _find_experiment_ids(client, experiment), dataset))
     except MlflowException as error:
-        reason = str(error).splitlines()[0].replace(uri, shown(uri))[:200]
+        reason = str(error).splitlines()[0].replace(uri, redact_credentials(uri))[:200]
         raise TrackingError(
-            f"cannot read runs from {shown(uri)}: {reason}\n"
+            f"cannot read runs from {redact_credentials(uri)}: {reason}\n"
             "start that MLflow server, or set MLFLOW_TRACKING_URI to the one that has the runs"
         ) from error
     runs = _keep_first_by_fingerprint(
@@ -104,7 +104,11 @@ def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
     )
     runs = [run for run in runs if _is_same_dataset(run.config.dataset, dataset)]
     if not runs:
-        where = f"experiment {experiment!r} of {shown(uri)}" if experiment else shown(uri)
+        where = (
+            f"experiment {experiment!r} of {redact_credentials(uri)}"
+            if experiment
+            else redact_credentials(uri)
+        )
         raise NoRunsError(
             f"no finished run of {dataset} in {where}\n"
             f"make some with `python -m study.grid --dataset {dataset}`, "
@@ -113,7 +117,7 @@ def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
     return runs
 
 
-def reader() -> MlflowClient:
+def connect_reader() -> MlflowClient:
     """Connect to the store that the settings name.
 
     Raises:
@@ -155,10 +159,10 @@ def _search_runs(client: MlflowClient, experiment_ids: list[str], dataset: str) 
 def _is_same_dataset(logged_dataset: str, dataset: str) -> bool:
     if logged_dataset == dataset or not dataset.startswith("folder:"):
         return logged_dataset == dataset
-    return folder_path(logged_dataset) == folder_path(dataset)
+    return resolve_folder(logged_dataset) == resolve_folder(dataset)
 
 
-def folder_path(dataset: str) -> Path:
+def resolve_folder(dataset: str) -> Path:
     """Return the absolute path of the folder that `folder:PATH` names."""
     return Path(dataset.removeprefix("folder:")).expanduser().resolve()
 
@@ -166,13 +170,13 @@ def folder_path(dataset: str) -> Path:
 def _parse_or_warn(run: Run) -> FinishedRun | None:
     """Parse a run, or print a warning and return None."""
     try:
-        return finished_run(run)
+        return parse_run(run)
     except (ConfigError, KeyError) as error:
         print(f"warning: run {run.info.run_id} is left out: {error}", file=sys.stderr)
         return None
 
 
-def finished_run(run: Run) -> FinishedRun:
+def parse_run(run: Run) -> FinishedRun:
     """Parse what a complete run logged.
 
     Raises:

@@ -4,15 +4,15 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from pipelines.runs.finished import finished_run
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.finished import NoRunsError
+from pipelines.runs.finished import parse_run
 from study.common.settings import tracking_uri
-from study.tracking.connection import shown
-from study.tracking.connection import talking
+from study.tracking.connection import mlflow_errors_as_study_errors
+from study.tracking.connection import redact_credentials
 
 
-@talking()
+@mlflow_errors_as_study_errors()
 def read_run(client: MlflowClient, run_id: str) -> FinishedRun:
     """Read one finished run.
 
@@ -25,10 +25,10 @@ def read_run(client: MlflowClient, run_id: str) -> FinishedRun:
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
-        where = shown(tracking_uri())
+        where = redact_credentials(tracking_uri())
         raise NoRunsError(f"no run {run_id} in {where}: copy its ID from the MLflow UI") from None
     _check_finished_trial(run)
-    return finished_run(run)
+    return parse_run(run)
 
 
 def _check_finished_trial(run: Run) -> None:

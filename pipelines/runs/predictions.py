@@ -19,30 +19,30 @@ from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
 from pipelines.runs.finished import FinishedRun
-from study.statistics.predictions import counted
-from study.statistics.predictions import PREDICTIONS
-from study.statistics.predictions import Tested
+from study.statistics.predictions import count_by_group
+from study.statistics.predictions import GroupCounts
+from study.statistics.predictions import PREDICTIONS_FILE
 
-AT_ONCE = 8  # parallel downloads, because a server answers several as fast as one
+PARALLEL_DOWNLOADS = 8  # parallel downloads, because a server answers several as fast as one
 
 
-def read_tested(runs: Sequence[FinishedRun]) -> dict[str, Tested]:
+def read_group_counts(runs: Sequence[FinishedRun]) -> dict[str, GroupCounts]:
     """Count the test images that each run got right, by run ID.
 
     Runs are left out if their predictions cannot be read, or do not fit their accuracy.
     """
     arrays: dict[bytes, NDArray[Any]] = {}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
         results = zip(runs, pool.map(partial(_count_test_images, arrays), runs), strict=True)
         return {run.run_id: tested for run, tested in results if tested is not None}
 
 
-def _count_test_images(arrays: dict[bytes, NDArray[Any]], run: FinishedRun) -> Tested | None:
+def _count_test_images(arrays: dict[bytes, NDArray[Any]], run: FinishedRun) -> GroupCounts | None:
     """Count the test images of one run, or return None if they cannot be had."""
     try:
-        with artifact(run, PREDICTIONS) as path:
+        with open_artifact(run, PREDICTIONS_FILE) as path:
             table = pq.read_table(path)
-        tested = counted(table)
+        tested = count_by_group(table)
     except (MlflowException, OSError, pa.ArrowInvalid, KeyError, ValueError):
         return None
     if abs(tested.accuracy - run.metrics.get("test_accuracy", np.nan)) > 1e-4:
@@ -61,7 +61,7 @@ def _share_array(arrays: dict[bytes, NDArray[Any]], array: NDArray[Any]) -> NDAr
 
 
 @contextmanager
-def artifact(run: FinishedRun, name: str) -> Iterator[Path]:
+def open_artifact(run: FinishedRun, name: str) -> Iterator[Path]:
     """Yield the path of one of the run's files, on this machine, for a `with` block.
 
     Raises:

@@ -15,7 +15,7 @@ from study.config import BACKBONES
 VARIED = ("hidden_layers", "dense_units", "lr")
 AVERAGED = ("seed", "fold")
 # Every table shows these settings, so they need no column of their own where they differ.
-SHOWN = ("split", "folds", "weights", "image_size", "epochs", "backbone", "head")
+ALWAYS_SHOWN = ("split", "folds", "weights", "image_size", "epochs", "backbone", "head")
 WEIGHTS = {
     "imagenet": "ImageNet weights",
     "none": "no pretrained weights",
@@ -41,10 +41,10 @@ def protocol(run: FinishedRun) -> dict[str, Any]:
         "data_digest": run.data_digest,
         "protocol_version": run.protocol_version,
     }
-    return {name: fields.pop(name) for name in ("dataset", *SHOWN)} | fields
+    return {name: fields.pop(name) for name in ("dataset", *ALWAYS_SHOWN)} | fields
 
 
-def differing(runs: Sequence[FinishedRun]) -> list[str]:
+def find_differing_settings(runs: Sequence[FinishedRun]) -> list[str]:
     """List the settings that are not the same in all runs.
 
     `limit` is among them also if any run used a subset.
@@ -60,7 +60,7 @@ def differing(runs: Sequence[FinishedRun]) -> list[str]:
     ]
 
 
-def setting_text(name: str, value: Any) -> str:
+def format_setting(name: str, value: Any) -> str:
     """Format the value of one setting for a cell of its own column."""
     if name == "limit":
         return f"subset of about {value} images" if value else "all images"
@@ -69,7 +69,7 @@ def setting_text(name: str, value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def caption(run: FinishedRun, named: Sequence[str]) -> str:
+def describe_protocol(run: FinishedRun, named: Sequence[str]) -> str:
     """Describe the protocol of a run in one line.
 
     `named` lists the further settings to name.
@@ -77,20 +77,20 @@ def caption(run: FinishedRun, named: Sequence[str]) -> str:
     fields = protocol(run)
     parts = [
         BACKBONES[fields["backbone"]].title,
-        split_text(run),
-        weights_text(run),
+        describe_split(run),
+        describe_weights(run),
         f"{fields['image_size']} x {fields['image_size']} pixels",
-        f"at most {plural(fields['epochs'], 'epoch')}",
+        f"at most {pluralize(fields['epochs'], 'epoch')}",
     ]
     for name in named:
         if name == "limit":
-            parts.append(setting_text(name, fields[name]))
-        elif name == "head" or name not in SHOWN:
-            parts.append(f"{name.replace('_', ' ')} {setting_text(name, fields[name])}")
+            parts.append(format_setting(name, fields[name]))
+        elif name == "head" or name not in ALWAYS_SHOWN:
+            parts.append(f"{name.replace('_', ' ')} {format_setting(name, fields[name])}")
     return ", ".join(parts)
 
 
-def weights_text(run: FinishedRun) -> str:
+def describe_weights(run: FinishedRun) -> str:
     """Describe the weights that a run started from.
 
     Examples: `ImageNet weights`, `partial ImageNet weights (134 of 135 tensors)`.
@@ -101,13 +101,13 @@ def weights_text(run: FinishedRun) -> str:
     return f"{text} ({equal} of {total} tensors)" if has_counts else text
 
 
-def split_text(run: FinishedRun) -> str:
+def describe_split(run: FinishedRun) -> str:
     """Describe the split of a run: `pooled split`, or `grouped split in 5 folds`."""
     folds = run.config.folds
     text = f"{run.config.split} split"
     return f"{text} in {folds} folds" if folds > 0 else text
 
 
-def plural(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """Return a count with its noun, as `1 run` or `14 runs`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -8,12 +8,14 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 
 from pipelines.runs.finished import FinishedRun
-from study.tracking.connection import reason
+from study.tracking.connection import describe_error
 
 FOLDER = "report"  # among the artifacts of a parent run
 
 
-def upload(client: MlflowClient, runs: Iterable[FinishedRun], files: Sequence[Path]) -> list[str]:
+def upload_files(
+    client: MlflowClient, runs: Iterable[FinishedRun], files: Sequence[Path]
+) -> list[str]:
     """Upload files to the parent runs of these runs.
 
     Files of the same names are replaced. If a file cannot be written, only a warning is printed,
@@ -34,7 +36,8 @@ def _upload_to_parent(client: MlflowClient, parent: str, files: Sequence[Path]) 
     # The store, and the storage in which it keeps files, may raise anything.
     except Exception as error:
         print(
-            f"warning: the files are not in MLflow's run {parent}: {reason(error)}", file=sys.stderr
+            f"warning: the files are not in MLflow's run {parent}: {describe_error(error)}",
+            file=sys.stderr,
         )
         return False
     return True

@@ -12,7 +12,7 @@ from study.common.errors import DataError
 
 # The folders that clear_cache removes. Lock files stay. JAX keeps its compiled programs in
 # `compiled`.
-FOLDERS = ("images", "index", "demo", "audit", "compiled")
+CLEARABLE_FOLDERS = ("images", "index", "demo", "audit", "compiled")
 
 
 def cache_dir() -> Path:
@@ -44,7 +44,7 @@ def clear_cache() -> int:
         DataError: something in the cache folder cannot be removed.
     """
     freed = 0
-    for folder in (cache_dir() / name for name in FOLDERS):
+    for folder in (cache_dir() / name for name in CLEARABLE_FOLDERS):
         if folder.is_dir():
             freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             try:
@@ -55,7 +55,7 @@ def clear_cache() -> int:
 
 
 @contextlib.contextmanager
-def locked(name: str) -> Iterator[None]:
+def cache_lock(name: str) -> Iterator[None]:
     """Hold the cache's lock `name` against all other processes of this machine.
 
     Raises:
@@ -73,7 +73,7 @@ def locked(name: str) -> Iterator[None]:
         ) from None
 
 
-def replace_file(file: Path, content: bytes) -> None:
+def atomic_write(file: Path, content: bytes) -> None:
     """Write a file atomically: a reader sees the old content or the new, never a part.
 
     Raises:

@@ -58,11 +58,11 @@ class OutOfMemory(WorkerDied):
     """
 
 
-class Failed(StudyError):
+class ClaimedTrialFailed(StudyError):
     """A trial that failed by itself, as Optuna has recorded."""
 
 
-class Lost(StudyError):
+class WorkerLost(StudyError):
     """A trial whose process or server went away.
 
     Its config can be claimed again.

@@ -8,11 +8,11 @@ from pathlib import Path
 from study.common.errors import StudyError
 
 # In this order: the disk is full, the user's quota is used up, the file is too large.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
-def room_for(what: str, folder: Path) -> Iterator[None]:
+def no_space_as_study_error(what: str, folder: Path) -> Iterator[None]:
     """Turn a lack of disk space within the block into an error that names `what`.
 
     Unfinished files (`*.part`) are removed from `folder` then.
@@ -23,7 +23,7 @@ def room_for(what: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in NO_SPACE_ERRNOS:
             raise
         for unfinished in filter(Path.is_file, folder.glob("*.part")):
             unfinished.unlink(missing_ok=True)

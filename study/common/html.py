@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 
-def html_page(title: str, styles: Iterable[Path], body: Iterable[str]) -> str:
+def render_page(title: str, styles: Iterable[Path], body: Iterable[str]) -> str:
     """Return a whole page under a heading.
 
     Args:

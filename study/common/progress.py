@@ -52,7 +52,7 @@ class Progress:
 
     def _format_time_left(self, what: str, done: int, total: int) -> str:
         seconds = time.monotonic() - self._start_times[what]
-        return f", {duration(seconds / done * (total - done))} left" if done > 1 else ""
+        return f", {format_duration(seconds / done * (total - done))} left" if done > 1 else ""
 
     def _draw_bar(self, what: str, done: int, total: int) -> None:
         text = f"{self.label}{what} {done}/{total}{self._format_time_left(what, done, total)}"
@@ -67,7 +67,7 @@ class Progress:
             self.close()
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format seconds as `42 s`, `3 min 5 s` or `2 h 4 min`."""
     whole = round(seconds)
     if whole < 60:

@@ -17,7 +17,7 @@ def storage_url() -> str:
     return os.environ.get("STUDY_STORAGE") or "sqlite:///study.db"
 
 
-def takes_many(url: str) -> bool:
+def supports_concurrency(url: str) -> bool:
     """Return whether several processes may work on one study in the storage at `url`.
 
     Only PostgreSQL allows it.
@@ -25,7 +25,7 @@ def takes_many(url: str) -> bool:
     return url.startswith("postgresql")
 
 
-def heartbeat() -> int:
+def heartbeat_seconds() -> int:
     """Return the seconds between two signs of life of a trial.
 
     It is `STUDY_HEARTBEAT`, or 15.
@@ -39,7 +39,7 @@ def heartbeat() -> int:
     return int(text)
 
 
-def patience() -> float:
+def server_patience() -> float:
     """Return `STUDY_PATIENCE` in seconds, or `PATIENCE`.
 
     Raises:

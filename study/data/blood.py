@@ -6,7 +6,7 @@ The set holds 12,515 images, which are augmented copies of 348 photographs.
 import csv
 from pathlib import Path
 
-from study.data.kaggle import image_root
+from study.data.kaggle import find_image_root
 from study.data.kaggle import KaggleSet
 from study.data.kaggle import list_entries
 from study.data.listing import DataSet
@@ -27,7 +27,7 @@ GROUPS = "photographed field (348 photographs show 313), from blood_sources.csv"
 SOURCES = Path(__file__).with_name("blood_sources.csv")
 
 
-def find() -> Listing:
+def find_images() -> Listing:
     """Return all images of TRAIN, TEST and TEST_SIMPLE, grouped by field.
 
     A field is the part of the smear that a photograph shows. The number in a file name does not
@@ -36,7 +36,7 @@ def find() -> Listing:
     Raises:
         DataError: the data set cannot be found.
     """
-    root = image_root(KAGGLE)
+    root = find_image_root(KAGGLE)
     entries = list_entries(KAGGLE, root)
     with SOURCES.open(encoding="utf-8", newline="") as stream:
         fields = {row["image"]: row["field"] for row in csv.DictReader(stream)}
@@ -54,4 +54,4 @@ def _name_unassigned_group(entry: Entry) -> str:
     return f"unassigned-{entry.part}-{entry.label}"
 
 
-BLOOD = DataSet(find, one_per_name=True, report_sizes={"pooled": (8007, 2000, 2500)})
+BLOOD = DataSet(find_images, one_per_name=True, report_sizes={"pooled": (8007, 2000, 2500)})

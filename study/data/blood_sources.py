@@ -20,21 +20,21 @@ import pandas as pd
 from scipy.cluster.hierarchy import DisjointSet
 
 from study.common.cache import cache_dir
-from study.common.cache import locked
+from study.common.cache import cache_lock
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import DataError
 from study.common.progress import Progress
-from study.data.audit.candidates import vectors
-from study.data.audit.keypoints import Compared
-from study.data.audit.keypoints import Stored
+from study.data.audit.candidates import compute_vectors
+from study.data.audit.keypoints import ComparisonCache
+from study.data.audit.keypoints import StoredFeatures
+from study.data.audit.registration import count_shifted_points
 from study.data.audit.registration import Features
-from study.data.audit.registration import shifted_points
 from study.data.blood import KAGGLE
 from study.data.blood import SOURCES
-from study.data.kaggle import image_root
+from study.data.kaggle import find_image_root
 from study.data.kaggle import list_entries
-from study.data.parallel import in_threads
+from study.data.parallel import map_in_threads
 
 ORIGINALS = "dataset-master/dataset-master"
 # Fewest keypoints that an image and its photograph share. Unrelated ones share 4 or 5.
@@ -67,10 +67,10 @@ def main() -> None:
         "--out", metavar="FILE", type=Path, default=SOURCES, help="[default: the shipped file]"
     )
     args = parser.parse_args()
-    root = image_root(KAGGLE)
+    root = find_image_root(KAGGLE)
     photographs = _find_photographs(root)
     images = [entry.image for entry in list_entries(KAGGLE, root)]
-    with locked("blood_sources"):
+    with cache_lock("blood_sources"):
         sources = find_sources(root, images, photographs, Progress())
     _write_sources(args.out, sources)
     _print_summary(sources, _read_labels(photographs[0].parent.parent))
@@ -88,10 +88,12 @@ def find_sources(
         DataError: the cache folder cannot be written.
     """
     work = cache_dir() / "audit" / "blood_sources"
-    features = Stored(root, [*images, *map(str, originals)], work, progress.step)
+    features = StoredFeatures(root, [*images, *map(str, originals)], work, progress.step)
     count = len(images)
     fields = _group_by_field([features[count + n] for n in range(len(originals))], progress)
-    judge = Judge(Compared(work / "pairs", features), images, originals, fields, progress)
+    judge = SourceMatcher(
+        ComparisonCache(work / "pairs", features), images, originals, fields, progress
+    )
     shortlists = _shortlist_photographs(features, count, progress)
     sources = judge.sources({image: row.tolist() for image, row in enumerate(shortlists)})
     # images whose source is not on their shortlist are compared with all photographs
@@ -104,10 +106,10 @@ def find_sources(
 
 
 @dataclass(frozen=True)
-class Judge:
+class SourceMatcher:
     """A matcher that finds the photograph behind an image by shared keypoints."""
 
-    compared: Compared
+    compared: ComparisonCache
     images: Sequence[str]
     originals: Sequence[Path]
     fields: Sequence[int]
@@ -140,13 +142,13 @@ class Judge:
 
 
 def _shortlist_photographs(
-    features: Stored, count: int, progress: Progress
+    features: StoredFeatures, count: int, progress: Progress
 ) -> npt.NDArray[np.int64]:
     """Return the numbers of the photographs most like each image, most likely first.
 
     Their shape is (count, SHORTLIST).
     """
-    upright, mirrored = vectors(features, progress.step)
+    upright, mirrored = compute_vectors(features, progress.step)
     photographs = upright[count:].T
     likeness = np.maximum(upright[:count] @ photographs, mirrored[:count] @ photographs)
     return np.argsort(-likeness, axis=1, kind="stable")[:, :SHORTLIST]
@@ -161,8 +163,8 @@ def _group_by_field(photographs: Sequence[Features], progress: Progress) -> list
     numbers = range(len(photographs))
     pairs = list(combinations(numbers, 2))
     fields = DisjointSet(numbers)
-    counts = in_threads(
-        lambda pair: shifted_points(photographs[pair[0]], photographs[pair[1]]),
+    counts = map_in_threads(
+        lambda pair: count_shifted_points(photographs[pair[0]], photographs[pair[1]]),
         pairs,
         "comparing photographs",
         progress.step,

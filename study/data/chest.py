@@ -5,7 +5,7 @@ The set holds 5,856 images in 2 classes.
 
 import re
 
-from study.data.kaggle import image_root
+from study.data.kaggle import find_image_root
 from study.data.kaggle import KaggleSet
 from study.data.kaggle import list_entries
 from study.data.listing import DataSet
@@ -25,7 +25,7 @@ _PNEUMONIA = re.compile(r"person(\d+)_(bacteria|virus)_")
 _NORMAL = re.compile(r"(NORMAL2-)?IM-(\d+)-")
 
 
-def patient(image: str) -> str:
+def parse_patient(image: str) -> str:
     """Return the patient that an image shows, read from its file name.
 
     A file whose name has another form is a group of its own: its name is returned.
@@ -41,17 +41,19 @@ def patient(image: str) -> str:
     return name
 
 
-def find() -> Listing:
+def find_images() -> Listing:
     """Return all images of train, test and val, grouped by patient.
 
     Raises:
         DataError: the data set cannot be found.
     """
-    root = image_root(KAGGLE)
+    root = find_image_root(KAGGLE)
     entries = list_entries(KAGGLE, root)
-    groups = {entry.image: patient(entry.image) for entry in entries}
+    groups = {entry.image: parse_patient(entry.image) for entry in entries}
     return Listing(KAGGLE.url, root, entries, groups, groups_from="patient, from the file name")
 
 
 # The set's own val folder has only 16 images, too few to be of use.
-CHEST = DataSet(find, one_per_name=True, own_val=False, report_sizes={"pooled": (3750, 936, 1170)})
+CHEST = DataSet(
+    find_images, one_per_name=True, has_usable_val=False, report_sizes={"pooled": (3750, 936, 1170)}
+)

@@ -25,10 +25,10 @@ def decode(content: bytes, size: int) -> npt.NDArray[np.uint8]:
         BadImage: the bytes are empty, broken, not an image, or an absurdly large image.
     """
     # PIL widens the filter when it shrinks an image, so there is no aliasing
-    return np.asarray(picture(content, size).resize((size, size), Image.Resampling.BILINEAR))
+    return np.asarray(load_rgb_image(content, size).resize((size, size), Image.Resampling.BILINEAR))
 
 
-def picture(content: bytes, least: int | None = None) -> Image.Image:
+def load_rgb_image(content: bytes, least: int | None = None) -> Image.Image:
     """Return the whole image in RGB.
 
     Only the first frame is used, an EXIF orientation is applied, and transparent areas become
@@ -74,7 +74,7 @@ def _convert_to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scale_to_8_bits(values: npt.NDArray[np.generic], mode: str) -> npt.NDArray[np.uint8]:
-    """Scale grey values of more than 8 bits to 0..255, as `picture` describes."""
+    """Scale grey values of more than 8 bits to 0..255, as `load_rgb_image` describes."""
     grey = values.astype(np.float64)
     if not np.isfinite(grey).all():
         raise BadImage("values that are not finite numbers")

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from study.common.cache import cache_dir
-from study.common.cache import locked
-from study.data.listing import checked
+from study.common.cache import cache_lock
+from study.data.listing import check_entries
 from study.data.listing import DataSet
-from study.data.listing import entries_of
+from study.data.listing import list_class_entries
 from study.data.listing import Listing
-from study.data.smear import augmented
+from study.data.smear import augment_original
 from study.data.smear import draw_original
 from study.data.smear import LABELS
 
@@ -25,7 +25,7 @@ ORIGINALS = 3  # per class
 COPIES = 52  # per original
 
 
-def find() -> Listing:
+def find_images() -> Listing:
     """Return the synthetic images, grouped by original.
 
     If the images are missing, they are drawn first.
@@ -35,11 +35,11 @@ def find() -> Listing:
     """
     root = cache_dir() / "demo" / f"v{VERSION}"
     if not _is_complete(root):
-        with locked("demo"):
+        with cache_lock("demo"):
             if not _is_complete(root):  # another process may have drawn them in the meantime
                 _draw_images(root)
-    entries = checked(
-        root, (entry for label in LABELS for entry in entries_of(root, label)), LABELS
+    entries = check_entries(
+        root, (entry for label in LABELS for entry in list_class_entries(root, label)), LABELS
     )
     groups = {entry.image: _parse_original(entry.image) for entry in entries}
     return Listing("synthetic", root, entries, groups, groups_from="drawn original")
@@ -71,8 +71,8 @@ def _draw_images(root: Path) -> None:
             for copy in range(COPIES):
                 file = temporary / label / f"original{number:02}_copy{copy:02}.png"
                 # uncompressed, so that the bytes and the digest do not depend on zlib's version
-                augmented(original, rng).save(file, compress_level=0)
+                augment_original(original, rng).save(file, compress_level=0)
     temporary.replace(root)
 
 
-DEMO = DataSet(find)
+DEMO = DataSet(find_images)

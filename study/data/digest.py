@@ -8,11 +8,11 @@ import time
 from functools import partial
 from pathlib import Path
 
+from study.common.cache import atomic_write
 from study.common.cache import cache_dir
-from study.common.cache import replace_file
 from study.data.listing import Listing
-from study.data.parallel import in_threads
-from study.data.parallel import Progress
+from study.data.parallel import map_in_threads
+from study.data.parallel import ProgressCallback
 
 UNREADABLE = "unreadable"  # takes the place of the hash of a file that cannot be read
 # A file that changed less than 2 s ago may change again within the same clock tick, and its stamp
@@ -23,7 +23,9 @@ Stamp = list[int]  # size in bytes, mtime and ctime in ns
 Index = dict[str, tuple[Stamp, str]]  # file -> stamp and SHA-256
 
 
-def file_hashes(listing: Listing, progress: Progress | None, remember: bool) -> dict[str, str]:
+def hash_files(
+    listing: Listing, progress: ProgressCallback | None, remember: bool
+) -> dict[str, str]:
     """Return the SHA-256 of every listed file by image id.
 
     It is `UNREADABLE` for a file that cannot be read. A file whose size and times match the
@@ -36,24 +38,24 @@ def file_hashes(listing: Listing, progress: Progress | None, remember: bool) -> 
     """
     names = [entry.image for entry in listing.entries] + list(listing.extras)
     root = listing.root.resolve()
-    file = cache_dir() / "index" / f"{sha256(os.fsencode(root))[:32]}.json"
+    file = cache_dir() / "index" / f"{hash_bytes(os.fsencode(root))[:32]}.json"
     index = _read_index(file)
     now = time.time_ns()
     stamps = {name: _read_stamp(f"{root}/{name}") for name in names}
     old_hashes = {n: index[n][1] for n in names if n in index and index[n][0] == stamps[n]}
     names_to_read = [name for name in names if name not in old_hashes]
-    results = in_threads(partial(_hash_file, root), names_to_read, "reading", progress)
+    results = map_in_threads(partial(_hash_file, root), names_to_read, "reading", progress)
     new_hashes = dict(zip(names_to_read, results, strict=True))
     stable = {n for n in new_hashes if new_hashes[n] != UNREADABLE and _is_at_rest(stamps[n], now)}
     hashes = old_hashes | new_hashes
     if remember and stable:
         entries = {n: (stamps[n], h) for n, h in hashes.items() if n in old_hashes or n in stable}
         with contextlib.suppress(OSError):  # without the index, the next call is only slower
-            replace_file(file, json.dumps(entries).encode())
+            atomic_write(file, json.dumps(entries).encode())
     return hashes
 
 
-def digest_of(listing: Listing, hashes: dict[str, str]) -> str:
+def compute_digest(listing: Listing, hashes: dict[str, str]) -> str:
     """Return the SHA-256 (64 hex digits) of a data set.
 
     It covers the image id, class and content of all listed files.
@@ -66,7 +68,7 @@ def digest_of(listing: Listing, hashes: dict[str, str]) -> str:
     return total.hexdigest()
 
 
-def sha256(content: bytes) -> str:
+def hash_bytes(content: bytes) -> str:
     """Return the SHA-256 of some bytes as 64 hex digits."""
     return hashlib.sha256(content).hexdigest()
 

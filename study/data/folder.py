@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from study.common.errors import DataError
-from study.data.listing import checked
-from study.data.listing import entries_of
+from study.data.listing import check_entries
 from study.data.listing import Entry
-from study.data.listing import folders
+from study.data.listing import list_class_entries
+from study.data.listing import list_folders
 from study.data.listing import Listing
 
 PARTS = {
@@ -26,10 +26,10 @@ PARTS = {
     "validation": "val",
 }
 GROUPS_FILE = "groups.csv"
-AUDITED = re.compile(r"(near|single)-\d+")  # the group names that an audit writes
+AUDIT_GROUP_NAME = re.compile(r"(near|single)-\d+")  # the group names that an audit writes
 
 
-def find(path: str) -> Listing:
+def find_images(path: str) -> Listing:
     """Return the images under `path`, with their groups if it has a `groups.csv`.
 
     The columns of `groups.csv` are image and group.
@@ -38,7 +38,7 @@ def find(path: str) -> Listing:
         DataError: the path, its layout or its `groups.csv` is wrong.
     """
     root = Path(path).expanduser().resolve()
-    names = folders(root)
+    names = list_folders(root)
     if not names:
         raise DataError(
             f"{root} has no class folders: make one folder per class and put its images there"
@@ -48,14 +48,14 @@ def find(path: str) -> Listing:
     groups = _read_groups(root / GROUPS_FILE, entries)
     if groups is None:
         return Listing(str(root), root, entries)
-    is_from_audit = all(AUDITED.fullmatch(groups[entry.image]) for entry in entries)
+    is_from_audit = all(AUDIT_GROUP_NAME.fullmatch(groups[entry.image]) for entry in entries)
     groups_from = f"{GROUPS_FILE}, as found by an audit" if is_from_audit else GROUPS_FILE
     return Listing(str(root), root, entries, groups, (GROUPS_FILE,), groups_from)
 
 
 def _list_flat_entries(root: Path, names: list[str]) -> tuple[Entry, ...]:
-    entries = [entry for name in names for entry in entries_of(root, name)]
-    return checked(root, entries, names)
+    entries = [entry for name in names for entry in list_class_entries(root, name)]
+    return check_entries(root, entries, names)
 
 
 def _list_part_entries(root: Path, names: list[str], parts: list[str]) -> tuple[Entry, ...]:
@@ -65,7 +65,7 @@ def _list_part_entries(root: Path, names: list[str], parts: list[str]) -> tuple[
             f"{root} mixes parts ({', '.join(parts)}) with other folders ({', '.join(others)}): "
             "keep class folders in train, test and val folders only, or have none of these"
         )
-    labels = {part: folders(root / part) for part in parts}
+    labels = {part: list_folders(root / part) for part in parts}
     empty_parts = [part for part in parts if not labels[part]]
     if empty_parts:
         raise DataError(f"{root / empty_parts[0]} has no class folders: make one folder per class")
@@ -73,9 +73,9 @@ def _list_part_entries(root: Path, names: list[str], parts: list[str]) -> tuple[
         entry
         for part in parts
         for label in labels[part]
-        for entry in entries_of(root, label, PARTS[part.lower()], part)
+        for entry in list_class_entries(root, label, PARTS[part.lower()], part)
     ]
-    return checked(root, entries, [label for part in parts for label in labels[part]])
+    return check_entries(root, entries, [label for part in parts for label in labels[part]])
 
 
 def _read_groups(file: Path, entries: Iterable[Entry]) -> dict[str, str] | None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from study.common.errors import DataError
-from study.data.listing import checked
-from study.data.listing import entries_of
+from study.data.listing import check_entries
 from study.data.listing import Entry
+from study.data.listing import list_class_entries
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class KaggleSet:
         return "/".join(n for n in (self.roots[0], self.parts[0], self.labels[0]) if n)
 
 
-def image_root(kaggle: KaggleSet) -> Path:
+def find_image_root(kaggle: KaggleSet) -> Path:
     """Return the folder that holds the parts.
 
     It is looked for in DATA_DIR, then in kagglehub's cache, and downloaded otherwise.
@@ -78,8 +78,8 @@ def list_entries(kaggle: KaggleSet, root: Path) -> tuple[Entry, ...]:
     for part in kaggle.parts:
         for label in kaggle.labels:
             if (root / part / label).is_dir():
-                entries += entries_of(root, label, part.lower(), part)
-    return checked(root, entries, kaggle.labels)
+                entries += list_class_entries(root, label, part.lower(), part)
+    return check_entries(root, entries, kaggle.labels)
 
 
 def _find_root(kaggle: KaggleSet, base: Path) -> Path | None:

@@ -43,12 +43,12 @@ class DataSet:
     # pooled split: of several images of one class and file name, use the last one only
     one_per_name: bool = False
     # official split: use the set's own val folder
-    own_val: bool = True
+    has_usable_val: bool = True
     # protocol -> images in train, val and test of the report
     report_sizes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
-def folders(path: Path) -> list[str]:
+def list_folders(path: Path) -> list[str]:
     """Return the sorted names of the folders in `path`.
 
     Hidden folders and `__MACOSX` are left out, because they are junk.
@@ -59,7 +59,9 @@ def folders(path: Path) -> list[str]:
     return sorted(entry.name for entry in _scan_folder(path) if _is_folder(entry))
 
 
-def entries_of(root: Path, label: str, part: str = "", part_folder: str = "") -> list[Entry]:
+def list_class_entries(
+    root: Path, label: str, part: str = "", part_folder: str = ""
+) -> list[Entry]:
     """Return the image files directly in a class folder, unsorted.
 
     A file is an image if it has one of the `EXTENSIONS`.
@@ -80,7 +82,7 @@ def entries_of(root: Path, label: str, part: str = "", part_folder: str = "") ->
     return entries
 
 
-def checked(root: Path, entries: Iterable[Entry], labels: Iterable[str]) -> tuple[Entry, ...]:
+def check_entries(root: Path, entries: Iterable[Entry], labels: Iterable[str]) -> tuple[Entry, ...]:
     """Check that every class has an image, and return the entries sorted by image.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-Progress = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 """Callback that is called now and then with (what is being done, items done, items in all)."""
 
 CHUNK = 128  # results kept in memory at a time: 19 MB of images at 224 px
@@ -22,8 +22,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_threads(
-    task: Callable[[Item], Result], items: Sequence[Item], what: str, progress: Progress | None
+def map_in_threads(
+    task: Callable[[Item], Result],
+    items: Sequence[Item],
+    what: str,
+    progress: ProgressCallback | None,
 ) -> Iterator[Result]:
     """Yield the result of `task` for each item, in the order of `items`.
 

@@ -16,17 +16,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from study.common.cache import atomic_write
 from study.common.cache import cache_dir
-from study.common.cache import locked
-from study.common.cache import replace_file
+from study.common.cache import cache_lock
 from study.common.errors import DataError
 from study.data.decode import BadImage
 from study.data.decode import decode
-from study.data.digest import sha256
+from study.data.digest import hash_bytes
 from study.data.digest import UNREADABLE
 from study.data.listing import Listing
-from study.data.parallel import in_threads
-from study.data.parallel import Progress
+from study.data.parallel import map_in_threads
+from study.data.parallel import ProgressCallback
 
 DECODER = 1  # part of the cache file's name; raise it when decode() returns other pixels
 
@@ -34,16 +34,20 @@ Pixels = npt.NDArray[np.uint8]
 Skipped = tuple[tuple[str, str], ...]
 
 
-class Decoded(NamedTuple):
+class DecodedImages(NamedTuple):
     """A data set's N usable images in the listing's order, and its unusable ones."""
 
     x: Pixels  # (N, size, size, 3)
     skipped: Skipped  # (image, reason)
 
 
-def cached_pixels(
-    listing: Listing, hashes: dict[str, str], digest: str, size: int, progress: Progress | None
-) -> Decoded:
+def load_cached_pixels(
+    listing: Listing,
+    hashes: dict[str, str],
+    digest: str,
+    size: int,
+    progress: ProgressCallback | None,
+) -> DecodedImages:
     """Return a read-only memory map of the cache file.
 
     If the file is missing or broken, it is written first.
@@ -56,7 +60,7 @@ def cached_pixels(
     decoded = _open_cached(file, listing, size)
     if decoded:
         return decoded
-    with locked(file.stem):
+    with cache_lock(file.stem):
         decoded = _open_cached(file, listing, size)  # another process may have written it by now
         if not decoded:
             _write_cache(file, listing, hashes, size, progress)
@@ -66,9 +70,9 @@ def cached_pixels(
     return decoded
 
 
-def private_pixels(
-    listing: Listing, hashes: dict[str, str], size: int, progress: Progress | None
-) -> Decoded:
+def decode_in_memory(
+    listing: Listing, hashes: dict[str, str], size: int, progress: ProgressCallback | None
+) -> DecodedImages:
     """Return the decoded images in this process' memory, and write nothing.
 
     Raises:
@@ -85,10 +89,10 @@ def private_pixels(
             count += 1
     x = x[:count]
     x.flags.writeable = False
-    return Decoded(x, _check_skipped(skipped, count))
+    return DecodedImages(x, _check_skipped(skipped, count))
 
 
-def _open_cached(file: Path, listing: Listing, size: int) -> Decoded | None:
+def _open_cached(file: Path, listing: Listing, size: int) -> DecodedImages | None:
     """Return the images in the cache file, or None if they have to be decoded."""
     try:
         sidecar = json.loads(file.with_suffix(".json").read_bytes())
@@ -96,13 +100,17 @@ def _open_cached(file: Path, listing: Listing, size: int) -> Decoded | None:
         shape = (len(listing.entries) - len(skipped), size, size, 3)
         if sidecar["shape"] != list(shape) or file.stat().st_size != np.prod(shape):
             return None
-        return Decoded(np.memmap(file, np.uint8, "r", shape=shape), skipped)
+        return DecodedImages(np.memmap(file, np.uint8, "r", shape=shape), skipped)
     except (OSError, ValueError, KeyError, TypeError):  # not there yet, or broken
         return None
 
 
 def _write_cache(
-    file: Path, listing: Listing, hashes: dict[str, str], size: int, progress: Progress | None
+    file: Path,
+    listing: Listing,
+    hashes: dict[str, str],
+    size: int,
+    progress: ProgressCallback | None,
 ) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     _check_space(file.parent, len(listing.entries) * size * size * 3)
@@ -120,7 +128,7 @@ def _write_cache(
                     count += 1
         sidecar = {"shape": [count, size, size, 3], "skipped": _check_skipped(skipped, count)}
         temporary.replace(file)
-        replace_file(file.with_suffix(".json"), json.dumps(sidecar).encode())
+        atomic_write(file.with_suffix(".json"), json.dumps(sidecar).encode())
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -145,7 +153,7 @@ def _check_skipped(skipped: list[tuple[str, str]], count: int) -> Skipped:
 
 
 def _decode_all(
-    listing: Listing, hashes: dict[str, str], size: int, progress: Progress | None
+    listing: Listing, hashes: dict[str, str], size: int, progress: ProgressCallback | None
 ) -> Iterator[tuple[str, Pixels | str]]:
     """Yield each image with its pixels, or with the reason why it has none."""
     images = [entry.image for entry in listing.entries]
@@ -154,7 +162,7 @@ def _decode_all(
         warnings.simplefilter("ignore")  # PIL warns of odd metadata
         # PIL warns of large images and refuses twice as large ones: refuse both
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield from zip(images, in_threads(task, images, "decoding", progress), strict=True)
+        yield from zip(images, map_in_threads(task, images, "decoding", progress), strict=True)
 
 
 def _decode_one(root: Path, hashes: dict[str, str], size: int, image: str) -> Pixels | str:
@@ -166,7 +174,7 @@ def _decode_one(root: Path, hashes: dict[str, str], size: int, image: str) -> Pi
     except OSError:
         content = b""
     # also keeps a file out of the cache that changed while its size and times did not
-    if sha256(content) != hashes[image]:
+    if hash_bytes(content) != hashes[image]:
         raise DataError(f"{root / image} changed while being read: run again when it is at rest")
     try:
         return decode(content, size)

@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 from study.common.errors import DataError
-from study.data.digest import digest_of
-from study.data.digest import file_hashes
+from study.data.digest import compute_digest
+from study.data.digest import hash_files
 from study.data.listing import Listing
-from study.data.parallel import Progress
-from study.data.pixels import cached_pixels
-from study.data.pixels import Decoded
+from study.data.parallel import ProgressCallback
+from study.data.pixels import decode_in_memory
+from study.data.pixels import DecodedImages
+from study.data.pixels import load_cached_pixels
 from study.data.pixels import Pixels
-from study.data.pixels import private_pixels
-from study.data.registry import dataset_named
+from study.data.registry import get_dataset
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,11 @@ class Data(Samples):
 
 
 def prepare(
-    dataset: str, image_size: int, *, use_cache: bool = True, progress: Progress | None = None
+    dataset: str,
+    image_size: int,
+    *,
+    use_cache: bool = True,
+    progress: ProgressCallback | None = None,
 ) -> Data:
     """Find or download a data set, check it, and decode it once per machine and size.
 
@@ -55,13 +59,13 @@ def prepare(
     Raises:
         DataError: the data set cannot be found, read, or stored; the message says what to do next.
     """
-    listing = dataset_named(dataset).find()
-    hashes = file_hashes(listing, progress, remember=use_cache)
-    digest = digest_of(listing, hashes)
+    listing = get_dataset(dataset).find()
+    hashes = hash_files(listing, progress, remember=use_cache)
+    digest = compute_digest(listing, hashes)
     if use_cache:
-        decoded = cached_pixels(listing, hashes, digest, image_size, progress)
+        decoded = load_cached_pixels(listing, hashes, digest, image_size, progress)
     else:
-        decoded = private_pixels(listing, hashes, image_size, progress)
+        decoded = decode_in_memory(listing, hashes, image_size, progress)
     return _assemble_data(dataset, listing, decoded, digest)
 
 
@@ -73,8 +77,8 @@ def data_digest(dataset: str) -> str:
     Raises:
         DataError: the data set cannot be found.
     """
-    listing = dataset_named(dataset).find()
-    return digest_of(listing, file_hashes(listing, None, remember=True))
+    listing = get_dataset(dataset).find()
+    return compute_digest(listing, hash_files(listing, None, remember=True))
 
 
 def has_groups(dataset: str) -> bool:
@@ -83,10 +87,10 @@ def has_groups(dataset: str) -> bool:
     Raises:
         DataError: the data set cannot be found.
     """
-    return dataset_named(dataset).find().groups is not None
+    return get_dataset(dataset).find().groups is not None
 
 
-def samples_of(dataset: str, listing: Listing, unusable: Collection[str]) -> Samples:
+def build_samples(dataset: str, listing: Listing, unusable: Collection[str]) -> Samples:
     """Return the listed images without the `unusable` ones.
 
     A class may be left without any image.
@@ -105,8 +109,8 @@ def samples_of(dataset: str, listing: Listing, unusable: Collection[str]) -> Sam
     )
 
 
-def _assemble_data(dataset: str, listing: Listing, decoded: Decoded, digest: str) -> Data:
-    samples = samples_of(dataset, listing, {image for image, _ in decoded.skipped})
+def _assemble_data(dataset: str, listing: Listing, decoded: DecodedImages, digest: str) -> Data:
+    samples = build_samples(dataset, listing, {image for image, _ in decoded.skipped})
     for label in sorted(set(range(len(samples.classes))) - set(samples.y.tolist())):
         name = samples.classes[label]
         raise DataError(f"class {name!r} of {listing.root} has no usable image: see its files")

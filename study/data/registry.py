@@ -12,7 +12,7 @@ from study.data.listing import DataSet
 DATASETS = {"chest": CHEST, "blood": BLOOD, "demo": DEMO}
 
 
-def dataset_named(name: str) -> DataSet:
+def get_dataset(name: str) -> DataSet:
     """Return the data set of that name, which may also be `folder:PATH`.
 
     Raises:
@@ -20,7 +20,7 @@ def dataset_named(name: str) -> DataSet:
     """
     kind, _, path = name.partition(":")
     if kind == "folder" and path.strip():
-        return DataSet(partial(folder.find, path.strip()))
+        return DataSet(partial(folder.find_images, path.strip()))
     if name not in DATASETS:
         raise DataError(
             f"dataset {name!r} is unknown: choose one of {', '.join(DATASETS)}, or folder:PATH"

@@ -53,7 +53,7 @@ def draw_original(label: str, rng: np.random.Generator) -> Image.Image:
     return ImageChops.multiply(field, dye).filter(blur)
 
 
-def augmented(original: Image.Image, rng: np.random.Generator) -> Image.Image:
+def augment_original(original: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Return a turned, shifted and slightly recolored SIZE square of an original.
 
     Half of these squares are mirrored.

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from study.common.errors import DataError
 from study.data.prepare import Samples
-from study.data.registry import dataset_named
+from study.data.registry import get_dataset
 
-NAMES = ("train", "val", "test")
+PART_NAMES = ("train", "val", "test")
 # Random orders of the groups that a grouped split tries. All of them take 0.1 s for the 4,082
 # patients of chest.
 ORDERS = 32
@@ -66,7 +66,7 @@ def make_split(
     return Split(*(np.sort(part) for part in parts))
 
 
-def leaking(data: Samples, split: Split) -> int | None:
+def count_leaking_images(data: Samples, split: Split) -> int | None:
     """Return how many test images belong to a group that is also in train.
 
     Returns None if the groups are unknown.
@@ -77,7 +77,7 @@ def leaking(data: Samples, split: Split) -> int | None:
     return sum(data.groups[row] in train_groups for row in split.test)
 
 
-def groups_tested(data: Samples, split: Split) -> int | None:
+def count_test_groups(data: Samples, split: Split) -> int | None:
     """Return how many independent groups the test images come from.
 
     Returns None if the groups are unknown.
@@ -85,7 +85,7 @@ def groups_tested(data: Samples, split: Split) -> int | None:
     return None if data.groups is None else len({data.groups[row] for row in split.test})
 
 
-def report_sizes(dataset: str, protocol: str) -> tuple[int, int, int] | None:
+def get_report_sizes(dataset: str, protocol: str) -> tuple[int, int, int] | None:
     """Return the numbers of images in train, val and test of the report.
 
     They are those of the full data set. Returns None if there is no report on this data set
@@ -94,7 +94,7 @@ def report_sizes(dataset: str, protocol: str) -> tuple[int, int, int] | None:
     Raises:
         DataError: the data set is unknown.
     """
-    return dataset_named(dataset).report_sizes.get(protocol)
+    return get_dataset(dataset).report_sizes.get(protocol)
 
 
 def _draw_pooled(data: Samples, rng: np.random.Generator) -> list[Rows]:
@@ -106,13 +106,13 @@ def _draw_pooled(data: Samples, rng: np.random.Generator) -> list[Rows]:
 
 def _draw_official(data: Samples, rng: np.random.Generator) -> list[Rows]:
     folders = np.array(data.folders)
-    train, val, test = (np.flatnonzero(folders == name) for name in NAMES)
+    train, val, test = (np.flatnonzero(folders == name) for name in PART_NAMES)
     if not len(train) or not len(test):
         raise DataError(
             f"{data.dataset} has no official train and test folders: use the pooled split"
             + (" or the grouped one" if data.groups else "")
         )
-    if not len(val) or not dataset_named(data.dataset).own_val:
+    if not len(val) or not get_dataset(data.dataset).has_usable_val:
         cut_rows = _cut_by_image if data.groups is None else _cut_by_group
         train, val = cut_rows(data, train, rng)
     return [train, val, test]
@@ -139,7 +139,7 @@ def _pool_rows(data: Samples) -> Rows:
 
     These are all rows. For the reports' data sets it is the last row of each class and file name.
     """
-    if not dataset_named(data.dataset).one_per_name:
+    if not get_dataset(data.dataset).one_per_name:
         return np.arange(len(data.images))
     names = [image.rsplit("/", 1)[-1] for image in data.images]
     last_rows = {key: row for row, key in enumerate(zip(data.y.tolist(), names, strict=True))}
@@ -241,8 +241,10 @@ def _check_classes(data: Samples, protocol: str, parts: list[Rows]) -> None:
     for label, name in enumerate(data.classes):
         sizes = [int((data.y[part] == label).sum()) for part in parts]
         if 0 in sizes:
-            missing = NAMES[sizes.index(0)]
-            counts = ", ".join(f"{part} {size}" for part, size in zip(NAMES, sizes, strict=True))
+            missing = PART_NAMES[sizes.index(0)]
+            counts = ", ".join(
+                f"{part} {size}" for part, size in zip(PART_NAMES, sizes, strict=True)
+            )
             raise DataError(
                 f"class {name!r} is missing from {missing} in the {protocol} split ({counts} of "
                 f"its usable images): add images{' or groups' if protocol == 'grouped' else ''} "

@@ -21,8 +21,8 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState
 
-from study.common.settings import heartbeat
-from study.common.settings import takes_many
+from study.common.settings import heartbeat_seconds
+from study.common.settings import supports_concurrency
 from study.search.storage import BEATS_UNTIL_DEAD
 from study.search.storage import Storage
 
@@ -38,19 +38,21 @@ class Claims:
     def __init__(self, storage: Storage, direction: Literal["minimize", "maximize"]) -> None:
         self.storage = storage
         self.study = storage.study(direction)
-        self.shared = takes_many(storage.url)
-        self.mine: set[str] = set()  # fingerprints of the configs that this process is training
+        self.shared = supports_concurrency(storage.url)
+        self.running_here: set[str] = (
+            set()
+        )  # fingerprints of the configs that this process is training
         self._awaited_count = 0  # of trials elsewhere, when `awaited` was last called
         if self.shared:
             # Optuna keeps ended trials once they are read. A first reading under the lock would
             # make the other processes wait for minutes.
-            storage.patiently(self.trials)
+            storage.retry_until_available(self.trials)
         else:
             # This process holds the storage alone, so nobody is training these.
             for trial in self.trials(TrialState.RUNNING):
                 self.study.tell(trial.number, state=TrialState.FAIL)
 
-    def in_turn(self, action: Callable[[], T]) -> T:
+    def under_lock(self, action: Callable[[], T]) -> T:
         """Run `action` while holding the study's cross-process lock.
 
         No other process claims anything meanwhile. The trials of dead processes are failed first.
@@ -60,7 +62,7 @@ class Claims:
             self._fail_dead_trials()
             return action()
 
-        return self.storage.in_turn(fail_dead_and_act)
+        return self.storage.under_lock(fail_dead_and_act)
 
     def _fail_dead_trials(self) -> None:
         if not self.shared:
@@ -69,7 +71,7 @@ class Claims:
             if "fingerprint" not in trial.user_attrs:  # its process died while holding the lock
                 self.study.tell(trial.number, state=TrialState.FAIL)
         # After an outage, or a pause of this process, the living need time for a heartbeat.
-        if time.monotonic() - self.storage.answering_since > heartbeat() * BEATS_UNTIL_DEAD:
+        if time.monotonic() - self.storage.answering_since > heartbeat_seconds() * BEATS_UNTIL_DEAD:
             fail_stale_trials(self.study)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
@@ -81,7 +83,9 @@ class Claims:
 
     # These methods accept a pre-fetched trial list, because each fetch queries the storage.
 
-    def ended(self, trials: list[FrozenTrial] | None = None) -> dict[str, FrozenTrial]:
+    def finished_by_fingerprint(
+        self, trials: list[FrozenTrial] | None = None
+    ) -> dict[str, FrozenTrial]:
         """Return the first finished or pruned trial of each config, by fingerprint."""
         first_trials: dict[str, FrozenTrial] = {}
         for trial in self.trials() if trials is None else trials:
@@ -89,30 +93,30 @@ class Claims:
                 first_trials.setdefault(trial.user_attrs["fingerprint"], trial)
         return first_trials
 
-    def taken(self, trials: list[FrozenTrial] | None = None) -> set[str]:
+    def running_fingerprints(self, trials: list[FrozenTrial] | None = None) -> set[str]:
         """Return the fingerprints of the configs that any process is training."""
         candidates = self.trials() if trials is None else trials
         running_trials = [trial for trial in candidates if trial.state == TrialState.RUNNING]
         return {trial.user_attrs.get("fingerprint", "") for trial in running_trials}
 
-    def awaited(self) -> str | None:
+    def waiting_message(self) -> str | None:
         """Return a message on the trials that an idle worker waits for, if it is news.
 
         It is None if there are none, or as many as at the last call.
         """
-        count = len(self.taken() - self.mine)
+        count = len(self.running_fingerprints() - self.running_here)
         last_count = self._awaited_count
         self._awaited_count = count
         if count in (0, last_count):
             return None
         subject = "a trial is" if count == 1 else f"{count} trials are"
-        seconds = heartbeat() * BEATS_UNTIL_DEAD
+        seconds = heartbeat_seconds() * BEATS_UNTIL_DEAD
         return (
             f"{subject} in training elsewhere: waiting "
             f"(and taking up what is silent for {seconds} s)"
         )
 
-    def lost(self, trials: list[FrozenTrial] | None = None) -> list[FrozenTrial]:
+    def orphaned(self, trials: list[FrozenTrial] | None = None) -> list[FrozenTrial]:
         """Return the orphaned trials.
 
         Their process died, and nobody has claimed their config since.
@@ -159,7 +163,7 @@ class Claims:
         thread = threading.Thread(target=self._send_heartbeats, args=(trial, stop), daemon=True)
         if self.shared:
             thread.start()
-        self.mine.add(key)
+        self.running_here.add(key)
         try:
             yield
         except KeyboardInterrupt:
@@ -169,13 +173,13 @@ class Claims:
             raise
         finally:
             stop.set()
-            self.mine.discard(key)
+            self.running_here.discard(key)
 
     def _send_heartbeats(self, trial: optuna.Trial, stop: threading.Event) -> None:
         record = self.storage.rdb.record_heartbeat
-        while not stop.wait(heartbeat()):
+        while not stop.wait(heartbeat_seconds()):
             with contextlib.suppress(Exception):  # keep trying for as long as the trial goes on
-                self.storage.patiently(lambda: record(trial._trial_id))
+                self.storage.retry_until_available(lambda: record(trial._trial_id))
 
     def complete(self, trial: optuna.Trial, value: float, **attributes: Any) -> None:
         """Mark a trial as finished, with the value of the objective."""
@@ -192,7 +196,9 @@ class Claims:
         """
         self._record_end(trial, {"reason": reason[:500]}, state=TrialState.FAIL)
 
-    def lose(self, trial: optuna.Trial, epochs: int, reason: str, limit: int = MAX_DEATHS) -> bool:
+    def mark_orphaned(
+        self, trial: optuna.Trial, epochs: int, reason: str, limit: int = MAX_DEATHS
+    ) -> bool:
         """Mark a trial as orphaned after so many epochs.
 
         Returns:
@@ -227,6 +233,6 @@ class Claims:
                 self.study.tell(trial.number, value, state=state, skip_if_finished=True)
 
         if patience is None:
-            self.storage.patiently(record_end)
+            self.storage.retry_until_available(record_end)
         else:
-            self.storage.patiently(record_end, patience)
+            self.storage.retry_until_available(record_end, patience)

@@ -13,11 +13,11 @@ from study.config import TrialConfig
 from study.job import Options
 from study.job import Outcome
 from study.search.claims import Claims
-from study.search.grid_scheduler import make_cells
-from study.search.grid_scheduler import Session
+from study.search.grid_scheduler import build_grid
+from study.search.grid_scheduler import GridScheduler
 from study.search.storage import Storage
-from study.serving.registry import register
-from study.workers.pool import work
+from study.serving.registry import register_model
+from study.workers.pool import run_workers
 from study.workers.pool import Worker
 
 
@@ -50,12 +50,14 @@ def confirm(
     Raises:
         StudyError: training failed.
     """
-    options = dataclasses.replace(options, label="[confirm] ", role="confirm", blind=True)
-    grid = make_cells(name, config, {"seed": list(seeds)}, digest)
+    options = dataclasses.replace(
+        options, label="[confirm] ", role="confirm", hide_test_metrics=True
+    )
+    grid = build_grid(name, config, {"seed": list(seeds)}, digest)
     storage = Storage(name)
     with storage.held():
-        session = Session(grid, Claims(storage, "maximize"), client, options)
-        work(workers, session.step)
+        session = GridScheduler(grid, Claims(storage, "maximize"), client, options)
+        run_workers(workers, session.step)
     for cell, reason in session.failed.items():
         raise StudyError(f"{cell} failed: {reason}\nRepeat the command to try it again.")
     return {config: session.finished[cell] for cell, config in grid.configs.items()}
@@ -90,4 +92,4 @@ def register_best(
         f"the winner of a search by validation, trained with {len(confirmed)} fresh seeds, and of "
         "these the best on validation"
     )
-    register(client, confirmed[config].run_id, config, reason, progress)
+    register_model(client, confirmed[config].run_id, config, reason, progress)

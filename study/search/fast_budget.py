@@ -38,7 +38,7 @@ def fast_epochs(epochs: int) -> int:
     return epochs // SHARE
 
 
-def means(accuracies: Mapping[Cell, float]) -> dict[int, float]:
+def mean_by_variant(accuracies: Mapping[Cell, float]) -> dict[int, float]:
     """Return the mean accuracy of each variant, by its number."""
     by_variant: dict[int, list[float]] = {}
     for cell, accuracy in accuracies.items():
@@ -46,7 +46,7 @@ def means(accuracies: Mapping[Cell, float]) -> dict[int, float]:
     return {variant: fmean(values) for variant, values in sorted(by_variant.items())}
 
 
-def told_apart(accuracies: Mapping[Cell, float]) -> dict[int, int]:
+def significant_directions(accuracies: Mapping[Cell, float]) -> dict[int, int]:
     """Test which variants are more or less accurate than the base.
 
     The test is Student's t, paired by seed and fold, with Holm's method over all variants that have
@@ -89,11 +89,11 @@ def _compute_p_value(gains: Sequence[float]) -> float:
     return 1.0 if are_equal else float(ttest_1samp(gains, 0).pvalue)
 
 
-def verdicts(apart: Mapping[int, int]) -> dict[str, str]:
+def describe_factors(apart: Mapping[int, int]) -> dict[str, str]:
     """Describe what each factor does to accuracy, from the variants that change it.
 
     Args:
-        apart: the directions that `told_apart` returns.
+        apart: the directions that `significant_directions` returns.
     """
     words = {(): "not told apart", (1,): "raises", (-1,): "lowers", (-1, 1): "raises and lowers"}
     descriptions = {}
@@ -105,7 +105,7 @@ def verdicts(apart: Mapping[int, int]) -> dict[str, str]:
     return descriptions
 
 
-def said(finished: Mapping[Cell, Outcome]) -> str:
+def describe_budget(finished: Mapping[Cell, Outcome]) -> str:
     """Describe the result of a fast grid in a sentence or two.
 
     The text is empty if nothing is finished.
@@ -113,10 +113,11 @@ def said(finished: Mapping[Cell, Outcome]) -> str:
     accuracies = {cell: outcome.val_accuracy for cell, outcome in finished.items()}
     if not accuracies:
         return ""
-    mean = means(accuracies)
+    mean = mean_by_variant(accuracies)
     best = max(mean, key=lambda variant: mean[variant])
     effects = ", ".join(
-        f"{factor} {effect}" for factor, effect in verdicts(told_apart(accuracies)).items()
+        f"{factor} {effect}"
+        for factor, effect in describe_factors(significant_directions(accuracies)).items()
     )
     return (
         f"variant {best} leads on validation (mean {mean[best]:.4f}); against the base: {effects}"

@@ -15,7 +15,7 @@ from study.common.errors import ConfigError
 from study.config import data_name
 from study.config import TrialConfig
 from study.config import weights_kind
-from study.flags import config_from
+from study.flags import config_from_flags
 from study.variants import variant_fields
 from study.variants import VARIANTS
 
@@ -43,7 +43,7 @@ def add_seeds_flag(parser: Parser) -> None:
     )
 
 
-def planned(args: argparse.Namespace) -> tuple[TrialConfig, dict[str, list[int]]]:
+def plan_grid(args: argparse.Namespace) -> tuple[TrialConfig, dict[str, list[int]]]:
     """Return the base config and the search space that the parsed flags name.
 
     Raises:
@@ -52,7 +52,7 @@ def planned(args: argparse.Namespace) -> tuple[TrialConfig, dict[str, list[int]]
     every_fold = args.fold is None and args.folds not in (None, "0")
     if every_fold:
         args.fold = "1"
-    base = config_from(args)
+    base = config_from_flags(args)
     if args.seeds is not None and not (
         args.seeds.isdecimal() and 1 <= int(args.seeds) <= MAX_SEEDS
     ):
@@ -79,7 +79,7 @@ def search_space(
     return space
 
 
-def configs_of(base: TrialConfig, space: Mapping[str, list[int]]) -> dict[Cell, TrialConfig]:
+def make_configs(base: TrialConfig, space: Mapping[str, list[int]]) -> dict[Cell, TrialConfig]:
     """Return `base`, changed to each point of the search space."""
     points = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
     cells = [_make_cell(base, point) for point in points]
@@ -95,7 +95,7 @@ def _make_config(base: TrialConfig, cell: Cell) -> TrialConfig:
     return base.replace(seed=cell.seed, fold=cell.fold, **fields)
 
 
-def shared(base: TrialConfig) -> dict[str, str | int | float]:
+def shared_fields(base: TrialConfig) -> dict[str, str | int | float]:
     """Return the fields that all trials of a grid have in common."""
     varying_fields = (*BY_VARIANT, "seed", "fold")
     return {name: value for name, value in base.as_dict().items() if name not in varying_fields}
@@ -105,18 +105,18 @@ def grid_name(base: TrialConfig, digest: str) -> str:
     """Return the name of a grid, which differs between data sets and between settings."""
     # A file with the published weights is the same start as Keras' download of them.
     weights = {"weights": "imagenet"} if weights_kind(base) == "imagenet" else {}
-    settings = json.dumps([shared(base) | weights, digest], sort_keys=True)
+    settings = json.dumps([shared_fields(base) | weights, digest], sort_keys=True)
     settings_hash = hashlib.sha256(settings.encode()).hexdigest()[:8]
     return f"grid-{base.dataset}-{base.image_size}px-{base.epochs}ep-{settings_hash}"
 
 
-def title(kind: str, base: TrialConfig) -> str:
+def parent_run_title(kind: str, base: TrialConfig) -> str:
     """Return a parent run's name, as `blood · 7 variants · pooled split · 30 epochs`."""
     epochs = "1 epoch" if base.epochs == 1 else f"{base.epochs} epochs"
-    return f"{data_name(base.dataset)} · {kind} · {split_of(base)} · {epochs}"
+    return f"{data_name(base.dataset)} · {kind} · {describe_split(base)} · {epochs}"
 
 
-def split_of(base: TrialConfig) -> str:
+def describe_split(base: TrialConfig) -> str:
     """Describe the split, as `grouped split in 5 folds`, or without the folds."""
     folds = f" in {base.folds} folds" if base.folds > 0 else ""
     return f"{base.split} split{folds}"

@@ -16,9 +16,9 @@ from optuna.distributions import IntDistribution
 from optuna.trial import create_trial
 from optuna.trial import TrialState
 
-from study.common.errors import Failed
-from study.common.errors import Lost
-from study.common.progress import duration
+from study.common.errors import ClaimedTrialFailed
+from study.common.errors import WorkerLost
+from study.common.progress import format_duration
 from study.common.progress import Progress
 from study.config import fingerprint
 from study.config import TrialConfig
@@ -26,12 +26,12 @@ from study.job import Options
 from study.job import Outcome
 from study.search.claims import Claims
 from study.search.grid_plan import Cell
-from study.search.grid_plan import configs_of
-from study.search.retry import attempt
-from study.search.retry import OUTAGE
+from study.search.grid_plan import make_configs
+from study.search.retry import MAX_OUTAGE_SECONDS
+from study.search.retry import run_claimed
 from study.tracking import connection
 from study.tracking import queries
-from study.workers.pool import Step
+from study.workers.pool import StepResult
 from study.workers.pool import Worker
 
 
@@ -55,14 +55,14 @@ class Grid:
         return {name: IntDistribution(values[0], values[-1]) for name, values in self.space.items()}
 
 
-def make_cells(name: str, base: TrialConfig, space: dict[str, list[int]], digest: str) -> Grid:
+def build_grid(name: str, base: TrialConfig, space: dict[str, list[int]], digest: str) -> Grid:
     """Return the grid of `base`, changed to each point of the search space."""
-    configs = configs_of(base, space)
+    configs = make_configs(base, space)
     keys = {cell: fingerprint(config, digest) for cell, config in configs.items()}
     return Grid(name, base, space, configs, keys)
 
 
-class Session:
+class GridScheduler:
     """One process at work on a grid, with as many workers as call `step`."""
 
     def __init__(self, grid: Grid, claims: Claims, client: MlflowClient, options: Options) -> None:
@@ -74,24 +74,24 @@ class Session:
         self.finished: dict[Cell, Outcome] = {}
         self.failed: dict[Cell, str] = {}
         self.trained = 0  # by this call
-        self.since = time.monotonic()
+        self.started_at = time.monotonic()
         for cell in grid.configs:
             if (outcome := self._look_up_outcome(cell)) is not None:
                 self.finished[cell] = outcome
-        claims.in_turn(self._add_finished_trials)
+        claims.under_lock(self._add_finished_trials)
         # Trials that finished once but are no longer in MLflow: somebody deleted their runs to
         # have them trained again.
         remaining_keys = set(grid.keys.values()) - {grid.keys[cell] for cell in self.finished}
         complete_trials = self._list_complete_trials(remaining_keys)
-        self.gone = {trial.number for trial in complete_trials if not self._is_pending(trial)}
+        self.deleted = {trial.number for trial in complete_trials if not self._is_pending(trial)}
 
     def _look_up_outcome(self, cell: Cell) -> Outcome | None:
         """Return MLflow's outcome of a cell, or None if it needs more training."""
         key = self.grid.keys[cell]
         if self.options.until:
-            return queries.outcome_after(self.client, key, self.options.until)
-        run = queries.find_finished(self.client, key)
-        return None if run is None else queries.outcome(run)
+            return queries.find_outcome_after(self.client, key, self.options.until)
+        run = queries.find_finished_run(self.client, key)
+        return None if run is None else queries.read_outcome(run)
 
     def _list_complete_trials(self, keys: set[str]) -> list[optuna.trial.FrozenTrial]:
         trials = self.claims.trials(TrialState.COMPLETE)
@@ -99,7 +99,7 @@ class Session:
 
     def _add_finished_trials(self) -> None:
         """Add to Optuna what is finished in MLflow alone."""
-        ended_keys = self.claims.ended().keys()
+        ended_keys = self.claims.finished_by_fingerprint().keys()
         for cell, outcome in self.finished.items():
             if (key := self.grid.keys[cell]) not in ended_keys:
                 trial = create_trial(
@@ -117,23 +117,23 @@ class Session:
         """
         return queries.is_running(self.client, str(trial.user_attrs.get("run_id")))
 
-    def step(self, worker: Worker) -> Step:
+    def step(self, worker: Worker) -> StepResult:
         """Train one of the remaining cells, if one can be claimed."""
         try:
             self._refresh_finished()
         except connection.TrackingError:
-            connection.wait_for_server(OUTAGE)
-            return Step.DONE
-        claim = self.claims.in_turn(self._claim_next)
+            connection.wait_for_server(MAX_OUTAGE_SECONDS)
+            return StepResult.DONE
+        claim = self.claims.under_lock(self._claim_next)
         if claim is not None:
             cell, trial = claim
             self._train_cell(cell, trial, worker)
-            return Step.DONE
+            return StepResult.DONE
         if not self._list_remaining():
-            return Step.END
-        if (message := self.claims.awaited()) is not None:
+            return StepResult.END
+        if (message := self.claims.waiting_message()) is not None:
             self.progress.say(message)
-        return Step.WAIT
+        return StepResult.WAIT
 
     def _list_remaining(self) -> list[Cell]:
         """Return the cells that have neither finished nor failed."""
@@ -151,19 +151,19 @@ class Session:
             outcome = self._look_up_outcome(cell)
             if outcome is not None:
                 self.finished[cell] = outcome
-            elif trial.number not in self.gone and self._is_pending(trial):
+            elif trial.number not in self.deleted and self._is_pending(trial):
                 run_id = str(trial.user_attrs["run_id"])
                 self.finished[cell] = Outcome(run_id, trial.value or 0.0, math.nan, math.nan)
             else:  # its run was deleted just now
-                self.gone.add(trial.number)
+                self.deleted.add(trial.number)
 
     def _claim_next(self) -> tuple[Cell, optuna.Trial] | None:
         """Claim the first cell that is neither running nor finished."""
-        running_keys = self.claims.taken()
+        running_keys = self.claims.running_fingerprints()
         finished_keys = {
             trial.user_attrs["fingerprint"]
             for trial in self.claims.trials(TrialState.COMPLETE)
-            if trial.number not in self.gone
+            if trial.number not in self.deleted
         }
         for cell in self._list_remaining():
             key = self.grid.keys[cell]
@@ -182,10 +182,10 @@ class Session:
             return outcome
 
         try:
-            outcome = attempt(self.claims, trial, self.client, train)
-        except Lost as error:
+            outcome = run_claimed(self.claims, trial, self.client, train)
+        except WorkerLost as error:
             self.progress.say(f"{label}{cell}: {error}; it will be taken up again")
-        except Failed as error:
+        except ClaimedTrialFailed as error:
             self.failed[cell] = str(error)
             self.progress.say(f"{label}{cell} failed: {error}")
         else:
@@ -196,5 +196,7 @@ class Session:
     def _print_time_left(self, label: str) -> None:
         self.trained += 1
         if count := len(self._list_remaining()):
-            seconds = count * (time.monotonic() - self.since) / self.trained
-            self.progress.say(f"{label}done; about {duration(seconds)} for the other {count}")
+            seconds = count * (time.monotonic() - self.started_at) / self.trained
+            self.progress.say(
+                f"{label}done; about {format_duration(seconds)} for the other {count}"
+            )

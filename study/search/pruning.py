@@ -34,13 +34,13 @@ PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     "none": lambda _: NopPruner(),
 }
 RULES = {"median": "the median of earlier trials", "hyperband": "what hyperband lets go on"}
-DOUBT = 0.1  # p-value below which a config gets no further seed
+SEED_ALPHA = 0.1  # p-value below which a config gets no further seed
 
-Place = tuple[str, str]  # of a study: the storage's URL, the name
+StudyLocation = tuple[str, str]  # of a study: the storage's URL, the name
 Figures = NDArray[np.float64]
 
 
-def watch(trial: optuna.Trial, pruner: str, epochs: int, metric: str) -> Watch:
+def make_watch(trial: optuna.Trial, pruner: str, epochs: int, metric: str) -> Watch:
     """Return the per-epoch callback that reports to Optuna and may end the trial.
 
     The process that trains calls it.
@@ -52,11 +52,18 @@ def watch(trial: optuna.Trial, pruner: str, epochs: int, metric: str) -> Watch:
         metric: the figure to judge by, `val_accuracy`, `val_auc` or `val_loss`.
     """
     place = (storage_url(), trial.study.study_name)
-    return Watch("study.search.pruning:judge", (place, trial._trial_id, pruner, epochs, metric))
+    return Watch(
+        "study.search.pruning:report_epoch", (place, trial._trial_id, pruner, epochs, metric)
+    )
 
 
-def judge(
-    place: Place, trial_id: int, pruner: str, epochs: int, metric: str, epoch: Mapping[str, float]
+def report_epoch(
+    place: StudyLocation,
+    trial_id: int,
+    pruner: str,
+    epochs: int,
+    metric: str,
+    epoch: Mapping[str, float],
 ) -> str | None:
     """Report an epoch's figure to Optuna and return the reason to stop, or None.
 
@@ -91,7 +98,7 @@ def _get_unreported(trial_id: int) -> dict[int, float]:  # noqa: ARG001
 
 
 @lru_cache(maxsize=1)
-def _load_study(place: Place, pruner: str, epochs: int) -> optuna.Study:
+def _load_study(place: StudyLocation, pruner: str, epochs: int) -> optuna.Study:
     """Load the study, once for all trials of this process.
 
     It remembers the trials that ended, and reading 10,000 of them takes seconds.
@@ -130,7 +137,7 @@ def not_worth_another_seed(
         return None
     sign = -1 if minimize else 1
     deficit, p = _compare_with_best(sign * np.array(values), sign * np.array(others))
-    if not p < DOUBT:  # written so that a p-value that is not a number ends nothing
+    if not p < SEED_ALPHA:  # written so that a p-value that is not a number ends nothing
         return None
     return f"seed {len(values)}: {deficit:.4f} worse than the best on the same seeds (p = {p:.3f})"
 

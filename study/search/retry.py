@@ -12,12 +12,12 @@ import optuna
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from study.common.errors import Failed
-from study.common.errors import Lost
+from study.common.errors import ClaimedTrialFailed
 from study.common.errors import OutOfMemory
 from study.common.errors import Pruned
 from study.common.errors import StudyError
 from study.common.errors import WorkerDied
+from study.common.errors import WorkerLost
 from study.search.claims import Claims
 from study.search.claims import MAX_DEATHS
 from study.tracking import connection
@@ -27,12 +27,14 @@ from study.tracking.parent_run import closing_parent_run
 from study.tracking.parent_run import kill_orphaned_runs
 from study.tracking.parent_run import open_parent_run
 
-OUTAGE = 1800.0  # s that a driver waits for an MLflow server in the middle of a study
+MAX_OUTAGE_SECONDS = 1800.0  # s that a driver waits for an MLflow server in the middle of a study
 MAX_OUT_OF_MEMORY = 2  # times at the same epoch; the second time, other processes may have left
 T = TypeVar("T")
 
 
-def attempt(claims: Claims, trial: optuna.Trial, client: MlflowClient, train: Callable[[], T]) -> T:
+def run_claimed(
+    claims: Claims, trial: optuna.Trial, client: MlflowClient, train: Callable[[], T]
+) -> T:
     """Run `train` for a claimed trial.
 
     The caller reports the outcome to Optuna.
@@ -42,7 +44,7 @@ def attempt(claims: Claims, trial: optuna.Trial, client: MlflowClient, train: Ca
         Lost: its process or server went away. Its config can be claimed again.
         Pruned: the trial's watch ended it. The caller reports that to Optuna.
         KeyboardInterrupt: the worker was interrupted. The claim is released.
-        TrackingError: MLflow was away for longer than `OUTAGE`.
+        TrackingError: MLflow was away for longer than `MAX_OUTAGE_SECONDS`.
     """
     with claims.alive(trial):
         try:
@@ -50,26 +52,26 @@ def attempt(claims: Claims, trial: optuna.Trial, client: MlflowClient, train: Ca
         except Pruned:
             raise
         except (WorkerDied, connection.TrackingError) as error:
-            connection.wait_for_server(OUTAGE)
-            epochs = queries.epochs_begun(client, trial.user_attrs["fingerprint"])
+            connection.wait_for_server(MAX_OUTAGE_SECONDS)
+            epochs = queries.count_logged_epochs(client, trial.user_attrs["fingerprint"])
             limit = MAX_OUT_OF_MEMORY if isinstance(error, OutOfMemory) else MAX_DEATHS
-            may_retry = claims.lose(trial, epochs, reason_of(error), limit)
+            may_retry = claims.mark_orphaned(trial, epochs, describe_failure(error), limit)
             if may_retry:
-                raise Lost(reason_of(error)) from error
-            raise Failed(reason_of(error)) from error
+                raise WorkerLost(describe_failure(error)) from error
+            raise ClaimedTrialFailed(describe_failure(error)) from error
         except Exception as error:  # one failing config does not end a study
-            claims.fail(trial, reason_of(error))
-            raise Failed(reason_of(error)) from error
+            claims.fail(trial, describe_failure(error))
+            raise ClaimedTrialFailed(describe_failure(error)) from error
 
 
-def reason_of(error: Exception) -> str:
+def describe_failure(error: Exception) -> str:
     """Return the first line of an error, with its type if it is not one of ours."""
     reason = (str(error).splitlines() or [""])[0]
     return reason if isinstance(error, StudyError) else f"{type(error).__name__}: {reason}"
 
 
 @contextlib.contextmanager
-def parent_of(
+def study_parent_run(
     claims: Claims,
     client: MlflowClient,
     dataset: str,
@@ -86,8 +88,8 @@ def parent_of(
 
     def open_run() -> Run:
         run = open_parent_run(client, dataset, claims.storage.name, title, params)
-        kill_orphaned_runs(client, run.info.run_id, claims.taken())
+        kill_orphaned_runs(client, run.info.run_id, claims.running_fingerprints())
         return run
 
-    with closing_parent_run(client, claims.in_turn(open_run), summary) as run_id:
+    with closing_parent_run(client, claims.under_lock(open_run), summary) as run_id:
         yield run_id

@@ -19,11 +19,11 @@ from optuna.trial import create_trial
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState
 
+from study.common.errors import ClaimedTrialFailed
 from study.common.errors import ConfigError
-from study.common.errors import Failed
-from study.common.errors import Lost
 from study.common.errors import Pruned
 from study.common.errors import StudyError
+from study.common.errors import WorkerLost
 from study.common.progress import Progress
 from study.config import fingerprint
 from study.config import parse_value
@@ -32,11 +32,11 @@ from study.job import Options
 from study.job import Outcome
 from study.search import pruning
 from study.search.claims import Claims
-from study.search.retry import attempt
+from study.search.retry import run_claimed
 from study.search.samplers import STAGNATION
 from study.search.space import Space
 from study.tracking import queries
-from study.workers.pool import Step
+from study.workers.pool import StepResult
 from study.workers.pool import Worker
 
 MAX_REPEATS = 50  # proposals of known configs in a row before the space counts as exhausted
@@ -70,7 +70,7 @@ class Search:
     options: Options = field(default_factory=Options)
     progress: Progress = field(default_factory=Progress)
     starts: list[dict[str, Any]] = field(default_factory=list)  # points to try first
-    since: float = field(default_factory=time.monotonic)  # start of the bound in seconds
+    started_at: float = field(default_factory=time.monotonic)  # start of the bound in seconds
     trained: int = 0  # by this call, pruned ones included
     repeats: int = 0  # in a row
     failures: int = 0  # in a row
@@ -83,7 +83,7 @@ class Search:
 
     def best(self) -> FrozenTrial | None:
         """Return the best finished trial, or None if there is none."""
-        ended = self.claims.ended().values()
+        ended = self.claims.finished_by_fingerprint().values()
         complete_trials = [trial for trial in ended if trial.state == TrialState.COMPLETE]
         choose = min if self.metric == "val_loss" else max
         return choose(complete_trials, key=lambda trial: trial.value or 0.0, default=None)
@@ -97,18 +97,18 @@ class Search:
         if self.seeds > 1:
             return 0  # a trial of several seeds finds its finished runs one by one
         query = f"tags.finished = 'true' and tags.data_digest = '{self.digest}'"
-        runs = queries.search(self.client, query)
-        known = self.claims.ended()
+        runs = queries.search_runs(self.client, query)
+        known = self.claims.finished_by_fingerprint()
         trials = [
             self._make_trial(run) for run in runs if run.data.tags["fingerprint"] not in known
         ]
         # Of several runs of one config, the first in the list stays.
         new_trials = {t.user_attrs["fingerprint"]: t for t in reversed(trials) if t is not None}
-        self.claims.in_turn(lambda: self._add_trials(new_trials))
+        self.claims.under_lock(lambda: self._add_trials(new_trials))
         return len(new_trials)
 
     def _add_trials(self, trials: dict[str, FrozenTrial]) -> None:
-        for key in trials.keys() - self.claims.ended().keys():
+        for key in trials.keys() - self.claims.finished_by_fingerprint().keys():
             self.claims.study.add_trial(trials[key])
 
     def _make_trial(self, run: Run) -> FrozenTrial | None:
@@ -125,12 +125,12 @@ class Search:
                 params=point,
                 distributions=self.space.free,
                 user_attrs={"run_ids": [run.info.run_id], "fingerprint": key, "values": [value]},
-                intermediate_values=queries.curve(self.client, run.info.run_id, self.metric),
+                intermediate_values=queries.fetch_curve(self.client, run.info.run_id, self.metric),
             )
         except (ConfigError, KeyError, ValueError):  # out of range, or without this metric
             return None
 
-    def step(self, worker: Worker) -> Step:
+    def step(self, worker: Worker) -> StepResult:
         """Train the next config: an orphaned one, a start, or what the sampler proposes.
 
         Raises:
@@ -141,42 +141,45 @@ class Search:
                 f"{self.failures} trials failed in a row, the last one: {self.last_failure}\n"
                 "Mend the cause and repeat the command, or narrow the search with --fix."
             )
-        claim: Step | tuple[optuna.Trial, str] = self.claims.in_turn(self._claim_next)
-        if isinstance(claim, Step):
-            if claim is Step.WAIT and (message := self.claims.awaited()) is not None:
+        claim: StepResult | tuple[optuna.Trial, str] = self.claims.under_lock(self._claim_next)
+        if isinstance(claim, StepResult):
+            if claim is StepResult.WAIT and (message := self.claims.waiting_message()) is not None:
                 self.progress.say(message)
             return claim
         trial, label = claim
         self._train_trial(trial, label, worker)
-        return Step.DONE
+        return StepResult.DONE
 
-    def _claim_next(self) -> Step | tuple[optuna.Trial, str]:
+    def _claim_next(self) -> StepResult | tuple[optuna.Trial, str]:
         """Return a claimed trial and its label, or how to go on without one."""
         max_trials = self.bounds.trials
         while True:
             trials = self.claims.trials()
-            ended = self.claims.ended(trials)
-            running_keys = self.claims.taken(trials)
+            ended = self.claims.finished_by_fingerprint(trials)
+            running_keys = self.claims.running_fingerprints(trials)
             if reason := self._find_end_reason(len(ended)):
                 self.end = reason
-                return Step.END
+                return StepResult.END
             count = len(ended) + len(running_keys)
             if max_trials is not None and count >= max_trials:
-                return Step.WAIT
-            self._enqueue_next(self.claims.lost(trials), ended.keys() | running_keys)
+                return StepResult.WAIT
+            self._enqueue_next(self.claims.orphaned(trials), ended.keys() | running_keys)
             trial = self.claims.study.ask(self.space.free)
             key = self.key(trial.params)
             if key not in ended and key not in running_keys:
                 self.claims.claim(trial, key)
                 self.repeats = 0
-                return trial, f"[{count + 1}{of(max_trials)}] "
+                return trial, f"[{count + 1}{format_total(max_trials)}] "
             self._close_repeat(trial, key, ended.get(key))
 
     def _find_end_reason(self, ended_count: int) -> str | None:
         """Return why no more trials start, or None if one may."""
         if self.bounds.trials is not None and ended_count >= self.bounds.trials:
             return f"all {self.bounds.trials} trials ended"
-        if self.bounds.seconds is not None and time.monotonic() - self.since >= self.bounds.seconds:
+        if (
+            self.bounds.seconds is not None
+            and time.monotonic() - self.started_at >= self.bounds.seconds
+        ):
             return "the time is up"
         if self.bounds.converged(self.claims.study):
             return f"no better one for {STAGNATION} trials"
@@ -209,18 +212,18 @@ class Search:
             self.claims.complete(trial, earlier.value or 0.0, run_ids=run_ids)
 
     def _train_trial(self, trial: optuna.Trial, label: str, worker: Worker) -> None:
-        self.progress.say(f"{label}{self.space.described(self.space.config(trial.params))}")
+        self.progress.say(f"{label}{self.space.describe(self.space.config(trial.params))}")
         try:
-            outcomes = attempt(
+            outcomes = run_claimed(
                 self.claims, trial, self.client, lambda: self._train_seeds(trial, label, worker)
             )
         except Pruned as error:
             self.claims.prune(trial, pruned=str(error))
             self.progress.say(f"{label}  pruned at {error}")
-        except Lost as error:
+        except WorkerLost as error:
             self.progress.say(f"{label}  {error}; it will be taken up again")
             return
-        except Failed as error:
+        except ClaimedTrialFailed as error:
             self.last_failure = str(error)
             self.failures += 1
             self.progress.say(f"{label}  failed: {error}")
@@ -238,8 +241,10 @@ class Search:
     def _train_seeds(self, trial: optuna.Trial, label: str, worker: Worker) -> list[Outcome]:
         """Train a config with one seed after the other, as long as it earns the next."""
         config = self.space.config(trial.params)
-        watch = pruning.watch(trial, self.pruner, config.epochs, self.metric)
-        options = replace(self.options, label=label, watch=watch, role="search", blind=True)
+        watch = pruning.make_watch(trial, self.pruner, config.epochs, self.metric)
+        options = replace(
+            self.options, label=label, watch=watch, role="search", hide_test_metrics=True
+        )
         outcomes: list[Outcome] = []
         for i in range(self.seeds):
             seed_config: TrialConfig = config.replace(seed=config.seed + i)
@@ -268,6 +273,6 @@ class Search:
             raise Pruned(reason)
 
 
-def of(total: int | None) -> str:
+def format_total(total: int | None) -> str:
     """Return a total as `/40`, or an empty text if there is none."""
     return "" if total is None else f"/{total}"

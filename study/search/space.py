@@ -1,6 +1,6 @@
 """Define which fields of a config a search may change, and within which bounds.
 
-To search another field of `TrialConfig`, add a line to `ranges`.
+To search another field of `TrialConfig`, add a line to `make_ranges`.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ IMAGE_SIZES = (32, 48, 64, 96, 128, 160, 224, 299, 384, 512)  # pixels
 WITHOUT_USE = ("dense_units", "dropout")  # by a head that has no hidden layers
 
 
-def ranges(base: TrialConfig) -> dict[str, BaseDistribution]:
+def make_ranges(base: TrialConfig) -> dict[str, BaseDistribution]:
     """Return each field that may be searched, with its values.
 
     The values include those of every recipe.
@@ -80,7 +80,7 @@ class Space:
         """Return those of a config's fields that are searched."""
         return {name: values[name] for name in self.free}
 
-    def described(self, config: TrialConfig) -> str:
+    def describe(self, config: TrialConfig) -> str:
         """Describe the searched fields of a config, as `lr=5e-05 hidden_layers=2`."""
         return " ".join(f"{name}={getattr(config, name)}" for name in self.free)
 
@@ -115,7 +115,7 @@ def make_space(base: TrialConfig, fixed: Collection[str] = ()) -> Space:
     """
     free = {
         name: values
-        for name, values in ranges(base).items()
+        for name, values in make_ranges(base).items()
         if name not in fixed and not values.single()
     }
     if not free:
@@ -130,7 +130,7 @@ def parse_fix(texts: Collection[str]) -> dict[str, str]:
         ConfigError: not of that form, the field is not searched, or a value is not of its type.
     """
     fixed = dict(_split_pair(text) for text in texts)
-    names = list(ranges(TrialConfig()))
+    names = list(make_ranges(TrialConfig()))
     for name, value in fixed.items():
         if name not in names:
             raise ConfigError(f"--fix {name}: not a searched field; these are: {', '.join(names)}")

@@ -24,11 +24,11 @@ from sqlalchemy.pool import NullPool
 
 from study.common.cache import cache_dir
 from study.common.errors import StudyError
-from study.common.settings import heartbeat
+from study.common.settings import heartbeat_seconds
 from study.common.settings import storage_url
-from study.common.settings import takes_many
-from study.tracking.connection import first_use
-from study.tracking.connection import shown
+from study.common.settings import supports_concurrency
+from study.tracking.connection import redact_credentials
+from study.tracking.connection import schema_lock
 
 PATIENCE = 600.0  # s to wait for a storage that does not answer in the middle of a study
 BEATS_UNTIL_DEAD = 4  # missed in a row
@@ -40,10 +40,10 @@ def make_storage(url: str) -> RDBStorage:
 
     It uses heartbeats where several processes may work at once.
     """
-    if not takes_many(url):
-        with first_use(url):
+    if not supports_concurrency(url):
+        with schema_lock(url):
             return RDBStorage(url)
-    seconds = heartbeat()
+    seconds = heartbeat_seconds()
     # Heartbeats are still marked as experimental, after years.
     warnings.simplefilter("ignore", ExperimentalWarning)
     with create_engine(url, poolclass=NullPool).begin() as connection:
@@ -96,7 +96,7 @@ class Storage:
         Raises:
             StudyError: another process on this machine holds the lock.
         """
-        if takes_many(self.url):
+        if supports_concurrency(self.url):
             yield
             return
         folder = cache_dir() / "studies"
@@ -113,7 +113,7 @@ class Storage:
         with lock:
             yield
 
-    def in_turn(self, action: Callable[[], T]) -> T:
+    def under_lock(self, action: Callable[[], T]) -> T:
         """Run `action` while holding the study's cross-process lock.
 
         It is tried again while the storage does not answer, so it must bear repetition.
@@ -121,11 +121,11 @@ class Storage:
         Raises:
             StudyError: the storage did not answer for `PATIENCE`.
         """
-        return self.patiently(lambda: self._run_locked(action))
+        return self.retry_until_available(lambda: self._run_locked(action))
 
     def _run_locked(self, action: Callable[[], T]) -> T:
         with self._thread_lock:
-            if not takes_many(self.url):
+            if not supports_concurrency(self.url):
                 return action()
             with self.rdb.engine.begin() as connection:
                 # A process that freezes while it holds the lock loses it after a minute.
@@ -134,7 +134,7 @@ class Storage:
                 _acquire_advisory_lock(connection, self.name)
                 return action()
 
-    def patiently(self, action: Callable[[], T], patience: float = PATIENCE) -> T:
+    def retry_until_available(self, action: Callable[[], T], patience: float = PATIENCE) -> T:
         """Run `action`, again and again while the storage does not answer.
 
         `action` must bear repetition. The pauses grow from 0.2 to 5 seconds.
@@ -167,6 +167,6 @@ def _storage_errors_as_study_errors(url: str) -> Iterator[None]:
 def _unreachable_message(url: str, error: Exception) -> str:
     reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
     return (
-        f"no Optuna storage at {shown(url)}: {reason}\n"
+        f"no Optuna storage at {redact_credentials(url)}: {reason}\n"
         "Mend STUDY_STORAGE, or unset it to use study.db in this folder."
     )

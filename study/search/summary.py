@@ -19,8 +19,8 @@ from study.config import weights_kind
 from study.job import Outcome
 from study.search import fast_budget
 from study.search.grid_plan import Cell
-from study.search.grid_plan import split_of
-from study.search.grid_scheduler import Session
+from study.search.grid_plan import describe_split
+from study.search.grid_scheduler import GridScheduler
 from study.search.search_scheduler import Search
 from study.tracking import operations
 from study.tracking import ui_links
@@ -28,7 +28,7 @@ from study.tracking.operations import Operation
 from study.variants import VARIANTS
 
 
-def of_grid(session: Session, run: Run) -> list[Operation]:
+def summarize_grid(session: GridScheduler, run: Run) -> list[Operation]:
     """Return what to write to a grid's parent run, however much of it is trained."""
     grid = session.grid
     finished = session.finished
@@ -44,7 +44,7 @@ def of_grid(session: Session, run: Run) -> list[Operation]:
     return _make_operations(run, grid.base, [best_text, status], figures | accuracies)
 
 
-def _describe_best_variant(session: Session, run: Run) -> tuple[str, dict[str, float]]:
+def _describe_best_variant(session: GridScheduler, run: Run) -> tuple[str, dict[str, float]]:
     """Return a paragraph on the best variant, and its accuracies by metric name."""
     finished = session.finished
     best = best_cell(finished)
@@ -65,7 +65,7 @@ def _describe_best_variant(session: Session, run: Run) -> tuple[str, dict[str, f
     return text, {"best_val_accuracy": val_accuracy, "best_test_accuracy": test_accuracy}
 
 
-def of_fast_grid(session: Session, run: Run) -> list[Operation]:
+def summarize_fast_grid(session: GridScheduler, run: Run) -> list[Operation]:
     """Return what to write to a fast grid's parent run.
 
     No test accuracy is known.
@@ -75,7 +75,7 @@ def of_fast_grid(session: Session, run: Run) -> list[Operation]:
     total = len(grid.configs)
     epochs = grid.base.epochs
     figures: dict[str, float] = {"finished": len(session.finished), "failed": len(session.failed)}
-    result = fast_budget.said(session.finished)
+    result = fast_budget.describe_budget(session.finished)
     paragraphs = [f"**After {until} of {epochs} epochs:** {result}"] if result else []
     paragraphs.append(
         f"Fast grid of the {len(VARIANTS)} variants: {len(session.finished)} of {total} trials "
@@ -86,14 +86,14 @@ def of_fast_grid(session: Session, run: Run) -> list[Operation]:
     return _make_operations(run, grid.base, paragraphs, figures)
 
 
-def of_search(
+def summarize_search(
     search: Search, confirmed: Mapping[TrialConfig, Outcome], run: Run
 ) -> list[Operation]:
     """Return what to write to a search's parent run.
 
     Test accuracies are those of the confirming runs alone.
     """
-    ended = search.claims.ended()
+    ended = search.claims.finished_by_fingerprint()
     complete = sum(trial.state == TrialState.COMPLETE for trial in ended.values())
     failed = _count_failed(search, ended.keys())
     figures = {"finished": float(complete), "failed": float(failed)}
@@ -145,7 +145,7 @@ def _count_failed(search: Search, ended_keys: Collection[str]) -> int:
         for trial in search.claims.trials(TrialState.FAIL)
         if "reason" in trial.user_attrs
     }
-    return len(failed_keys - set(ended_keys) - search.claims.taken())
+    return len(failed_keys - set(ended_keys) - search.claims.running_fingerprints())
 
 
 def _make_operations(
@@ -156,7 +156,7 @@ def _make_operations(
     text = "\n\n".join([*paragraphs, *_make_links(run, base)])
     return [
         operations.metrics(finite_figures, int(time.time() * 1000), step=0),
-        operations.tags({ui_links.NOTE: text}),
+        operations.tags({ui_links.NOTE_TAG: text}),
     ]
 
 
@@ -183,7 +183,7 @@ def _describe_protocol(base: TrialConfig, searched_fields: Collection[str] = ())
         "dataset": f"Data set {data_name(base.dataset)}{synthetic_part}",
         "backbone": BACKBONES[base.backbone].title,
         "weights": f"weights: {weights_kind(base)}",
-        "split": split_of(base),
+        "split": describe_split(base),
         "image_size": f"{base.image_size} x {base.image_size} pixels",
         "epochs": f"at most {base.epochs} epochs",
         "limit": f"about {base.limit} images" if base.limit else "all images",

@@ -55,7 +55,7 @@ class Classifier:
             except BadImage as error:
                 raise MlflowException.invalid_parameter_value(f"image {number}: {error}") from None
         shape = (-1, self.size, self.size, 3)
-        return self.named(np.reshape(pixels, shape).astype(np.uint8), table.index)
+        return self.predict_pixels(np.reshape(pixels, shape).astype(np.uint8), table.index)
 
     def pixels(self, image: Any) -> NDArray[np.uint8]:
         """Return an image as uint8 RGB (size, size, 3).
@@ -78,7 +78,7 @@ class Classifier:
         square = picture.resize((self.size, self.size), Image.Resampling.BILINEAR)
         return np.asarray(square)
 
-    def named(self, pixels: NDArray[np.uint8], index: Any = None) -> pd.DataFrame:
+    def predict_pixels(self, pixels: NDArray[np.uint8], index: Any = None) -> pd.DataFrame:
         """Return the probabilities of images (n, size, size, 3), one column per class.
 
         Each row sums to 1.

@@ -27,7 +27,7 @@ CODE = ("serving/classifier.py", "data/decode.py")
 NEEDED = ("tensorflow", "keras", "numpy", "pandas", "pillow")
 
 
-def save(model: Any, classes: Sequence[str], example: NDArray[Any], folder: Path) -> None:
+def save_model(model: Any, classes: Sequence[str], example: NDArray[Any], folder: Path) -> None:
     """Write an MLflow model into a folder.
 
     It has weights, code, a signature, an input example, and a list of packages to install. Nothing

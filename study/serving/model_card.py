@@ -20,7 +20,7 @@ WEIGHTS = {
 PATHS = ("dataset", "weights")  # params that may name a folder of somebody's machine
 
 
-def card(run: Run, classes: Sequence[str], chosen: str, interval: Estimate | None) -> str:
+def format_card(run: Run, classes: Sequence[str], chosen: str, interval: Estimate | None) -> str:
     """Return the card in Markdown.
 
     It says what the model is, on which data it was trained, how good it is, and what limits that.

@@ -21,25 +21,25 @@ from study.common.errors import StudyError
 from study.common.progress import Progress
 from study.config import data_name
 from study.config import TrialConfig
-from study.serving.model_card import card
-from study.statistics.intervals import accuracy
+from study.serving.model_card import format_card
 from study.statistics.intervals import Estimate
-from study.statistics.predictions import counted
-from study.statistics.predictions import PREDICTIONS
+from study.statistics.intervals import estimate_accuracy
+from study.statistics.predictions import count_by_group
+from study.statistics.predictions import PREDICTIONS_FILE
 from study.tracking import queries
-from study.tracking.connection import talking
+from study.tracking.connection import mlflow_errors_as_study_errors
 from study.tracking.writer import MODEL
-from study.variants import command
+from study.variants import format_command
 
 ALIAS = "best"
 CARD = "card.md"  # in the model's folder
 # A tag of each version. Models are compared by its value.
 SCORE_NAME = "val_accuracy"
-LONGEST = 5000  # characters that MLflow's database takes as a description
+MAX_DESCRIPTION_CHARACTERS = 5000  # characters that MLflow's database takes as a description
 
 
-@talking()
-def register(
+@mlflow_errors_as_study_errors()
+def register_model(
     client: MlflowClient, run_id: str, config: TrialConfig, chosen: str, progress: Progress
 ) -> None:
     """Put a finished run's model into the registry and move the alias to it.
@@ -61,7 +61,7 @@ def register(
     name = model_name(config.dataset)
     version = _get_or_create_version(client, name, run, model, chosen)
     progress.say(f"model {name}, version {version.version}: run {run.info.run_id}")
-    if _crowned(client, version, progress):
+    if _move_alias_if_better(client, version, progress):
         progress.say(f"use it: python -m study.predict --model models:/{name}@{ALIAS} FOLDER")
 
 
@@ -86,13 +86,13 @@ def _find_run_with_model(
             "python -m study.sync on the machine that trained it, then repeat the command"
         )
     key = run.data.tags["fingerprint"]
-    others = queries.search(client, f"tags.fingerprint = '{key}' and tags.finished = 'true'")
+    others = queries.search_runs(client, f"tags.fingerprint = '{key}' and tags.finished = 'true'")
     for candidate in (run, *reversed(others)):
         if (model := _find_model(client, candidate)) is not None:
             return candidate, model
     raise StudyError(
         f"run {run_id} was trained without --log-model; nothing is lost, train it again with\n"
-        f"{command(config)} --again --register"
+        f"{format_command(config)} --again --register"
     )
 
 
@@ -125,7 +125,7 @@ def _get_or_create_version(
         model.model_uri,
         run.info.run_id,
         tags=tags,
-        description=text[:LONGEST],
+        description=text[:MAX_DESCRIPTION_CHARACTERS],
         # Nothing is copied, so the version is there at once.
         await_creation_for=0,
         model_id=model.model_id,
@@ -136,7 +136,7 @@ def _add_card(client: MlflowClient, run: Run, model: LoggedModel, chosen: str) -
     """Write the card into the model's folder and return its text."""
     signature = get_model_info(model.model_uri).signature
     classes = [column.name for column in signature.outputs.inputs]
-    text = card(run, classes, chosen, _estimate_accuracy(run))
+    text = format_card(run, classes, chosen, _estimate_accuracy(run))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, CARD)
         file.write_text(text, encoding="utf-8")
@@ -149,14 +149,14 @@ def _estimate_accuracy(run: Run) -> Estimate | None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             file = download_artifacts(
-                run_id=run.info.run_id, artifact_path=PREDICTIONS, dst_path=folder
+                run_id=run.info.run_id, artifact_path=PREDICTIONS_FILE, dst_path=folder
             )
-            return accuracy(counted(pq.read_table(file)).counts)
+            return estimate_accuracy(count_by_group(pq.read_table(file)).counts)
         except (MlflowException, OSError):
             return None
 
 
-def _crowned(client: MlflowClient, version: ModelVersion, progress: Progress) -> bool:
+def _move_alias_if_better(client: MlflowClient, version: ModelVersion, progress: Progress) -> bool:
     """Move the alias to a version, unless a better one has it.
 
     Returns:

@@ -15,11 +15,11 @@ from scipy.special import ndtri
 from scipy.special import stdtrit
 from statsmodels.stats.proportion import proportion_confint
 
-LEVEL = 0.95
-TAIL = (1 - LEVEL) / 2
+CONFIDENCE_LEVEL = 0.95
+TAIL = (1 - CONFIDENCE_LEVEL) / 2
 
 Array = NDArray[np.float64]
-Reach = Callable[[float], float]  # from an error level to half the width of the interval
+HalfWidth = Callable[[float], float]  # from an error level to half the width of the interval
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Counts:
     tested: Array
 
     @property
-    def by_seed(self) -> Array:
+    def accuracy_by_seed(self) -> Array:
         """Return the accuracy of each seed, 0 to 1."""
         accuracies: Array = self.right.sum(axis=0) / self.tested.sum(axis=0)
         return accuracies
@@ -49,7 +49,7 @@ class Estimate:
     p: float = float("nan")  # two-sided, for the hypothesis of no difference
 
 
-def accuracy(counts: Counts) -> Estimate:
+def estimate_accuracy(counts: Counts) -> Estimate:
     """Estimate the mean accuracy over the seeds.
 
     The interval is Wilson's (1927) at an effective number of images: the number of independent
@@ -58,18 +58,18 @@ def accuracy(counts: Counts) -> Estimate:
     own. Where nothing varies, for example because no image is wrong, the effective number is that
     of the groups, in which larger groups weigh more.
     """
-    value = float(counts.by_seed.mean())
-    half_width = _make_half_width(counts)(1 - LEVEL)
+    value = float(counts.accuracy_by_seed.mean())
+    half_width = _make_half_width(counts)(1 - CONFIDENCE_LEVEL)
     binomial_variance = value * (1 - value)
     if half_width > 0 and binomial_variance > 0:
         images = min(binomial_variance * (ndtri(TAIL) / half_width) ** 2, counts.tested.sum())
     else:
         images = _count_effective_groups(counts.tested)
-    low, high = proportion_confint(value * images, images, 1 - LEVEL, method="wilson")
+    low, high = proportion_confint(value * images, images, 1 - CONFIDENCE_LEVEL, method="wilson")
     return Estimate(value, float(low), float(high))
 
 
-def difference(one: Counts, base: Counts) -> Estimate:
+def estimate_difference(one: Counts, base: Counts) -> Estimate:
     """Estimate how much more accurate one config is than another.
 
     Both are tested on the same images and seeds, and compared by a paired Student's t. If no image
@@ -82,9 +82,9 @@ def difference(one: Counts, base: Counts) -> Estimate:
         base: what to compare with; its `tested` equals that of `one`.
     """
     pairs = Counts(one.right - base.right, base.tested)
-    value = float(pairs.by_seed.mean())
+    value = float(pairs.accuracy_by_seed.mean())
     half_width_at = _make_half_width(pairs)
-    half_width = half_width_at(1 - LEVEL)
+    half_width = half_width_at(1 - CONFIDENCE_LEVEL)
     if half_width == 0:
         half_width = 1.0 if value else 1 - TAIL ** (1 / _count_effective_groups(base.tested))
         return Estimate(value, -half_width, half_width, 1.0)
@@ -93,7 +93,7 @@ def difference(one: Counts, base: Counts) -> Estimate:
     return Estimate(value, low, high, _solve_p_value(value, half_width_at))
 
 
-def _solve_p_value(value: float, half_width_at: Reach) -> float:
+def _solve_p_value(value: float, half_width_at: HalfWidth) -> float:
     """Return the error level at which the interval just excludes zero."""
     tiny = 1e-12
     if half_width_at(tiny) <= abs(value):
@@ -103,19 +103,19 @@ def _solve_p_value(value: float, half_width_at: Reach) -> float:
     return float(brentq(lambda alpha: half_width_at(alpha) - abs(value), tiny, 1 - tiny))
 
 
-def chance_to_win(one: Counts, base: Counts) -> Estimate:
+def estimate_chance_to_win(one: Counts, base: Counts) -> Estimate:
     """Estimate the probability that one training of a config beats one of another.
 
     This is the share of seeds in which it does, with ties counted half (Bouthillier et al. 2021).
     The interval is Wilson's, because their bootstrap would call any five wins in five a certainty.
     """
-    gains = one.by_seed - base.by_seed
+    gains = one.accuracy_by_seed - base.accuracy_by_seed
     wins = float((gains > 0).sum() + 0.5 * (gains == 0).sum())
-    low, high = proportion_confint(wins, len(gains), 1 - LEVEL, method="wilson")
+    low, high = proportion_confint(wins, len(gains), 1 - CONFIDENCE_LEVEL, method="wilson")
     return Estimate(wins / len(gains), float(low), float(high))
 
 
-def _make_half_width(counts: Counts) -> Reach:
+def _make_half_width(counts: Counts) -> HalfWidth:
     """Return a function from an error level to half the width of a mean's interval.
 
     The mean is that over seeds. With one seed, the half-width is Student's t with the jackknife's
@@ -137,7 +137,7 @@ def _make_half_width(counts: Counts) -> Reach:
     seed_variance = 0.0
     unexplained_variance = 0.0
     if seeds > 1:
-        seed_variance = float(counts.by_seed.var(ddof=1)) / seeds
+        seed_variance = float(counts.accuracy_by_seed.var(ddof=1)) / seeds
         explained_variance = _compute_explained_variance(counts) / seeds
         unexplained_variance = max(seed_variance - explained_variance, 0.0)
 
@@ -164,7 +164,7 @@ def _jackknife_variance(counts: Counts) -> float:
     accuracies = np.divide(
         remaining_right,
         remaining_tested,
-        out=np.broadcast_to(counts.by_seed, remaining_right.shape).copy(),
+        out=np.broadcast_to(counts.accuracy_by_seed, remaining_right.shape).copy(),
         where=remaining_tested > 0,
     )
     means = accuracies.mean(axis=1)
@@ -176,7 +176,9 @@ def _compute_explained_variance(counts: Counts) -> float:
     """Compute the variance between seeds' means that comes from the groups each tests."""
     groups, seeds = counts.tested.shape
     # How far each group moves the mean of each seed
-    influences = (counts.right - counts.by_seed * counts.tested) / counts.tested.sum(axis=0)
+    influences = (counts.right - counts.accuracy_by_seed * counts.tested) / counts.tested.sum(
+        axis=0
+    )
     interactions = influences - influences.mean(axis=1, keepdims=True)
     return float(groups / (groups - 1) * (interactions**2).sum() / (seeds - 1))
 

@@ -46,7 +46,7 @@ def auc(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     return float(np.mean(areas)) if areas else math.nan
 
 
-def dead_units(activations: list[NDArray[np.float32]]) -> int:
+def count_dead_units(activations: list[NDArray[np.float32]]) -> int:
     """Count the hidden units that are zero for every image.
 
     Args:

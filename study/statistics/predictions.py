@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from study.statistics.intervals import Counts
 
-PREDICTIONS = "predictions.parquet"  # among a run's artifacts; see `study/training/artifacts.py`
+PREDICTIONS_FILE = (
+    "predictions.parquet"  # among a run's artifacts; see `study/training/artifacts.py`
+)
 
 
 @dataclass(frozen=True)
-class Tested:
+class GroupCounts:
     """One run's test images by group: how many were tested, how many predicted right.
 
     `groups` has the names, in order; single images stand for groups where none are known. Runs of
@@ -36,7 +38,7 @@ class Tested:
         return Counts(self.right[:, None].astype(float), self.tested[:, None].astype(float))
 
 
-def counted(table: pa.Table) -> Tested:
+def count_by_group(table: pa.Table) -> GroupCounts:
     """Count a run's test images, and the right predictions among them, by group.
 
     Args:
@@ -52,7 +54,7 @@ def counted(table: pa.Table) -> Tested:
     key_column = table["group" if has_groups else "image"]
     keys = key_column.to_numpy(zero_copy_only=False).astype(np.str_)
     groups, indices = np.unique(keys, return_inverse=True)
-    return Tested(
+    return GroupCounts(
         groups,
         np.bincount(indices, weights=is_right, minlength=len(groups)).astype(np.int32),
         np.bincount(indices, minlength=len(groups)).astype(np.int32),

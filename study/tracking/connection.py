@@ -17,7 +17,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
-from study.common.cache import locked
+from study.common.cache import cache_lock
 from study.common.errors import TrackingError as TrackingError
 from study.common.settings import tracking_uri
 
@@ -34,7 +34,7 @@ REFUSALS = {
 }
 
 
-def shown(text: str) -> str:
+def redact_credentials(text: str) -> str:
     """Return a text without user names, passwords and tokens, fit for messages.
 
     The text is a URI or has URIs in it.
@@ -43,16 +43,16 @@ def shown(text: str) -> str:
     return re.sub(r"((?:password|secret|token)=)[^&\s]*", r"\1...", text, flags=re.IGNORECASE)
 
 
-def reason(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return the first line of an error's text, fit for messages.
 
     It has no credentials and at most 300 characters. An error without a text gives its class name.
     """
     first_line = (str(error).splitlines() or [""])[0] or type(error).__name__
-    return shown(first_line)[:300]
+    return redact_credentials(first_line)[:300]
 
 
-def passes(error: Exception) -> bool:
+def is_retryable(error: Exception) -> bool:
     """Return True if the same request may succeed later.
 
     That is so if the server fails now, and not if the request is wrong. A refused login (401, 403)
@@ -70,7 +70,7 @@ def passes(error: Exception) -> bool:
 
 
 @contextlib.contextmanager
-def talking() -> Iterator[None]:
+def mlflow_errors_as_study_errors() -> Iterator[None]:
     """Turn a failure of the server into an error of one line.
 
     Used as a context manager or as the decorator of a function.
@@ -82,7 +82,9 @@ def talking() -> Iterator[None]:
         yield
     except (MlflowException, requests.RequestException, SQLAlchemyError) as error:
         # Drop the cause: its text has the unredacted address, which would go into tracebacks.
-        raise TrackingError(f"MLflow at {shown(tracking_uri())} fails: {reason(error)}") from None
+        raise TrackingError(
+            f"MLflow at {redact_credentials(tracking_uri())} fails: {describe_error(error)}"
+        ) from None
 
 
 def connect() -> MlflowClient:
@@ -103,17 +105,17 @@ def connect() -> MlflowClient:
     mlflow.set_tracking_uri(uri)
     _configure_client()
     try:
-        with first_use(uri):
+        with schema_lock(uri):
             client = MlflowClient()
             client.search_experiments(max_results=1)
     except Exception as error:  # the store's driver may raise anything
         if "error code 401" in str(error):
             raise TrackingError(
-                f"MLflow at {shown(uri)} refuses the login: "
+                f"MLflow at {redact_credentials(uri)} refuses the login: "
                 "mend MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             ) from None
         raise TrackingError(
-            f"no MLflow at {shown(uri)}: {reason(error)[:200]}\n"
+            f"no MLflow at {redact_credentials(uri)}: {describe_error(error)[:200]}\n"
             "Start it, mend MLFLOW_TRACKING_URI, or unset that to use mlflow.db in this folder."
         ) from None
     _check_version(uri)
@@ -121,7 +123,7 @@ def connect() -> MlflowClient:
 
 
 @contextlib.contextmanager
-def first_use(uri: str) -> Iterator[None]:
+def schema_lock(uri: str) -> Iterator[None]:
     """Lock an SQLite file while its tables may be created.
 
     The lock keeps out this user's other processes. Two processes that create the tables at the
@@ -134,7 +136,7 @@ def first_use(uri: str) -> Iterator[None]:
         yield
         return
     path = str(Path(uri.removeprefix("sqlite:///")).absolute())
-    with locked(f"tables-{hashlib.sha256(path.encode()).hexdigest()[:16]}"):
+    with cache_lock(f"tables-{hashlib.sha256(path.encode()).hexdigest()[:16]}"):
         yield
 
 
@@ -183,6 +185,6 @@ def _check_version(uri: str) -> None:
     version = re.fullmatch(r"(\d+)\.\d+\S*", response.text.strip())
     if response.status_code == 200 and version and version[1] != mlflow.__version__.split(".")[0]:
         raise TrackingError(
-            f"MLflow at {shown(uri)} is version {version[0]}, here it is {mlflow.__version__}: "
-            "install the same major version on both sides"
+            f"MLflow at {redact_credentials(uri)} is version {version[0]}, here it is "
+            f"{mlflow.__version__}: install the same major version on both sides"
         )

@@ -11,16 +11,16 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from study.tracking import queries
-from study.tracking.connection import talking
-from study.tracking.journal import Record
+from study.tracking.connection import mlflow_errors_as_study_errors
+from study.tracking.journal import Journal
 from study.tracking.parent_run import open_parent_run
-from study.tracking.writer import deliver
+from study.tracking.writer import write_operation
 
-RECORD = "record"  # a run's tag with the id of its record, by which the run is found again
+RECORD_TAG = "record"  # a run's tag with the id of its record, by which the run is found again
 
 
-@talking()
-def bring(client: MlflowClient, records: Sequence[Record]) -> int:
+@mlflow_errors_as_study_errors()
+def import_records(client: MlflowClient, records: Sequence[Journal]) -> int:
     """Make a run of each record, unless the record's config has a finished run.
 
     The import may be killed and repeated: a run that it began is found and written once more.
@@ -39,7 +39,7 @@ def bring(client: MlflowClient, records: Sequence[Record]) -> int:
         run = _find_or_create_run(client, begin.body, parents)
         if run is not None:
             for operation in operations:
-                deliver(client, run.info.run_id, operation)
+                write_operation(client, run.info.run_id, operation)
             count += 1
     # KILLED, not FINISHED: only `study.grid` can tell that a study is complete.
     for parent in parents.values():
@@ -59,10 +59,10 @@ def _find_or_create_run(
         begin: the body of the record's first operation.
         parents: the parent runs opened so far, by the names of their studies; a new one is added.
     """
-    earlier_runs = queries.search(client, f"tags.{RECORD} = '{begin['id']}'")
+    earlier_runs = queries.search_runs(client, f"tags.{RECORD_TAG} = '{begin['id']}'")
     if earlier_runs:
         return earlier_runs[0] if earlier_runs[0].info.status != "FINISHED" else None
-    if queries.find_finished(client, begin["fingerprint"]) is not None:
+    if queries.find_finished_run(client, begin["fingerprint"]) is not None:
         return None
     dataset = begin["dataset"]
     study = begin["study"]
@@ -70,7 +70,7 @@ def _find_or_create_run(
         parent = open_parent_run(client, dataset, study["name"], study["title"], study["params"])
         parents[study["name"]] = parent
     tags = {name: begin[name] for name in ("fingerprint", "machine")}
-    tags |= {RECORD: begin["id"], MLFLOW_PARENT_RUN_ID: parent.info.run_id}
+    tags |= {RECORD_TAG: begin["id"], MLFLOW_PARENT_RUN_ID: parent.info.run_id}
     experiment = queries.experiment_id(client, dataset)
     run_tags = resolve_tags(tags)
     # MLflow adds the commit of this checkout, which need not be the one that trained.

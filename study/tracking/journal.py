@@ -23,7 +23,7 @@ NEWLINE = b"\n"
 
 
 @dataclass(frozen=True)
-class Record:
+class Journal:
     """Operations of one run in a folder, which the first operation creates."""
 
     folder: Path
@@ -79,14 +79,14 @@ class Record:
         return content[: content.rfind(NEWLINE) + 1]
 
 
-def is_finished(record: Record) -> bool:
+def is_finished(record: Journal) -> bool:
     """Return True if a record is complete."""
     operations = record.operations
     return bool(operations) and operations[-1].kind == "end"
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Lock a record's folder against other processes.
 
     Raises:

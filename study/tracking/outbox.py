@@ -12,11 +12,11 @@ from collections import deque
 from mlflow.tracking import MlflowClient
 
 from study.common.errors import TrackingError
+from study.tracking.connection import describe_error
+from study.tracking.connection import is_retryable
 from study.tracking.connection import LONGEST_PAUSE
-from study.tracking.connection import passes
-from study.tracking.connection import reason
 from study.tracking.operations import Operation
-from study.tracking.writer import deliver
+from study.tracking.writer import write_operation
 
 FIRST_PAUSE = 1.0  # seconds before the second attempt, doubled for each further one
 
@@ -87,7 +87,7 @@ class Outbox:
         pause = FIRST_PAUSE
         while (operation := self._await_next()) is not None:
             try:
-                deliver(self.client, self.run_id, operation)
+                write_operation(self.client, self.run_id, operation)
             except Exception as error:
                 self._handle_failure(error, pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -118,12 +118,12 @@ class Outbox:
         The pause is in seconds. `wait` shortens it to `FIRST_PAUSE`, and `stop` ends it.
         """
         with self._state_changed:
-            if not passes(error):
-                self._refusal = self._refusal or reason(error)
+            if not is_retryable(error):
+                self._refusal = self._refusal or describe_error(error)
                 self._queue.clear()
                 self._state_changed.notify_all()
                 return
-            self.problem = reason(error)
+            self.problem = describe_error(error)
             self._failing_since = self._failing_since or time.monotonic()
             if self._closing_since is not None:
                 self._state_changed.wait_for(lambda: self._is_stopped, FIRST_PAUSE)

@@ -13,17 +13,17 @@ from mlflow.tracking import MlflowClient
 
 from study.common.version import code_version
 from study.tracking import ui_links
-from study.tracking.connection import talking
+from study.tracking.connection import mlflow_errors_as_study_errors
 from study.tracking.operations import Operation
 from study.tracking.outbox import Outbox
 from study.tracking.queries import experiment_id
-from study.tracking.queries import search
-from study.tracking.queries import terminate
-from study.tracking.spool import deliver
-from study.tracking.spool import ends
+from study.tracking.queries import search_runs
+from study.tracking.queries import terminate_run
+from study.tracking.spool import end_run_on_exit
+from study.tracking.spool import flush_spool
 
 
-@talking()
+@mlflow_errors_as_study_errors()
 def open_parent_run(
     client: MlflowClient, dataset: str, study: str, title: str, params: Mapping[str, Any]
 ) -> Run:
@@ -31,8 +31,8 @@ def open_parent_run(
 
     Hold a lock: two processes that call this at the same time may create two runs.
     """
-    deliver(client)  # the run's last end may still wait in a spool
-    runs = search(client, f"tags.study = '{study}'")
+    flush_spool(client)  # the run's last end may still wait in a spool
+    runs = search_runs(client, f"tags.study = '{study}'")
     if runs:
         run = runs[0]
         client.update_run(run.info.run_id, status="RUNNING")
@@ -44,7 +44,9 @@ def open_parent_run(
         Param(name, str(value)) for name, value in params.items() if name not in known_params
     ]
     client.log_batch(run.info.run_id, params=new_params)
-    client.set_experiment_tag(run.info.experiment_id, ui_links.VIEW, ui_links.view())
+    client.set_experiment_tag(
+        run.info.experiment_id, ui_links.VIEW_TAG, ui_links.build_view_state()
+    )
     return run
 
 
@@ -62,7 +64,7 @@ def closing_parent_run(
         The id of the run.
     """
     outbox = Outbox(client, run.info.run_id)
-    with ends(outbox):
+    with end_run_on_exit(outbox):
         try:
             yield run.info.run_id
         finally:
@@ -82,14 +84,16 @@ def kill_orphaned_runs(client: MlflowClient, parent: str, alive: Collection[str]
     query = f"tags.mlflow.parentRunId = '{parent}' and attributes.status = 'RUNNING'"
     orphaned_runs = [
         run
-        for run in search(client, query)
+        for run in search_runs(client, query)
         if "finished" not in run.data.tags and run.data.tags.get("fingerprint") not in alive
     ]
     for run in orphaned_runs:
-        terminate(client, run, "KILLED")
+        terminate_run(client, run, "KILLED")
     return len(orphaned_runs)
 
 
 def is_complete(client: MlflowClient, study: str) -> bool:
     """Return True if a study has a parent run that ended well."""
-    return any(run.info.status == "FINISHED" for run in search(client, f"tags.study = '{study}'"))
+    return any(
+        run.info.status == "FINISHED" for run in search_runs(client, f"tags.study = '{study}'")
+    )

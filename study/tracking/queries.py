@@ -12,15 +12,15 @@ from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
 
 from study.job import Outcome
-from study.tracking.connection import talking
+from study.tracking.connection import mlflow_errors_as_study_errors
 
 # Runs a request. For 1,000, MLflow's default, a busy server takes longer than a request may take.
 PAGE = 200
 T = TypeVar("T")
-PAUSED = "paused"  # a tag with the epoch after which a run was paused, to go on later
+PAUSED_TAG = "paused"  # a tag with the epoch after which a run was paused, to go on later
 
 
-@talking()
+@mlflow_errors_as_study_errors()
 def experiment_id(client: MlflowClient, dataset: str) -> str:
     """Return the id of the experiment for a data set's runs, creating it if need be.
 
@@ -41,8 +41,8 @@ def experiment_id(client: MlflowClient, dataset: str) -> str:
     raise problem
 
 
-@talking()
-def search(client: MlflowClient, query: str) -> list[Run]:
+@mlflow_errors_as_study_errors()
+def search_runs(client: MlflowClient, query: str) -> list[Run]:
     """Return the active runs that match an MLflow filter, earliest first.
 
     The runs are those of all experiments.
@@ -66,35 +66,35 @@ def _fetch_all_pages(fetch_page: Callable[[str | None], PagedList[T]]) -> list[T
     return items
 
 
-def find_finished(client: MlflowClient, fingerprint: str) -> Run | None:
+def find_finished_run(client: MlflowClient, fingerprint: str) -> Run | None:
     """Return the first complete run of a config on its data, or None.
 
     A run whose process was killed after the tag `finished` and before the run's end is ended here.
     """
     query = f"tags.fingerprint = '{fingerprint}' and tags.finished = 'true'"
-    run = next(iter(search(client, query)), None)
+    run = next(iter(search_runs(client, query)), None)
     if run is not None and run.info.status != "FINISHED":
-        terminate(client, run, "FINISHED")
+        terminate_run(client, run, "FINISHED")
     return run
 
 
-def find_begun(client: MlflowClient, fingerprint: str) -> list[Run]:
+def find_unfinished_runs(client: MlflowClient, fingerprint: str) -> list[Run]:
     """Return a config's runs that are neither complete nor given up, earliest first."""
-    runs = search(client, f"tags.fingerprint = '{fingerprint}'")
+    runs = search_runs(client, f"tags.fingerprint = '{fingerprint}'")
     return [run for run in runs if not {"finished", "given_up"} & set(run.data.tags)]
 
 
-def epochs_begun(client: MlflowClient, fingerprint: str) -> int:
+def count_logged_epochs(client: MlflowClient, fingerprint: str) -> int:
     """Return how many epochs MLflow has of a config's run under way.
 
     Of several runs, the one with the most epochs counts. Without a run, the number is 0.
     """
-    runs = find_begun(client, fingerprint)
-    curves = (curve(client, run.info.run_id, "val_loss") for run in runs)
+    runs = find_unfinished_runs(client, fingerprint)
+    curves = (fetch_curve(client, run.info.run_id, "val_loss") for run in runs)
     return max((len(losses) for losses in curves), default=0)
 
 
-@talking()
+@mlflow_errors_as_study_errors()
 def is_running(client: MlflowClient, run_id: str) -> bool:
     """Return True if a run exists, is not deleted and has not ended."""
     try:
@@ -106,7 +106,7 @@ def is_running(client: MlflowClient, run_id: str) -> bool:
     return bool(info.status == "RUNNING" and info.lifecycle_stage == "active")
 
 
-def outcome(run: Run) -> Outcome:
+def read_outcome(run: Run) -> Outcome:
     """Return the outcome of a complete run."""
     figures = run.data.metrics
     return Outcome(
@@ -118,7 +118,7 @@ def outcome(run: Run) -> Outcome:
     )
 
 
-def outcome_after(client: MlflowClient, fingerprint: str, epochs: int) -> Outcome | None:
+def find_outcome_after(client: MlflowClient, fingerprint: str, epochs: int) -> Outcome | None:
     """Return a config's outcome after so many epochs, or at an earlier finish.
 
     Whatever ended the run, its epochs up to then are those of the whole training.
@@ -127,23 +127,23 @@ def outcome_after(client: MlflowClient, fingerprint: str, epochs: int) -> Outcom
         The outcome, with NaN as test accuracy, because that is not known. None if no run of the
         config has come so far.
     """
-    for run in search(client, f"tags.fingerprint = '{fingerprint}'"):
-        losses = curve(client, run.info.run_id, "val_loss")
+    for run in search_runs(client, f"tags.fingerprint = '{fingerprint}'"):
+        losses = fetch_curve(client, run.info.run_id, "val_loss")
         last = min(epochs, max(losses, default=0))
         if last == epochs or (last and "finished" in run.data.tags):
             # Accuracy is written together with the loss, so it has the same epochs.
-            accuracies = curve(client, run.info.run_id, "val_accuracy")
+            accuracies = fetch_curve(client, run.info.run_id, "val_accuracy")
             return Outcome(run.info.run_id, accuracies[last], math.nan, losses[last])
     return None
 
 
-@talking()
-def curve(client: MlflowClient, run_id: str, name: str) -> dict[int, float]:
+@mlflow_errors_as_study_errors()
+def fetch_curve(client: MlflowClient, run_id: str, name: str) -> dict[int, float]:
     """Return a metric's value at each step (epochs, from 1)."""
     return {point.step: point.value for point in client.get_metric_history(run_id, name)}
 
 
-@talking()
-def terminate(client: MlflowClient, run: Run, status: str) -> None:
+@mlflow_errors_as_study_errors()
+def terminate_run(client: MlflowClient, run: Run, status: str) -> None:
     """End a run with a status such as `FINISHED`."""
     client.set_terminated(run.info.run_id, status)

@@ -19,7 +19,7 @@ from study.tracking import operations
 from study.tracking.operations import Operation
 
 if TYPE_CHECKING:
-    from study.tracking.journal import Record
+    from study.tracking.journal import Journal
     from study.tracking.outbox import Outbox
 
 EPOCH_METRICS = {"loss": "train_loss", "accuracy": "train_accuracy", "seconds": "epoch_seconds"}
@@ -38,7 +38,7 @@ class RunLog:
         seen: the points that it had then, as (name, step).
     """
 
-    outbox: "Outbox | Record"
+    outbox: "Outbox | Journal"
     files: Path
     given: Mapping[str, str] = field(default_factory=dict)
     seen: frozenset[tuple[str, int]] = frozenset()

@@ -21,27 +21,27 @@ from mlflow.tracking import MlflowClient
 from study.common.cache import cache_dir
 from study.common.errors import Pruned
 from study.common.errors import TrackingError
-from study.common.files import room_for
+from study.common.files import no_space_as_study_error
 from study.common.progress import Progress
-from study.common.settings import patience
-from study.tracking.connection import passes
-from study.tracking.connection import reason
-from study.tracking.journal import Record
+from study.common.settings import server_patience
+from study.tracking.connection import describe_error
+from study.tracking.connection import is_retryable
+from study.tracking.journal import Journal
 from study.tracking.operations import Operation
 from study.tracking.outbox import Outbox
-from study.tracking.writer import deliver as deliver_operation
+from study.tracking.writer import write_operation as deliver_operation
 
 INTERRUPTED_PATIENCE = 3.0  # seconds to wait for the server after Ctrl-C, at most
 
 
 @contextlib.contextmanager
-def ends(outbox: Outbox) -> Iterator[None]:
+def end_run_on_exit(outbox: Outbox) -> Iterator[None]:
     """End a run when the block is left, then deliver or spool its operations.
 
     The run ends as FINISHED, as KILLED if it was interrupted or pruned, or as FAILED after any
     other error. What the server does not accept in time is spooled.
     """
-    seconds = patience()
+    seconds = server_patience()
     status = "FAILED"
     try:
         yield
@@ -71,14 +71,14 @@ def _deliver_or_spool(outbox: Outbox, seconds: float) -> None:
     finally:  # a further Ctrl-C only ends the waiting
         undelivered = outbox.stop()
         if undelivered:
-            folder = save(outbox.run_id, undelivered)
+            folder = save_spool(outbox.run_id, undelivered)
             Progress().say(
                 f"  MLflow does not answer ({outbox.problem[:120]}): run {outbox.run_id} waits in "
                 f"{folder.parent}; deliver it with python -m study.sync"
             )
 
 
-def save(run_id: str, operations: Sequence[Operation]) -> Path:
+def save_spool(run_id: str, operations: Sequence[Operation]) -> Path:
     """Write a spool and return its folder.
 
     Raises:
@@ -87,9 +87,9 @@ def save(run_id: str, operations: Sequence[Operation]) -> Path:
     root = cache_dir() / "spool"
     name = f"{time.time_ns()}-{run_id}"  # names sort in the order of writing
     unfinished = root / f"{name}.part"
-    with room_for("the record that MLflow did not take", root):
+    with no_space_as_study_error("the record that MLflow did not take", root):
         try:
-            record = Record(unfinished)
+            record = Journal(unfinished)
             for operation in operations:
                 record.put(operation)
             return unfinished.rename(root / name)
@@ -98,7 +98,7 @@ def save(run_id: str, operations: Sequence[Operation]) -> Path:
             raise
 
 
-def waiting() -> list[Path]:
+def list_spools() -> list[Path]:
     """Return the folders of this machine's spools, earliest first."""
     folders = [path for path in (cache_dir() / "spool").glob("*-*") if not path.suffix]
     return sorted(folders, key=lambda path: path.name)
@@ -110,7 +110,7 @@ def refused_folder() -> Path:
 
 
 @dataclass
-class Report:
+class DeliveryReport:
     """Results of delivering spools, by the ids of their runs.
 
     Attributes:
@@ -126,44 +126,45 @@ class Report:
     waiting: dict[str, str] = field(default_factory=dict)
 
 
-def deliver(client: MlflowClient) -> Report:
+def flush_spool(client: MlflowClient) -> DeliveryReport:
     """Deliver this machine's spools and remove each when it has arrived.
 
     The delivery may be killed and repeated. A spool that MLflow refuses for good is moved to
     `refused_folder`, and a printed line says so. A spool that belongs to another server, or fails
     for now, stays.
     """
-    report = Report()
-    if not waiting():
+    report = DeliveryReport()
+    if not list_spools():
         return report
     root = cache_dir() / "spool"
     with filelock.FileLock(root / ".lock"):  # another process may deliver at the same time
         # Delivered spools whose removal was cut off by a kill
         for leftover in root.glob("*.gone"):
             shutil.rmtree(leftover)
-        for folder in waiting():
+        for folder in list_spools():
             _deliver_spool(client, folder, report)
     return report
 
 
-def _deliver_spool(client: MlflowClient, folder: Path, report: Report) -> None:
+def _deliver_spool(client: MlflowClient, folder: Path, report: DeliveryReport) -> None:
     """Deliver one spool and add the result to the report."""
     run_id = folder.name.split("-", 1)[1]
     try:
         if not _run_exists(client, run_id):
             report.unknown.append(run_id)
             return
-        for operation in Record(folder).operations:
+        for operation in Journal(folder).operations:
             deliver_operation(client, run_id, operation)
     except Exception as error:
-        if passes(error) or isinstance(error, OSError):
-            report.waiting[run_id] = reason(error)
+        if is_retryable(error) or isinstance(error, OSError):
+            report.waiting[run_id] = describe_error(error)
             return
         report.refused.append(run_id)
         refused_folder().mkdir(exist_ok=True)
         new_folder = folder.rename(refused_folder() / folder.name)
         Progress().say(
-            f"MLflow refuses the record of run {run_id}: {reason(error)}; kept in {new_folder}"
+            f"MLflow refuses the record of run {run_id}: {describe_error(error)}; "
+            f"kept in {new_folder}"
         )
     else:
         report.delivered.append(run_id)

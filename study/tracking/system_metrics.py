@@ -46,7 +46,7 @@ class Monitor(SystemMetricsMonitor):
 
 
 @contextlib.contextmanager
-def monitored(outbox: Outbox, *, resumed: bool) -> Iterator[None]:
+def monitor_system(outbox: Outbox, *, resumed: bool) -> Iterator[None]:
     """Measure the machine while the block runs.
 
     The steps of a resumed run go on where they were.

@@ -16,21 +16,21 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from study.common.errors import Paused
 from study.common.errors import Pruned
-from study.common.settings import patience
+from study.common.settings import server_patience
 from study.tracking import operations
-from study.tracking.connection import reason
-from study.tracking.connection import talking
+from study.tracking.connection import describe_error
+from study.tracking.connection import mlflow_errors_as_study_errors
 from study.tracking.outbox import Outbox
 from study.tracking.queries import experiment_id
-from study.tracking.queries import find_begun
-from study.tracking.queries import PAUSED
+from study.tracking.queries import find_unfinished_runs
+from study.tracking.queries import PAUSED_TAG
 from study.tracking.run_logger import RunLog
-from study.tracking.spool import ends
-from study.tracking.system_metrics import monitored
+from study.tracking.spool import end_run_on_exit
+from study.tracking.system_metrics import monitor_system
 
 
 @dataclass(frozen=True)
-class Place:
+class RunSpec:
     """A run's data set, name and parent, and the fingerprint that finds it again."""
 
     dataset: str
@@ -40,7 +40,7 @@ class Place:
 
 
 @contextlib.contextmanager
-def open_run(client: MlflowClient, place: Place, *, resumable: bool) -> Iterator[RunLog]:
+def open_run(client: MlflowClient, place: RunSpec, *, resumable: bool) -> Iterator[RunLog]:
     """Open a run to write to, measure its system metrics, and end it with the block.
 
     The run is that of `mlflow run`, the interrupted one, or a new one. It ends as FINISHED, as
@@ -56,14 +56,14 @@ def open_run(client: MlflowClient, place: Place, *, resumable: bool) -> Iterator
     Raises:
         TrackingError: the server failed before there was a run, or refused what was written.
     """
-    patience()  # raises for a wrong STUDY_PATIENCE now, before the run begins
+    server_patience()  # raises for a wrong STUDY_PATIENCE now, before the run begins
     run, seen = _open_or_create_run(client, place, resumable)
     outbox = Outbox(client, run.info.run_id)
     with (
         tempfile.TemporaryDirectory() as files,
-        ends(outbox),
+        end_run_on_exit(outbox),
         _tag_failure_reason(outbox),
-        monitored(outbox, resumed=bool(run.data.metrics)),
+        monitor_system(outbox, resumed=bool(run.data.metrics)),
     ):
         yield RunLog(outbox, Path(files), run.data.params, seen)
 
@@ -79,20 +79,20 @@ def _tag_failure_reason(outbox: Outbox) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except Paused as error:
-        outbox.put(operations.tags({PAUSED: str(error)}))
+        outbox.put(operations.tags({PAUSED_TAG: str(error)}))
         raise
     except Pruned as error:
         outbox.put(operations.tags({"pruned": str(error)[:500], "given_up": "pruned"}))
         raise
     except BaseException as error:
-        message = f"{type(error).__name__}: {reason(error)}"
+        message = f"{type(error).__name__}: {describe_error(error)}"
         outbox.put(operations.tags({"given_up": message}))
         raise
 
 
-@talking()
+@mlflow_errors_as_study_errors()
 def _open_or_create_run(
-    client: MlflowClient, place: Place, resumable: bool
+    client: MlflowClient, place: RunSpec, resumable: bool
 ) -> tuple[Run, frozenset[tuple[str, int]]]:
     """Return an existing run, set to RUNNING, or a new one.
 
@@ -110,18 +110,18 @@ def _open_or_create_run(
     client.update_run(run_id, "RUNNING", place.name)
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     run = client.get_run(run_id)
-    if PAUSED in run.data.tags:
-        client.delete_tag(run_id, PAUSED)
+    if PAUSED_TAG in run.data.tags:
+        client.delete_tag(run_id, PAUSED_TAG)
     return run, _fetch_points(client, run)
 
 
-def _choose_existing_run(client: MlflowClient, place: Place, resumable: bool) -> str | None:
+def _choose_existing_run(client: MlflowClient, place: RunSpec, resumable: bool) -> str | None:
     """Return the id of the existing run to write to, or None if a new one is needed.
 
     The config's other unfinished runs are tagged as given up and set to KILLED.
     """
     mlflow_run_id = os.environ.pop("MLFLOW_RUN_ID", None)  # of the run that `mlflow run` opened
-    unfinished_runs = find_begun(client, place.fingerprint)
+    unfinished_runs = find_unfinished_runs(client, place.fingerprint)
     last_run = (
         unfinished_runs[-1]
         if unfinished_runs and (resumable or _is_blank(unfinished_runs[-1]))

@@ -7,9 +7,9 @@ import json
 from urllib.parse import quote
 from urllib.parse import urlencode
 
-NOTE = "mlflow.note.content"  # a run's tag that the UI shows as Markdown, above all else
+NOTE_TAG = "mlflow.note.content"  # a run's tag that the UI shows as Markdown, above all else
 # An experiment's tag, as the UI's own "share" button writes it. `view_link` opens this view.
-VIEW = "mlflow.sharedViewState.study"
+VIEW_TAG = "mlflow.sharedViewState.study"
 MODE = {"workflowType": "machine_learning"}  # else the UI starts in its mode for language models
 NAME = "attributes.`Run Name`"
 COLUMNS = (
@@ -26,7 +26,7 @@ COLUMNS = (
 )
 
 
-def view() -> str:
+def build_view_state() -> str:
     """Return the value of the tag `VIEW`, as JSON.
 
     The view has the finished runs, the best on validation first, and the columns to show.

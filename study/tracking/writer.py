@@ -18,7 +18,7 @@ from study.tracking.operations import Operation
 MODEL = "model"  # the name of a logged model in its run
 
 
-def deliver(client: MlflowClient, run_id: str, operation: Operation) -> None:
+def write_operation(client: MlflowClient, run_id: str, operation: Operation) -> None:
     """Write an operation to a run.
 
     Raises:

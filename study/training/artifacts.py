@@ -19,7 +19,7 @@ from study.data.split import Split
 Epochs = Sequence[dict[str, float]]
 
 
-def write(
+def write_artifacts(
     folder: Path,
     config: TrialConfig,
     data: Data,
@@ -43,14 +43,16 @@ def write(
     text = json.dumps(config.as_dict(), indent=2)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
     pd.DataFrame(list(history)).to_csv(folder / "history.csv", index=False)
-    predictions(data, split, probabilities).to_parquet(folder / "predictions.parquet", index=False)
+    tabulate_predictions(data, split, probabilities).to_parquet(
+        folder / "predictions.parquet", index=False
+    )
     draw_curves(history).savefig(folder / "curves.png", dpi=110)
     if data.skipped:
         skipped = pd.DataFrame(list(data.skipped), columns=["image", "reason"])
         skipped.to_csv(folder / "skipped.csv", index=False)
 
 
-def predictions(
+def tabulate_predictions(
     data: Data, split: Split, probabilities: dict[str, NDArray[np.float32]]
 ) -> pd.DataFrame:
     """Return a table with one row for each image of val and test.

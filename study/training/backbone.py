@@ -16,12 +16,12 @@ from study.config import TrialConfig
 from study.training import runtime
 from study.training.bfloat16_conv import BFloat16Conv2D
 from study.training.bfloat16_conv import Float32DepthwiseConv2D
-from study.training.fused_batchnorm import Layers
-from study.training.fused_batchnorm import with_norm
+from study.training.fused_batchnorm import LayerReplacements
+from study.training.fused_batchnorm import replace_batchnorm
 from study.training.sliced_layers import SlicedDepthwiseConv2D
 from study.training.sliced_layers import SlicedMaxPooling2D
 from study.weights import digest_weights
-from study.weights import published
+from study.weights import find_published_weights
 
 APPLICATIONS = {
     "mobilenet": keras.applications.MobileNet,
@@ -30,17 +30,17 @@ APPLICATIONS = {
     "resnet50": keras.applications.ResNet50,
     "vgg16": keras.applications.VGG16,
 }
-IN_BFLOAT16_ON_CPU = {
+CPU_BFLOAT16_LAYERS = {
     keras.layers.Conv2D: BFloat16Conv2D,
     keras.layers.DepthwiseConv2D: Float32DepthwiseConv2D,
 }
-ON_A_GPU = {  # with JAX
+JAX_GPU_LAYERS = {  # with JAX
     keras.layers.DepthwiseConv2D: SlicedDepthwiseConv2D,
     keras.layers.MaxPooling2D: SlicedMaxPooling2D,
 }
 # The config fields that decide a backbone's graph and first weights. The seed, which decides random
 # weights, is left out.
-PARTS = (
+GRAPH_FIELDS = (
     "backbone",
     "alpha",
     "weights",
@@ -51,7 +51,7 @@ PARTS = (
 )
 
 
-def fresh(config: TrialConfig, *, fused: bool) -> keras.Model:
+def build_backbone(config: TrialConfig, *, fused: bool) -> keras.Model:
     """Build a backbone that no other trial uses.
 
     Its random weights are drawn from Python's generator.
@@ -60,14 +60,14 @@ def fresh(config: TrialConfig, *, fused: bool) -> keras.Model:
         StudyError: the weights cannot be had, or do not fit.
     """
     replacements = _choose_faster_layers(config) if fused else None
-    backbone = with_norm(
+    backbone = replace_batchnorm(
         _build_application(config), config.bn_momentum, fused=fused, others=replacements
     )
     _freeze_layers(backbone, config.trainable)
     return backbone
 
 
-def shared(config: TrialConfig) -> keras.layers.Layer:
+def reuse_backbone(config: TrialConfig) -> keras.layers.Layer:
     """Return the backbone that trials of this process share, reset to its start.
 
     It equals what `fresh` would build, but TensorFlow traces it once for all trials, whatever their
@@ -75,12 +75,12 @@ def shared(config: TrialConfig) -> keras.layers.Layer:
     of its own.
     """
     if keras.backend.backend() != "tensorflow":
-        return fresh(config, fused=True)
+        return build_backbone(config, fused=True)
     key = _make_key(config)
     if not _shared_backbones or _shared_backbones[0].key != key:
-        forget()
+        clear_kept_backbone()
         state_before = random.getstate()
-        backbone = fresh(config, fused=True)
+        backbone = build_backbone(config, fused=True)
         weights = backbone.get_weights()
         seed_draws = _count_draws_since(state_before)
         _shared_backbones.append(_SharedBackbone(key, backbone, weights, seed_draws))
@@ -89,7 +89,7 @@ def shared(config: TrialConfig) -> keras.layers.Layer:
     return _TracedBackbone(_shared_backbones[0])
 
 
-def digest(model: keras.Model) -> str:
+def digest_backbone(model: keras.Model) -> str:
     """Return the `study.weights.digest_weights` of a whole model's backbone."""
     (backbone,) = (
         layer for layer in model.layers if isinstance(layer, keras.Model | _TracedBackbone)
@@ -97,8 +97,8 @@ def digest(model: keras.Model) -> str:
     return digest_weights(backbone.get_weights())
 
 
-def forget() -> None:
-    """Release the backbone that `shared` keeps."""
+def clear_kept_backbone() -> None:
+    """Release the backbone that `reuse_backbone` keeps."""
     _shared_backbones.clear()
 
 
@@ -161,19 +161,19 @@ def _reset_backbone(shared_backbone: _SharedBackbone, config: TrialConfig) -> No
         _draw_seed()
 
 
-def _choose_faster_layers(config: TrialConfig) -> Layers | None:
+def _choose_faster_layers(config: TrialConfig) -> LayerReplacements | None:
     """Return the layers that replace Keras' own for speed on this process' device."""
-    has_gpu = runtime.on_gpu()
+    has_gpu = runtime.is_on_gpu()
     if keras.backend.backend() == "jax":
-        return ON_A_GPU if has_gpu else None
-    return None if has_gpu or config.precision != "mixed_bfloat16" else IN_BFLOAT16_ON_CPU
+        return JAX_GPU_LAYERS if has_gpu else None
+    return None if has_gpu or config.precision != "mixed_bfloat16" else CPU_BFLOAT16_LAYERS
 
 
 def _make_key(config: TrialConfig) -> tuple[Any, ...]:
     """Return what trials must have in common to share a backbone."""
     file = Path(config.weights)
     modified_ns = file.stat().st_mtime_ns if file.is_file() else 0
-    return (*(getattr(config, name) for name in PARTS), modified_ns)
+    return (*(getattr(config, name) for name in GRAPH_FIELDS), modified_ns)
 
 
 def _count_draws_since(state_before: Any) -> int:
@@ -223,7 +223,7 @@ def _check_download(config: TrialConfig, model: keras.Model) -> None:
     Raises:
         StudyError: they differ.
     """
-    expected = published(config.backbone, config.alpha)
+    expected = find_published_weights(config.backbone, config.alpha)
     if expected is None or digest_weights(model.get_weights()) == expected.digest:
         return
     title = BACKBONES[config.backbone].title

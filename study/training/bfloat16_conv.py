@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-LEAST_CHANNELS = 16  # with fewer, as in the first layer, copying the patches takes longer
+MIN_CHANNELS = 16  # with fewer, as in the first layer, copying the patches takes longer
 
 
 class BFloat16Conv2D(keras.layers.Conv2D):  # type: ignore[misc]
@@ -80,7 +80,7 @@ def _compute_kernel_gradient(
     import tensorflow as tf
 
     height, width, channels, filters = shape
-    if channels < LEAST_CHANNELS:
+    if channels < MIN_CHANNELS:
         return tf.raw_ops.Conv2DBackpropFilter(
             input=images,
             filter_sizes=shape,

@@ -30,8 +30,8 @@ from study.config import TrialConfig
 from study.statistics import metrics
 from study.training import backbone
 from study.training import runtime
-from study.training.model import build
-from study.training.model import compiled
+from study.training.model import build_compiled_model
+from study.training.model import build_model
 
 STATE_FILE = "state.npz"
 LOOPS = {
@@ -90,12 +90,12 @@ class TrialResult:
     model: keras.Model
     config: TrialConfig
 
-    def portable_model(self) -> keras.Model:
+    def build_portable_model(self) -> keras.Model:
         """Build a copy of the trained model that loads without this code.
 
         It is made of Keras' own layers only.
         """
-        model = build(self.config, self.test_probabilities.shape[1], fused=False)
+        model = build_model(self.config, self.test_probabilities.shape[1], fused=False)
         model.set_weights(self.model.get_weights())
         return model
 
@@ -116,11 +116,11 @@ def fit(
         StudyError: the weights cannot be had.
     """
     callbacks = callbacks or Callbacks()
-    runtime.prepare()
+    runtime.prepare_backend()
     with runtime.on_host():
-        model = compiled(config, arrays.num_classes)
-    learner = _Learner(config, arrays, model, loop_for(config, arrays, model))
-    weights_digest = backbone.digest(model)
+        model = build_compiled_model(config, arrays.num_classes)
+    learner = _Learner(config, arrays, model, make_loop(config, arrays, model))
+    weights_digest = backbone.digest_backbone(model)
     history = _load_state(folder, model)
     callbacks.on_start(history, weights_digest)
     val_outputs: Outputs = []  # after the last epoch
@@ -166,7 +166,7 @@ class Loop(Protocol):
         """Return the model's outputs for rows, in their order."""
 
 
-def loop_for(config: TrialConfig, arrays: Arrays, model: keras.Model) -> Loop:
+def make_loop(config: TrialConfig, arrays: Arrays, model: keras.Model) -> Loop:
     """Make the loop of the backend that Keras computes with.
 
     Raises:
@@ -182,7 +182,7 @@ def loop_for(config: TrialConfig, arrays: Arrays, model: keras.Model) -> Loop:
     return loop
 
 
-def shuffled(config: TrialConfig, arrays: Arrays, done: int) -> NDArray[np.int64]:
+def shuffle_training_rows(config: TrialConfig, arrays: Arrays, done: int) -> NDArray[np.int64]:
     """Return the training rows in the order of the epoch that follows `done` epochs."""
     return np.random.default_rng((config.seed, done)).permutation(arrays.train)
 
@@ -211,7 +211,7 @@ class _Learner:
         """
         start = time.perf_counter()
         try:
-            rows = shuffled(self.config, self.arrays, done)
+            rows = shuffle_training_rows(self.config, self.arrays, done)
             epoch_metrics = self.loop.train(rows, on_step)
             outputs = self.loop.predict(self.arrays.val)
         except Exception as error:
@@ -302,7 +302,7 @@ def _evaluate(learner: _Learner, history: list[Epoch], val_outputs: Outputs) -> 
         "test_loss": metrics.cross_entropy(test_probabilities, test_labels),
         "test_accuracy": metrics.accuracy(test_probabilities, test_labels),
         "hidden_units": float(config.hidden_layers * config.dense_units),
-        "dead_units": float(metrics.dead_units(activations)),
+        "dead_units": float(metrics.count_dead_units(activations)),
         "epochs_run": float(len(history)),
         "fit_seconds": sum(seconds),
         "images_per_second": len(arrays.train) / float(np.median(seconds)),

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-Layers = Mapping[type[keras.layers.Layer], type[keras.layers.Layer]]
+LayerReplacements = Mapping[type[keras.layers.Layer], type[keras.layers.Layer]]
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
@@ -60,8 +60,8 @@ class SampleBatchNormalization(keras.layers.BatchNormalization):  # type: ignore
         return outputs
 
 
-def with_norm(
-    model: keras.Model, momentum: float, *, fused: bool, others: Layers | None = None
+def replace_batchnorm(
+    model: keras.Model, momentum: float, *, fused: bool, others: LayerReplacements | None = None
 ) -> keras.Model:
     """Copy a functional model, weights included, with another batch normalization.
 

@@ -25,12 +25,14 @@ from study.common.errors import StudyError
 with quiet_stderr():  # Keras' libraries write to stderr while they load
     import keras
 
-AT_ONCE = 4  # images, so that the largest backbone at the largest size fits into memory
+BATCH_SIZE = 4  # images, so that the largest backbone at the largest size fits into memory
 Array = NDArray[np.float32]
 
 
-def heat_maps_of(file: Path, images: NDArray[np.uint8], classes: Sequence[int]) -> Array:
-    """Compute the `heat_maps` of the model in a `.keras` file.
+def compute_heat_maps_of_file(
+    file: Path, images: NDArray[np.uint8], classes: Sequence[int]
+) -> Array:
+    """Compute the `compute_heat_maps` of the model in a `.keras` file.
 
     Raises:
         StudyError: the file does not load.
@@ -40,16 +42,18 @@ def heat_maps_of(file: Path, images: NDArray[np.uint8], classes: Sequence[int]) 
     except (OSError, ValueError, TypeError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise StudyError(f"the run's model does not load here: {first_line}") from error
-    return heat_maps(model, images, classes)
+    return compute_heat_maps(model, images, classes)
 
 
-def heat_maps(model: keras.Model, images: NDArray[np.uint8], classes: Sequence[int]) -> Array:
+def compute_heat_maps(
+    model: keras.Model, images: NDArray[np.uint8], classes: Sequence[int]
+) -> Array:
     """Compute a heat map of the evidence for a class in each image.
 
     Each cell of the backbone's output gets a value.
 
     Args:
-        model: made by `study.training.model.build`, of any backbone and head.
+        model: made by `study.training.model.build_model`, of any backbone and head.
         images: uint8 (n, size, size, 3), RGB.
         classes: for each image, the index of the class to explain.
 
@@ -73,7 +77,7 @@ def _compute_activations(model: keras.Model, images: NDArray[np.uint8]) -> list[
     """
     hidden = [layer.output for layer in _list_dense_layers(model)[:-1]]
     probe = keras.Model(model.input, [_find_pooling_layer(model).input, *hidden])
-    outputs = probe.predict(images, batch_size=AT_ONCE, verbose=0)
+    outputs = probe.predict(images, batch_size=BATCH_SIZE, verbose=0)
     # Keras returns a model's only output bare.
     output_list = outputs if isinstance(outputs, list) else [outputs]
     return [np.asarray(output, np.float32) for output in output_list]
@@ -96,10 +100,10 @@ def _compute_channel_weights(
     """Compute a_k (n, c) by the chain rule, from the last layer back to A.
 
     Args:
-        model: as in `heat_maps`.
+        model: as in `compute_heat_maps`.
         shape: (h, w, c) of the backbone's output.
         hidden: each hidden layer's output, (n, units).
-        classes: as in `heat_maps`.
+        classes: as in `compute_heat_maps`.
     """
     *hidden_kernels, last_kernel = (
         np.asarray(keras.ops.convert_to_numpy(layer.kernel), np.float32)

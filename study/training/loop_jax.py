@@ -28,11 +28,15 @@ from study.config import TrialConfig
 if TYPE_CHECKING:
     from study.training.fit import Arrays
 
-CHUNK = 16  # steps in one call; between two calls, progress is shown and Ctrl-C takes effect
-ROOM = 0.5  # of the device's free memory that images may take; the rest is the network's
-KEPT = 64  # programs; a trial has three
+STEPS_PER_CALL = (
+    16  # steps in one call; between two calls, progress is shown and Ctrl-C takes effect
+)
+IMAGE_MEMORY_SHARE = (
+    0.5  # of the device's free memory that images may take; the rest is the network's
+)
+MAX_PROGRAMS = 64  # programs; a trial has three
 # Fields that a program does not depend on, because they decide only what goes into it
-INPUTS = (
+INPUT_FIELDS = (
     "dataset",
     "weights",
     "lr",
@@ -49,7 +53,9 @@ Rows = NDArray[np.int64]
 Program = Callable[..., Any]
 _programs: "dict[object, Future[Program]]" = {}  # the least recently used first
 _compilers = ThreadPoolExecutor(3)
-_resident: list[tuple[NDArray[np.uint8], jax.Array]] = []  # one at most: on the host, on the device
+_images_on_device: list[
+    tuple[NDArray[np.uint8], jax.Array]
+] = []  # one at most: on the host, on the device
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class JaxLoop:
         state = [_copy_to_device(variables) for variables in self._list_variables()]
         self._start_compiling(rows, state)
         for batches, chunk in self._split_batches(rows):
-            for inputs, count in self._fed(batches, chunk):
+            for inputs, count in self._feed_chunks(batches, chunk):
                 program = self._get_train_program(state, inputs).result()
                 state = program(state, *inputs, np.int32(count))
                 jax.block_until_ready(state)
@@ -90,7 +96,7 @@ class JaxLoop:
         batches = np.concatenate([rows, padding]).reshape(-1, size)
         state = self._copy_probe_state()
         outputs_by_chunk = []
-        for (x, _, order), count in self._fed(batches, CHUNK):
+        for (x, _, order), count in self._feed_chunks(batches, STEPS_PER_CALL):
             program = self._get_predict_program(state, x, order).result()
             outputs = program(state, x, order, np.int32(count))
             outputs_by_chunk.append([np.asarray(each[:count], np.float32) for each in outputs])
@@ -102,16 +108,16 @@ class JaxLoop:
         """Return whole batches, then any smaller last one, each with its steps per call."""
         size = self.config.batch_size
         whole = len(rows) // size * size
-        parts = [(rows[:whole].reshape(-1, size), CHUNK), (rows[whole:].reshape(1, -1), 1)]
+        parts = [(rows[:whole].reshape(-1, size), STEPS_PER_CALL), (rows[whole:].reshape(1, -1), 1)]
         return [part for part in parts if part[0].size]
 
     def _start_compiling(self, rows: Rows, state: list[list[jax.Array]]) -> None:
         """Start to compile a trial's missing programs, side by side."""
         for batches, chunk in self._split_batches(rows):
-            inputs, _ = next(self._fed(batches, chunk))
+            inputs, _ = next(self._feed_chunks(batches, chunk))
             self._get_train_program(state, inputs)
         size = self.config.batch_size
-        (x, _, order), _ = next(self._fed(np.resize(rows, (1, size)), CHUNK))
+        (x, _, order), _ = next(self._feed_chunks(np.resize(rows, (1, size)), STEPS_PER_CALL))
         self._get_predict_program(self._copy_probe_state(), x, order)
 
     def _get_train_program(self, state: Any, inputs: tuple[jax.Array, ...]) -> "Future[Program]":
@@ -136,7 +142,9 @@ class JaxLoop:
         weights = [model.trainable_variables, model.non_trainable_variables]
         return [*weights, model.optimizer.variables, model.metrics_variables]
 
-    def _fed(self, batches: Rows, chunk: int) -> Iterator[tuple[tuple[jax.Array, ...], int]]:
+    def _feed_chunks(
+        self, batches: Rows, chunk: int
+    ) -> Iterator[tuple[tuple[jax.Array, ...], int]]:
         """Yield a program's inputs for each chunk of batches.
 
         They are images, labels and (chunk, size) row numbers among them. With them comes the number
@@ -161,7 +169,7 @@ class JaxLoop:
         self, name: str, make_function: Callable[[], Program], state: Any, *args: Any
     ) -> "Future[Program]":
         """Return the program of a function, and start to compile it if it is new."""
-        fields = {k: v for k, v in self.config.as_dict().items() if k not in INPUTS}
+        fields = {k: v for k, v in self.config.as_dict().items() if k not in INPUT_FIELDS}
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((state, args)))
         key = (name, tuple(fields.items()), shapes)
         program = _programs.pop(key, None)
@@ -171,7 +179,7 @@ class JaxLoop:
             lowered = jax.jit(make_function(), donate_argnums=donated).lower(state, *args)
             program = _compilers.submit(lowered.compile)
         _programs[key] = program
-        if len(_programs) > KEPT:
+        if len(_programs) > MAX_PROGRAMS:
             del _programs[next(iter(_programs))]
         return program
 
@@ -224,14 +232,14 @@ def _make_predict_function(probe: keras.Model) -> Program:
 
 def _place_on_device(x: NDArray[np.uint8]) -> jax.Array | None:
     """Return the images on the device, or None if there is no room for them."""
-    for host_images, device_images in _resident:
+    for host_images, device_images in _images_on_device:
         if host_images is x or _identify_file(host_images) == _identify_file(x) is not None:
             return device_images
-    _resident.clear()
-    if x.nbytes > ROOM * _measure_free_memory():
+    _images_on_device.clear()
+    if x.nbytes > IMAGE_MEMORY_SHARE * _measure_free_memory():
         return None
     images: jax.Array = jax.device_put(np.asarray(x))
-    _resident.append((x, images))
+    _images_on_device.append((x, images))
     return images
 
 

@@ -13,7 +13,7 @@ from study.training.fused_adam import FusedAdam
 CAFFE_BGR_MEAN = (103.939, 116.779, 123.68)
 
 
-def build(config: TrialConfig, num_classes: int, *, fused: bool = True) -> keras.Model:
+def build_model(config: TrialConfig, num_classes: int, *, fused: bool = True) -> keras.Model:
     """Build the uncompiled model of a config, with random weights from `config.seed`.
 
     Input: uint8 (n, size, size, 3), RGB. Output: float32 (n, num_classes), rows sum to 1.
@@ -25,7 +25,7 @@ def build(config: TrialConfig, num_classes: int, *, fused: bool = True) -> keras
         StudyError: the weights cannot be had, or do not fit the backbone.
     """
     _reset_keras(config)
-    layer = backbone.fresh(config, fused=fused)
+    layer = backbone.build_backbone(config, fused=fused)
     return _assemble(layer, config, num_classes, has_augmentation=fused)
 
 
@@ -48,7 +48,7 @@ def _assemble(
     return keras.Model(images, outputs, name=config.backbone)
 
 
-def compiled(config: TrialConfig, num_classes: int) -> keras.Model:
+def build_compiled_model(config: TrialConfig, num_classes: int) -> keras.Model:
     """Build the model of a config with its Adam, cross-entropy and accuracy.
 
     It shares its backbone with the last model made here in this process, which must no longer be
@@ -58,7 +58,7 @@ def compiled(config: TrialConfig, num_classes: int) -> keras.Model:
         StudyError: the weights cannot be had, or do not fit the backbone.
     """
     _reset_keras(config)
-    layer = backbone.shared(config)
+    layer = backbone.reuse_backbone(config)
     model = _assemble(layer, config, num_classes, has_augmentation=True)
     adam = FusedAdam if keras.backend.backend() == "tensorflow" else keras.optimizers.Adam
     optimizer = adam(config.lr, weight_decay=config.weight_decay or None)

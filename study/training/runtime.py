@@ -14,10 +14,10 @@ import keras
 
 from study.common.cache import cache_dir
 
-REPEATABLE = "--xla_gpu_deterministic_ops"
+DETERMINISTIC_OPS_FLAG = "--xla_gpu_deterministic_ops"
 
 
-def prepare() -> None:
+def prepare_backend() -> None:
     """Make the same computation give the same numbers, as far as the backend can.
 
     With JAX, also keep what it compiles in the cache folder, for the next process. Call this before
@@ -32,8 +32,8 @@ def prepare() -> None:
     elif keras.backend.backend() == "jax":
         import jax
 
-        if REPEATABLE not in (flags := os.environ.get("XLA_FLAGS", "")):
-            os.environ["XLA_FLAGS"] = f"{flags} {REPEATABLE}=true".strip()
+        if DETERMINISTIC_OPS_FLAG not in (flags := os.environ.get("XLA_FLAGS", "")):
+            os.environ["XLA_FLAGS"] = f"{flags} {DETERMINISTIC_OPS_FLAG}=true".strip()
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
         # Keep quick compilations, too: a new model asks for hundreds of them.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -55,7 +55,7 @@ def on_host() -> contextlib.AbstractContextManager[Any]:
     return context
 
 
-def on_gpu() -> bool:
+def is_on_gpu() -> bool:
     """Return whether Keras computes on a GPU."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -66,7 +66,7 @@ def on_gpu() -> bool:
     return jax.default_backend() == "gpu"
 
 
-def tags() -> dict[str, str]:
+def collect_tags() -> dict[str, str]:
     """Return the tags that name a run's backend and device, and their versions.
 
     They are no part of the fingerprint. Another backend, device or version gives other float noise,

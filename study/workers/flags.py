@@ -9,17 +9,17 @@ from study.common.command import Parser
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
 from study.common.settings import storage_url
-from study.common.settings import takes_many
+from study.common.settings import supports_concurrency
 from study.common.settings import tracking_uri
 from study.workers import ray_cluster
-from study.workers.local import local_workers
+from study.workers.local import make_local_workers
 from study.workers.pool import Worker
 from study.workers.ray_cluster import RayWorker
 
 MAX_WORKERS = 1000
 MAX_GPUS = 64
 # A call that each worker makes at once. It takes seconds, in which the driver can connect and plan.
-PRELOAD = "study.trial:load"
+PRELOAD = "study.trial:preload_training"
 
 
 def add_engine_flags(parser: Parser) -> None:
@@ -47,7 +47,7 @@ def add_engine_flags(parser: Parser) -> None:
 
 
 @contextlib.contextmanager
-def workers_from(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
+def open_workers(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
     """Yield the workers that the flags name.
 
     Their processes end with the block.
@@ -65,7 +65,7 @@ def workers_from(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
     else:
         if count is not None and count > 1:
             _check_servers(f"--workers {count}")
-        workers = local_workers(count or 1, PRELOAD)
+        workers = make_local_workers(count or 1, PRELOAD)
     with contextlib.ExitStack() as stack:
         for worker in workers:
             stack.callback(worker.close)
@@ -90,7 +90,7 @@ def _parse_gpus(text: str) -> float:
 
 def _check_servers(flag: str) -> None:
     takes_one_writer = {
-        "STUDY_STORAGE": not takes_many(storage_url()),
+        "STUDY_STORAGE": not supports_concurrency(storage_url()),
         "MLFLOW_TRACKING_URI": tracking_uri().startswith("sqlite:"),
     }
     missing = " and ".join(name for name, is_single in takes_one_writer.items() if is_single)

@@ -117,7 +117,7 @@ class Worker:
         return self._pool
 
 
-def local_workers(count: int, ahead: str | None = None) -> list[Worker]:
+def make_local_workers(count: int, ahead: str | None = None) -> list[Worker]:
     """Make workers, each with a GPU or cores of its own as far as there are enough.
 
     Two trainings on a core each are faster than one training on both cores, because a step keeps
@@ -131,7 +131,7 @@ def local_workers(count: int, ahead: str | None = None) -> list[Worker]:
     if count == 1:
         return [Worker(ahead=ahead)]
     if not gpus:
-        return [Worker(cores=cores, ahead=ahead) for cores in core_shares(count)]
+        return [Worker(cores=cores, ahead=ahead) for cores in divide_cores(count)]
     memory_settings = _limit_gpu_memory(count / len(gpus))
     devices = [gpus[i % len(gpus)] for i in range(count)]
     return [
@@ -149,7 +149,7 @@ def _limit_gpu_memory(trials_per_gpu: float) -> dict[str, str]:
     return {name: os.environ.get(name, value) for name, value in settings.items()}
 
 
-def core_shares(count: int) -> list[list[int]]:
+def divide_cores(count: int) -> list[list[int]]:
     """Divide this process' cores into `count` parts of equal size.
 
     The parts are empty if there are too few cores. They have equal size, because the number of

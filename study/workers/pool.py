@@ -32,7 +32,7 @@ class Worker(Protocol):
         """Release what the worker keeps between calls."""
 
 
-class Step(enum.Enum):
+class StepResult(enum.Enum):
     """The result of a worker's turn."""
 
     DONE = "did something: ask again"
@@ -40,7 +40,7 @@ class Step(enum.Enum):
     END = "nothing left to do"
 
 
-def work(workers: Sequence[Worker], step: Callable[[Worker], Step]) -> None:
+def run_workers(workers: Sequence[Worker], step: Callable[[Worker], StepResult]) -> None:
     """Let each worker take steps until there is nothing left to do.
 
     Args:
@@ -53,8 +53,8 @@ def work(workers: Sequence[Worker], step: Callable[[Worker], Step]) -> None:
     stop = threading.Event()
 
     def take_steps(worker: Worker) -> None:
-        while not stop.is_set() and (result := step(worker)) is not Step.END:
-            if result is Step.WAIT:
+        while not stop.is_set() and (result := step(worker)) is not StepResult.END:
+            if result is StepResult.WAIT:
                 stop.wait(PAUSE)
 
     with ThreadPoolExecutor(len(workers)) as pool:

@@ -10,10 +10,10 @@ from benchmarks.rival_files import KINDS
 from benchmarks.rival_files import write_images
 from benchmarks.rival_table import Run
 from study.common.errors import StudyError
-from study.data.prepare import samples_of
-from study.data.registry import dataset_named
+from study.data.prepare import build_samples
+from study.data.registry import get_dataset
 from study.data.split import make_split
-from study.data.split import NAMES
+from study.data.split import PART_NAMES
 from tests.commands import finish
 from tests.commands import start
 
@@ -27,10 +27,10 @@ def test_both_kinds_of_files_have_the_studys_split(tmp_path: Path) -> None:
     assert trees[0] == trees[1]
     assert cv2.imread(str(files[0])).shape == (1000, 1300, 3)
     dataset = f"folder:{tmp_path}/small"
-    samples = samples_of(dataset, dataset_named(dataset).find(), ())
+    samples = build_samples(dataset, get_dataset(dataset).find(), ())
     split = make_split(samples, "official", seed=0)
     assert len(samples.classes) == 4
-    for part in NAMES:
+    for part in PART_NAMES:
         named = [samples.images[row] for row in getattr(split, part)]
         assert named == [image for image in samples.images if image.startswith(f"{part}/")]
 

@@ -18,13 +18,13 @@ from study.common.cache import clear_cache
 from study.common.command import run_command
 from study.data.audit import near_duplicates
 from study.data.audit.__main__ import main
+from study.data.audit.findings import add_twins
 from study.data.audit.findings import agreement_of
-from study.data.audit.findings import group_names
-from study.data.audit.findings import with_twins
+from study.data.audit.findings import name_groups
 from study.data.audit.sections import printable
-from study.data.audit.splits import least_favorable
+from study.data.audit.splits import widest_interval
 from study.data.prepare import prepare
-from study.data.split import leaking
+from study.data.split import count_leaking_images
 from study.data.split import make_split
 from tests.commands import finish
 from tests.commands import run
@@ -123,7 +123,7 @@ def test_the_demo(
     assert agreement["precision"] == 1.0
     assert agreement["recall"] == round((11 * 1326 + 190) / (12 * 1326), 4)
     pooled, official, grouped = found["protocols"]
-    assert pooled["leaking"] == leaking(data, make_split(data, "pooled", 0))
+    assert pooled["leaking"] == count_leaking_images(data, make_split(data, "pooled", 0))
     assert "no official train and test" in official["impossible"]
     assert "The official split is not possible: demo has no" in printed
     assert (grouped["leaking"], grouped["impossible"]) == (0, "")
@@ -169,7 +169,7 @@ def test_groups_found_in_a_folder_make_the_grouped_split_possible(
     shutil.copy("out/groups.csv", root)
     data = prepare(f"folder:{root}", 8)
     assert data.groups is not None
-    assert leaking(data, make_split(data, "grouped", 0)) == 0
+    assert count_leaking_images(data, make_split(data, "grouped", 0)) == 0
     monkeypatch.setattr(Image, "open", None)  # no image is looked at again
     second: dict = audit(monkeypatch, f"folder:{root}", "second")  # type: ignore[type-arg]
     source = "groups.csv, as found by an audit"
@@ -414,8 +414,8 @@ def test_agreement_counts_pairs() -> None:
 def test_twins_join_the_group_of_their_representative() -> None:
     near_groups = [("a", "c"), ("x", "y")]
     twins = [("a", "b"), ("m", "n", "o")]
-    assert with_twins(near_groups, twins) == [("a", "b", "c"), ("m", "n", "o"), ("x", "y")]
-    names = group_names(["a", "b", "c", "z"], [("a", "b")])
+    assert add_twins(near_groups, twins) == [("a", "b", "c"), ("m", "n", "o"), ("x", "y")]
+    names = name_groups(["a", "b", "c", "z"], [("a", "b")])
     assert names["a"] == names["b"]
     assert len(set(names.values())) == 3
 
@@ -427,6 +427,6 @@ def test_the_interval_is_wilsons_at_its_widest(groups: int) -> None:
         middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
 
-    found = least_favorable(groups)
+    found = widest_interval(groups)
     widest = max(high - low for low, high in map(wilson, range(groups + 1)))
     assert found.high - found.low == pytest.approx(widest, abs=2e-4)

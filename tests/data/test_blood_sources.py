@@ -4,8 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from study.data.audit.registration import features_of
-from study.data.audit.registration import shared
+from study.data.audit.registration import extract_features
+from study.data.audit.registration import match_features
 from study.data.blood import SOURCES
 from tests.commands import run
 from tests.data import make
@@ -108,6 +108,7 @@ def test_a_sample_registers_as_the_shipped_table_says(
         image = base / "dataset2-master" / "dataset2-master" / "images" / row["image"]
         folder = base / "dataset-master" / "dataset-master" / "JPEGImages"
         copy, photograph = (
-            features_of(file.read_bytes()) for file in (image, folder / f"{row['original']}.jpg")
+            extract_features(file.read_bytes())
+            for file in (image, folder / f"{row['original']}.jpg")
         )
-        assert shared(copy, photograph).points == pytest.approx(row["inliers"], rel=0.2)
+        assert match_features(copy, photograph).points == pytest.approx(row["inliers"], rel=0.2)

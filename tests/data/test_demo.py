@@ -12,7 +12,7 @@ from study.common.errors import DataError
 from study.data.demo import VERSION
 from study.data.prepare import data_digest
 from study.data.prepare import prepare
-from study.data.split import leaking
+from study.data.split import count_leaking_images
 from study.data.split import make_split
 
 from .workers import answers_of
@@ -63,9 +63,9 @@ def test_pooled_leaks_nearly_everything_and_grouped_nothing() -> None:
     data = prepare("demo", 64)
     pooled = make_split(data, "pooled", 0)
     assert [len(pooled.train), len(pooled.val), len(pooled.test)] == [400, 100, 124]
-    assert (leaking(data, pooled) or 0) > 110
+    assert (count_leaking_images(data, pooled) or 0) > 110
     grouped = make_split(data, "grouped", 0)
-    assert leaking(data, grouped) == 0
+    assert count_leaking_images(data, grouped) == 0
     assert {len(set(data.y[part])) for part in (grouped.train, grouped.val, grouped.test)} == {4}
     with pytest.raises(DataError, match=r"demo has no official.*pooled split or the grouped"):
         make_split(data, "official", 0)

@@ -8,7 +8,7 @@ import pytest
 from study.common.errors import DataError
 from study.data.prepare import data_digest
 from study.data.prepare import prepare
-from study.data.split import leaking
+from study.data.split import count_leaking_images
 from study.data.split import make_split
 
 from .make import class_folders
@@ -115,7 +115,7 @@ def test_groups_csv(tmp_path: Path) -> None:
     data = prepare(f"folder:{root}", 8)
     assert data.groups is not None
     assert data.groups[:5] == ("a0", "a0", "a0", "a0", "a1")
-    assert leaking(data, make_split(data, "grouped", 0)) == 0
+    assert count_leaking_images(data, make_split(data, "grouped", 0)) == 0
     assert data.digest != without  # other groups, other grouped splits
     (root / "groups.csv").write_text("\n".join(["image,group", *lines[:-2]]))
     fails(root, "names no group for 2 images, first 'b/018.png'")

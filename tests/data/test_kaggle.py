@@ -11,7 +11,7 @@ from study.common.errors import DataError
 from study.data.prepare import Data
 from study.data.prepare import data_digest
 from study.data.prepare import prepare
-from study.data.split import leaking
+from study.data.split import count_leaking_images
 from study.data.split import make_split
 
 from .make import blood
@@ -130,7 +130,7 @@ def test_chest_official_split_leaves_val_out_and_keeps_patients_together(
     split = make_split(data, "official", 0)
     assert {data.folders[row] for row in (*split.train, *split.val)} == {"train"}
     assert {data.folders[row] for row in split.test} == {"test"}
-    assert leaking(data, split) == 0
+    assert count_leaking_images(data, split) == 0
 
 
 def test_the_newest_complete_download_is_used(hub: Path) -> None:

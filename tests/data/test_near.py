@@ -9,11 +9,11 @@ import pytest
 
 from study.data.audit.near_duplicates import MIN_POINTS
 from study.data.audit.near_duplicates import near_groups
-from study.data.audit.registration import features_of
-from study.data.audit.registration import shared
+from study.data.audit.registration import extract_features
+from study.data.audit.registration import match_features
 from study.data.blood import SOURCES
-from study.data.parallel import Progress
-from study.data.registry import dataset_named
+from study.data.parallel import ProgressCallback
+from study.data.registry import get_dataset
 from tests.data import make
 
 COPIES = 6
@@ -53,8 +53,8 @@ def test_strangers_with_the_same_stamp_are_no_near_duplicates(tmp_path: Path) ->
         stranger = make.scene(seed, 640, 480)
         stranger.paste(stamp, (20, 20))
         stranger.save(tmp_path / f"{seed}.png")
-    one, other = (features_of((tmp_path / f"{seed}.png").read_bytes()) for seed in (300, 301))
-    assert shared(one, other).points >= MIN_POINTS
+    one, other = (extract_features((tmp_path / f"{seed}.png").read_bytes()) for seed in (300, 301))
+    assert match_features(one, other).points >= MIN_POINTS
     assert near_groups(tmp_path, names(tmp_path), tmp_path / "work", None) == []
 
 
@@ -71,7 +71,7 @@ def test_a_call_that_was_stopped_goes_on(folder: Path, tmp_path: Path) -> None:
     with (tmp_path / "pairs").open("ab") as stream:
         stream.write(b"half")  # of a row
     seen: list[str] = []
-    note: Progress = lambda what, done, total: seen.append(what)  # noqa: E731, ARG005
+    note: ProgressCallback = lambda what, done, total: seen.append(what)  # noqa: E731, ARG005
     assert near_groups(folder, names(folder), tmp_path, note) == expected()
     assert "keypoints" not in seen  # they were kept
 
@@ -101,7 +101,7 @@ def precision_and_recall(
 
 
 def test_on_the_demo_it_is_precise(tmp_path: Path) -> None:
-    listing = dataset_named("demo").find()
+    listing = get_dataset("demo").find()
     images = [entry.image for entry in listing.entries][::4]
     assert listing.groups is not None
     truth = {image: listing.groups[image] for image in images}

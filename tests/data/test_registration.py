@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL import ImageOps
 
+from study.data.audit.registration import count_shifted_points
+from study.data.audit.registration import extract_features
 from study.data.audit.registration import Features
-from study.data.audit.registration import features_of
+from study.data.audit.registration import match_features
 from study.data.audit.registration import POINTS
-from study.data.audit.registration import shared
-from study.data.audit.registration import shifted_points
 from study.data.decode import BadImage
 from tests.data import make
 
@@ -26,13 +26,13 @@ def scene(seed: int) -> Features:
 
 
 def points(a: Features, b: Features) -> int:
-    return shared(a, b).points
+    return match_features(a, b).points
 
 
 def of(image: Image.Image, kind: str = "PNG") -> Features:
     stream = io.BytesIO()
     image.save(stream, kind)
-    return features_of(stream.getvalue())
+    return extract_features(stream.getvalue())
 
 
 @SOME
@@ -62,13 +62,13 @@ def test_overlapping_pictures_share_points() -> None:
     wide = make.scene(2, width=960)
     left, right = of(wide.crop((0, 0, 640, 480))), of(wide.crop((320, 0, 960, 480)))
     assert points(left, right) >= 12
-    assert shifted_points(left, right) >= 12
+    assert count_shifted_points(left, right) >= 12
 
 
 def test_a_turned_copy_is_no_shifted_one() -> None:
     copy = of(make.altered(make.scene(0), 40))
-    assert shifted_points(scene(0), copy) <= 4
-    assert shifted_points(scene(0), scene(1)) <= 4
+    assert count_shifted_points(scene(0), copy) <= 4
+    assert count_shifted_points(scene(0), scene(1)) <= 4
 
 
 def test_mirrored_features_are_nearly_those_of_the_mirrored_picture() -> None:
@@ -95,9 +95,9 @@ def test_pictures_without_texture_have_no_points_and_share_none(size: tuple[int,
     assert blank.points.shape == (0, 2)
     assert points(blank, blank) == 0
     assert points(blank, scene(0)) == 0
-    assert shifted_points(blank, scene(0)) == 0
+    assert count_shifted_points(blank, scene(0)) == 0
 
 
 def test_a_broken_file_is_a_bad_image() -> None:
     with pytest.raises(BadImage):
-        features_of(b"no image")
+        extract_features(b"no image")

@@ -15,13 +15,13 @@ from PIL import Image
 from study.common.errors import DataError
 from study.data.audit import scan as scan_module
 from study.data.audit.scan import FILE
-from study.data.audit.scan import Record
+from study.data.audit.scan import ImageRecord
 from study.data.audit.scan import scan
 from study.data.decode import BadImage
 from study.data.decode import decode
-from study.data.digest import file_hashes
+from study.data.digest import hash_files
 from study.data.prepare import prepare
-from study.data.registry import dataset_named
+from study.data.registry import get_dataset
 from tests.data.make import class_folders
 from tests.data.make import noise
 from tests.data.make import picture
@@ -30,9 +30,9 @@ from tests.data.test_decode import png_claiming
 from tests.data.test_decode import WHOLE
 
 
-def scanned(root: Path, folder: Path) -> list[Record]:
-    listing = dataset_named(f"folder:{root}").find()
-    return scan(listing, file_hashes(listing, None, remember=False), folder, None)
+def scanned(root: Path, folder: Path) -> list[ImageRecord]:
+    listing = get_dataset(f"folder:{root}").find()
+    return scan(listing, hash_files(listing, None, remember=False), folder, None)
 
 
 @pytest.fixture
@@ -143,13 +143,13 @@ def test_a_decompression_bomb_takes_no_memory(tmp_path: Path, root: Path) -> Non
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of the contents that are decoded, in order."""
     seen: list[int] = []
-    original = scan_module.picture
+    original = scan_module.load_rgb_image
 
     def counted(content: bytes) -> Image.Image:
         seen.append(len(content))
         return original(content)
 
-    monkeypatch.setattr(scan_module, "picture", counted)
+    monkeypatch.setattr(scan_module, "load_rgb_image", counted)
     return seen
 
 
@@ -184,8 +184,8 @@ def test_a_line_that_is_no_record_is_passed_over(tmp_path: Path, root: Path, lin
 
 def test_records_are_written_as_they_are_made(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "set", {"a": 200, "b": 200})
-    listing = dataset_named(f"folder:{root}").find()
-    hashes = file_hashes(listing, None, remember=False)
+    listing = get_dataset(f"folder:{root}").find()
+    hashes = hash_files(listing, None, remember=False)
     seen: list[tuple[int, int]] = []
 
     def stop(_: str, done: int, total: int) -> None:
@@ -197,7 +197,7 @@ def test_records_are_written_as_they_are_made(tmp_path: Path) -> None:
         scan(listing, hashes, tmp_path / "work", stop)
     lines = (tmp_path / "work" / FILE).read_bytes().splitlines()
     assert 200 <= len(lines) < 400
-    assert all(len(json.loads(line)) == len(Record._fields) for line in lines)
+    assert all(len(json.loads(line)) == len(ImageRecord._fields) for line in lines)
     seen.clear()
     records = scan(listing, hashes, tmp_path / "work", lambda _, *at: seen.append(at))
     assert len(records) == 400
@@ -205,8 +205,8 @@ def test_records_are_written_as_they_are_made(tmp_path: Path) -> None:
 
 
 def test_a_file_that_changes_meanwhile_is_an_error(tmp_path: Path, root: Path) -> None:
-    listing = dataset_named(f"folder:{root}").find()
-    hashes = file_hashes(listing, None, remember=False)
+    listing = get_dataset(f"folder:{root}").find()
+    hashes = hash_files(listing, None, remember=False)
     noise(root / "a" / "000.png", 77)
     with pytest.raises(DataError, match="changed while being read"):
         scan(listing, hashes, tmp_path / "work", None)

@@ -10,8 +10,8 @@ import pytest
 from study.data.prepare import Data
 from study.data.prepare import data_digest
 from study.data.prepare import prepare
-from study.data.split import groups_tested
-from study.data.split import leaking
+from study.data.split import count_leaking_images
+from study.data.split import count_test_groups
 from study.data.split import make_split
 from study.data.split import Split
 
@@ -54,11 +54,11 @@ def test_chest_splits(chest: Data) -> None:
     assert len(official.test) == 624
     assert len(official.train) + len(official.val) == 5216
     assert len(official.val) == pytest.approx(0.2 * 5216, abs=20)
-    assert leaking(chest, official) == 0
+    assert count_leaking_images(chest, official) == 0
     grouped = make_split(chest, "grouped", 0)
     assert sizes(grouped) == pytest.approx([3738, 934, 1168], abs=40)
-    assert leaking(chest, grouped) == 0
-    assert (leaking(chest, make_split(chest, "pooled", 0)) or 0) > 300
+    assert count_leaking_images(chest, grouped) == 0
+    assert (count_leaking_images(chest, make_split(chest, "pooled", 0)) or 0) > 300
 
 
 def test_chest_patients(chest: Data) -> None:
@@ -81,8 +81,8 @@ def test_chest_patients_are_not_told_by_their_number_alone(chest: Data) -> None:
 def test_chest_grouped_is_near_the_pooled_sizes(chest: Data, seed: int) -> None:
     split = make_split(chest, "grouped", seed)
     assert sizes(split) == pytest.approx([3738, 934, 1168], abs=4)
-    assert leaking(chest, split) == 0
-    assert groups_tested(chest, split) == pytest.approx(4082 / 5, rel=0.1)
+    assert count_leaking_images(chest, split) == 0
+    assert count_test_groups(chest, split) == pytest.approx(4082 / 5, rel=0.1)
     for part in (split.train, split.val, split.test):
         assert chest.y[part].mean() == pytest.approx(chest.y.mean(), abs=0.002)
 
@@ -93,9 +93,9 @@ def test_chest_folds_test_every_image_once(chest: Data) -> None:
     splits = [make_split(chest, "grouped", 0, fold=fold, folds=5) for fold in range(1, 6)]
     tested = np.concatenate([split.test for split in splits])
     assert np.sort(tested).tolist() == list(range(5840))
-    assert sum(groups_tested(chest, split) or 0 for split in splits) == len(set(groups)) == 4082
+    assert sum(count_test_groups(chest, split) or 0 for split in splits) == len(set(groups)) == 4082
     for split in splits:
-        assert leaking(chest, split) == 0
+        assert count_leaking_images(chest, split) == 0
         assert not set(groups[split.train]) & set(groups[split.val])
         assert sizes(split) == pytest.approx([3738, 934, 1168], abs=4)
 
@@ -113,11 +113,11 @@ def test_blood(blood: Data) -> None:
 def test_blood_splits(blood: Data) -> None:
     pooled = make_split(blood, "pooled", 0)
     assert sizes(pooled) == [8007, 2000, 2500]
-    assert leaking(blood, pooled) == 2500
+    assert count_leaking_images(blood, pooled) == 2500
     official = make_split(blood, "official", 0)
     assert sizes(official) == pytest.approx([7966, 1991, 2487], abs=160)
     assert len(official.test) == 2487
-    assert leaking(blood, official) == 167  # of 6 fields that were photographed twice
+    assert count_leaking_images(blood, official) == 167  # of 6 fields that were photographed twice
     assert sum(sizes(make_split(blood, "pooled", 0, limit=500))) == pytest.approx(500, abs=12)
 
 
@@ -126,7 +126,7 @@ def test_blood_grouped_is_near_the_pooled_sizes(blood: Data, seed: int) -> None:
     split = make_split(blood, "grouped", seed)
     assert sum(sizes(split)) == 12_507
     assert sizes(split) == pytest.approx([8005, 2001, 2501], rel=0.1)
-    assert leaking(blood, split) == 0
+    assert count_leaking_images(blood, split) == 0
 
 
 def test_the_folds_of_blood_test_every_field_once(blood: Data) -> None:

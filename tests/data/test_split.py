@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from study.common.errors import DataError
 from study.data.prepare import Data
-from study.data.split import groups_tested
-from study.data.split import leaking
+from study.data.split import count_leaking_images
+from study.data.split import count_test_groups
+from study.data.split import get_report_sizes
 from study.data.split import make_split
-from study.data.split import report_sizes
 from study.data.split import Split
 
 FAST = settings(deadline=None, max_examples=60)
@@ -119,7 +119,7 @@ def test_grouped_has_every_class_as_near_its_shares_as_a_group_is_large(
     split = make_split(data, "grouped", seed)
     check_parts(data, parts(split))
     check_shares(data, parts(split), [0.64, 0.16, 0.20])
-    assert leaking(data, split) == 0
+    assert count_leaking_images(data, split) == 0
 
 
 @FAST
@@ -130,7 +130,7 @@ def test_grouped_keeps_groups_of_several_classes_together(data: Data, seed: int)
     except DataError:  # a class with too few groups
         return
     check_parts(data, parts(split))
-    assert leaking(data, split) == 0
+    assert count_leaking_images(data, split) == 0
     assert all((counts(data, part) > 0).all() for part in parts(split))
 
 
@@ -264,16 +264,16 @@ def test_impossible_folds_are_refused(protocol: str, fold: int, folds: int) -> N
 def test_pooled_leaks_and_leaking_counts_test_images() -> None:
     data = data_of([0, 0, 0, 1, 1, 1], ["a", "a", "b", "c", "d", "c"])
     split = Split(np.array([0, 3]), np.array([2, 4]), np.array([1, 5]))
-    assert leaking(data, split) == 2
-    assert leaking(data, Split(np.array([2, 4]), np.array([0]), np.array([1, 5]))) == 0
-    assert leaking(data_of([0, 1]), split) is None
+    assert count_leaking_images(data, split) == 2
+    assert count_leaking_images(data, Split(np.array([2, 4]), np.array([0]), np.array([1, 5]))) == 0
+    assert count_leaking_images(data_of([0, 1]), split) is None
 
 
 def test_groups_of_the_test_images_are_counted_once() -> None:
     data = data_of([0, 0, 0, 1, 1, 1], ["a", "a", "b", "c", "d", "c"])
     rows = np.array([0, 1, 3, 5])
-    assert groups_tested(data, Split(np.array([2]), np.array([4]), rows)) == 2
-    assert groups_tested(data_of([0, 1]), Split(rows, rows, rows)) is None
+    assert count_test_groups(data, Split(np.array([2]), np.array([4]), rows)) == 2
+    assert count_test_groups(data_of([0, 1]), Split(rows, rows, rows)) is None
 
 
 def test_official_cuts_val_from_train_by_image() -> None:
@@ -357,8 +357,8 @@ def test_too_few_groups_of_a_class_are_counted() -> None:
 
 
 def test_report_sizes() -> None:
-    assert report_sizes("chest", "pooled") == (3750, 936, 1170)
-    assert report_sizes("blood", "pooled") == (8007, 2000, 2500)
-    assert report_sizes("chest", "official") is None
-    assert report_sizes("demo", "pooled") is None
-    assert report_sizes("folder:/x", "pooled") is None
+    assert get_report_sizes("chest", "pooled") == (3750, 936, 1170)
+    assert get_report_sizes("blood", "pooled") == (8007, 2000, 2500)
+    assert get_report_sizes("chest", "official") is None
+    assert get_report_sizes("demo", "pooled") is None
+    assert get_report_sizes("folder:/x", "pooled") is None

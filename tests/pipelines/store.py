@@ -11,8 +11,8 @@ from mlflow.entities import Param
 from mlflow.entities import RunTag
 from mlflow.tracking import MlflowClient
 
-from study.variants import resolve
-from study.variants import variant_of
+from study.variants import find_variant
+from study.variants import resolve_config
 
 PARTIAL = "weights/mobilenet.partial.weights.h5"
 
@@ -31,12 +31,12 @@ def log_run(
     status: str = "FINISHED",
 ) -> str:
     """Log one run and return its id; `params` overrides how a value is spelled."""
-    config = resolve(dataset, variant, fields or {})
+    config = resolve_config(dataset, variant, fields or {})
     values = {name: str(value) for name, value in config.as_dict().items()} | (params or {})
     marks = {
         "fingerprint": "|".join(f"{name}={value}" for name, value in config.as_dict().items()),
         "data_digest": "0123456789abcdef",
-        "variant": str(variant_of(config) or "none"),
+        "variant": str(find_variant(config) or "none"),
         "weights_kind": "partial" if "partial" in values["weights"] else config.weights,
         "split": config.split,
         "dataset": dataset,

@@ -18,16 +18,16 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from pipelines.cases.__main__ import main
-from pipelines.cases.page import html_text
-from pipelines.cases.page import Shown
-from pipelines.cases.pictures import data_uri
-from pipelines.cases.pictures import heat_text
-from pipelines.cases.pictures import heated
+from pipelines.cases.page import CasesView
+from pipelines.cases.page import render_cases
+from pipelines.cases.pictures import describe_heat
+from pipelines.cases.pictures import encode_data_uri
+from pipelines.cases.pictures import overlay_heat
+from pipelines.cases.selection import build_cases
 from pipelines.cases.selection import Case
-from pipelines.cases.selection import cases_of
-from pipelines.cases.selection import hits
-from pipelines.cases.selection import mistakes
-from pipelines.cases.selection import siblings_text
+from pipelines.cases.selection import describe_siblings
+from pipelines.cases.selection import select_hits
+from pipelines.cases.selection import select_mistakes
 from study.common.command import run_command
 from study.data.prepare import prepare
 from tests.commands import client_of
@@ -272,21 +272,21 @@ def table(**columns: list[object]) -> pd.DataFrame:
 
 
 def test_mistakes_and_hits_are_ordered_and_siblings_counted_within_test() -> None:
-    cases = cases_of(table(group=["1", "1", "1", "1", None]), {})
-    assert mistakes(cases) == [
+    cases = build_cases(table(group=["1", "1", "1", "1", None]), {})
+    assert select_mistakes(cases) == [
         Case("w", "a", "b", 0.8, "1", siblings=2, wrong_siblings=1),
         Case("y", "b", "a", 0.6, "1", siblings=2, wrong_siblings=1),
     ]
-    assert hits(cases) == [
+    assert select_hits(cases) == [
         Case("z", "b", "b", 0.6, None, siblings=0, wrong_siblings=0),
         Case("x", "a", "a", 0.9, "1", siblings=2, wrong_siblings=2),
     ]
 
 
 def test_groups_of_an_earlier_run_are_those_of_its_images() -> None:
-    found = cases_of(table(), {"w": "1", "x": "1", "y": "2", "z": "2"})
+    found = build_cases(table(), {"w": "1", "x": "1", "y": "2", "z": "2"})
     assert [(case.group, case.siblings) for case in found] == [("1", 1), ("1", 1)] + [("2", 1)] * 2
-    assert {case.group for case in cases_of(table(), {})} == {None}
+    assert {case.group for case in build_cases(table(), {})} == {None}
 
 
 @pytest.mark.parametrize(
@@ -304,24 +304,24 @@ def test_groups_of_an_earlier_run_are_those_of_its_images() -> None:
 )
 def test_siblings_in_words(hit: bool, siblings: int, wrong: int, text: str) -> None:
     case = Case("x", "a", "a" if hit else "b", 0.5, "g", siblings, wrong)
-    assert siblings_text(case) == text
+    assert describe_siblings(case) == text
 
 
 def test_heat_colors_an_image_where_it_is_and_an_empty_map_leaves_it() -> None:
     pixels = np.full((32, 32, 3), 100, np.uint8)
     none = np.zeros((2, 2), np.float32)
-    np.testing.assert_array_equal(heated(pixels, none), pixels)
-    assert heat_text(none, "a") == "empty heat map for a"
+    np.testing.assert_array_equal(overlay_heat(pixels, none), pixels)
+    assert describe_heat(none, "a") == "empty heat map for a"
     corner = np.array([[0, 0], [0, 1]], np.float32)
-    found = heated(pixels, corner)
+    found = overlay_heat(pixels, corner)
     np.testing.assert_array_equal(found[0, 0], pixels[0, 0])
     red, green, blue = found[-1, -1].tolist()
     assert min(red, green) > 150 > blue  # yellow
-    assert heat_text(corner, "a") == "heat map for a, strongest at the bottom right"
+    assert describe_heat(corner, "a") == "heat map for a, strongest at the bottom right"
 
 
 def test_a_large_image_is_shrunk_and_24_cases_stay_below_2_mb() -> None:
-    content = data_uri(np.asarray(scene(0, 896, 896)))
+    content = encode_data_uri(np.asarray(scene(0, 896, 896)))
     picture = base64.b64decode(content.split(",")[1])
     assert Image.open(io.BytesIO(picture)).size == (224, 224)
     assert 48 * len(content) < 2_000_000
@@ -330,8 +330,8 @@ def test_a_large_image_is_shrunk_and_24_cases_stay_below_2_mb() -> None:
 def test_a_run_without_mistakes_says_so_and_names_its_leak() -> None:
     case = Case("x.png", "a", "a", 0.75, "g", siblings=0, wrong_siblings=0)
     pixels = {"x.png": np.zeros((32, 32, 3), np.uint8)}
-    shown = Shown(a_run(leak="1/1"), [case], 12, pixels, {}, "none here")
-    text = html_text(shown)
+    shown = CasesView(a_run(leak="1/1"), [case], 12, pixels, {}, "none here")
+    text = render_cases(shown)
     assert "<p>No test image is wrong.</p>" in text
     assert "hits: 1 of 1" in text
     assert "1 of 1 test image has a sibling in train" in text

@@ -12,25 +12,25 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipelines import export
-from pipelines.compare.columns import cells
-from pipelines.compare.columns import columns_of
-from pipelines.compare.statement import cautions
-from pipelines.compare.statement import statement
-from pipelines.compare.statement import title
+from pipelines.compare.columns import format_cells
+from pipelines.compare.columns import select_columns
+from pipelines.compare.statement import describe_runs
+from pipelines.compare.statement import format_title
+from pipelines.compare.statement import list_cautions
 from pipelines.compare.table import build_table
 from pipelines.export import default_folder
 from pipelines.export import ExportError
 from pipelines.export import main
 from pipelines.export import write_files
-from pipelines.page.latex import latex_text
-from pipelines.page.render import csv_text
-from pipelines.page.render import html_text
-from pipelines.page.render import markdown_text
+from pipelines.page.latex import render_latex
 from pipelines.page.render import Page
+from pipelines.page.render import render_csv
+from pipelines.page.render import render_html
+from pipelines.page.render import render_markdown
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.finished import NoRunsError
 from pipelines.runs.finished import read_runs
-from pipelines.runs.predictions import read_tested
+from pipelines.runs.predictions import read_group_counts
 from study.common.command import run_command
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
@@ -97,8 +97,8 @@ def a_run(variant_fields: dict[str, object] | None = None, **more: object) -> Fi
 
 def build_page(dataset: str) -> Page:
     """What the command writes."""
-    runs = export.for_table(read_runs(dataset))
-    return export.build_page(runs, read_tested(runs))
+    runs = export.select_table_runs(read_runs(dataset))
+    return export.build_page(runs, read_group_counts(runs))
 
 
 def table_of(runs: list[FinishedRun]) -> pd.DataFrame:
@@ -108,7 +108,7 @@ def table_of(runs: list[FinishedRun]) -> pd.DataFrame:
 
 def warnings_of(runs: list[FinishedRun]) -> list[str]:
     """With predictions; but for what one seed cannot say."""
-    lines = cautions(runs, {run.run_id for run in runs})
+    lines = list_cautions(runs, {run.run_id for run in runs})
     return [line for line in lines if not line.startswith("One seed")]
 
 
@@ -134,15 +134,15 @@ def test_command_writes_four_files_and_prints_the_table(here: Path) -> None:
         "comparison.tex",
     ]
     page = build_page("chest")
-    assert (folder / "comparison.csv").read_bytes() == csv_text(page).encode()
-    assert (folder / "comparison.md").read_bytes() == markdown_text(page).encode()
-    assert (folder / "comparison.html").read_bytes() == html_text(page).encode()
+    assert (folder / "comparison.csv").read_bytes() == render_csv(page).encode()
+    assert (folder / "comparison.md").read_bytes() == render_markdown(page).encode()
+    assert (folder / "comparison.html").read_bytes() == render_html(page).encode()
     assert b"\r" not in (folder / "comparison.csv").read_bytes()
 
 
 @pytest.mark.usefixtures("here")
 def test_csv_holds_the_seven_variants_first() -> None:
-    frame = pd.read_csv(io.StringIO(csv_text(build_page("chest"))))
+    frame = pd.read_csv(io.StringIO(render_csv(build_page("chest"))))
     assert list(frame.columns[:6]) == [
         "Model",
         "Hidden Layer",
@@ -171,10 +171,10 @@ def test_csv_holds_the_seven_variants_first() -> None:
 
 @pytest.mark.usefixtures("here")
 def test_learning_rates_read_as_in_the_reports() -> None:
-    rows = list(csv.DictReader(io.StringIO(csv_text(build_page("chest")))))
+    rows = list(csv.DictReader(io.StringIO(render_csv(build_page("chest")))))
     rates = [row["Learning Rate"] for row in rows if row["Dropout"] == "0.5"]
     assert rates == ["1e-5"] * 5 + ["5e-5", "1e-4", "3.71234567e-4"]
-    assert "3.712e-4" in markdown_text(build_page("chest"))
+    assert "3.712e-4" in render_markdown(build_page("chest"))
 
 
 @pytest.mark.usefixtures("here")
@@ -194,7 +194,7 @@ def test_failed_parent_and_repeated_runs_do_not_count() -> None:
 
 @pytest.mark.usefixtures("here")
 def test_statement_says_what_was_run() -> None:
-    text = markdown_text(build_page("chest"))
+    text = render_markdown(build_page("chest"))
     paragraph = text.split("\n\n")[1]
     for words in (
         "chest",
@@ -222,7 +222,7 @@ def test_demo_is_called_synthetic_and_has_no_reported_columns() -> None:
 
 @pytest.mark.usefixtures("here")
 def test_html_is_self_contained_and_accessible() -> None:
-    text = html_text(build_page("chest"))
+    text = render_html(build_page("chest"))
     assert not re.search(r"https?://|<script|<link|@import|url\(|src=", text)
     assert text.count("<caption>") == text.count("<table>") == 2
     assert 'scope="row"' in text
@@ -311,9 +311,9 @@ def test_means_do_not_depend_on_the_order_of_runs() -> None:
 
 def texts_of(table: pd.DataFrame, title: str, *, page: bool) -> list[str]:
     """A column as it is written."""
-    columns = columns_of(table)
+    columns = select_columns(table)
     place = [column.title for column in columns].index(title)
-    return [row[place] for row in cells(table, columns, page=page)]
+    return [row[place] for row in format_cells(table, columns, page=page)]
 
 
 def test_leak_is_the_mean_share_of_test_images() -> None:
@@ -377,10 +377,10 @@ def test_folds_that_are_not_there_are_not_claimed() -> None:
 
 
 def test_the_statement_tells_of_folds() -> None:
-    text = statement([folded(1), a_run()], 2)
+    text = describe_runs([folded(1), a_run()], 2)
     assert "grouped split in 3 folds and pooled split" in text
     assert "each image is tested once per seed" in text
-    assert "folds" not in statement([a_run()], 1)
+    assert "folds" not in describe_runs([a_run()], 1)
 
 
 def test_without_folds_there_is_no_such_column() -> None:
@@ -401,18 +401,20 @@ def test_no_difference_is_not_negative() -> None:
 
 
 def test_runs_under_the_reports_protocol_are_said_to_be() -> None:
-    assert "This is the report's protocol" in statement([a_run()], 1)
+    assert "This is the report's protocol" in describe_runs([a_run()], 1)
     assert warnings_of([a_run()]) == []
     mixed = [a_run(), a_run({"epochs": 2})]
-    assert "1 of 2 runs are not under the report's protocol (different: epochs)" in statement(
+    assert "1 of 2 runs are not under the report's protocol (different: epochs)" in describe_runs(
         mixed, 2
     )
 
 
 def test_a_few_missing_test_images_leave_it_the_reports_protocol() -> None:
     nearly, fewer = (a_run(sizes=sizes) for sizes in ("3738/934/1168", "3000/750/1150"))
-    assert "as far as it is known, on 1168 test images instead of 1170." in statement([nearly], 1)
-    assert "not under the report's protocol (different: test images)" in statement([fewer], 1)
+    assert "as far as it is known, on 1168 test images instead of 1170." in describe_runs(
+        [nearly], 1
+    )
+    assert "not under the report's protocol (different: test images)" in describe_runs([fewer], 1)
 
 
 def test_unknown_leak_is_told() -> None:
@@ -421,11 +423,17 @@ def test_unknown_leak_is_told() -> None:
 
 def test_markup_in_names_stays_text() -> None:
     run = a_run({"dataset": "folder:a|b<i>&"})
-    words = (title(run.config.dataset), statement([run], 1), [], table_of([run]), ["a *note*"])
+    words = (
+        format_title(run.config.dataset),
+        describe_runs([run], 1),
+        [],
+        table_of([run]),
+        ["a *note*"],
+    )
     page = Page(*words)
-    assert "folder a\\|b\\<i\\>&" in markdown_text(page)
-    assert "<i>" not in markdown_text(page).replace("\\<i\\>", "")
-    assert "folder a|b&lt;i&gt;&amp;" in html_text(page)
+    assert "folder a\\|b\\<i\\>&" in render_markdown(page)
+    assert "<i>" not in render_markdown(page).replace("\\<i\\>", "")
+    assert "folder a|b&lt;i&gt;&amp;" in render_html(page)
 
 
 def test_another_backbone_has_no_reported_figure() -> None:
@@ -459,14 +467,14 @@ def test_unknown_data_set_is_refused() -> None:
 @pytest.mark.usefixtures("here")
 def test_the_same_figures_stand_in_each_file() -> None:
     page = build_page("chest")
-    latex = latex_text(page)
-    table = pd.read_csv(io.StringIO(csv_text(page)), dtype=str).set_index("Variant")
+    latex = render_latex(page)
+    table = pd.read_csv(io.StringIO(render_csv(page)), dtype=str).set_index("Variant")
     row = table.loc["3"]
     line = next(text for text in latex.splitlines() if text.startswith("3 & "))
     for name in ("Accuracy", "Low", "High", "Gain (points)", "Gain Low", "P(better)"):
         assert row[name] in line
-        assert row[name] in markdown_text(page)
-        assert row[name] in html_text(page)
+        assert row[name] in render_markdown(page)
+        assert row[name] in render_html(page)
     assert row["By"] == "groups and seeds"
     assert latex.count(r"\toprule") == page.table["Protocol"].nunique()
     assert not re.findall(r"(?<!\\)[%#_]", latex.split("\n", 1)[1].replace("{%\n", ""))

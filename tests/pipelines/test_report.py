@@ -14,12 +14,12 @@ from mlflow.tracking import MlflowClient
 
 from pipelines import report
 from pipelines.compare.evidence import Answers
-from pipelines.compare.evidence import base_of
-from pipelines.compare.reflection import reflection
-from pipelines.compare.reflection import summary
+from pipelines.compare.evidence import find_base
+from pipelines.compare.reflection import answer_questions
+from pipelines.compare.reflection import summarize_study
 from pipelines.compare.verdict import Verdict
-from pipelines.page.render import csv_text
-from pipelines.page.report_page import html_text
+from pipelines.page.render import render_csv
+from pipelines.page.report_page import render_report
 from pipelines.page.report_page import Report
 from study.common.command import run_command
 
@@ -54,11 +54,11 @@ def chest(store: str) -> Report:
 
 @pytest.fixture(scope="module")
 def page(chest: Report) -> str:
-    return html_text(chest)
+    return render_report(chest)
 
 
 def test_the_same_runs_give_the_same_bytes(chest: Report, page: str) -> None:
-    assert html_text(chest) == page
+    assert render_report(chest) == page
 
 
 def test_a_page_of_100_runs_is_under_6_megabytes(page: str) -> None:
@@ -96,16 +96,16 @@ def test_every_chart_is_there_in_figures_and_in_words(chest: Report, page: str) 
 
 def test_charts_and_table_say_the_same(chest: Report) -> None:
     run_id = chest.rows[0].runs[0].run_id
-    rows = csv.DictReader(io.StringIO(csv_text(chest.page)))
+    rows = csv.DictReader(io.StringIO(render_csv(chest.page)))
     row = next(row for row in rows if run_id in row["Run IDs"])
     assert f"{row['Accuracy']} % ({row['Low']} to {row['High']})" in chest.charts[0].words
 
 
 def test_the_reflection_says_what_is_real_and_what_is_not(chest: Report) -> None:
-    (line,) = summary(chest.rows)
+    (line,) = summarize_study(chest.rows)
     assert line.startswith("1 of 6 variants differ from the base (95.93 % ")
     assert "5: D(8)·D(8)·D(8) · 1e-5 -25.00 points" in line
-    layers, units, rates = (" ".join(lines) for lines in reflection(chest.rows).values())
+    layers, units, rates = (" ".join(lines) for lines in answer_questions(chest.rows).values())
     assert "hidden layers 2 instead of 1, there is no evidence of a difference" in layers
     assert "hidden layers 3 instead of 1, accuracy is worse (-25.00 points" in layers
     assert units.count("no evidence of a difference") == 2
@@ -114,17 +114,17 @@ def test_the_reflection_says_what_is_real_and_what_is_not(chest: Report) -> None
 
 
 def test_one_seed_does_not_speak_for_another(chest: Report) -> None:
-    rows = report.read_rows([row.runs[:1] for row in chest.rows], report.read_tested(
+    rows = report.read_rows([row.runs[:1] for row in chest.rows], report.read_group_counts(
         [row.runs[0] for row in chest.rows]))  # fmt: skip
-    layers = " ".join(reflection(rows)["What does the number of hidden layers change?"])
+    layers = " ".join(answer_questions(rows)["What does the number of hidden layers change?"])
     assert "this one training was worse" in layers
     assert "whether another would be, one seed cannot say" in layers
 
 
 def test_without_the_base_nothing_is_compared(chest: Report) -> None:
-    rows = [row for row in chest.rows if row is not base_of(chest.rows)]
-    assert reflection(rows) == {}
-    assert summary(rows)[0].startswith("No comparison is possible")
+    rows = [row for row in chest.rows if row is not find_base(chest.rows)]
+    assert answer_questions(rows) == {}
+    assert summarize_study(rows)[0].startswith("No comparison is possible")
 
 
 def test_what_the_report_prints_wrong_is_listed(page: str) -> None:
@@ -164,9 +164,9 @@ ALL_RIGHT = Answers(("a", "b", "c"), np.arange(30) % 3, np.eye(3)[np.arange(30) 
 def test_a_row_is_drawn_whatever_it_answered(chest: Report, answers: Answers | None) -> None:
     row = dataclasses.replace(chest.rows[1], answers=answers, curves=[], verdict=Verdict())
     rows = [chest.rows[0], row]
-    drawn = [*report.charts(rows), *report.diagnostics(rows)]
-    text = html_text(dataclasses.replace(chest, rows=rows, charts=drawn))
+    drawn = [*report.draw_accuracy_charts(rows), *report.draw_diagnostics(rows)]
+    text = render_report(dataclasses.replace(chest, rows=rows, charts=drawn))
     json.loads(text.split("const FIGURES = ")[1].split(";</script>")[0])
     assert len(drawn) >= 8
-    alone = [*report.charts([row]), *report.diagnostics([row])]
+    alone = [*report.draw_accuracy_charts([row]), *report.draw_diagnostics([row])]
     assert "Test accuracy" not in [chart.title for chart in alone]

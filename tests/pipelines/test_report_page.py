@@ -6,7 +6,7 @@ import pytest
 
 from pipelines import report
 from pipelines.export import write_text
-from pipelines.page.report_page import html_text
+from pipelines.page.report_page import render_report
 from tests.browser import axe
 from tests.browser import opened
 from tests.browser import program
@@ -24,7 +24,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", study_of_chest(folder, seeds=2))
-        return write_text(folder, "report.html", html_text(report.build_report("chest")))
+        return write_text(folder, "report.html", render_report(report.build_report("chest")))
 
 
 def shown(tab: Tab, page: Path) -> None:

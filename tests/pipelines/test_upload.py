@@ -7,7 +7,7 @@ from mlflow.tracking import MlflowClient
 
 from pipelines.export import main
 from pipelines.runs.finished import read_runs
-from pipelines.runs.upload import upload
+from pipelines.runs.upload import upload_files
 from study.common.command import run_command
 
 from .store import log_run
@@ -54,7 +54,7 @@ def test_a_study_that_cannot_be_written_is_a_warning(
     place.write_text("where the folder would be")
     file = tmp_path / "comparison.csv"
     file.write_text("a\n")
-    assert upload(client, runs, [file]) == [second]
+    assert upload_files(client, runs, [file]) == [second]
     warning = capsys.readouterr().err
     assert warning.startswith(f"warning: the files are not in MLflow's run {first}: ")
     assert len(warning.splitlines()) == 1

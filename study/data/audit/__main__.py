@@ -24,29 +24,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from study.common.cache import atomic_write
 from study.common.cache import cache_dir
-from study.common.cache import locked
-from study.common.cache import replace_file
+from study.common.cache import cache_lock
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import DataError
 from study.common.progress import Progress
 from study.data.audit import near_duplicates
 from study.data.audit.facts import Audit
-from study.data.audit.facts import facts
-from study.data.audit.facts import Found
-from study.data.audit.facts import representatives
-from study.data.audit.findings import Set
+from study.data.audit.facts import build_audit
+from study.data.audit.facts import drop_repeated_images
+from study.data.audit.facts import ImageEvidence
+from study.data.audit.findings import ImageSet
 from study.data.audit.html import html_text
 from study.data.audit.scan import scan
-from study.data.audit.splits import part_of
+from study.data.audit.splits import draw_pooled_parts
 from study.data.audit.terminal import print_audit
+from study.data.audit.thumbnails import make_strips
 from study.data.audit.thumbnails import Strip
-from study.data.audit.thumbnails import strips
-from study.data.digest import digest_of
-from study.data.digest import file_hashes
+from study.data.digest import compute_digest
+from study.data.digest import hash_files
 from study.data.folder import GROUPS_FILE
-from study.data.registry import dataset_named
+from study.data.registry import get_dataset
 
 # Raise the number whenever a change makes near_groups find other groups.
 NEAR_FILE = "near-v1.json"
@@ -74,39 +74,43 @@ def audit(dataset: str, progress: Progress) -> Report:
         DataError: the data set cannot be found or changes meanwhile, or the cache folder cannot
             be written. The message says what to do next.
     """
-    listing = dataset_named(dataset).find()
-    hashes = file_hashes(listing, progress.step, remember=True)
+    listing = get_dataset(dataset).find()
+    hashes = hash_files(listing, progress.step, remember=True)
     # The key leaves out groups.csv, so that adding one does not start the search anew.
-    key = digest_of(dataclasses.replace(listing, extras=()), hashes)
+    key = compute_digest(dataclasses.replace(listing, extras=()), hashes)
     folder = cache_dir() / "audit" / key
-    with locked(f"audit-{key}"):
+    with cache_lock(f"audit-{key}"):
         records = scan(listing, hashes, folder, progress.step)
-        near = _load_or_find_near_groups(listing.root, representatives(records), folder, progress)
-        digest = digest_of(listing, hashes)
-        name = shown(dataset)
-        evidence = Found(name, digest, listing, hashes, records, near, near_duplicates.LIMITS)
-        result = facts(evidence)
-        parts = part_of(evidence.samples)
-        group_strips = strips(result.groups.members, evidence, parts, folder / "pictures")
+        near = _load_or_find_near_groups(
+            listing.root, drop_repeated_images(records), folder, progress
+        )
+        digest = compute_digest(listing, hashes)
+        name = name_without_path(dataset)
+        evidence = ImageEvidence(
+            name, digest, listing, hashes, records, near, near_duplicates.LIMITS
+        )
+        result = build_audit(evidence)
+        parts = draw_pooled_parts(evidence.samples)
+        group_strips = make_strips(result.groups.members, evidence, parts, folder / "pictures")
     return Report(result, evidence.group_of, group_strips)
 
 
 def _load_or_find_near_groups(
     root: Path, images: list[str], folder: Path, progress: Progress
-) -> list[Set]:
+) -> list[ImageSet]:
     file = folder / NEAR_FILE
     try:
         return [tuple(group) for group in json.loads(file.read_bytes())]
     except (OSError, ValueError, TypeError):  # no such file yet, or a broken one
         pass
     groups = near_duplicates.near_groups(root, images, folder / "near", progress.step)
-    replace_file(file, json.dumps(groups).encode())
+    atomic_write(file, json.dumps(groups).encode())
     # The work folder takes 35 kB per image and is no longer needed.
     shutil.rmtree(folder / "near", ignore_errors=True)
     return groups
 
 
-def shown(dataset: str) -> str:
+def name_without_path(dataset: str) -> str:
     """Return the data set's name without the path to it, fit to be shown."""
     kind, _, path = dataset.partition(":")
     if kind != "folder":
@@ -114,7 +118,7 @@ def shown(dataset: str) -> str:
     return f"folder:{Path(path.strip()).expanduser().resolve().name or 'root'}"
 
 
-def write(report: Report, out: Path) -> None:
+def write_report(report: Report, out: Path) -> None:
     """Write audit.json, audit.html and groups.csv into a folder.
 
     Raises:
@@ -123,14 +127,14 @@ def write(report: Report, out: Path) -> None:
     contents = {
         "audit.json": report.audit.as_json().encode(),
         "audit.html": html_text(report.audit, report.strips).encode(),
-        GROUPS_FILE: groups_csv(report.group_of).encode("utf-8", "surrogateescape"),
+        GROUPS_FILE: format_groups_csv(report.group_of).encode("utf-8", "surrogateescape"),
     }
     with _write_errors_as_data_errors(out):
         for name, content in contents.items():
-            replace_file(out / name, content)
+            atomic_write(out / name, content)
 
 
-def groups_csv(group_of: Mapping[str, str]) -> str:
+def format_groups_csv(group_of: Mapping[str, str]) -> str:
     """Format the groups as CSV with the columns image,group.
 
     This is the file that `folder:PATH` reads.
@@ -143,7 +147,7 @@ def groups_csv(group_of: Mapping[str, str]) -> str:
     return stream.getvalue()
 
 
-def last_words(report: Report, out: Path, root: str) -> list[str]:
+def format_closing_lines(report: Report, out: Path, root: str) -> list[str]:
     """Return lines that say what was written and what to do next."""
     lines = [f"Written: {out / 'audit.html'}, audit.json and {GROUPS_FILE} beside it."]
     groups = report.audit.groups
@@ -165,7 +169,9 @@ def main() -> None:
     args = parser.parse_args()
     kind, _, path = args.dataset.partition(":")
     root = path.strip() if kind == "folder" else ""
-    out = Path(args.out or Path("audits") / shown(args.dataset).replace(":", "-")).expanduser()
+    out = Path(
+        args.out or Path("audits") / name_without_path(args.dataset).replace(":", "-")
+    ).expanduser()
     _check_outside_image_root(out, root)
     _check_writable(out)
     progress = Progress()
@@ -173,8 +179,8 @@ def main() -> None:
         report = audit(args.dataset, progress)
     finally:
         progress.close()
-    write(report, out)
-    print_audit(report.audit, last_words(report, out, root))
+    write_report(report, out)
+    print_audit(report.audit, format_closing_lines(report, out, root))
 
 
 def _check_outside_image_root(out: Path, root: str) -> None:

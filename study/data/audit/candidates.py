@@ -13,8 +13,8 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import PCA
 
 from study.data.audit.registration import Features
-from study.data.audit.registration import rooted
-from study.data.parallel import Progress
+from study.data.audit.registration import to_root_sift
+from study.data.parallel import ProgressCallback
 
 WORDS = 64  # clusters of descriptors
 DIMENSIONS = 256  # of a vector, out of 64 * 128
@@ -24,8 +24,8 @@ ROWS = 1024  # pictures handled at a time: 50 MB of likenesses to 12,500 others
 Vectors = npt.NDArray[np.float32]
 
 
-def vectors(
-    features: Sequence[Features], progress: Progress | None = None
+def compute_vectors(
+    features: Sequence[Features], progress: ProgressCallback | None = None
 ) -> tuple[Vectors, Vectors]:
     """Return unit vectors of N pictures and of their mirror images.
 
@@ -36,7 +36,7 @@ def vectors(
     projected on their principal components.
     """
     sampled = np.random.default_rng(0).permutation(len(features))[:SAMPLE]
-    descriptors = rooted(np.concatenate([features[i].descriptors[:64] for i in sampled]))
+    descriptors = to_root_sift(np.concatenate([features[i].descriptors[:64] for i in sampled]))
     if not len(descriptors):
         return np.zeros((len(features), 1), np.float32), np.zeros((len(features), 1), np.float32)
     centers = _learn_words(descriptors)
@@ -53,7 +53,7 @@ def vectors(
     return np.concatenate(upright_vectors), np.concatenate(mirrored_vectors)
 
 
-def neighbors(
+def find_neighbors(
     upright: Vectors, mirrored: Vectors, count: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Find the `count` pictures most like each of N pictures.
@@ -83,7 +83,7 @@ def _learn_words(descriptors: Vectors) -> Vectors:
 
 
 def _sum_residuals(features: Features, centers: Vectors) -> Vectors:
-    descriptors = rooted(features.descriptors)
+    descriptors = to_root_sift(features.descriptors)
     # The nearest center has the greatest dot product less half its squared length.
     words = (descriptors @ centers.T - (centers**2).sum(1) / 2).argmax(1)
     sums = np.zeros_like(centers, np.float32)

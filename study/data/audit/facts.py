@@ -7,26 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from study.data.audit.findings import add_twins
 from study.data.audit.findings import Agreement
 from study.data.audit.findings import agreement_of
 from study.data.audit.findings import Class
 from study.data.audit.findings import classes_of
 from study.data.audit.findings import Files
 from study.data.audit.findings import files_of
-from study.data.audit.findings import group_names
 from study.data.audit.findings import Groups
 from study.data.audit.findings import groups_of
-from study.data.audit.findings import Set
+from study.data.audit.findings import ImageSet
+from study.data.audit.findings import name_groups
 from study.data.audit.findings import sets_of
 from study.data.audit.findings import spanning
-from study.data.audit.findings import with_twins
-from study.data.audit.scan import Record
-from study.data.audit.splits import Protocol
-from study.data.audit.splits import protocol_facts
+from study.data.audit.scan import ImageRecord
+from study.data.audit.splits import examine_split
 from study.data.audit.splits import PROTOCOLS
+from study.data.audit.splits import SplitFacts
 from study.data.listing import Listing
+from study.data.prepare import build_samples
 from study.data.prepare import Samples
-from study.data.prepare import samples_of
 
 FOUND = "near-duplicates found by this audit"
 
@@ -42,14 +42,14 @@ class Audit:
     digest: str  # as training records it
     files: Files
     classes: list[Class]
-    identical_bytes: list[Set]
-    identical_pixels: list[Set]  # sets of equal pixels, not all of equal bytes
-    near: list[Set]  # groups of near-duplicates, equal images among them
+    identical_bytes: list[ImageSet]
+    identical_pixels: list[ImageSet]  # sets of equal pixels, not all of equal bytes
+    near: list[ImageSet]  # groups of near-duplicates, equal images among them
     near_limits: str  # what the search cannot find
-    mixed: list[Set]  # of these groups, those with images of several classes
+    mixed: list[ImageSet]  # of these groups, those with images of several classes
     groups: Groups
     agreement: Agreement | None  # of `near` with the data set's own groups; None if it has none
-    protocols: list[Protocol]
+    protocols: list[SplitFacts]
 
     def as_json(self) -> str:
         """Return the audit as JSON.
@@ -61,26 +61,26 @@ class Audit:
 
 
 @dataclass(frozen=True)
-class Found:
+class ImageEvidence:
     """The evidence of an audit: what reading the images gave, before any conclusion."""
 
     dataset: str  # as it may be shown
     digest: str
     listing: Listing
     hashes: Mapping[str, str]  # SHA-256 of each listed file
-    records: Sequence[Record]
-    near: Sequence[Set]  # groups among `representatives`
+    records: Sequence[ImageRecord]
+    near: Sequence[ImageSet]  # groups among `drop_repeated_images`
     near_limits: str
 
     @cached_property
-    def twins(self) -> list[Set]:
+    def twins(self) -> list[ImageSet]:
         """Return the sets of usable images with equal pixels."""
-        return twins_of(self.records)
+        return find_twins(self.records)
 
     @cached_property
-    def groups(self) -> list[Set]:
+    def groups(self) -> list[ImageSet]:
         """Return the groups of near-duplicates, with all twins added."""
-        return with_twins(self.near, self.twins)
+        return add_twins(self.near, self.twins)
 
     @cached_property
     def group_of(self) -> dict[str, str]:
@@ -90,28 +90,28 @@ class Found:
         """
         images = [entry.image for entry in self.listing.entries]
         if self.listing.groups is None:
-            return group_names(images, self.groups)
+            return name_groups(images, self.groups)
         return {image: self.listing.groups[image] for image in images}
 
     @cached_property
     def samples(self) -> Samples:
         """Return the usable images as training reads them."""
         unusable = {record.image for record in self.records if record.reason}
-        return samples_of(self.dataset, self.listing, unusable)
+        return build_samples(self.dataset, self.listing, unusable)
 
 
-def twins_of(records: Sequence[Record]) -> list[Set]:
+def find_twins(records: Sequence[ImageRecord]) -> list[ImageSet]:
     """Return the sets of usable images with equal pixels."""
     return sets_of({record.image: record.pixels for record in records if not record.reason})
 
 
-def representatives(records: Sequence[Record]) -> list[str]:
+def drop_repeated_images(records: Sequence[ImageRecord]) -> list[str]:
     """Return the usable images, but only the first of those with equal pixels."""
-    repeats = {image for twins in twins_of(records) for image in twins[1:]}
+    repeats = {image for twins in find_twins(records) for image in twins[1:]}
     return [r.image for r in records if not r.reason and r.image not in repeats]
 
 
-def facts(evidence: Found) -> Audit:
+def build_audit(evidence: ImageEvidence) -> Audit:
     """Draw all conclusions from what was read."""
     group_of = {image: evidence.group_of[image] for image in evidence.samples.images}
     bytes_of = {image: evidence.hashes[image] for image in group_of}
@@ -131,5 +131,5 @@ def facts(evidence: Found) -> Audit:
         agreement=(
             agreement_of(evidence.groups, evidence.twins, group_of) if has_own_groups else None
         ),
-        protocols=[protocol_facts(name, evidence.samples, group_of) for name in PROTOCOLS],
+        protocols=[examine_split(name, evidence.samples, group_of) for name in PROTOCOLS],
     )

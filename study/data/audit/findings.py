@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from study.data.audit.scan import Record
+from study.data.audit.scan import ImageRecord
 from study.data.listing import Entry
 
-Set = tuple[str, ...]  # image ids, sorted
+ImageSet = tuple[str, ...]  # image ids, sorted
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Groups:
     count: int
     largest: int  # images
     median: float
-    members: dict[str, Set]  # of groups of two images or more, largest first
+    members: dict[str, ImageSet]  # of groups of two images or more, largest first
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ class Agreement:
     precision: float | None  # both / found_pairs, 0 to 1
     recall: float | None  # both / known_pairs
     # Groups that the audit found and that hold images of several known groups.
-    spanning: list[Set]
+    spanning: list[ImageSet]
     # The same for sets of equal pixels: a leak that the known groups do not prevent.
-    identical_spanning: list[Set]
+    identical_spanning: list[ImageSet]
 
 
-def files_of(records: Sequence[Record]) -> Files:
+def files_of(records: Sequence[ImageRecord]) -> Files:
     """Count the files that the records describe."""
     usable = [record for record in records if not record.reason]
     return Files(
@@ -107,7 +107,7 @@ def _count_by_value(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
 
 
-def sets_of(key_of: Mapping[str, str]) -> list[Set]:
+def sets_of(key_of: Mapping[str, str]) -> list[ImageSet]:
     """Return the sets of images that share a key, largest first, then by name."""
     members = defaultdict(list)
     for image, key in key_of.items():
@@ -115,12 +115,12 @@ def sets_of(key_of: Mapping[str, str]) -> list[Set]:
     return largest_first(tuple(sorted(images)) for images in members.values() if len(images) > 1)
 
 
-def largest_first(sets: Iterable[Set]) -> list[Set]:
+def largest_first(sets: Iterable[ImageSet]) -> list[ImageSet]:
     """Sort sets as reports list them: by size, then by first image."""
     return sorted(sets, key=lambda set_: (-len(set_), set_))
 
 
-def with_twins(near: Iterable[Set], twins: Sequence[Set]) -> list[Set]:
+def add_twins(near: Iterable[ImageSet], twins: Sequence[ImageSet]) -> list[ImageSet]:
     """Add all twins to groups that hold one representative of each set of twins.
 
     Args:
@@ -132,7 +132,7 @@ def with_twins(near: Iterable[Set], twins: Sequence[Set]) -> list[Set]:
     return largest_first(tuple(sorted(group)) for group in [*groups, *set_of.values()])
 
 
-def group_names(images: Iterable[str], groups: Sequence[Set]) -> dict[str, str]:
+def name_groups(images: Iterable[str], groups: Sequence[ImageSet]) -> dict[str, str]:
     """Name a group for every image.
 
     Images of the given groups get `near-01` and so on, each other image one of its own.
@@ -165,7 +165,7 @@ def groups_of(group_of: Mapping[str, str], source: str, known: bool) -> Groups:
 
 
 def agreement_of(
-    near: Sequence[Set], identical: Sequence[Set], group_of: Mapping[str, str]
+    near: Sequence[ImageSet], identical: Sequence[ImageSet], group_of: Mapping[str, str]
 ) -> Agreement:
     """Compare the groups that the audit found with the known ones.
 
@@ -190,7 +190,7 @@ def agreement_of(
     )
 
 
-def spanning(sets: Iterable[Set], key_of: Mapping[str, str]) -> list[Set]:
+def spanning(sets: Iterable[ImageSet], key_of: Mapping[str, str]) -> list[ImageSet]:
     """Return the sets whose images do not all have the same key."""
     return [set_ for set_ in sets if len({key_of[image] for image in set_}) > 1]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from study.common.html import html_page
+from study.common.html import render_page
 from study.data.audit.facts import Audit
 from study.data.audit.sections import cautions
 from study.data.audit.sections import printable
@@ -36,7 +36,7 @@ def html_text(audit: Audit, strips: Sequence[Strip]) -> str:
         blocks += _render_section(section)
     blocks += _render_gallery(strips)
     title = f"Audit of {printable(audit.dataset)}"
-    return html_page(title, [Path(__file__).with_name("audit.css")], blocks)
+    return render_page(title, [Path(__file__).with_name("audit.css")], blocks)
 
 
 def _escape_name(name: str) -> str:

@@ -13,12 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.cluster.hierarchy import DisjointSet
 
-from study.data.audit.candidates import neighbors
-from study.data.audit.candidates import vectors
-from study.data.audit.keypoints import Compared
+from study.data.audit.candidates import compute_vectors
+from study.data.audit.candidates import find_neighbors
+from study.data.audit.keypoints import ComparisonCache
 from study.data.audit.keypoints import Pair
-from study.data.audit.keypoints import Stored
-from study.data.parallel import Progress
+from study.data.audit.keypoints import StoredFeatures
+from study.data.parallel import ProgressCallback
 
 # Unrelated pictures share 4 or 5 points, but X-rays of two people share up to 36: of ribs and of
 # burnt-in letters. Their share of the keypoints where the two pictures overlap is at most 0.17.
@@ -38,7 +38,7 @@ CHUNK = 500
 
 
 def near_groups(
-    root: Path, images: Sequence[str], work: Path, progress: Progress | None
+    root: Path, images: Sequence[str], work: Path, progress: ProgressCallback | None
 ) -> list[tuple[str, ...]]:
     """Return groups of two or more near-duplicate images, largest first.
 
@@ -55,10 +55,10 @@ def near_groups(
     """
     if len(images) < 2:
         return []
-    features = Stored(root, images, work, progress)
+    features = StoredFeatures(root, images, work, progress)
     count = min(NEAREST, len(images) - 1)
-    nearest, likeness = neighbors(*vectors(features, progress), count)
-    compared = Compared(work / "pairs", features)
+    nearest, likeness = find_neighbors(*compute_vectors(features, progress), count)
+    compared = ComparisonCache(work / "pairs", features)
     partition = DisjointSet(range(len(images)))
     seen: set[Pair] = set()
     while pairs := _propose_pairs(partition, nearest, likeness, seen):
@@ -70,7 +70,10 @@ def near_groups(
 
 
 def _merge_matches(
-    partition: DisjointSet, pairs: Sequence[Pair], compared: Compared, progress: Progress | None
+    partition: DisjointSet,
+    pairs: Sequence[Pair],
+    compared: ComparisonCache,
+    progress: ProgressCallback | None,
 ) -> bool:
     """Merge the pairs that share enough, the most similar first.
 

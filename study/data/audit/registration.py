@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from study.data.decode import picture
+from study.data.decode import load_rgb_image
 
 AREA = 320 * 240  # pixels; pictures are scaled to about this many
 MAX_ENLARGEMENT = 4.0  # of tiny pictures, because more only invents detail
@@ -40,17 +40,17 @@ class Features(NamedTuple):
         return Features(self.points, self.descriptors[:, _MIRRORED_ORDER])
 
 
-class Shared(NamedTuple):
+class Match(NamedTuple):
     """The keypoints that two pictures have in common."""
 
     points: int  # keypoints that one map takes from one to the other
     share: float  # `points` over the keypoints where the two pictures overlap, 0 to 1
 
 
-NOTHING = Shared(0, 0.0)
+NOTHING = Match(0, 0.0)
 
 
-def features_of(content: bytes, area: int = AREA, points: int = POINTS) -> Features:
+def extract_features(content: bytes, area: int = AREA, points: int = POINTS) -> Features:
     """Return the strongest keypoints of an image file's picture.
 
     Args:
@@ -61,7 +61,7 @@ def features_of(content: bytes, area: int = AREA, points: int = POINTS) -> Featu
     Raises:
         BadImage: the bytes are no usable image.
     """
-    grey = _scale_to_area(picture(content, least=round(area**0.5)).convert("L"), area)
+    grey = _scale_to_area(load_rgb_image(content, least=round(area**0.5)).convert("L"), area)
     sift = cv2.SIFT.create(nfeatures=points, contrastThreshold=CONTRAST)
     keypoints, descriptors = sift.detectAndCompute(np.asarray(grey), None)
     if descriptors is None:
@@ -76,21 +76,21 @@ def _scale_to_area(grey: Image.Image, area: int) -> Image.Image:
     return grey.resize(size, Image.Resampling.BILINEAR)
 
 
-def shared(a: Features, b: Features) -> Shared:
+def match_features(a: Features, b: Features) -> Match:
     """Return the keypoints that one affine map takes from a to b, mirrored or not.
 
     Unrelated pictures share about 4 points.
     """
-    directions = rooted(a.descriptors)
+    directions = to_root_sift(a.descriptors)
     return max(_match_by_affine_map(a, other, directions) for other in (b, b.mirrored()))
 
 
-def shifted_points(a: Features, b: Features) -> int:
+def count_shifted_points(a: Features, b: Features) -> int:
     """Count the keypoints that one plain shift takes from a to b.
 
     There are 1 to 4 by chance.
     """
-    rows, partners = _match_descriptors(rooted(a.descriptors), rooted(b.descriptors))
+    rows, partners = _match_descriptors(to_root_sift(a.descriptors), to_root_sift(b.descriptors))
     if not len(rows):
         return 0
     shifts = b.points[partners] - a.points[rows]
@@ -99,7 +99,7 @@ def shifted_points(a: Features, b: Features) -> int:
     return _count_distinct(a.points[rows[agrees]], b.points[partners[agrees]])
 
 
-def rooted(descriptors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def to_root_sift(descriptors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return RootSIFT: unit vectors whose dot product is the Hellinger kernel.
 
     Their shape is (n, 128) (Arandjelovic 2012).
@@ -109,8 +109,8 @@ def rooted(descriptors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return np.sqrt(shares)
 
 
-def _match_by_affine_map(a: Features, b: Features, directions: npt.NDArray[np.float32]) -> Shared:
-    rows, partners = _match_descriptors(directions, rooted(b.descriptors))
+def _match_by_affine_map(a: Features, b: Features, directions: npt.NDArray[np.float32]) -> Match:
+    rows, partners = _match_descriptors(directions, to_root_sift(b.descriptors))
     if len(rows) < MIN_MATCHES:
         return NOTHING
     source = a.points[rows]
@@ -124,7 +124,7 @@ def _match_by_affine_map(a: Features, b: Features, directions: npt.NDArray[np.fl
     points = _count_distinct(source[is_inlier], target[is_inlier])
     inverse = cv2.invertAffineTransform(matrix)
     overlap = min(_count_inside(a, matrix, b), _count_inside(b, inverse, a))
-    return Shared(points, round(min(1.0, points / max(1, overlap)), 3))
+    return Match(points, round(min(1.0, points / max(1, overlap)), 3))
 
 
 def _count_inside(a: Features, matrix: npt.NDArray[Any], b: Features) -> int:

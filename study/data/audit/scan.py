@@ -15,18 +15,18 @@ from PIL import Image
 from study.common.errors import DataError
 from study.data.decode import BadImage
 from study.data.decode import FORMATS
-from study.data.decode import picture
-from study.data.digest import sha256
+from study.data.decode import load_rgb_image
+from study.data.digest import hash_bytes
 from study.data.digest import UNREADABLE
 from study.data.listing import Listing
-from study.data.parallel import in_threads
-from study.data.parallel import Progress
+from study.data.parallel import map_in_threads
+from study.data.parallel import ProgressCallback
 from study.data.pixels import DECODER
 
 FILE = f"scan-v{DECODER}.jsonl"  # one record a line
 
 
-class Record(NamedTuple):
+class ImageRecord(NamedTuple):
     """The record of one listed file.
 
     If the file is not usable, all fields after `size` are empty except the reason.
@@ -43,8 +43,8 @@ class Record(NamedTuple):
 
 
 def scan(
-    listing: Listing, hashes: dict[str, str], folder: Path, progress: Progress | None
-) -> list[Record]:
+    listing: Listing, hashes: dict[str, str], folder: Path, progress: ProgressCallback | None
+) -> list[ImageRecord]:
     """Return one record for every listed file, in the listing's order.
 
     Records are added to a file in `folder` as they are made. Images that have a record there are
@@ -70,7 +70,7 @@ def scan(
         # Training refuses an image of which PIL warns that it is too large, so the audit does too.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         task = partial(_scan_image, listing.root, hashes)
-        for record in in_threads(task, new_images, "scanning", progress):
+        for record in map_in_threads(task, new_images, "scanning", progress):
             stream.write(json.dumps(record).encode() + b"\n")
             records[record.image] = record
     return [records[entry.image] for entry in listing.entries]
@@ -86,23 +86,23 @@ def read_checked(root: Path, image: str, digest: str) -> bytes:
         content = (root / image).read_bytes()
     except OSError:
         content = b""
-    if sha256(content) != digest:
+    if hash_bytes(content) != digest:
         raise DataError(f"{root / image} changed while being read: run again when it is at rest")
     return content
 
 
-def _scan_image(root: Path, hashes: dict[str, str], image: str) -> Record:
+def _scan_image(root: Path, hashes: dict[str, str], image: str) -> ImageRecord:
     if hashes[image] == UNREADABLE:
-        return Record(image, 0, "", "", 0, 0, "", "cannot be read")
+        return ImageRecord(image, 0, "", "", 0, 0, "", "cannot be read")
     content = read_checked(root, image, hashes[image])
     try:
-        rgb = picture(content)
+        rgb = load_rgb_image(content)
     except BadImage as error:
-        return Record(image, len(content), "", "", 0, 0, "", str(error))
+        return ImageRecord(image, len(content), "", "", 0, 0, "", str(error))
     format_, mode = _read_format_and_mode(content)
     pixels = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
     pixels.update(rgb.tobytes())
-    return Record(image, len(content), format_, mode, *rgb.size, pixels.hexdigest(), "")
+    return ImageRecord(image, len(content), format_, mode, *rgb.size, pixels.hexdigest(), "")
 
 
 def _read_format_and_mode(content: bytes) -> tuple[str, str]:
@@ -111,12 +111,12 @@ def _read_format_and_mode(content: bytes) -> tuple[str, str]:
         return image.format or "", image.mode
 
 
-def _load_records(file: Path) -> dict[str, Record]:
+def _load_records(file: Path) -> dict[str, ImageRecord]:
     """Return the records in the file, by image.
 
     A killed process may have written part of a last line, which is removed from the file.
     """
-    records: dict[str, Record] = {}
+    records: dict[str, ImageRecord] = {}
     complete_bytes = 0
     with contextlib.suppress(FileNotFoundError), file.open("r+b") as stream:
         for line in stream:
@@ -126,7 +126,7 @@ def _load_records(file: Path) -> dict[str, Record]:
             complete_bytes += len(line)
             # An image whose line is broken is decoded again.
             with contextlib.suppress(ValueError, TypeError):
-                record = Record(*json.loads(line))
+                record = ImageRecord(*json.loads(line))
                 # There are few formats and modes, each often repeated: keep one string of each.
                 records[record.image] = record._replace(
                     format=intern(record.format), mode=intern(record.mode)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from dataclasses import field
 
 from study.data.audit.facts import Audit
+from study.data.audit.findings import ImageSet
 from study.data.audit.findings import largest_first
-from study.data.audit.findings import Set
 from study.data.audit.splits import Interval
-from study.data.audit.splits import Protocol
+from study.data.audit.splits import SplitFacts
 
 
 @dataclass(frozen=True)
@@ -147,13 +147,15 @@ def _describe_near_duplicates(audit: Audit) -> Section:
     return Section("Near-duplicates", lines, _tabulate_sets(audit.mixed))
 
 
-def _format_sets(sets: Sequence[Set], word: str = "set") -> str:
+def _format_sets(sets: Sequence[ImageSet], word: str = "set") -> str:
     if not sets:
         return "none"
     return f"{_format_count(len(sets), word)} of two or more, {sum(map(len, sets)):,} images in all"
 
 
-def _tabulate_sets(sets: Sequence[Set], most_sets: int = 500, most_images: int = 4) -> list[Table]:
+def _tabulate_sets(
+    sets: Sequence[ImageSet], most_sets: int = 500, most_images: int = 4
+) -> list[Table]:
     rows = []
     for images in sets[:most_sets]:
         names = ", ".join(map(printable, images[:most_images]))
@@ -206,7 +208,7 @@ def _describe_splits(audit: Audit) -> Section:
     return Section("Splits, seed 0", lines, [Table(headings, rows)] if rows else [])
 
 
-def _format_leak(protocol: Protocol) -> str:
+def _format_leak(protocol: SplitFacts) -> str:
     test = protocol.sizes["test"]
     return f"{protocol.leaking:,} of {test:,} ({_format_percent(protocol.leaking / test)})"
 

@@ -10,9 +10,9 @@ from scipy.stats import binomtest
 
 from study.common.errors import DataError
 from study.data.prepare import Samples
-from study.data.split import leaking
+from study.data.split import count_leaking_images
 from study.data.split import make_split
-from study.data.split import NAMES
+from study.data.split import PART_NAMES
 from study.data.split import Split
 
 PROTOCOLS = ("pooled", "official", "grouped")
@@ -29,7 +29,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class SplitFacts:
     """The facts about one split with seed 0, or why it is not possible."""
 
     name: str
@@ -40,7 +40,7 @@ class Protocol:
     recall: dict[str, Interval]  # by class
 
 
-def protocol_facts(name: str, data: Samples, group_of: Mapping[str, str]) -> Protocol:
+def examine_split(name: str, data: Samples, group_of: Mapping[str, str]) -> SplitFacts:
     """Draw the split of a protocol and examine its test set.
 
     Args:
@@ -52,23 +52,23 @@ def protocol_facts(name: str, data: Samples, group_of: Mapping[str, str]) -> Pro
     try:
         split = make_split(data_with_groups if name == "grouped" else data, name, SEED)
     except DataError as error:
-        return Protocol(name, str(error), {}, 0, None, {})
+        return SplitFacts(name, str(error), {}, 0, None, {})
     rows_of_class = [split.test[data.y[split.test] == label] for label in range(len(data.classes))]
     groups_of_class = [{group_of[data.images[row]] for row in rows} for rows in rows_of_class]
-    return Protocol(
+    return SplitFacts(
         name,
         impossible="",
-        sizes={part: len(getattr(split, part)) for part in NAMES},
-        leaking=leaking(data_with_groups, split) or 0,
-        accuracy=least_favorable(len(set().union(*groups_of_class))),
+        sizes={part: len(getattr(split, part)) for part in PART_NAMES},
+        leaking=count_leaking_images(data_with_groups, split) or 0,
+        accuracy=widest_interval(len(set().union(*groups_of_class))),
         recall={
-            label: least_favorable(len(groups))
+            label: widest_interval(len(groups))
             for label, groups in zip(data.classes, groups_of_class, strict=True)
         },
     )
 
 
-def least_favorable(groups: int) -> Interval:
+def widest_interval(groups: int) -> Interval:
     """Return the Wilson interval at the accuracy where it is widest, about one half.
 
     Groups are counted, not images: all images of a group are assumed to be classified alike, right
@@ -81,7 +81,7 @@ def least_favorable(groups: int) -> Interval:
     return Interval(groups, round(float(interval.low), 4), round(float(interval.high), 4))
 
 
-def part_of(data: Samples) -> dict[str, str]:
+def draw_pooled_parts(data: Samples) -> dict[str, str]:
     """Return the part of each image in the pooled split.
 
     The result is empty if that split is not possible.
@@ -91,6 +91,6 @@ def part_of(data: Samples) -> dict[str, str]:
     except DataError:
         return {}
     rows: Sequence[tuple[str, np.integer]] = [
-        (part, row) for part in NAMES for row in getattr(split, part)
+        (part, row) for part in PART_NAMES for row in getattr(split, part)
     ]
     return {data.images[row]: part for part, row in rows}

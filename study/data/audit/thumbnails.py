@@ -10,12 +10,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from study.common.cache import replace_file
-from study.data.audit.facts import Found
-from study.data.audit.findings import Set
+from study.common.cache import atomic_write
+from study.data.audit.facts import ImageEvidence
+from study.data.audit.findings import ImageSet
 from study.data.audit.scan import read_checked
-from study.data.decode import picture
-from study.data.split import NAMES
+from study.data.decode import load_rgb_image
+from study.data.split import PART_NAMES
 
 GROUPS = 6
 PICTURES = 8  # of each group
@@ -42,8 +42,11 @@ class Strip:
     pictures: list[Picture]
 
 
-def strips(
-    groups: Mapping[str, Set], evidence: Found, part_of: Mapping[str, str], folder: Path
+def make_strips(
+    groups: Mapping[str, ImageSet],
+    evidence: ImageEvidence,
+    part_of: Mapping[str, str],
+    folder: Path,
 ) -> list[Strip]:
     """Make strips of the largest groups.
 
@@ -68,12 +71,12 @@ def strips(
             for image in _pick_evenly(images)
         ]
         classes = sorted({label_of[image] for image in images})
-        parts = {name: counts[name] for name in NAMES if counts[name]}
+        parts = {name: counts[name] for name in PART_NAMES if counts[name]}
         group_strips.append(Strip(group, classes, len(images), parts, pictures))
     return group_strips
 
 
-def _pick_largest(groups: Mapping[str, Set], label_of: Mapping[str, str]) -> list[str]:
+def _pick_largest(groups: Mapping[str, ImageSet], label_of: Mapping[str, str]) -> list[str]:
     """Return the names of the `GROUPS` largest groups.
 
     Among groups of equal size, the classes take turns.
@@ -87,26 +90,26 @@ def _pick_largest(groups: Mapping[str, Set], label_of: Mapping[str, str]) -> lis
     return [group for _, _, group in sorted(order)[:GROUPS]]
 
 
-def _pick_evenly(images: Set) -> list[str]:
+def _pick_evenly(images: ImageSet) -> list[str]:
     count = min(PICTURES, len(images))
     return [images[number * len(images) // count] for number in range(count)]
 
 
-def _make_uri(evidence: Found, image: str, folder: Path) -> str:
+def _make_uri(evidence: ImageEvidence, image: str, folder: Path) -> str:
     digest = evidence.hashes[image]
     file = folder / f"{digest}.jpg"
     try:
         content = file.read_bytes()
     except OSError:
         content = _shrink_to_jpeg(read_checked(evidence.listing.root, image, digest))
-        replace_file(file, content)
+        atomic_write(file, content)
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
 
 def _shrink_to_jpeg(content: bytes) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        small = picture(content, least=SIDE)
+        small = load_rgb_image(content, least=SIDE)
     small.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
     stream = io.BytesIO()
     small.save(stream, "JPEG", quality=80)
