@@ -48,15 +48,21 @@ MAX_TITLE_LENGTH = 80  # characters
 TITLE_FIELDS = ("head", "hidden_layers", "dense_units", "lr", "seed", "fold", "folds")
 
 
-def knob(default: Any, help: str, **limits: Any) -> Any:
-    """Make a config field with its help and its allowed values.
+# What a field may affect: which images are used and how, the backbone's graph and first weights,
+# the program that JAX compiles, and all else about training
+AFFECTS = ("images", "backbone", "program", "training")
+
+
+def knob(default: Any, help: str, *, affects: str, **limits: Any) -> Any:
+    """Make a config field with its help, what it affects, and its allowed values.
 
     Args:
         default: its type is the field's type.
         help: one line.
+        affects: some of `AFFECTS`, with spaces between them.
         limits: `choices`, or `low` and `high`, both inclusive.
     """
-    return field(default=default, metadata={"help": help, **limits})
+    return field(default=default, metadata={"help": help, "affects": affects.split(), **limits})
 
 
 @dataclass(frozen=True)
@@ -69,72 +75,126 @@ class TrialConfig:
         ConfigError: a value is unknown, out of range, or contradicts another.
     """
 
-    dataset: str = knob("demo", "chest, blood, demo, or folder:PATH (one folder per class)")
-    backbone: str = knob("mobilenet", "ImageNet CNN to fine-tune", choices=tuple(BACKBONES))
-    alpha: float = knob(1.0, "width of MobileNet's layers", choices=MOBILENET_ALPHAS)
-    weights: str = knob("imagenet", "imagenet, none, or a weights file (.h5) of the backbone")
-    bn_momentum: float = knob(
-        0.99, "momentum of batch normalization's moving averages", low=0.0, high=0.9999
+    dataset: str = knob(
+        "demo", "chest, blood, demo, or folder:PATH (one folder per class)", affects="images"
     )
-    head: str = knob("flatten", "what joins backbone and dense layers", choices=("flatten", "gap"))
-    hidden_layers: int = knob(1, "dense layers before the softmax", low=0, high=8)
-    dense_units: int = knob(8, "units of each hidden dense layer", low=1, high=4096)
-    dropout: float = knob(0.5, "dropout rate after each hidden layer", low=0.0, high=0.95)
+    backbone: str = knob(
+        "mobilenet",
+        "ImageNet CNN to fine-tune",
+        affects="backbone program",
+        choices=tuple(BACKBONES),
+    )
+    alpha: float = knob(
+        1.0, "width of MobileNet's layers", affects="backbone program", choices=MOBILENET_ALPHAS
+    )
+    weights: str = knob(
+        "imagenet", "imagenet, none, or a weights file (.h5) of the backbone", affects="backbone"
+    )
+    bn_momentum: float = knob(
+        0.99,
+        "momentum of batch normalization's moving averages",
+        affects="backbone program",
+        low=0.0,
+        high=0.9999,
+    )
+    head: str = knob(
+        "flatten",
+        "what joins backbone and dense layers",
+        affects="program",
+        choices=("flatten", "gap"),
+    )
+    hidden_layers: int = knob(
+        1, "dense layers before the softmax", affects="program", low=0, high=8
+    )
+    dense_units: int = knob(
+        8, "units of each hidden dense layer", affects="program", low=1, high=4096
+    )
+    dropout: float = knob(
+        0.5, "dropout rate after each hidden layer", affects="program", low=0.0, high=0.95
+    )
     trainable: float = knob(
         1.0,
         "share of the backbone's layers that train, the last ones; 0 trains the head only",
+        affects="backbone program",
         low=0.0,
         high=1.0,
     )
     augment: float = knob(
         0.0,
         "random flip, and at 1 turn by 36 degrees, zoom by 20%, shift by 10%, contrast by 50%",
+        affects="program",
         low=0.0,
         high=1.0,
     )
     label_smoothing: float = knob(
         0.0,
         "share of the label's probability spread over all classes, in the training loss only",
+        affects="program",
         low=0.0,
         high=0.5,
     )
     weight_decay: float = knob(
-        0.0, "share of each kernel that Adam takes away at every step, times lr", low=0.0, high=1.0
+        0.0,
+        "share of each kernel that Adam takes away at every step, times lr",
+        affects="program",
+        low=0.0,
+        high=1.0,
     )
-    lr: float = knob(1e-5, "Adam's learning rate", low=1e-8, high=1.0)
-    batch_size: int = knob(32, "images per step", low=1, high=4096)
-    epochs: int = knob(30, "passes over the training images, at most", low=1, high=10_000)
+    lr: float = knob(1e-5, "Adam's learning rate", affects="training", low=1e-8, high=1.0)
+    batch_size: int = knob(32, "images per step", affects="program", low=1, high=4096)
+    epochs: int = knob(
+        30, "passes over the training images, at most", affects="training", low=1, high=10_000
+    )
     patience: int = knob(
         0,
         "stop after this many epochs without a lower val_loss; 0 never stops early",
+        affects="training",
         low=0,
         high=10_000,
     )
-    image_size: int = knob(224, "height and width in pixels", low=32, high=1024)
+    image_size: int = knob(
+        224, "height and width in pixels", affects="images backbone program", low=32, high=1024
+    )
     scaling: str = knob(
-        "1/255", "1/255 as in the reports, or the backbone's own", choices=("1/255", "backbone")
+        "1/255",
+        "1/255 as in the reports, or the backbone's own",
+        affects="program",
+        choices=("1/255", "backbone"),
     )
     split: str = knob(
         "pooled",
         "how images part into train, val and test",
+        affects="images",
         choices=("pooled", "official", "grouped"),
     )
-    fold: int = knob(0, "which of the folds is the test set; 0 without folds", low=0, high=1000)
+    fold: int = knob(
+        0, "which of the folds is the test set; 0 without folds", affects="images", low=0, high=1000
+    )
     folds: int = knob(
         0,
         "cross-validate the grouped split in this many folds, 2 or more; 0 does not",
+        affects="images",
         low=0,
         high=1000,
     )
     limit: int = knob(
-        0, "use about this many images, class shares kept; 0 uses all", low=0, high=100_000_000
+        0,
+        "use about this many images, class shares kept; 0 uses all",
+        affects="images",
+        low=0,
+        high=100_000_000,
     )
     seed: int = knob(
-        0, "seed of split, initial head, shuffling, dropout and augment", low=0, high=2**31 - 1
+        0,
+        "seed of split, initial head, shuffling, dropout and augment",
+        affects="images training",
+        low=0,
+        high=2**31 - 1,
     )
     precision: str = knob(
         "float32",
         "dtype of the computation",
+        affects="backbone program",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
 
@@ -282,6 +342,12 @@ RECIPES: dict[str, dict[str, Any]] = {
         "image_size": 32,
     },
 }
+
+
+def fields_affecting(what: str) -> tuple[str, ...]:
+    """Return the names of the config fields that affect one of `AFFECTS`, as declared."""
+    specs = dataclasses.fields(TrialConfig)
+    return tuple(spec.name for spec in specs if what in spec.metadata["affects"])
 
 
 def recipe(dataset: str) -> TrialConfig:

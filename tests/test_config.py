@@ -12,7 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from study.common.errors import ConfigError
+from study.config import AFFECTS
 from study.config import BACKBONES
+from study.config import fields_affecting
 from study.config import fingerprint
 from study.config import parse_value
 from study.config import recipe
@@ -308,6 +310,20 @@ def test_a_folder_named_partial_says_nothing(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"anything")
     assert weights_kind(TrialConfig(weights=str(path))) == "file"
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in dataclasses.fields(TrialConfig)])
+def test_a_field_says_what_it_affects(name: str) -> None:
+    (spec,) = (spec for spec in dataclasses.fields(TrialConfig) if spec.name == name)
+    affects = spec.metadata.get("affects", [])
+    assert affects, f"{name} says not what it affects: declare it as knob(..., affects=...)"
+    assert set(affects) <= set(AFFECTS)
+
+
+def test_what_builds_a_backbone_is_known_by_what_the_fields_affect() -> None:
+    assert fields_affecting("backbone") == (
+        *("backbone", "alpha", "weights", "bn_momentum", "trainable", "image_size", "precision"),
+    )
 
 
 def test_published_digests_are_md5() -> None:

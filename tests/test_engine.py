@@ -43,7 +43,7 @@ def test_many_workers_need_servers(
     monkeypatch.setattr("sys.argv", ["command", *flags])
     error = refusal(main, capsys)
     assert error.startswith(f"error: {' '.join(flags)} needs PostgreSQL and an MLflow server, ")
-    assert f": set {missing} (see the README" in error
+    assert f": set {missing} (see docs/cluster.md" in error
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from study.common.errors import StudyError
 from study.config import BACKBONES
+from study.config import fields_affecting
 from study.config import TrialConfig
 from study.training import runtime
 from study.training.bfloat16_conv import BFloat16Conv2D
@@ -38,17 +39,8 @@ JAX_GPU_LAYERS = {  # with JAX
     keras.layers.DepthwiseConv2D: SlicedDepthwiseConv2D,
     keras.layers.MaxPooling2D: SlicedMaxPooling2D,
 }
-# The config fields that decide a backbone's graph and first weights. The seed, which decides random
-# weights, is left out.
-GRAPH_FIELDS = (
-    "backbone",
-    "alpha",
-    "weights",
-    "bn_momentum",
-    "trainable",
-    "image_size",
-    "precision",
-)
+# The fields that decide a backbone's graph and first weights, but for the seed of random weights
+GRAPH_FIELDS = fields_affecting("backbone")
 
 
 def build_backbone(config: TrialConfig, *, fused: bool) -> keras.Model:

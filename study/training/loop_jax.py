@@ -23,6 +23,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from study.config import fields_affecting
 from study.config import TrialConfig
 
 if TYPE_CHECKING:
@@ -35,19 +36,8 @@ IMAGE_MEMORY_SHARE = (
     0.5  # of the device's free memory that images may take; the rest is the network's
 )
 MAX_PROGRAMS = 64  # programs; a trial has three
-# Fields that a program does not depend on, because they decide only what goes into it
-INPUT_FIELDS = (
-    "dataset",
-    "weights",
-    "lr",
-    "epochs",
-    "patience",
-    "split",
-    "fold",
-    "folds",
-    "limit",
-    "seed",
-)
+# All other fields decide only what goes into a program.
+PROGRAM_FIELDS = fields_affecting("program")
 
 Rows = NDArray[np.int64]
 Program = Callable[..., Any]
@@ -169,9 +159,9 @@ class JaxLoop:
         self, name: str, make_function: Callable[[], Program], state: Any, *args: Any
     ) -> "Future[Program]":
         """Return the program of a function, and start to compile it if it is new."""
-        fields = {k: v for k, v in self.config.as_dict().items() if k not in INPUT_FIELDS}
+        fields = tuple(getattr(self.config, field) for field in PROGRAM_FIELDS)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((state, args)))
-        key = (name, tuple(fields.items()), shapes)
+        key = (name, fields, shapes)
         program = _programs.pop(key, None)
         if program is None:
             # The function is not kept: it would keep its model, and thereby all its weights.

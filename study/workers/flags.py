@@ -97,5 +97,5 @@ def _check_servers(flag: str) -> None:
     if missing:
         raise StudyError(
             f"{flag} needs PostgreSQL and an MLflow server, for SQLite locks out all writers but "
-            f"one: set {missing} (see the README: the server stack), or leave the flag out"
+            f"one: set {missing} (see docs/cluster.md: the server stack), or leave the flag out"
         )
