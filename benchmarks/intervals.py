@@ -2,8 +2,9 @@
 
     python -m benchmarks.intervals
 
-Simulates studies whose truth is known (`tests/simulated.py`) and counts. The bootstrap is SciPy's,
-of one seed, with groups as its units. Each share has a standard error of at most 0.7 points.
+Simulates studies whose truth is known (`tests/support/simulated.py`) and counts. The bootstrap is
+SciPy's, of one seed, with groups as its units. Each share has a standard error of at most 0.7
+points.
 """
 
 import dataclasses
@@ -15,8 +16,8 @@ from scipy import stats
 from study.statistics.intervals import Counts
 from study.statistics.intervals import estimate_accuracy
 from study.statistics.intervals import estimate_difference
-from tests.simulated import BLOOD
-from tests.simulated import Study
+from tests.support.simulated import BLOOD
+from tests.support.simulated import Study
 
 STUDIES = 1000
 RESAMPLES = 999

@@ -11,10 +11,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from study.tracking.connection import connect
-
-from .commands import succeed
-from .commands import TINY
-from .servers import Postgres
+from tests.support.commands import succeed
+from tests.support.commands import TINY
+from tests.support.servers import Postgres
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

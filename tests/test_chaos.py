@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 
 from study.workers.local import divide_cores
-
-from .chaos import disturbed
-from .chaos import figures_of
-from .chaos import FLAGS
-from .chaos import WORKERS
-from .commands import client_of
-from .commands import finish
-from .commands import runs_of
-from .commands import start
+from tests.support.chaos import disturbed
+from tests.support.chaos import figures_of
+from tests.support.chaos import FLAGS
+from tests.support.chaos import WORKERS
+from tests.support.commands import client_of
+from tests.support.commands import finish
+from tests.support.commands import runs_of
+from tests.support.commands import start
 
 
 @pytest.fixture

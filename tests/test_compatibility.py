@@ -11,17 +11,16 @@ import pytest
 from PIL import Image
 
 from study.data.prepare import prepare
-
-from .commands import client_of
-from .commands import finish
-from .commands import finished_of
-from .commands import history_of
-from .commands import ROOT
-from .commands import runs_of
-from .commands import start
-from .commands import succeed
-from .commands import TINY
-from .commands import wait_until
+from tests.support.commands import client_of
+from tests.support.commands import finish
+from tests.support.commands import finished_of
+from tests.support.commands import history_of
+from tests.support.commands import ROOT
+from tests.support.commands import runs_of
+from tests.support.commands import start
+from tests.support.commands import succeed
+from tests.support.commands import TINY
+from tests.support.commands import wait_until
 
 BEFORE = "7d9a3e80b9bc"
 FINISHED = (*TINY, "--epochs", "2", "--register")

@@ -25,16 +25,15 @@ from study.search.grid_plan import search_space
 from study.variants import find_variant
 from study.variants import VARIANTS
 from study.workers.local import Worker
-
-from .commands import client_of
-from .commands import finish
-from .commands import refusal
-from .commands import run
-from .commands import runs_of
-from .commands import start
-from .commands import succeed
-from .commands import TINY
-from .commands import wait_until
+from tests.support.commands import client_of
+from tests.support.commands import finish
+from tests.support.commands import refusal
+from tests.support.commands import run
+from tests.support.commands import runs_of
+from tests.support.commands import start
+from tests.support.commands import succeed
+from tests.support.commands import TINY
+from tests.support.commands import wait_until
 
 FLAGS = (*TINY, "--epochs", "1", "--limit", "60")
 NUMBERS = [str(variant.number) for variant in VARIANTS]

@@ -13,11 +13,10 @@ from mlflow.entities import Run
 from study.config import parse_value
 from study.config import TrialConfig
 from study.variants import resolve_config
-
-from .commands import client_of
-from .commands import ROOT
-from .commands import run
-from .commands import runs_of
+from tests.support.commands import client_of
+from tests.support.commands import ROOT
+from tests.support.commands import run
+from tests.support.commands import runs_of
 
 GIVEN = {"dataset": "demo", "image_size": "32", "limit": "60", "epochs": "1", "batch_size": "16"}
 GIVEN |= {"lr": "5e-5"}  # not as Python writes it

@@ -22,24 +22,23 @@ from study.tracking import import_offline
 from study.tracking.journal import Journal
 from study.tracking.journal import OPERATIONS
 from study.tracking.operations import Operation
-
-from .commands import client_of
-from .commands import finish
-from .commands import finished_of
-from .commands import history_of
-from .commands import refusal
-from .commands import ROOT
-from .commands import run
-from .commands import runs_of
-from .commands import start
-from .commands import succeed
-from .commands import TINY
-from .commands import wait_until
+from tests.support.commands import client_of
+from tests.support.commands import finish
+from tests.support.commands import finished_of
+from tests.support.commands import history_of
+from tests.support.commands import refusal
+from tests.support.commands import ROOT
+from tests.support.commands import run
+from tests.support.commands import runs_of
+from tests.support.commands import start
+from tests.support.commands import succeed
+from tests.support.commands import TINY
+from tests.support.commands import wait_until
 
 EPOCHS = 5
 FLAGS = (*TINY, "--epochs", str(EPOCHS), "--variant", "1", "--out", "records")
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-BARE = {"KERAS_BACKEND": "jax", "PYTHONPATH": f"{ROOT / 'tests' / 'bare'}:{ROOT}"}
+BARE = {"KERAS_BACKEND": "jax", "PYTHONPATH": f"{ROOT / 'tests' / 'support' / 'bare'}:{ROOT}"}
 
 
 def begun(folder: Path) -> "subprocess.Popen[str]":

@@ -12,9 +12,8 @@ from PIL import Image
 from study.common.command import run_command
 from study.data.prepare import prepare
 from study.predict import main
-
-from .commands import refusal
-from .commands import succeed
+from tests.support.commands import refusal
+from tests.support.commands import succeed
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ import pytest
 from mlflow.entities import Run
 
 from study.data.split import get_report_sizes
-
-from .commands import client_of
-from .commands import runs_of
-from .commands import succeed
+from tests.support.commands import client_of
+from tests.support.commands import runs_of
+from tests.support.commands import succeed
 
 pytestmark = pytest.mark.shared
 

@@ -13,13 +13,13 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from .commands import client_of
-from .commands import finish
-from .commands import history_of
-from .commands import runs_of
-from .commands import start
-from .commands import TINY
-from .commands import wait_until
+from tests.support.commands import client_of
+from tests.support.commands import finish
+from tests.support.commands import history_of
+from tests.support.commands import runs_of
+from tests.support.commands import start
+from tests.support.commands import TINY
+from tests.support.commands import wait_until
 
 EPOCHS = 16  # enough that three interruptions come in time
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, None)

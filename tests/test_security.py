@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from .commands import ROOT
-from .commands import run
-from .commands import runs_of
-from .commands import TINY
-from .servers import new_server
-from .servers import Server
+from tests.support.commands import ROOT
+from tests.support.commands import run
+from tests.support.commands import runs_of
+from tests.support.commands import TINY
+from tests.support.servers import new_server
+from tests.support.servers import Server
 
 # Who may unpickle, and why that is safe
 EXCEPTIONS = {

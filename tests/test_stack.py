@@ -20,13 +20,13 @@ from deploy.native import postgres_program
 from deploy.serve import check
 from deploy.serve import PASSWORDS
 from deploy.serve import WeakPassword
-from tests.commands import finish
-from tests.commands import ROOT
-from tests.commands import run
-from tests.commands import runs_of
-from tests.commands import start
-from tests.commands import succeed
-from tests.commands import TINY
+from tests.support.commands import finish
+from tests.support.commands import ROOT
+from tests.support.commands import run
+from tests.support.commands import runs_of
+from tests.support.commands import start
+from tests.support.commands import succeed
+from tests.support.commands import TINY
 
 SERVERS = ("postgres", "mlflow", "dashboard")
 COMPOSE = (ROOT / "docker-compose.yml").read_text()

@@ -28,17 +28,16 @@ from study.tracking.operations import Operation
 from study.tracking.parent_run import closing_parent_run
 from study.tracking.parent_run import open_parent_run
 from study.train import _deliver_earlier_records
-
-from .commands import finish
-from .commands import history_of
-from .commands import refusal
-from .commands import runs_of
-from .commands import start
-from .commands import succeed
-from .commands import TINY
-from .commands import wait_until
-from .servers import new_server
-from .servers import Server
+from tests.support.commands import finish
+from tests.support.commands import history_of
+from tests.support.commands import refusal
+from tests.support.commands import runs_of
+from tests.support.commands import start
+from tests.support.commands import succeed
+from tests.support.commands import TINY
+from tests.support.commands import wait_until
+from tests.support.servers import new_server
+from tests.support.servers import Server
 
 EPOCHS = 7
 FLAGS = (*TINY, "--epochs", str(EPOCHS))

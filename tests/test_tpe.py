@@ -32,16 +32,15 @@ from study.tpe import parse_duration
 from study.variants import find_variant
 from study.variants import format_command
 from study.workers.local import Worker
-
-from .commands import client_of
-from .commands import finish
-from .commands import history_of
-from .commands import refusal
-from .commands import runs_of
-from .commands import start
-from .commands import succeed
-from .commands import TINY
-from .commands import wait_until
+from tests.support.commands import client_of
+from tests.support.commands import finish
+from tests.support.commands import history_of
+from tests.support.commands import refusal
+from tests.support.commands import runs_of
+from tests.support.commands import start
+from tests.support.commands import succeed
+from tests.support.commands import TINY
+from tests.support.commands import wait_until
 
 EPOCHS = 3
 FLAGS = (*TINY, "--epochs", str(EPOCHS))

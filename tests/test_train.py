@@ -32,15 +32,14 @@ from study.trial import measure_independence
 from study.trial import prepare_trial
 from study.trial import Trial
 from study.variants import resolve_config
-
-from .commands import client_of
-from .commands import history_of
-from .commands import ROOT
-from .commands import run
-from .commands import runs_of
-from .commands import succeed
-from .commands import TINY
-from .commands import wait_until
+from tests.support.commands import client_of
+from tests.support.commands import history_of
+from tests.support.commands import ROOT
+from tests.support.commands import run
+from tests.support.commands import runs_of
+from tests.support.commands import succeed
+from tests.support.commands import TINY
+from tests.support.commands import wait_until
 
 FLAGS = (*TINY, "--variant", "4", "--epochs", "2", "--dense-units", "12")
 CONFIG = resolve_config(
@@ -399,7 +398,7 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: P
 def test_a_clock_that_jumps_does_no_harm(empty_database: Path, tmp_path: Path) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     settings = {"MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.3"}
-    succeed("tests.jumping_clock", *TINY, "--epochs", "4", cwd=tmp_path, **settings)
+    succeed("tests.support.jumping_clock", *TINY, "--epochs", "4", cwd=tmp_path, **settings)
     client = client_of(tmp_path)
     (found,) = runs_of(client)
     assert (found.info.status, found.data.tags["finished"]) == ("FINISHED", "true")

@@ -8,8 +8,7 @@ import pytest
 
 from benchmarks.cost import Study
 from benchmarks.cost import table
-
-from ..commands import ROOT
+from tests.support.commands import ROOT
 
 
 def rows_of(markdown: str) -> dict[str, list[str]]:

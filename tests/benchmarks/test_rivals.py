@@ -14,8 +14,8 @@ from study.data.prepare import build_samples
 from study.data.registry import get_dataset
 from study.data.split import make_split
 from study.data.split import PART_NAMES
-from tests.commands import finish
-from tests.commands import start
+from tests.support.commands import finish
+from tests.support.commands import start
 
 
 def test_both_kinds_of_files_have_the_studys_split(tmp_path: Path) -> None:

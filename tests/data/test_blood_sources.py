@@ -7,8 +7,8 @@ import pytest
 from study.data.audit.registration import extract_features
 from study.data.audit.registration import match_features
 from study.data.blood import SOURCES
-from tests.commands import run
-from tests.data import make
+from tests.support import images as make
+from tests.support.commands import run
 
 LABELS = make.BLOOD_LABELS
 

@@ -21,9 +21,8 @@ from study.data.decode import decode
 from study.data.prepare import Data
 from study.data.prepare import prepare
 from study.data.split import make_split
-
-from .make import class_folders
-from .make import picture
+from tests.support.images import class_folders
+from tests.support.images import picture
 
 
 def prepared(root: Path, size: int = 8) -> Data:

@@ -14,10 +14,9 @@ from study.data.prepare import data_digest
 from study.data.prepare import prepare
 from study.data.split import count_leaking_images
 from study.data.split import make_split
-
-from .workers import answers_of
-from .workers import demo_arrays
-from .workers import demo_digest
+from tests.support.data_tasks import answers_of
+from tests.support.data_tasks import demo_arrays
+from tests.support.data_tasks import demo_digest
 
 
 def test_the_demo_is_four_synthetic_classes_of_copies_of_originals() -> None:

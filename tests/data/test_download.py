@@ -13,8 +13,7 @@ import pytest
 
 from study.common.errors import DataError
 from study.data.prepare import prepare
-
-from .make import chest
+from tests.support.images import chest
 
 
 class Kaggle(BaseHTTPRequestHandler):

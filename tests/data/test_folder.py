@@ -10,8 +10,7 @@ from study.data.prepare import data_digest
 from study.data.prepare import prepare
 from study.data.split import count_leaking_images
 from study.data.split import make_split
-
-from .make import class_folders
+from tests.support.images import class_folders
 
 
 def fails(root: Path | str, words: str) -> None:

@@ -13,11 +13,10 @@ from study.data.prepare import data_digest
 from study.data.prepare import prepare
 from study.data.split import count_leaking_images
 from study.data.split import make_split
-
-from .make import blood
-from .make import chest
-from .workers import answers_of
-from .workers import download
+from tests.support.data_tasks import answers_of
+from tests.support.data_tasks import download
+from tests.support.images import blood
+from tests.support.images import chest
 
 CHEST_HANDLE = "paultimothymooney/chest-xray-pneumonia"
 

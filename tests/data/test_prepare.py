@@ -11,11 +11,10 @@ from study.common.cache import clear_cache
 from study.common.errors import DataError
 from study.data.prepare import data_digest
 from study.data.prepare import prepare
-
-from .make import class_folders
-from .make import noise
-from .workers import answers_of
-from .workers import prepare_and_tell
+from tests.support.data_tasks import answers_of
+from tests.support.data_tasks import prepare_and_tell
+from tests.support.images import class_folders
+from tests.support.images import noise
 
 
 @pytest.fixture(autouse=True)

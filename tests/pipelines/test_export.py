@@ -35,9 +35,9 @@ from study.common.command import run_command
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
 from study.config import recipe
-from tests.pipelines.store import final_metrics
-from tests.pipelines.store import log_run
-from tests.pipelines.store import PARTIAL
+from tests.support.store import final_metrics
+from tests.support.store import log_run
+from tests.support.store import PARTIAL
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"image_size": 96, "epochs": 4}

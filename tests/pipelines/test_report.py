@@ -22,9 +22,8 @@ from pipelines.page.render import render_csv
 from pipelines.page.report_page import render_report
 from pipelines.page.report_page import Report
 from study.common.command import run_command
-
-from .store import log_run
-from .store import study_of_chest
+from tests.support.store import log_run
+from tests.support.store import study_of_chest
 
 SEEDS = 14  # 98 runs
 

@@ -1,0 +1,143 @@
+"""What the commands share: flags, exit codes, and what they must not load."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from study.common.command import Parser
+from study.common.command import quiet_stderr
+from study.common.command import run_command
+from study.common.errors import ConfigError
+from study.common.errors import StudyError
+from study.config import recipe
+from study.config import TrialConfig
+from study.flags import add_config_flags
+from study.flags import add_variant_flag
+from study.flags import config_from_flags
+from study.variants import resolve_config
+from tests.support.commands import ROOT
+
+
+def parsed(*words: str) -> TrialConfig:
+    parser = Parser("A test.", "study.train")
+    add_variant_flag(parser)
+    add_config_flags(parser)
+    return config_from_flags(parser.parse_args(words))
+
+
+def test_no_flags_are_the_demo() -> None:
+    assert parsed() == recipe("demo")
+
+
+def test_flags_are_the_configs_fields() -> None:
+    config = parsed("--dataset", "chest", "--variant", "2", "--lr", "3e-4", "--batch-size=8")
+    assert config == resolve_config("chest", 2, {"lr": 3e-4, "batch_size": 8})
+
+
+def test_underscores_are_dashes_in_names_but_not_in_values() -> None:
+    config = parsed("--image_size", "96", "--dataset=folder:a_b", "--dense_units=16")
+    assert config == resolve_config("folder:a_b", None, {"image_size": 96, "dense_units": 16})
+
+
+def test_every_field_has_a_flag_that_sets_it() -> None:
+    config = resolve_config(
+        "chest", 7, {"seed": 3, "scaling": "backbone", "precision": "mixed_bfloat16"}
+    )
+    words = [f"--{name}={value}" for name, value in config.as_dict().items()]
+    assert parsed(*words) == config
+
+
+def test_a_left_out_field_is_no_flag() -> None:
+    parser = Parser("A test.", "study.train")
+    add_config_flags(parser, leave_out=("lr",))
+    with pytest.raises(StudyError, match="--lr"):
+        parser.parse_args(["--lr", "1"])
+
+
+def test_a_bad_number_is_named() -> None:
+    with pytest.raises(ConfigError, match="variant='two'"):
+        parsed("--variant", "two")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "shown"),
+    [
+        (None, 0, ""),
+        (StudyError("no room\nmake some"), 2, "error: no room\nmake some\n"),
+        (KeyboardInterrupt(), 130, "\nstopped; the same command goes on from here\n"),
+    ],
+)
+def test_exit_codes(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    error: BaseException | None,
+    code: int,
+    shown: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def main() -> None:
+        if error is not None:
+            raise error
+
+    assert run_command(main) == code
+    assert capsys.readouterr() == ("", shown)
+
+
+def test_an_error_of_the_programs_own_is_not_hidden(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def main() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_command(main)
+
+
+def test_settings_come_from_the_env_file_but_the_environment_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("STUDY_FIRST=file\nSTUDY_SECOND=file\n")
+    monkeypatch.setenv("STUDY_SECOND", "set")
+    monkeypatch.setenv("STUDY_FIRST", "")  # so that it is put back after the test
+    monkeypatch.delenv("STUDY_FIRST")
+    seen: list[str] = []
+    run_command(lambda: seen.extend(os.environ[f"STUDY_{n}"] for n in ("FIRST", "SECOND")))
+    assert seen == ["file", "set"]
+
+
+def test_chatter_below_python_is_dropped(capfd: pytest.CaptureFixture[str]) -> None:
+    with quiet_stderr():
+        os.write(2, b"chatter\n")
+    os.write(2, b"word\n")
+    assert capfd.readouterr().err == "word\n"
+
+
+def test_chatter_before_an_error_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError), quiet_stderr():
+        os.write(2, b"why\n") / 0
+    assert capfd.readouterr().err == "why\n"
+
+
+@pytest.mark.parametrize("module", ["study.grid", "study.train", "pipelines.export"])
+def test_a_command_starts_without_keras(module: str) -> None:
+    code = f"import sys, {module}; print(sorted({{'keras', 'tensorflow'}} & sys.modules.keys()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_data_and_models_do_not_know_mlflow() -> None:
+    code = "import sys, study.data, study.config; print({'mlflow', 'optuna'} & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"

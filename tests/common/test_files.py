@@ -1,0 +1,106 @@
+"""A full disk, and a cache folder that goes away, in real trials."""
+
+import errno
+import json
+import resource
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from study.common.errors import StudyError
+from study.common.files import no_space_as_study_error
+from tests.support.commands import client_of
+from tests.support.commands import finish
+from tests.support.commands import history_of
+from tests.support.commands import runs_of
+from tests.support.commands import start
+from tests.support.commands import TINY
+from tests.support.commands import wait_until
+
+EPOCHS = 4
+FLAGS = (*TINY, "--epochs", str(EPOCHS))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
+def test_no_room_is_a_line_that_says_for_what(tmp_path: Path, number: int) -> None:
+    (tmp_path / "state.npz").write_text("good")
+    (tmp_path / "state.npz.1.part").write_text("begun")
+    with (
+        pytest.raises(StudyError) as caught,
+        no_space_as_study_error("the training state", tmp_path),
+    ):
+        raise OSError(number, "too much")
+    assert str(caught.value) == (
+        f"no room to write the training state to {tmp_path} (too much): make some and repeat "
+        "the command"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
+
+
+def test_other_errors_are_left_alone(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), no_space_as_study_error("a file", tmp_path):
+        raise PermissionError(errno.EACCES, "no")
+
+
+# --- real trials ------------------------------------------------------------------------------
+
+
+def state_of(cache: Path) -> Path | None:
+    """The training state of the only trial, once an epoch is in it."""
+    return next((cache / "trials").glob("*/state.npz"), None)
+
+
+def stopped_after_an_epoch(folder: Path, cache: Path) -> "subprocess.Popen[str]":
+    """A trial that was halted while it trains; SIGCONT lets it go on."""
+    process = start("study.train", *FLAGS, cwd=folder, STUDY_CACHE=str(cache), STUDY_PATIENCE="1")
+    wait_until(lambda: state_of(cache) is not None, process)
+    process.send_signal(signal.SIGSTOP)
+    return process
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="Linux alone can limit others")
+def test_a_full_disk_ends_the_trial_and_harms_no_state(
+    empty_database: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    cache = tmp_path / "cache"
+    process = stopped_after_an_epoch(tmp_path, cache)
+    state = state_of(cache)
+    assert state is not None
+    limit = state.stat().st_size // 2
+    assert limit > 1.2 * empty_database.stat().st_size  # MLflow's file must be free to grow
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+    process.send_signal(signal.SIGCONT)
+    done = finish(process)
+    assert done.returncode == 2
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
+    assert line.startswith(f"error: no room to write the training state to {state.parent} (")
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in state.parent.iterdir()] == ["state.npz"]
+    with np.load(state) as saved:
+        assert 1 <= len(json.loads(str(saved["history"]))) < EPOCHS
+        assert all(saved[name].shape is not None for name in saved.files)
+    (failed,) = runs_of(client_of(tmp_path))
+    assert failed.info.status == "FAILED"
+    assert "no room to write" in failed.data.tags["given_up"]
+
+
+def test_a_cache_that_is_removed_meanwhile_is_not_missed(
+    empty_database: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    cache = tmp_path / "cache"
+    process = stopped_after_an_epoch(tmp_path, cache)
+    shutil.rmtree(cache)
+    process.send_signal(signal.SIGCONT)
+    done = finish(process)
+    assert done.returncode == 0, done.stderr
+    client = client_of(tmp_path)
+    (run,) = runs_of(client)
+    assert (run.info.status, run.data.tags["finished"]) == ("FINISHED", "true")
+    assert [step for step, _ in history_of(client, run, "val_loss")] == list(range(1, EPOCHS + 1))
+    assert state_of(cache) is None

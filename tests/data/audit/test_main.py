@@ -1,0 +1,432 @@
+"""The real command `python -m study.data.audit`: its report, its files, and that it goes on."""
+
+import csv
+import json
+import math
+import os
+import shutil
+import signal
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from study.common.cache import clear_cache
+from study.common.command import run_command
+from study.data.audit import near_duplicates
+from study.data.audit.__main__ import main
+from study.data.audit.findings import add_twins
+from study.data.audit.findings import agreement_of
+from study.data.audit.findings import name_groups
+from study.data.audit.sections import printable
+from study.data.audit.splits import widest_interval
+from study.data.prepare import prepare
+from study.data.split import count_leaking_images
+from study.data.split import make_split
+from tests.data.test_decode import break_files
+from tests.support.commands import finish
+from tests.support.commands import run
+from tests.support.commands import start
+from tests.support.commands import wait_until
+from tests.support.images import chest
+from tests.support.images import class_folders
+from tests.support.images import noise
+from tests.support.images import picture
+
+ODD = (
+    *("with space.png", "Zürich 東京.png", "new\nline.png", "back\\slash.png", "re\rturn.png"),
+    *("comma, 'quote' and \"quotes\".png", "<script>alert(1)</script>.png".replace("/", "")),
+    *("a&amp;b.png", "\x1b[31mred.png", "\u202egnp.lru.png", "=1+1.png", " blank.png"),
+    os.fsdecode(b"caf\xe9.png"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session_cache: Path) -> None:
+    """A cache of its own for every test, with the demo drawn."""
+    if (session_cache / "demo").is_dir():
+        shutil.copytree(session_cache / "demo", tmp_path / "cache" / "demo")
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests in which nothing is near and which need not wait to learn it."""
+    monkeypatch.setattr(near_duplicates, "near_groups", lambda *_: [])
+
+
+def audit(monkeypatch: pytest.MonkeyPatch, dataset: str, out: str = "out") -> dict[str, object]:
+    """Runs the command in this process; what it wrote as JSON."""
+    monkeypatch.setattr(sys, "argv", ["audit", "--dataset", dataset, "--out", out])
+    assert run_command(main) == 0
+    return json.loads(Path(out, "audit.json").read_bytes())  # type: ignore[no-any-return]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def photographs(root: Path, copies: int = 4) -> Path:
+    """Class folders of turned copies of pictures with much texture; named by no pattern."""
+    number = 0
+    for label, seed in (("cat", 1), ("dog", 2)):
+        for scene in range(3):
+            rng = np.random.default_rng((seed, scene))
+            blocks = rng.integers(0, 256, (24, 32, 3), np.uint8)
+            whole = Image.fromarray(blocks).resize((256, 192), Image.Resampling.BICUBIC)
+            for copy in range(copies):
+                (root / label).mkdir(parents=True, exist_ok=True)
+                turned = whole.rotate(20 * copy, Image.Resampling.BICUBIC)
+                turned.save(root / label / f"{number * 7 % 100:02}.png")
+                number += 1
+    return root
+
+
+def plain(root: Path, per_class: int) -> Path:
+    """Class folders of different one-color images, in which no search takes long."""
+    for number in range(2 * per_class):
+        color = (number % 256, number // 256, 0)
+        picture(root / "ab"[number % 2] / f"{number}.png", color, size=8)
+    return root
+
+
+# --- the report and its files -------------------------------------------------------------------
+
+
+def test_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = prepare("demo", 32)
+    assert data.groups is not None
+    originals = [data.images[start : start + 52] for start in range(0, 624, 52)]
+    monkeypatch.setattr(
+        near_duplicates, "near_groups", lambda *_: [*originals[:11], originals[11][:20]]
+    )
+    found: dict = audit(monkeypatch, "demo")  # type: ignore[type-arg]
+    printed, out = capsys.readouterr().out, tmp_path / "out"
+    assert printed.splitlines()[0] == "Audit of demo"
+    assert max(map(len, printed.splitlines())) <= 100
+    assert sorted(contents(out)) == ["audit.html", "audit.json", "groups.csv"]
+    assert found["digest"] == data.digest
+    assert (found["files"]["listed"], found["files"]["usable"]) == (624, 624)
+    assert found["files"]["formats"] == {"PNG": 624}
+    assert found["files"]["sizes"] == {"64x64": 624}
+    assert [c["usable"] for c in found["classes"]] == [156] * 4
+    groups = found["groups"]
+    assert (groups["source"], groups["count"], groups["largest"]) == ("drawn original", 12, 52)
+    agreement = found["agreement"]
+    assert agreement["known_pairs"] == 12 * 1326  # pairs of 52
+    assert agreement["precision"] == 1.0
+    assert agreement["recall"] == round((11 * 1326 + 190) / (12 * 1326), 4)
+    pooled, official, grouped = found["protocols"]
+    assert pooled["leaking"] == count_leaking_images(data, make_split(data, "pooled", 0))
+    assert "no official train and test" in official["impossible"]
+    assert "The official split is not possible: demo has no" in printed
+    assert (grouped["leaking"], grouped["impossible"]) == (0, "")
+    assert pooled["accuracy"] == {"groups": 12, "low": 0.2538, "high": 0.7462}
+    assert "The pooled split leaks" in printed
+    assert (out / "audit.html").stat().st_size < 2_000_000
+    with (out / "groups.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["image"], row["group"]) for row in rows] == list(
+        zip(data.images, data.groups, strict=True)
+    )
+
+
+@pytest.mark.usefixtures("no_search")
+def test_a_set_with_parts_and_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = chest(tmp_path / "data" / "chest_xray")
+    twin = root / "test" / "NORMAL" / "IM-9999-0001.jpeg"
+    shutil.copy(root / "train" / "NORMAL" / "IM-0000-0001.jpeg", twin)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    found: dict = audit(monkeypatch, "chest")  # type: ignore[type-arg]
+    assert found["groups"]["source"] == "patient, from the file name"
+    assert found["classes"][0]["parts"] == {"test": 11, "train": 10, "val": 10}
+    pair = ["test/NORMAL/IM-9999-0001.jpeg", "train/NORMAL/IM-0000-0001.jpeg"]
+    assert found["identical_bytes"] == [pair]
+    assert found["identical_pixels"] == []
+    assert found["agreement"]["identical_spanning"] == [pair]
+    assert [p["impossible"] for p in found["protocols"]] == ["", "", ""]
+    assert found["protocols"][1]["sizes"]["test"] == 21
+
+
+def test_groups_found_in_a_folder_make_the_grouped_split_possible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = photographs(tmp_path / "pets", copies=2)
+    (root / "cat" / "empty.png").write_bytes(b"")
+    first: dict = audit(monkeypatch, f"folder:{root}")  # type: ignore[type-arg]
+    assert (first["dataset"], first["groups"]["known"]) == ("folder:pets", False)
+    assert first["agreement"] is None
+    assert (first["groups"]["count"], first["groups"]["largest"]) == (6, 2)
+    printed = capsys.readouterr().out
+    assert f"copy out/groups.csv to {root}" in printed
+    assert "--split grouped" in printed
+    shutil.copy("out/groups.csv", root)
+    data = prepare(f"folder:{root}", 8)
+    assert data.groups is not None
+    assert count_leaking_images(data, make_split(data, "grouped", 0)) == 0
+    monkeypatch.setattr(Image, "open", None)  # no image is looked at again
+    second: dict = audit(monkeypatch, f"folder:{root}", "second")  # type: ignore[type-arg]
+    source = "groups.csv, as found by an audit"
+    assert (second["groups"]["source"], second["groups"]["count"]) == (source, 6)
+    assert second["agreement"]["precision"] == second["agreement"]["recall"] == 1.0
+    assert second["digest"] == data.digest
+    for before, after in zip(first["protocols"], second["protocols"], strict=True):
+        assert before | {"impossible": ""} == after | {"impossible": ""}
+
+
+@pytest.mark.usefixtures("no_search")
+def test_equal_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = class_folders(tmp_path / "set", {"a": 6, "b": 6})
+    shutil.copy(root / "a" / "000.png", root / "a" / "same bytes.png")
+    with Image.open(root / "a" / "001.png") as image:
+        image.save(root / "b" / "same pixels.bmp")
+    found: dict = audit(monkeypatch, f"folder:{root}")  # type: ignore[type-arg]
+    assert found["identical_bytes"] == [["a/000.png", "a/same bytes.png"]]
+    assert found["identical_pixels"] == [["a/001.png", "b/same pixels.bmp"]]
+    assert found["mixed"] == [["a/001.png", "b/same pixels.bmp"]]
+    assert sorted(map(sorted, found["near"])) == [
+        ["a/000.png", "a/same bytes.png"],
+        ["a/001.png", "b/same pixels.bmp"],
+    ]
+    assert "a label may be wrong" in Path("out/audit.html").read_text()
+
+
+@pytest.mark.usefixtures("no_search")
+def test_broken_files_are_named_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = class_folders(tmp_path / "set", {"a": 9, "b": 9})
+    broken = break_files(root / "a")
+    found: dict = audit(monkeypatch, f"folder:{root}")  # type: ignore[type-arg]
+    skipped = prepare(f"folder:{root}", 8).skipped
+    assert [tuple(pair) for pair in found["files"]["unusable"]] == list(skipped)
+    assert found["files"]["usable"] == 18
+    text, printed = page_text(Path("out")), capsys.readouterr().out
+    for name in broken:
+        assert f"a/{name}" in text
+        assert f"a/{name}" in printed
+
+
+def test_nothing_but_broken_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/0.png", "a/1.png", "b/0.png"):
+        picture(tmp_path / "set" / name).write_bytes(b"")
+    found: dict = audit(monkeypatch, f"folder:{tmp_path / 'set'}")  # type: ignore[type-arg]
+    assert (found["files"]["listed"], found["files"]["usable"]) == (3, 0)
+    assert all(protocol["impossible"] for protocol in found["protocols"])
+    noise(tmp_path / "set" / "a" / "2.png", 1)  # and a class without a usable image
+    found = audit(monkeypatch, f"folder:{tmp_path / 'set'}")
+    assert [c["usable"] for c in found["classes"]] == [1, 0]
+    assert "'b'" in found["protocols"][0]["impossible"] or "'a'" in str(found["protocols"])
+
+
+def test_one_image_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = class_folders(tmp_path / "set", {"a": 1, "b": 1})
+    found: dict = audit(monkeypatch, f"folder:{root}")  # type: ignore[type-arg]
+    assert (found["groups"]["count"], found["near"]) == (2, [])
+    assert "missing" in found["protocols"][0]["impossible"]
+
+
+# --- names --------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """Text, tags, and what the page would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text, self.tags, self.sources = "", [], []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.sources += [value or "" for name, value in attributes if name in ("src", "href")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page_text(folder: Path) -> str:
+    """The visible text of a page that must be well-formed and load nothing."""
+    page = Page()
+    page.feed((folder / "audit.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    assert "script" not in page.tags
+    assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
+    return page.text.replace("\u00a0", " ")
+
+
+@pytest.mark.usefixtures("no_search")
+def test_odd_names_are_right_in_every_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = class_folders(tmp_path / "<b> & sons", {"a": 4, "b": 4})
+    for number, name in enumerate(ODD):
+        noise(root / "a" / "new.png", 50 + number).rename(root / "a" / name)
+        (root / "b" / name).write_bytes(b"")
+    found: dict = audit(monkeypatch, f"folder:{root}")  # type: ignore[type-arg]
+    assert {image for image, _ in found["files"]["unusable"]} == {f"b/{name}" for name in ODD}
+    text, raw = page_text(Path("out")), Path("out/audit.html").read_text(encoding="utf-8")
+    assert "<script" not in raw
+    assert "\x1b" not in raw
+    assert "\u202e" not in raw
+    for name in ODD:
+        assert printable(f"b/{name}") in text
+    assert "\x1b" not in capsys.readouterr().out
+    shutil.copy("out/groups.csv", root)
+    groups = prepare(f"folder:{root}", 8).groups  # every name is found in the file
+    assert groups is not None
+    assert len(set(groups)) == found["groups"]["count"] == 8 + len(ODD)
+
+
+def test_a_narrow_terminal_encoding_is_no_reason_to_fail(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "東京", {"a": 1, "bé": 1})
+    (root / "a" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"")
+    settings = {"PYTHONIOENCODING": "ascii"}
+    done = run("study.data.audit", "--dataset", f"folder:{root}", cwd=tmp_path, **settings)
+    assert done.returncode == 0, done.stderr
+    assert "\\u6771" in done.stdout
+    assert (tmp_path / "audits" / "folder-東京" / "audit.json").is_file()
+
+
+# --- again, and after a kill --------------------------------------------------------------------
+
+
+def test_the_second_time_no_image_is_looked_at_and_all_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = photographs(tmp_path / "pets")
+    monkeypatch.setattr(near_duplicates, "near_groups", lambda *_: [("cat/00.png", "cat/07.png")])
+    audit(monkeypatch, f"folder:{root}")
+    first = capsys.readouterr().out
+    before = contents(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "open", None)
+        patch.setattr(near_duplicates, "near_groups", None)
+        audit(monkeypatch, f"folder:{root}")
+    assert contents(tmp_path / "out") == before
+    assert capsys.readouterr().out == first
+    copy = shutil.copytree(root, tmp_path / "elsewhere" / "pets")  # the place does not matter
+    assert clear_cache() > 0
+    audit(monkeypatch, f"folder:{copy}")
+    assert contents(tmp_path / "out") == before
+    assert str(tmp_path) not in str(before)
+
+
+def test_killed_in_the_scan_it_goes_on_from_there(tmp_path: Path) -> None:
+    root = plain(tmp_path / "set", 700)
+    flags = ("study.data.audit", "--dataset", f"folder:{root}")
+    process = start(*flags, cwd=tmp_path)
+
+    def records() -> int:
+        return sum(file.read_bytes().count(b"\n") for file in work.glob("*/scan-*.jsonl"))
+
+    work = tmp_path / "cache" / "audit"
+    wait_until(lambda: records() > 100, process)
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    kept = records()
+    assert 100 < kept < 1400
+    assert not any((tmp_path / "audits").rglob("*.*"))
+    done = run(*flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert records() == 1400  # none was made twice
+    found = json.loads((tmp_path / "audits" / "folder-set" / "audit.json").read_bytes())
+    assert found["files"]["usable"] == 1400
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    root = plain(tmp_path / "set", 2)
+    (tmp_path / "taken").write_text("a file")
+    done = run("study.data.audit", "--dataset", f"folder:{root}", "--out", "taken", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "cannot write to taken" in done.stderr
+    assert "--out" in done.stderr
+    assert not (tmp_path / "cache" / "audit").exists()
+
+
+def test_ctrl_c_says_that_it_goes_on(tmp_path: Path) -> None:
+    root = plain(tmp_path / "set", 700)
+    process = start("study.data.audit", "--dataset", f"folder:{root}", cwd=tmp_path)
+    work = tmp_path / "cache" / "audit"
+    wait_until(lambda: any(work.glob("*/scan-*.jsonl")), process)
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+    assert done.returncode == 130
+    assert "goes on from here" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--dataset", "mnist"), ("'mnist'", "folder:PATH")),
+        (("--dataset", "folder:/no/such/place"), ("/no/such/place", "check the path")),
+        (("--data", "demo"), ("--data", "--help")),
+        (("--dataset", "folder:."), ("audits/folder-", "each folder is a class", "--out")),
+        (("--dataset", "demo", "--out", "file"), ("file", "--out")),
+    ],
+)
+def test_a_mistake_is_one_error_line(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    flags: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    Path("file").write_text("")
+    monkeypatch.setattr(near_duplicates, "near_groups", lambda *_: [])
+    monkeypatch.setattr(sys, "argv", ["audit", *flags])
+    assert run_command(main) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
+    assert all(word in err for word in words)
+
+
+# --- the arithmetic -----------------------------------------------------------------------------
+
+
+def test_agreement_counts_pairs() -> None:
+    group_of = {"a": "1", "b": "1", "c": "1", "d": "2", "e": "2", "f": "3"}
+    agreement = agreement_of([("a", "b", "d"), ("e", "f")], [("a", "f")], group_of)
+    assert (agreement.found_pairs, agreement.known_pairs, agreement.both) == (4, 4, 1)
+    assert (agreement.precision, agreement.recall) == (0.25, 0.25)
+    assert agreement.spanning == [("a", "b", "d"), ("e", "f")]
+    assert agreement.identical_spanning == [("a", "f")]
+    assert agreement_of([], [], {"a": "1"}).precision is None
+
+
+def test_twins_join_the_group_of_their_representative() -> None:
+    near_groups = [("a", "c"), ("x", "y")]
+    twins = [("a", "b"), ("m", "n", "o")]
+    assert add_twins(near_groups, twins) == [("a", "b", "c"), ("m", "n", "o"), ("x", "y")]
+    names = name_groups(["a", "b", "c", "z"], [("a", "b")])
+    assert names["a"] == names["b"]
+    assert len(set(names.values())) == 3
+
+
+@pytest.mark.parametrize("groups", [1, 2, 5, 24, 71, 2500])
+def test_the_interval_is_wilsons_at_its_widest(groups: int) -> None:
+    def wilson(hits: int) -> tuple[float, float]:
+        z, n, p = 1.959964, groups, hits / groups
+        middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+    found = widest_interval(groups)
+    widest = max(high - low for low, high in map(wilson, range(groups + 1)))
+    assert found.high - found.low == pytest.approx(widest, abs=2e-4)

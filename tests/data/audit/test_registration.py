@@ -1,0 +1,103 @@
+import io
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL import ImageOps
+
+from study.data.audit.registration import count_shifted_points
+from study.data.audit.registration import extract_features
+from study.data.audit.registration import Features
+from study.data.audit.registration import match_features
+from study.data.audit.registration import POINTS
+from study.data.decode import BadImage
+from tests.support import images as make
+
+SOME = settings(deadline=None, max_examples=12)
+
+
+@cache
+def scene(seed: int) -> Features:
+    return of(make.scene(seed))
+
+
+def points(a: Features, b: Features) -> int:
+    return match_features(a, b).points
+
+
+def of(image: Image.Image, kind: str = "PNG") -> Features:
+    stream = io.BytesIO()
+    image.save(stream, kind)
+    return extract_features(stream.getvalue())
+
+
+@SOME
+@given(
+    turn=st.floats(0, 360),
+    mirror=st.booleans(),
+    shear=st.floats(-0.3, 0.3),
+    shift=st.floats(-0.15, 0.15),
+)
+def test_a_copy_shares_many_points_with_its_original_and_few_with_another(
+    turn: float, mirror: bool, shear: float, shift: float
+) -> None:
+    copy = of(make.altered(make.scene(0), turn, mirror, shear, shift), "JPEG")
+    assert points(scene(0), copy) >= 30
+    assert points(copy, scene(0)) >= 30
+    assert points(scene(1), copy) <= 8
+
+
+@SOME
+@given(st.integers(0, 99), st.integers(0, 99))
+def test_strangers_share_few_points(one: int, other: int) -> None:
+    if one != other:
+        assert points(scene(one), scene(other)) <= 8
+
+
+def test_overlapping_pictures_share_points() -> None:
+    wide = make.scene(2, width=960)
+    left, right = of(wide.crop((0, 0, 640, 480))), of(wide.crop((320, 0, 960, 480)))
+    assert points(left, right) >= 12
+    assert count_shifted_points(left, right) >= 12
+
+
+def test_a_turned_copy_is_no_shifted_one() -> None:
+    copy = of(make.altered(make.scene(0), 40))
+    assert count_shifted_points(scene(0), copy) <= 4
+    assert count_shifted_points(scene(0), scene(1)) <= 4
+
+
+def test_mirrored_features_are_nearly_those_of_the_mirrored_picture() -> None:
+    image = make.scene(3, 320, 240)
+    reckoned, seen = of(image).mirrored(), of(ImageOps.mirror(image))
+    flipped = seen.points * [-1, 1] + [image.width - 1, 0]
+    apart = np.linalg.norm(reckoned.points[:, None] - flipped, axis=2)
+    differences = reckoned.descriptors[:, None].astype(float) - seen.descriptors
+    length = np.where(apart < 1, np.linalg.norm(differences, axis=2), np.inf).min(1)
+    assert np.isfinite(length).sum() > 40
+    assert np.median(length[np.isfinite(length)]) < 60  # descriptors are about 512 long
+
+
+def test_shapes() -> None:
+    found = of(make.scene(4))
+    assert found.points.shape == (POINTS, 2)
+    assert found.descriptors.shape == (POINTS, 128)
+    assert found.descriptors.dtype == np.uint8
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 64), (3000, 2)])
+def test_pictures_without_texture_have_no_points_and_share_none(size: tuple[int, int]) -> None:
+    blank = of(Image.new("RGB", size, (200, 10, 10)))
+    assert blank.points.shape == (0, 2)
+    assert points(blank, blank) == 0
+    assert points(blank, scene(0)) == 0
+    assert count_shifted_points(blank, scene(0)) == 0
+
+
+def test_a_broken_file_is_a_bad_image() -> None:
+    with pytest.raises(BadImage):
+        extract_features(b"no image")

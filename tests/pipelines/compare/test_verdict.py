@@ -1,0 +1,163 @@
+"""Which differences are real: from predictions in real files to the words of the table."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from pipelines.compare.statement import list_cautions
+from pipelines.compare.verdict import judge_rows
+from pipelines.compare.verdict import MixedProtocolsError
+from pipelines.runs.finished import FinishedRun
+from pipelines.runs.predictions import read_group_counts
+from study.statistics.predictions import count_by_group
+from study.statistics.predictions import GroupCounts
+from study.variants import resolve_config
+from tests.support.store import final_metrics
+
+SHARES = {1: 0.9, 2: 0.9, 3: 0.6}  # accuracy of three variants
+
+
+def a_run(variant: int, seed: int = 0, **fields: object) -> FinishedRun:
+    config = resolve_config("chest", variant, {"seed": seed, **fields})
+    name = f"{variant}-{seed}"
+    figures = final_metrics(0) | {"fit_seconds": 100.0 * variant + seed}
+    return FinishedRun(name, "", 0, config, "imagenet", "", "d", "2", name, "", "0/100", figures)
+
+
+def some_tested(variant: int, seed: int, groups: int = 100) -> GroupCounts:
+    """A test set of 5 images in each group, the same for all variants of a seed."""
+    rng = np.random.default_rng([seed, variant, 7])
+    names = np.array([f"g{i:03}" for i in range(seed, seed + groups)])
+    asked = np.full(groups, 5, np.int32)
+    return GroupCounts(names, rng.binomial(asked, SHARES[variant]).astype(np.int32), asked, True)
+
+
+def a_study(seeds: int) -> tuple[list[list[FinishedRun]], dict[str, GroupCounts]]:
+    rows = [[a_run(variant, seed) for seed in range(seeds)] for variant in SHARES]
+    tested = {run.run_id: some_tested(variant, run.config.seed)
+              for variant, row in zip(SHARES, rows, strict=True) for run in row}  # fmt: skip
+    return rows, tested
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_a_large_difference_is_told_from_none(seeds: int) -> None:
+    base, same, worse = judge_rows(*a_study(seeds))
+    assert (base.gain, base.p, base.wins) == (None, None, None)
+    assert same.p is not None
+    assert same.gain is not None
+    assert same.gain.low < 0 < same.gain.high
+    assert same.p > 0.05
+    assert worse.p is not None
+    assert worse.gain is not None
+    assert worse.gain.high < 0
+    assert worse.p < 0.05
+    assert worse.p >= worse.gain.p
+
+
+def test_one_seed_says_nothing_of_seeds() -> None:
+    base, _, worse = judge_rows(*a_study(1))
+    assert (base.deviation, worse.wins, base.seeds, base.grouped) == (None, None, 1, True)
+
+
+def test_seeds_tell_their_spread_and_who_wins() -> None:
+    rows, tested = a_study(5)
+    base, _, worse = judge_rows(rows, tested)
+    accuracies = [tested[run.run_id].accuracy for run in rows[0]]
+    assert base.accuracy is not None
+    assert base.accuracy.value == pytest.approx(np.mean(accuracies))
+    assert base.deviation == pytest.approx(np.std(accuracies, ddof=1))
+    assert worse.wins is not None
+    assert (worse.wins.value, worse.pairs) == (0.0, 5)
+
+
+def test_the_time_is_the_median_and_its_ratio() -> None:
+    base, same, _ = judge_rows(*a_study(3))
+    assert base.time_ratio is None
+    assert same.time_ratio == pytest.approx(201 / 101)
+
+
+def test_unequal_seeds_compare_on_those_that_both_have() -> None:
+    rows, tested = a_study(4)
+    found = judge_rows([rows[0], rows[1][1:], rows[2][:1]], tested)
+    assert [(v.seeds, v.pairs) for v in found] == [(4, 0), (3, 3), (1, 1)]
+    apart = judge_rows([rows[0][:1], rows[1][1:]], tested)[1]
+    assert (apart.gain, apart.p, apart.pairs) == (None, None, 0)
+
+
+def test_runs_without_predictions_and_cells_that_are_missing() -> None:
+    rows, tested = a_study(2)
+    without = {name: each for name, each in tested.items() if name not in ("2-0", "2-1", "3-1")}
+    base, same, worse = judge_rows(rows, without)
+    assert (same.accuracy, same.gain, same.seeds) == (None, None, 0)
+    assert same.time_ratio == pytest.approx(200.5 / 100.5)
+    assert (base.seeds, worse.seeds) == (2, 1)
+    assert all(v.gain is None for v in judge_rows(rows[1:], tested))  # no base
+
+
+def test_mixed_protocols_are_refused_by_name() -> None:
+    rows, tested = a_study(1)
+    rows[1] = [a_run(2, split="grouped", epochs=3)]
+    with pytest.raises(MixedProtocolsError, match="they differ in split, epochs"):
+        judge_rows(rows, tested)
+    subset = [[a_run(1, limit=100)], [a_run(2, limit=100)]]
+    assert len(judge_rows(subset, tested)) == 2
+
+
+def test_the_folds_of_a_seed_are_one_test_set() -> None:
+    folds = [dataclasses.replace(a_run(1, split="grouped", folds=2, fold=k), run_id=f"f{k}")
+             for k in (1, 2)]  # fmt: skip
+    halves = [np.array(["a", "b"]), np.array(["c", "d"])]
+    parts = [GroupCounts(names, np.array([4, r]), np.array([5, 5]), True)
+             for names, r in zip(halves, (3, 5), strict=True)]  # fmt: skip
+    (verdict,) = judge_rows([folds], dict(zip(("f1", "f2"), parts, strict=True)))
+    assert verdict.accuracy is not None
+    assert (verdict.accuracy.value, verdict.seeds) == (pytest.approx(16 / 20), 1)
+
+
+def predictions(groups: list[str | None]) -> pa.Table:
+    table = pd.DataFrame({"image": list("abcd"), "split": "test", "group": groups})
+    table["label"] = ["x", "y", "x", "y"]
+    table["p_x"], table["p_y"] = [0.9, 0.9, 0.2, 0.1], [0.1, 0.1, 0.8, 0.9]
+    return pa.Table.from_pandas(table)
+
+
+def test_right_and_tested_are_counted_by_group() -> None:
+    found = count_by_group(predictions(["q", "p", "p", "p"]))
+    assert found.grouped
+    assert found.groups.tolist() == ["p", "q"]
+    assert (found.right.tolist(), found.tested.tolist()) == ([1, 1], [3, 1])
+    assert found.accuracy == 0.5
+
+
+@pytest.mark.parametrize(
+    "table", [predictions([None] * 4), predictions(list("wxyz")).drop(["group"])]
+)
+def test_unknown_groups_are_single_images(table: pa.Table) -> None:
+    found = count_by_group(table)
+    assert (found.grouped, found.groups.tolist()) == (False, list("abcd"))
+    assert found.right.tolist() == [1, 0, 0, 1]
+
+
+def logged(folder: Path, share: float) -> FinishedRun:
+    """A run whose figures say half, whatever its predictions do."""
+    right = int(4 * share)
+    table = pd.DataFrame({"image": list("abcd"), "label": "x", "split": "test"})
+    table["p_x"] = np.arange(4) < right
+    table["p_y"] = ~table["p_x"]
+    table.astype({"p_x": float, "p_y": float}).to_parquet(folder / "predictions.parquet")
+    run = a_run(1)
+    return dataclasses.replace(run, artifact_uri=str(folder),
+                               metrics=run.metrics | {"test_accuracy": 0.5})  # fmt: skip
+
+
+def test_predictions_of_other_figures_count_for_nothing(tmp_path: Path) -> None:
+    assert read_group_counts([logged(tmp_path, 0.5)])["1-0"].accuracy == 0.5
+    assert read_group_counts([logged(tmp_path, 0.75)]) == {}
+    (tmp_path / "predictions.parquet").write_text("no parquet")
+    assert read_group_counts([a_run(1)]) == {}
+    line = "Of all runs, the predictions are missing"
+    assert any(text.startswith(line) for text in list_cautions([a_run(1)], {}))

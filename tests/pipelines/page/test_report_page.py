@@ -1,0 +1,79 @@
+"""The report in a real browser: drawn, sortable, readable by all, and silent on the network."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines import report
+from pipelines.export import write_text
+from pipelines.page.report_page import render_report
+from tests.support.browser import axe
+from tests.support.browser import opened
+from tests.support.browser import program
+from tests.support.browser import Tab
+from tests.support.store import study_of_chest
+
+DRAWN = "[...document.querySelectorAll('.chart')].every(c => c.querySelector('.main-svg'))"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the seven variants with two seeds."""
+    program()
+    folder = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", study_of_chest(folder, seeds=2))
+        return write_text(folder, "report.html", render_report(report.build_report("chest")))
+
+
+def shown(tab: Tab, page: Path) -> None:
+    tab.page.goto(page.as_uri())
+    tab.page.wait_for_function(DRAWN)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (1200, True), (390, False)])
+def test_it_is_drawn_and_breaks_no_rule(page: Path, width: int, dark: bool) -> None:
+    with opened(width, dark=dark) as tab:
+        shown(tab, page)
+        assert (tab.asked, tab.left, tab.errors) == ([page.as_uri()], [], [])
+        assert tab.page.locator(".chart").count() == 9
+        assert axe(tab.page) == []
+        assert tab.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_a_heading_sorts_its_table(page: Path) -> None:
+    with opened() as tab:
+        shown(tab, page)
+        for order in ("ascending", "descending"):
+            tab.page.locator("thead button", has_text="Dense Count").click()
+            heads = tab.page.locator(f'th[aria-sort="{order}"]')
+            assert heads.all_inner_texts() == ["Dense Count"]
+            cells = tab.page.locator("tbody tr td:nth-child(3)").all_inner_texts()
+            assert list(map(int, cells)) == sorted(map(int, cells), reverse=order == "descending")
+
+
+def test_the_legend_hides_a_variant_and_hovering_names_it(page: Path) -> None:
+    with opened() as tab:
+        shown(tab, page)
+        chart = tab.page.locator(".chart").nth(1)
+        before = chart.locator(".scatterlayer .trace").count()
+        chart.locator(".legendtoggle").first.click()
+        tab.page.wait_for_function(
+            "n => document.querySelectorAll('.chart')[1]"
+            ".querySelectorAll('.scatterlayer .trace').length < n",
+            arg=before,
+        )
+        tab.page.locator(".chart").nth(0).locator(".point").first.hover(force=True)
+        hover = tab.page.locator(".hoverlayer .hovertext").first
+        assert "D(8)" in (hover.text_content() or "")
+
+
+def test_it_prints(page: Path, tmp_path: Path) -> None:
+    report.write_pdf(page, tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_without_a_browser_there_is_no_pdf(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(report.StudyError, match="--pdf needs Chromium"):
+        report.write_pdf(page, page.with_suffix(".pdf"))

@@ -1,0 +1,281 @@
+"""Claims on a real PostgreSQL, by real processes, and on SQLite."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy import event
+
+from study.common.errors import ConfigError
+from study.common.errors import StudyError
+from study.common.settings import heartbeat_seconds
+from study.search.claims import Claims
+from study.search.claims import MAX_DEATHS
+from study.search.storage import BEATS_UNTIL_DEAD
+from study.search.storage import Storage
+from tests.support.claim_tasks import claim_many
+from tests.support.claim_tasks import claims_of
+from tests.support.claim_tasks import open_study
+from tests.support.claim_tasks import SPACE
+from tests.support.commands import start
+from tests.support.commands import wait_until
+from tests.support.data_tasks import answers_of
+from tests.support.servers import Postgres
+
+GRACE = BEATS_UNTIL_DEAD * 1.0  # s, with a heartbeat each second
+
+
+@pytest.fixture
+def shared(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Claims:
+    """Of an empty study on PostgreSQL, with a heartbeat each second."""
+    for name, value in postgres.settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STUDY_HEARTBEAT", "1")
+    return claims_of(request.node.name)
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Claims:
+    """Of an empty study on SQLite."""
+    monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/study.db")
+    return claims_of("alone")
+
+
+@pytest.fixture(params=["shared", "alone"])
+def claims(request: pytest.FixtureRequest) -> Claims:
+    found: Claims = request.getfixturevalue(request.param)
+    return found
+
+
+def ask(claims: Claims, key: str = "a key") -> optuna.Trial:
+    return claims.under_lock(lambda: claims.ask({"number": 1}, SPACE, key))
+
+
+def settle(claims: Claims) -> None:
+    claims.under_lock(lambda: None)
+
+
+def state(claims: Claims, trial: optuna.Trial) -> TrialState:
+    return claims.study.trials[trial.number].state
+
+
+def lost_keys(claims: Claims) -> list[str]:
+    return [trial.user_attrs["fingerprint"] for trial in claims.orphaned()]
+
+
+def test_a_config_is_claimed_by_one_process_alone(
+    shared: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDY_HEARTBEAT", "60")  # they claim, and give no sign of life
+    answers = answers_of(claim_many, 4, shared.storage.name, 25, 40)
+    assert sorted(number for got in answers for number in got) == list(range(40))
+    assert sum(bool(got) for got in answers) > 1
+    assert len(shared.study.trials) == 40
+    assert shared.running_fingerprints() == {f"key {number}" for number in range(0, 40, 2)}
+
+
+def test_processes_that_begin_at_once_in_an_empty_database_all_work(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDY_STORAGE", postgres.make("empty"))
+    monkeypatch.setenv("PGPASSWORD", postgres.settings["PGPASSWORD"])
+    assert max(answers_of(open_study, 8, "first")) == 8
+    assert len(claims_of("first").trials(TrialState.RUNNING)) == 8
+
+
+def test_what_ended_is_not_read_in_a_turn_for_which_others_wait(shared: Claims) -> None:
+    for number in range(10):
+        shared.complete(ask(shared, f"key {number}"), 0.5)
+    newcomer = claims_of(shared.storage.name)
+    rows: list[int] = []
+
+    def count(_: object, cursor: Any, *__: object) -> None:
+        rows.append(cursor.rowcount)
+
+    event.listen(newcomer.storage.rdb.engine, "after_cursor_execute", count)
+    assert len(newcomer.under_lock(newcomer.finished_by_fingerprint)) == 10
+    assert max(rows) == 1  # the lock's
+
+
+def test_a_trial_whose_process_is_killed_is_lost_and_one_that_lives_is_not(
+    shared: Claims, tmp_path: Path, postgres: Postgres
+) -> None:
+    settings = postgres.settings | {"STUDY_HEARTBEAT": "1"}
+    living = ask(shared, "living")
+    with shared.alive(living):
+        process = start(
+            "tests.support.claim_tasks", shared.storage.name, "dying", cwd=tmp_path, **settings
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "claimed\n", process.communicate()
+        claimed = time.monotonic()
+        wait_until(lambda: time.monotonic() - claimed > GRACE + 1)  # both have lived for longer
+        settle(shared)
+        assert shared.running_fingerprints() == {"living", "dying"}
+        process.kill()
+        process.communicate()
+
+        def is_lost() -> bool:
+            settle(shared)
+            return lost_keys(shared) == ["dying"]
+
+        wait_until(is_lost, seconds=60)
+        assert shared.running_fingerprints() == {"living"}
+        again = ask(shared, "dying")
+        assert shared.orphaned() == []
+        shared.complete(again, 0.5)
+    shared.complete(living, 0.5)
+    assert shared.finished_by_fingerprint().keys() == {"living", "dying"}
+
+
+def go_silent(claims: Claims, trial: optuna.Trial) -> None:
+    """Set a trial's last sign of life back by a day."""
+    statement = "UPDATE trial_heartbeats SET heartbeat = heartbeat - interval '1 day'"
+    with claims.storage.rdb.engine.begin() as connection:
+        where = f" WHERE trial_id = {trial._trial_id}"
+        connection.exec_driver_sql(statement + where)
+
+
+def test_nobody_is_dead_before_the_storage_has_answered_for_a_while(
+    shared: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = ask(shared)
+    go_silent(shared, trial)
+    shared.storage.answering_since = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", later(GRACE - 1))
+    settle(shared)
+    assert state(shared, trial) == TrialState.RUNNING
+    monkeypatch.setattr(time, "monotonic", later(2))
+    settle(shared)
+    assert state(shared, trial) == TrialState.FAIL
+
+
+def later(seconds: float) -> Callable[[], float]:
+    real = time.monotonic
+    return lambda: real() + seconds
+
+
+def test_what_a_process_left_in_its_turn_is_nobodys(shared: Claims) -> None:
+    left = shared.study.ask(SPACE)  # and was killed before the claim
+    settle(shared)
+    assert state(shared, left) == TrialState.FAIL
+    assert shared.orphaned() == []
+    trial = ask(shared)
+    assert shared.mark_orphaned(trial, 0, "killed")
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_a_config_that_dies_at_the_same_epoch_is_given_up(claims: Claims, progress: bool) -> None:
+    for death in range(MAX_DEATHS):
+        again = claims.mark_orphaned(ask(claims), 2 + death * progress, "killed")
+        last = death == MAX_DEATHS - 1 and not progress
+        assert again is not last
+        assert lost_keys(claims) == [] if last else ["a key"]
+    assert claims.running_fingerprints() == set()
+
+
+def test_a_failed_trial_is_not_lost(claims: Claims) -> None:
+    claims.fail(ask(claims), "no memory")
+    assert claims.orphaned() == []
+    assert claims.finished_by_fingerprint() == {}
+    assert claims.study.trials[0].user_attrs["reason"] == "no memory"
+
+
+def test_an_interrupted_trial_is_given_back(claims: Claims) -> None:
+    trial = ask(claims)
+    with pytest.raises(KeyboardInterrupt), claims.alive(trial):
+        raise KeyboardInterrupt
+    assert lost_keys(claims) == ["a key"]
+    assert claims.running_fingerprints() == set()
+
+
+def test_what_comes_after_a_trial_was_thought_dead_is_dropped(claims: Claims) -> None:
+    trial = ask(claims)
+    claims.study.tell(trial.number, state=TrialState.FAIL)  # by another process
+    second = ask(claims)
+    claims.complete(trial, 0.5, run_id="too late")
+    claims.prune(trial)
+    claims.fail(trial, "too late")
+    assert claims.study.trials[trial.number].user_attrs == {"fingerprint": "a key"}
+    assert [state(claims, each) for each in (trial, second)] == [
+        TrialState.FAIL,
+        TrialState.RUNNING,
+    ]
+    claims.complete(second, 0.25)
+    assert claims.finished_by_fingerprint()["a key"].value == 0.25
+
+
+def test_what_a_dead_process_had_enqueued_is_not_taken_for_another(claims: Claims) -> None:
+    claims.study.enqueue_trial({"number": 3})
+    trial = claims.under_lock(lambda: claims.ask({"number": 2}, SPACE, "a key"))
+    assert trial.params == {"number": 2}
+    assert [each.state for each in claims.study.trials] == [TrialState.FAIL, TrialState.RUNNING]
+
+
+def test_on_sqlite_what_a_dead_process_left_is_lost_at_once(alone: Claims) -> None:
+    trial = ask(alone)
+    without_claim = alone.study.ask(SPACE)
+    again = claims_of(alone.storage.name)
+    assert state(again, trial) == state(again, without_claim) == TrialState.FAIL
+    assert lost_keys(again) == ["a key"]
+
+
+def test_on_sqlite_a_study_is_held_by_one(alone: Claims) -> None:
+    with alone.storage.held():
+        second = Storage(alone.storage.name)
+        with pytest.raises(StudyError, match=r"^another process runs alone: .*STUDY_STORAGE"):
+            second.held().__enter__()
+        with Storage("another study").held():
+            pass
+    with second.held():
+        pass
+
+
+def test_on_postgresql_a_study_is_held_by_many(shared: Claims) -> None:
+    with shared.storage.held(), Storage(shared.storage.name).held():
+        pass
+
+
+def test_a_turn_outlasts_a_restart_of_the_server(shared: Claims, postgres: Postgres) -> None:
+    trial = ask(shared)
+    restart = threading.Thread(target=postgres.start)
+    turns = 0
+
+    def turn() -> optuna.Trial:
+        nonlocal turns
+        turns += 1
+        if turns == 1:
+            postgres.stop()
+            restart.start()
+        return shared.ask({"number": 2}, SPACE, "a second key")
+
+    shared.under_lock(turn)
+    restart.join()
+    assert turns > 1
+    assert shared.running_fingerprints() == {"a key", "a second key"}
+    shared.complete(trial, 0.5)
+    assert shared.finished_by_fingerprint().keys() == {"a key"}
+
+
+def test_a_storage_that_stays_away_is_an_error_of_two_lines(alone: Claims) -> None:
+    def fail() -> None:
+        raise optuna.exceptions.StorageInternalError("gone")
+
+    with pytest.raises(StudyError, match="no Optuna storage at sqlite:") as caught:
+        alone.storage.retry_until_available(fail, 0.0)
+    assert str(caught.value).count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "soon"])
+def test_a_bad_heartbeat_is_one_line(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("STUDY_HEARTBEAT", text)
+    with pytest.raises(ConfigError, match=f"STUDY_HEARTBEAT='{text}' is out of range") as caught:
+        heartbeat_seconds()
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,191 @@
+"""The fast budget: `python -m study.grid --budget fast`, killed, repeated, gone on with in full."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+from mlflow.entities import Run
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from study.common.errors import ConfigError
+from study.grid import main
+from study.search.fast_budget import describe_factors
+from study.search.fast_budget import fast_epochs
+from study.search.fast_budget import mean_by_variant
+from study.search.fast_budget import SHARE
+from study.search.fast_budget import significant_directions
+from study.search.grid_plan import Cell
+from study.variants import VARIANTS
+from tests.support.commands import client_of
+from tests.support.commands import finish
+from tests.support.commands import finished_of
+from tests.support.commands import history_of
+from tests.support.commands import refusal
+from tests.support.commands import runs_of
+from tests.support.commands import start
+from tests.support.commands import succeed
+from tests.support.commands import TINY
+from tests.support.commands import wait_until
+
+FLAGS = (*TINY, "--limit", "60", "--epochs", "3", "--seeds", "1")
+ACCURACIES = st.integers(0, 64).map(lambda right: right / 64)
+
+
+def trials_in(folder: Path) -> list[Run]:
+    return [run for run in runs_of(client_of(folder)) if "fingerprint" in run.data.tags]
+
+
+def parents_in(folder: Path) -> list[Run]:
+    return [run for run in runs_of(client_of(folder)) if "study" in run.data.tags]
+
+
+def paused_in(folder: Path) -> list[Run]:
+    return [run for run in trials_in(folder) if "paused" in run.data.tags]
+
+
+@pytest.fixture(scope="module")
+def fast(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which a fast grid was killed and run again, and what the second call said."""
+    folder = tmp_path_factory.mktemp("fast")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    driver = start("study.grid", *FLAGS, "--budget", "fast", cwd=folder)
+    try:
+        wait_until(lambda: len(paused_in(folder)) > 1, driver)
+        workers = psutil.Process(driver.pid).children(recursive=True)
+    finally:
+        driver.kill()
+    finish(driver)
+    psutil.wait_procs(workers, timeout=20)
+    return folder, succeed("study.grid", *FLAGS, "--budget", "fast", cwd=folder)
+
+
+def test_every_trial_waits_after_a_third(fast: tuple[Path, str]) -> None:
+    folder, output = fast
+    trials = trials_in(folder)
+    assert sorted(run.data.tags["variant"] for run in trials) == list("1234567")
+    for run in trials:
+        assert run.info.status == "KILLED"
+        # a kill may have come between the epoch and the tag
+        assert run.data.tags.get("paused", "after epoch 1") == "after epoch 1"
+        assert run.data.params["epochs"] == "3"
+        assert [step for step, _ in history_of(client_of(folder), run, "val_loss")] == [1]
+        assert not [name for name in run.data.metrics if name.startswith("test")]
+    assert "7 of 7 are trained to epoch 1 of 3" in output
+    assert "no test image was looked at" in output
+
+
+def test_its_parent_says_what_was_spent(fast: tuple[Path, str]) -> None:
+    (parent,) = parents_in(fast[0])
+    note = parent.data.tags["mlflow.note.content"]
+    assert parent.info.status == "FINISHED"
+    assert "7 of the full grid's 21 epochs" in note
+    assert "leads on validation" in note
+
+
+def test_nothing_of_it_is_in_the_table(fast: tuple[Path, str]) -> None:
+    assert finished_of(client_of(fast[0])) == []
+
+
+def test_repeating_it_trains_nothing(fast: tuple[Path, str]) -> None:
+    folder, output = fast
+    before = {run.info.run_id: run.info.end_time for run in trials_in(folder)}
+    again = succeed("study.grid", *FLAGS, "--budget", "fast", cwd=folder)
+    assert {run.info.run_id: run.info.end_time for run in trials_in(folder)} == before
+    said = "leads on validation"
+    assert [x for x in again.splitlines() if said in x] == [
+        x for x in output.splitlines() if said in x
+    ]
+
+
+def test_the_full_grid_goes_on_in_the_same_runs(fast: tuple[Path, str]) -> None:
+    folder, _ = fast
+    began = {run.info.run_id: run.data.metrics["val_loss"] for run in trials_in(folder)}
+    output = succeed("study.grid", *FLAGS, cwd=folder)
+    trials = trials_in(folder)
+    assert {run.info.run_id for run in trials} == began.keys()
+    assert output.count("going on after epoch 1") == len(VARIANTS)
+    for run in trials:
+        history = history_of(client_of(folder), run, "val_loss")
+        assert [step for step, _ in history] == [1, 2, 3]
+        assert history[0][1] == began[run.info.run_id]
+        assert run.info.status == "FINISHED"
+        assert "paused" not in run.data.tags
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--epochs", "2"), "epochs=2 are too few for a fast budget"),
+        (("--register",), "--register needs a finished model"),
+        (("--budget", "quick"), "invalid choice"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(
+    flags: tuple[str, ...],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["study.grid", "--budget", "fast", "--dataset", "demo", *flags])
+    assert said in refusal(main, capsys)
+
+
+@given(st.integers(SHARE, 10_000))
+def test_a_fast_trial_has_an_epoch_and_at_most_a_third(epochs: int) -> None:
+    assert 1 <= fast_epochs(epochs) <= epochs / SHARE < fast_epochs(epochs) + 1
+
+
+def test_a_third_of_less_than_an_epoch_is_refused() -> None:
+    with pytest.raises(ConfigError, match="use 3 or more"):
+        fast_epochs(2)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.lists(ACCURACIES, min_size=7, max_size=7), min_size=1, max_size=6), st.randoms())
+def test_verdicts_depend_on_accuracies_alone(table: list[list[float]], random: object) -> None:
+    accuracies = {Cell(v + 1, seed): row[v] for seed, row in enumerate(table) for v in range(7)}
+    items = list(accuracies.items())
+    random.shuffle(items)  # type: ignore[attr-defined]
+    found = significant_directions(accuracies)
+    assert significant_directions(dict(items)) == found
+    assert 1 not in found
+    mirrored = significant_directions({cell: 1 - value for cell, value in accuracies.items()})
+    assert mirrored == {variant: -apart for variant, apart in found.items()}
+    assert set(mean_by_variant(accuracies)) == set(range(1, 8))
+
+
+def test_one_seed_tells_nothing_apart() -> None:
+    assert significant_directions({Cell(variant, 0): variant / 10 for variant in range(1, 8)}) == {}
+    assert set(describe_factors({}).values()) == {"not told apart"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_variants_are_told_apart_by_the_paired_t_test(seed: int) -> None:
+    gains = np.array([0, 0, 0.01, -0.02, 0, 0.02, 0.04])
+    table = 0.7 + gains + np.random.default_rng(seed).normal(0, 0.02, (6, 7))
+    p = stats.ttest_rel(table[:, 1:], table[:, :1]).pvalue
+    adjusted = multipletests(p, method="holm")[1]
+    wanted = np.sign(table.mean(axis=0) - table[:, 0].mean())[1:] * (adjusted < 0.05)
+    cells = {Cell(v + 1, s): table[s, v] for s in range(6) for v in range(7)}
+    assert significant_directions(cells) == dict(zip(range(2, 8), wanted.astype(int), strict=True))
+    assert mean_by_variant(cells) == pytest.approx(dict(enumerate(table.mean(axis=0), start=1)))
+
+
+def test_a_gain_that_never_varies_claims_nothing() -> None:
+    base = {Cell(1, seed): value for seed, value in enumerate((0.5, 0.7, 0.8))}
+    better = {Cell(2, cell.seed): value + 0.1 for cell, value in base.items()}
+    assert significant_directions(base | better) == {2: 0}
+
+
+def test_a_factor_is_judged_by_the_variants_that_change_it() -> None:
+    assert describe_factors({2: 0, 3: 1, 4: -1, 5: -1, 6: -1, 7: 1}) == {
+        "hidden layers": "lowers",
+        "dense units": "raises",
+        "lr": "raises and lowers",
+    }

@@ -1,0 +1,160 @@
+"""What the parent run of a study says of it, from real studies without training."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from study.common.command import run_command
+from study.common.errors import StudyError
+from study.config import recipe
+from study.config import TrialConfig
+from study.grid import main as grid
+from study.grid import run_grid
+from study.job import Options
+from study.job import Outcome
+from study.search.grid_plan import search_space
+from study.tpe import main as search
+from study.tracking.ui_links import NOTE_TAG
+from study.workers.local import Worker
+from tests.support.commands import runs_of
+from tests.support.images import class_folders
+
+Trains = Callable[[TrialConfig], Outcome]
+
+
+@pytest.fixture
+def trains(monkeypatch: pytest.MonkeyPatch) -> Callable[[Trains], None]:
+    """Sets what a worker answers in place of training."""
+
+    def replace(answer: Trains) -> None:
+        monkeypatch.setattr(Worker, "call", lambda *args: answer(args[2]))
+
+    return replace
+
+
+def made(config: TrialConfig, test: float = 0.5) -> Outcome:
+    """Better on validation with each layer, and with each seed; on test as given."""
+    value = 0.5 + config.hidden_layers / 10 + config.seed / 100
+    return Outcome(f"{config.hidden_layers:016}{config.seed:016}", value, test, 1 - value)
+
+
+def parent(client: MlflowClient) -> Run:
+    (run,) = (run for run in runs_of(client) if "study" in run.data.tags)
+    return run
+
+
+def test_a_grid_names_the_best_variant_by_the_mean_of_its_seeds(
+    client: MlflowClient, trains: Callable[[Trains], None]
+) -> None:
+    trains(lambda config: made(config, test=0.4 + config.seed / 10))
+    run_grid(recipe("demo"), search_space(recipe("demo"), 2), Options(), [Worker()])
+    run = parent(client)
+    assert run.info.run_name == "demo · 7 variants · pooled split · 18 epochs"
+    assert run.data.metrics == pytest.approx(
+        {"finished": 14, "failed": 0, "best_val_accuracy": 0.805, "best_test_accuracy": 0.45}
+    )
+    note, experiment = run.data.tags[NOTE_TAG], run.info.experiment_id
+    best = made(recipe("demo").replace(hidden_layers=3, seed=1)).run_id
+    for words in (
+        "Grid of the 7 variants: 14 of 14 trials finished. Data set demo (synthetic), MobileNet, "
+        "weights: none, pooled split, 32 x 32 pixels, at most 18 epochs, all images.",
+        "**Best on validation: variant 5**, [demo · GAP·D(8)·D(8)·D(8) · 1e-3 · seed 1]"
+        f"(#/experiments/{experiment}/runs/{best}?",
+        "validation accuracy 80.5 %, test accuracy 45.0 %, means over its 2 trainings",
+        "python -m pipelines.export --dataset demo\npython -m pipelines.report --dataset demo",
+        f"(#/experiments/{experiment}/runs?",
+    ):
+        assert words in note
+
+
+@pytest.mark.parametrize(
+    ("error", "count"),
+    [
+        (KeyboardInterrupt, "2 of 7 trials finished. "),
+        (StudyError, "2 of 7 trials finished, 5 failed. "),
+    ],
+)
+def test_a_grid_that_ends_early_tells_what_is_known(
+    client: MlflowClient,
+    trains: Callable[[Trains], None],
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
+    count: str,
+) -> None:
+    calls: list[TrialConfig] = []
+
+    def train(config: TrialConfig) -> Outcome:
+        calls.append(config)
+        if len(calls) > 2:
+            raise error("no more")
+        return made(config)
+
+    trains(train)
+    monkeypatch.setattr("sys.argv", ["study.grid", "--dataset", "demo"])
+    assert run_command(grid) != 0
+    run = parent(client)
+    assert count in run.data.tags[NOTE_TAG]
+    assert run.data.tags[NOTE_TAG].startswith("**Best on validation: variant 1**")
+    assert run.data.metrics["finished"] == 2
+
+
+def test_a_grid_without_a_finished_trial_names_none(
+    client: MlflowClient, trains: Callable[[Trains], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(config: TrialConfig) -> Outcome:
+        raise StudyError(f"no {config.dataset}")
+
+    trains(train)
+    monkeypatch.setattr("sys.argv", ["study.grid", "--dataset", "demo"])
+    assert run_command(grid) == 2
+    assert parent(client).data.metrics == {"finished": 0, "failed": 7}
+    assert "Best" not in parent(client).data.tags[NOTE_TAG]
+
+
+def test_a_figure_that_is_not_delivered_yet_is_no_figure(
+    client: MlflowClient, trains: Callable[[Trains], None]
+) -> None:
+    trains(lambda config: made(config, test=float("nan")))
+    run_grid(recipe("demo"), search_space(recipe("demo")), Options(), [Worker()])
+    assert "best_test_accuracy" not in parent(client).data.metrics
+    assert "test accuracy not delivered yet" in parent(client).data.tags[NOTE_TAG]
+
+
+@pytest.mark.parametrize("fresh", [0, 2])
+def test_a_search_shows_test_accuracies_of_fresh_seeds_alone(
+    client: MlflowClient,
+    trains: Callable[[Trains], None],
+    monkeypatch: pytest.MonkeyPatch,
+    fresh: int,
+) -> None:
+    trains(lambda config: made(config, test=0.9 if config.seed else 0.123))
+    flags = ["--dataset", "demo", "--trials", "7", "--confirm", str(fresh)]
+    monkeypatch.setattr("sys.argv", ["study.tpe", *flags])
+    assert run_command(search) == 0
+    run = parent(client)
+    note, figures = run.data.tags[NOTE_TAG], dict(run.data.metrics)
+    assert run.info.run_name == "demo · search · grouped split · 18 epochs"
+    assert figures.pop("best_test_accuracy", None) == (0.9 if fresh else None)
+    assert figures == pytest.approx({"finished": 7, "failed": 0, "best_val_accuracy": 0.8})
+    assert "7 trials finished, 0 pruned, 0 failed" in note
+    assert "**Best on validation:** [demo · GAP·D(8)·D(8)·D(8) · 1e-3 · seed 0 · " in note
+    assert ("its test accuracy is 90.0 % (mean of 2): [demo" in note) == (fresh > 0)
+    assert "12.3" not in note
+
+
+def test_a_parent_says_nothing_of_a_folders_place_but_in_its_commands(
+    client: MlflowClient, trains: Callable[[Trains], None], tmp_path: Path
+) -> None:
+    folder = class_folders(tmp_path / "my cells", {"a": 12, "b": 12})
+    base = recipe(f"folder:{folder}")
+    trains(made)
+    run_grid(base, search_space(base), Options(), [Worker()])
+    run = parent(client)
+    assert run.info.run_name == "my cells · 7 variants · pooled split · 30 epochs"
+    note = run.data.tags[NOTE_TAG]
+    assert "Data set my cells, MobileNet" in note
+    assert note.count(str(tmp_path)) == 2
+    assert f"python -m pipelines.export --dataset 'folder:{folder}'" in note

@@ -1,0 +1,185 @@
+"""What `--register` leaves in MLflow's registry, and when the alias `best` moves."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.tracking import MlflowClient
+
+from study.common.errors import StudyError
+from study.common.progress import Progress
+from study.config import recipe
+from study.job import Outcome
+from study.search.grid_plan import Cell
+from study.search.summary import best_cell
+from study.serving.registry import _move_alias_if_better
+from study.serving.registry import model_name
+from study.serving.registry import register_model
+from study.tracking.queries import experiment_id
+from tests.support.commands import client_of
+from tests.support.commands import finished_of
+from tests.support.commands import run
+from tests.support.commands import runs_of
+from tests.support.commands import succeed
+from tests.support.commands import TINY
+
+FLAGS = (*TINY, "--epochs", "1")
+
+
+def test_the_best_version_is_the_runs_model_with_its_card(registered: Path) -> None:
+    client = client_of(registered)
+    (trained,) = runs_of(client)
+    version = client.get_model_version_by_alias("demo", "best")
+    assert (int(version.version), version.run_id) == (1, trained.info.run_id)
+    (model,) = client.search_logged_models([trained.info.experiment_id])
+    assert version.source == f"models:/{model.model_id}"
+    assert float(version.tags["val_accuracy"]) == pytest.approx(
+        trained.data.metrics["val_accuracy"], abs=1e-6
+    )
+    assert version.tags["data_digest"] == trained.data.tags["data_digest"]
+    (card,) = registered.glob("mlruns/*/models/*/artifacts/card.md")
+    assert version.description == card.read_text()
+    assert "95 % interval of the test accuracy" in version.description
+    assert f"{trained.data.metrics['test_accuracy']:.4f}" in version.description
+    assert "models:/demo@best" in (registered / "said.txt").read_text()
+
+
+def test_a_model_is_registered_once(registered: Path) -> None:
+    client = client_of(registered)
+    (trained,) = runs_of(client)
+    config = recipe("demo")
+    for _ in range(2):
+        register_model(client, trained.info.run_id, config, "the config asked for", Progress())
+    assert len(client.search_model_versions("name = 'demo'")) == 1
+
+
+def begun(client: MlflowClient, tags: Mapping[str, str]) -> str:
+    experiment = experiment_id(client, "demo")
+    return str(client.create_run(experiment, tags={"fingerprint": "f1", **tags}).info.run_id)
+
+
+def test_a_run_without_its_model_is_named_with_what_to_do(client: MlflowClient) -> None:
+    run_id = begun(client, {"finished": "true"})
+    config = recipe("demo").replace(lr=0.01, seed=3)
+    with pytest.raises(StudyError, match="without --log-model") as caught:
+        register_model(client, run_id, config, "why", Progress())
+    what, command = str(caught.value).splitlines()
+    assert run_id in what
+    flags = "--dataset demo --lr 0.01 --seed 3 --again --register"
+    assert command == f"python -m study.train {flags}"
+    assert client.search_registered_models() == []
+
+
+def test_a_record_that_waits_elsewhere_is_asked_for(client: MlflowClient) -> None:
+    with pytest.raises(StudyError, match=r"has not arrived .* python -m study\.sync"):
+        register_model(client, begun(client, {}), recipe("demo"), "why", Progress())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("blood", "blood"),
+        ("folder:/data/my cells", "my-cells"),
+        ("folder:/data/v1.2/", "v1-2"),
+        ("folder:x:y", "x-y"),
+        ("folder:/", "folder"),
+    ],
+)
+def test_models_are_named_after_their_data(dataset: str, name: str) -> None:
+    assert model_name(dataset) == name
+
+
+@pytest.fixture
+def versions(client: MlflowClient, tmp_path: Path) -> list[ModelVersion]:
+    """Of one model, with validation accuracies 0.5, 0.5, 0.4, 0.6 and one not known."""
+    client.create_registered_model("cells")
+    values = [{"val_accuracy": value} for value in ("0.5", "0.5", "0.4", "0.6")]
+    return [
+        client.create_model_version("cells", str(tmp_path), tags={"split": "pooled", **tags})
+        for tags in (*values, {})
+    ]
+
+
+def holder(client: MlflowClient) -> int:
+    return int(client.get_model_version_by_alias("cells", "best").version)
+
+
+def test_the_alias_moves_to_none_that_is_worse(
+    client: MlflowClient, versions: list[ModelVersion], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, moves, best in ((1, True, 1), (2, True, 2), (3, False, 2), (4, True, 4)):
+        assert _move_alias_if_better(client, versions[number - 1], Progress()) is moves
+        assert holder(client) == best
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "best stays version 2: validation accuracy 0.5 (split pooled), here 0.4 (split pooled)"
+    )
+
+
+def test_the_alias_stays_on_what_somebody_else_put_there(
+    client: MlflowClient, versions: list[ModelVersion], capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.set_registered_model_alias("cells", "best", versions[4].version)
+    assert not _move_alias_if_better(client, versions[3], Progress())
+    assert holder(client) == 5
+    assert "validation accuracy unknown" in capsys.readouterr().err
+
+
+def outcome(val: float, test: float) -> Outcome:
+    return Outcome("r", val, test, 1.0)
+
+
+def test_the_best_of_a_grid_is_the_best_variants_best_on_validation() -> None:
+    finished = {
+        Cell(1, 0): outcome(0.9, 0.1),
+        Cell(1, 1): outcome(0.5, 0.1),
+        Cell(2, 0): outcome(0.7, 0.9),
+        Cell(2, 1): outcome(0.8, 0.2),
+    }
+    assert best_cell(finished) == Cell(2, 1)
+
+
+@pytest.mark.slow
+def test_a_grid_registers_its_best(empty_database: Path, tmp_path: Path) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    output = succeed("study.grid", *FLAGS, "--register", cwd=tmp_path)
+    client = client_of(tmp_path)
+    version = client.get_model_version_by_alias("demo", "best")
+    values = {r.info.run_id: r.data.metrics["val_accuracy"] for r in finished_of(client)}
+    assert len(values) == 7
+    assert values[version.run_id] == max(values.values())
+    assert "best of 7 variants by mean validation accuracy" in version.description
+    assert "model demo, version 1" in output
+
+
+@pytest.mark.slow
+def test_a_grid_without_models_registers_after_one_is_trained_again(
+    empty_database: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    succeed("study.grid", *FLAGS, cwd=tmp_path)
+    refused = run("study.grid", *FLAGS, "--register", cwd=tmp_path)
+    assert refused.returncode == 2
+    command = refused.stderr.splitlines()[-1].split()
+    assert command[:3] == ["python", "-m", "study.train"]
+    succeed("study.train", *command[3:], cwd=tmp_path)
+    assert "version 1" in succeed("study.grid", *FLAGS, "--register", cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_a_search_registers_its_confirmed_winner(empty_database: Path, tmp_path: Path) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    flags = ("--trials", "2", "--confirm", "2", "--epochs", "1", "--limit", "80", "--register")
+    succeed("study.tpe", "--dataset", "demo", *flags, cwd=tmp_path)
+    client = client_of(tmp_path)
+    version = client.get_model_version_by_alias("demo", "best")
+    runs = finished_of(client)
+    confirming = {r.info.run_id: r.data.metrics["val_accuracy"] for r in runs
+                  if r.data.tags.get("role") == "confirm"}  # fmt: skip
+    assert len(confirming) == 2
+    assert confirming[version.run_id] == max(confirming.values())
+    logged = client.search_logged_models([runs[0].info.experiment_id])
+    assert {model.source_run_id for model in logged} == set(confirming)  # no others' are kept
+    assert "trained with 2 fresh seeds" in version.description

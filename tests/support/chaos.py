@@ -1,0 +1,227 @@
+"""A grid that is disturbed in every way: workers and drivers killed, servers stopped and started.
+
+    python -m tests.support.chaos --seeds 6 --seconds-between-kills 6
+
+Prints what was done and what came of it. Two drivers with two workers each work on one grid; each
+killed driver is started again, as an init system would. Real PostgreSQL, real MLflow server.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psutil
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from deploy.native import client_settings
+from deploy.native import free_ports
+from deploy.native import mlflow_server
+from deploy.native import postgres
+from deploy.native import server_settings
+from tests.support.commands import command_of
+from tests.support.commands import finished_of
+from tests.support.commands import history_of
+from tests.support.commands import runs_of
+from tests.support.commands import TINY
+
+EPOCHS = 3
+FLAGS = (*TINY, "--limit", "40", "--epochs", str(EPOCHS))
+DRIVERS = 2
+WORKERS = 2  # of each driver
+CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+EPOCHS_BETWEEN_KILLS = 2
+LIMIT = 3000  # s
+
+
+class Stack:
+    """PostgreSQL and an MLflow server that can be stopped one by one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = free_ports()
+        self.settings = client_settings(folder, self.ports)
+        self._environment = server_settings(self.settings, self.ports)
+        self._running = {"PostgreSQL": contextlib.ExitStack(), "MLflow": contextlib.ExitStack()}
+
+    def start(self, name: str) -> None:
+        port = self.ports.postgres
+        server = (
+            postgres(self.folder, port, self._environment)
+            if name == "PostgreSQL"
+            else mlflow_server(self.folder, self.ports, self._environment)
+        )
+        self._running[name].enter_context(server)
+
+    def stop(self, name: str) -> None:
+        self._running[name].close()
+
+
+@dataclasses.dataclass
+class Chaos:
+    """The drivers under test, and what is done to them."""
+
+    folder: Path
+    stack: Stack
+    seeds: int
+    pause: float  # s between two kills, at least
+    kills: int  # at most
+    chance: Random = dataclasses.field(default_factory=lambda: Random(0))
+    drivers: list["subprocess.Popen[bytes]"] = dataclasses.field(default_factory=list)
+    done: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    @property
+    def cells(self) -> int:
+        return 7 * self.seeds
+
+    def start_driver(self) -> "subprocess.Popen[bytes]":
+        flags = (*FLAGS, "--seeds", str(self.seeds), "--workers", str(WORKERS))
+        settings = self.stack.settings | {
+            "STUDY_CACHE": str(self.folder / "cache"),
+            "STUDY_HEARTBEAT": "2",
+            "STUDY_PATIENCE": "2",
+            "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "60",
+        }
+        with (self.folder / "drivers.log").open("ab") as log:
+            return command_of("study.grid", *flags, cwd=self.folder, log=log, **settings)
+
+    def kill(self) -> None:
+        """End a random worker, or now and then a random driver, as a power cut would."""
+        driver = self.chance.choice(self.drivers)
+        children = [p for p in _children(driver.pid) if p.memory_info().rss > 200 * 2**20]
+        if children and self.chance.random() < 0.8:
+            self.chance.choice(children).kill()
+            self.done["workers killed"] += 1
+        elif driver.poll() is None:
+            driver.kill()
+            driver.wait()
+            self.done["drivers killed"] += 1
+
+    def keep_going(self) -> bool:
+        """Start the drivers that were killed again; whether all have ended by themselves."""
+        for i, driver in enumerate(self.drivers):
+            if driver.poll() not in (None, 0):
+                self.drivers[i] = self.start_driver()
+        return all(driver.poll() == 0 for driver in self.drivers)
+
+    def run(self) -> None:
+        """Disturb until all is done."""
+        client = client_of(self.stack)
+        self.drivers = [self.start_driver() for _ in range(DRIVERS)]
+        outages = {0.2: ("MLflow", 10.0), 0.45: ("PostgreSQL", 3.0), 0.7: ("MLflow", 15.0)}
+        end, finished, epochs = time.monotonic() + LIMIT, 0, 0
+        while not self.keep_going():
+            assert time.monotonic() < end, (self.folder / "drivers.log").read_text()[-3000:]
+            time.sleep(self.pause)
+            with contextlib.suppress(Exception):  # while a server is away
+                finished = len(finished_of(client))
+            for share in [share for share in outages if finished >= share * self.cells]:
+                self._outage(*outages.pop(share))
+            # on a slow machine all would die before their first epoch, again and again
+            ready = self._epochs() >= epochs + EPOCHS_BETWEEN_KILLS and finished < self.cells - 1
+            if ready and self.done.total() < self.kills + 3 - len(outages):
+                self.kill()
+                epochs = self._epochs()
+        assert not outages
+
+    def _epochs(self) -> int:
+        """How many were trained, by all drivers."""
+        return (self.folder / "drivers.log").read_bytes().count(b"val_loss")
+
+    def _outage(self, name: str, seconds: float) -> None:
+        self.stack.stop(name)
+        self.kill()
+        time.sleep(seconds)
+        self.stack.start(name)
+        self.done[f"{name} restarted"] += 1
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return list(psutil.Process(pid).children())
+    return []
+
+
+def client_of(stack: Stack) -> MlflowClient:
+    """Logged in, which MLflow takes from the environment alone."""
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        os.environ[name] = stack.settings[name]
+    return MlflowClient(tracking_uri=stack.settings["MLFLOW_TRACKING_URI"])
+
+
+def judged(runs: list[Run], client: MlflowClient, cells: int) -> dict[str, int]:
+    """What came of it: all but the first two shall be 0."""
+    finished = [run for run in runs if run.data.tags.get("finished") == "true"]
+    times = Counter(run.data.tags["fingerprint"] for run in finished)
+    wanted = list(range(1, EPOCHS + 1))
+    steps = {
+        (run.info.run_id, name): [step for step, _ in history_of(client, run, name)]
+        for run in finished
+        for name in CURVES
+    }
+    return {
+        "finished": len(times),
+        "runs": len(runs),
+        "lost": cells - len(times),
+        "duplicated": sum(count - 1 for count in times.values()),
+        "curves with a gap or a double": sum(found != wanted for found in steps.values()),
+        "left running": sum(run.info.status == "RUNNING" for run in runs),
+    }
+
+
+def figures_of(runs: list[Run]) -> dict[str, dict[str, float]]:
+    """What a table is made of, by fingerprint: all but times."""
+    timed = ("seconds", "images_per_second", "system/")
+    return {
+        run.data.tags["fingerprint"]: {
+            name: value
+            for name, value in run.data.metrics.items()
+            if not any(word in name for word in timed)
+        }
+        for run in runs
+        if run.data.tags.get("finished") == "true"
+    }
+
+
+def disturbed(
+    folder: Path, seeds: int, pause: float, kills: int, say: Callable[[str], Any] = print
+) -> tuple[dict[str, int], dict[str, dict[str, float]]]:
+    """What came of a disturbed grid, and its figures."""
+    stack = Stack(folder)
+    stack.start("PostgreSQL")
+    stack.start("MLflow")
+    chaos = Chaos(folder, stack, seeds, pause, kills)
+    try:
+        chaos.run()
+        client = client_of(stack)
+        runs = runs_of(client)
+        came = judged(runs, client, chaos.cells)
+        say(", ".join(f"{what} {count}" for what, count in (*chaos.done.items(), *came.items())))
+        return came, figures_of(runs)
+    finally:
+        for driver in chaos.drivers:
+            driver.send_signal(signal.SIGKILL)
+            driver.wait()
+        stack.stop("MLflow")
+        stack.stop("PostgreSQL")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--kills", type=int, default=1000, help="at most")
+    parser.add_argument("--seconds-between-kills", type=float, default=4.0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)  # PostgreSQL's user must enter
+        disturbed(Path(place), args.seeds, args.seconds_between_kills, args.kills)

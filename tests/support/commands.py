@@ -1,0 +1,136 @@
+"""Runs the real commands as a user does: in a process of their own, in an empty folder."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from study.common.command import run_command
+
+ROOT = Path(__file__).resolve().parents[2]
+# A trial of a few seconds; its numbers mean nothing
+TINY = (
+    *("--dataset", "demo", "--image-size", "32", "--alpha", "0.25", "--weights", "none"),
+    *("--limit", "80", "--batch-size", "16"),
+)
+
+
+def start(module: str, *flags: str, cwd: Path, **settings: str) -> "subprocess.Popen[str]":
+    """Start `python -m module flags` in `cwd`, with no settings but these and STUDY_CACHE."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *flags],
+        cwd=cwd,
+        env=_environment(settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_mind_interrupts,
+    )
+
+
+def command_of(
+    module: str, *flags: str, cwd: Path, log: IO[bytes], **settings: str
+) -> "subprocess.Popen[bytes]":
+    """The same, with its output in a file, for what runs long."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *flags],
+        cwd=cwd,
+        env=_environment(settings),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+    )
+
+
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    mine = ("DATA_DIR", "PYTHONPATH")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in mine and not name.startswith(("MLFLOW_", "STUDY_", "PG"))
+    }
+    cache = {"STUDY_CACHE": os.environ["STUDY_CACHE"]} if "STUDY_CACHE" in os.environ else {}
+    return kept | {"PYTHONPATH": str(ROOT)} | cache | dict(settings)
+
+
+def _mind_interrupts() -> None:
+    # A shell that starts the tests in the background has its children ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def finish(
+    process: "subprocess.Popen[str]", seconds: float = 400
+) -> "subprocess.CompletedProcess[str]":
+    """Wait for a started command, for so long at most."""
+    try:
+        stdout, stderr = process.communicate(timeout=seconds)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def run(module: str, *flags: str, cwd: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m module flags` in `cwd` to its end."""
+    return finish(start(module, *flags, cwd=cwd, **settings))
+
+
+def succeed(module: str, *flags: str, cwd: Path, **settings: str) -> str:
+    """Run a command that must succeed; what it wrote to stderr."""
+    done = run(module, *flags, cwd=cwd, **settings)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def refusal(main: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line with which a command, run in this process, refuses what it was given."""
+    assert run_command(main) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert len(error.splitlines()) == 1
+    return error
+
+
+def wait_until(
+    condition: Callable[[], bool],
+    process: "subprocess.Popen[str] | None" = None,
+    *,
+    seconds: float = 300,
+) -> None:
+    """Poll until a condition holds; fail if the process ends before."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not so within {seconds:g} s"
+        if process is not None and process.poll() is not None:
+            assert condition(), f"it ended first: {process.communicate()[1]}"
+        time.sleep(0.02)
+
+
+def client_of(folder: Path) -> MlflowClient:
+    """Of the SQLite file that commands run in `folder` write to when nothing is set."""
+    return MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+
+
+def runs_of(client: MlflowClient) -> list[Run]:
+    """All active runs, earliest first."""
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(ids, order_by=["attributes.start_time ASC"]))
+
+
+def finished_of(client: MlflowClient) -> list[Run]:
+    """The complete ones of these."""
+    return [run for run in runs_of(client) if run.data.tags.get("finished") == "true"]
+
+
+def history_of(client: MlflowClient, run: Run, name: str) -> list[tuple[int, float]]:
+    """The (step, value) points of a metric in the order of writing."""
+    return [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]

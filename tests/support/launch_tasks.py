@@ -1,0 +1,69 @@
+"""What worker processes run in tests; run as a module, it is a parent that can be killed."""
+
+import os
+import signal
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+from study.common.errors import StudyError
+from study.workers.local import Worker
+
+
+def double(number: int) -> tuple[int, int]:
+    """The double, and the process that worked it out."""
+    return 2 * number, os.getpid()
+
+
+def refuse(reason: str) -> None:
+    raise StudyError(reason)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stumble() -> None:
+    raise ArithmeticError("of a library")
+
+
+def setting(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
+
+
+def loaded(module: str) -> bool:
+    return module in sys.modules
+
+
+def tell(path: str | None = None) -> None:
+    """Write this process' id to a file, or to that which the setting TOLD names."""
+    told = Path(path or os.environ["TOLD"])
+    part = Path(f"{told}.part")
+    part.write_text(str(os.getpid()))
+    part.rename(told)
+
+
+def tell_and_sleep() -> None:
+    tell()
+    time.sleep(600)
+
+
+def sleep_and_tell(path: str) -> None:
+    """Write this process' id to a file, and sleep; what comes goes into a file beside it."""
+    tell(path)
+    try:
+        time.sleep(600)
+    except KeyboardInterrupt:
+        with open(f"{path}.told", "a") as file:  # noqa: PTH123
+            file.write("interrupted\n")
+        raise
+
+
+if __name__ == "__main__":
+    with closing(Worker()) as worker:
+        worker.call("tests.support.launch_tasks:sleep_and_tell", sys.argv[1])

@@ -1,0 +1,106 @@
+"""Training on JAX, in processes of its own: one process has one backend."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from study.common.errors import StudyError
+from study.training.fit import fit
+from tests.support.commands import finish
+from tests.support.commands import start
+from tests.support.fit_jax_tasks import arrays
+from tests.support.fit_jax_tasks import RANDOM
+
+MODULE = "tests.support.fit_jax_tasks"
+
+
+def begin(task: str, folder: Path, backend: str = "jax") -> "subprocess.Popen[str]":
+    return start(MODULE, task, str(folder), cwd=folder, KERAS_BACKEND=backend)
+
+
+def told(folder: Path, name: str) -> tuple[list[dict[str, float]], Any]:
+    history, figures = json.loads((folder / f"{name}.json").read_text())
+    return history, figures
+
+
+def outputs(folder: Path, name: str) -> dict[str, Any]:
+    with np.load(folder / f"{name}.npz") as saved:
+        return dict(saved)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all tasks have left what they came to."""
+    folder = tmp_path_factory.mktemp("jax")
+    other = begin("same_start", folder, "tensorflow")
+    killed = finish(begin("killed", folder))
+    assert killed.returncode == -9, killed.stderr
+    assert finish(other).returncode == 0
+    for task in ("resumed", "whole", "same_start"):
+        done = finish(begin(task, folder))
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_from_the_same_weights_it_comes_to_what_tensorflow_does(folder: Path) -> None:
+    (ours,), _ = told(folder, "jax")
+    (theirs,), _ = told(folder, "tensorflow")
+    assert ours == pytest.approx(theirs, rel=1e-3)
+    for part, values in outputs(folder, "tensorflow").items():
+        np.testing.assert_allclose(outputs(folder, "jax")[part], values, rtol=1e-3, atol=1e-5)
+
+
+def test_its_moving_averages_are_those_of_the_fused_kernel(folder: Path) -> None:
+    averages, theirs = (outputs(folder, f"{n}-averages") for n in ("jax", "tensorflow"))
+    assert len(averages) == 54
+    for name, values in theirs.items():
+        scale = np.abs(values).max()  # a sample variance of 16 would be 7 % larger
+        np.testing.assert_allclose(averages[name], values, rtol=0, atol=5e-3 * scale)
+
+
+def test_killed_and_taken_up_it_ends_the_same_to_the_last_bit(folder: Path) -> None:
+    resumed, whole = told(folder, "resumed"), told(folder, "whole")
+    assert resumed[0] == whole[0]
+    assert [epoch["epoch"] for epoch in whole[0]] == [1, 2]
+    for part, values in outputs(folder, "whole").items():
+        np.testing.assert_array_equal(outputs(folder, "resumed")[part], values)
+
+
+def test_a_trial_of_another_seed_and_rate_had_the_same_programs(folder: Path) -> None:
+    report = json.loads((folder / "told.json").read_text())
+    assert report["programs"] == 3  # full batches, the last one, prediction
+    assert report["new"] == 0
+
+
+def test_it_tells_of_all_steps(folder: Path) -> None:
+    report = json.loads((folder / "told.json").read_text())
+    assert report["steps"] == [[3, 4], [4, 4]] * 2  # 54 images: 3 batches of 16 and one of 6
+
+
+def test_a_trial_leaves_nothing_on_the_device(folder: Path) -> None:
+    report = json.loads((folder / "told.json").read_text())
+    assert report["left"] <= 0
+
+
+def test_without_room_for_the_images_the_batches_come_from_the_host(folder: Path) -> None:
+    report = json.loads((folder / "told.json").read_text())
+    assert (report["same"], report["resident"]) == (True, 0)
+
+
+def test_a_trial_begun_on_jax_is_not_gone_on_with_by_another(folder: Path) -> None:
+    with pytest.raises(StudyError, match=r"begun with KERAS_BACKEND=jax: set that"):
+        fit(RANDOM, arrays(), folder / "state")
+
+
+@pytest.mark.slow
+def test_16_bits_train_too(tmp_path: Path) -> None:
+    done = finish(begin("precise", tmp_path))
+    assert done.returncode == 0, done.stderr
+    for precision in ("mixed_bfloat16", "mixed_float16"):
+        (epoch,), _ = told(tmp_path, precision)
+        assert np.isfinite(list(epoch.values())).all()
+        assert outputs(tmp_path, precision)["test"].dtype == np.float32

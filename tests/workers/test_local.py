@@ -1,0 +1,213 @@
+"""Work in a process of its own: real processes, killed for real."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from study.common.errors import StudyError
+from study.common.errors import WorkerDied
+from study.workers.local import make_local_workers
+from study.workers.local import Worker
+from tests.support.commands import start
+from tests.support.commands import wait_until
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    with closing(Worker()) as worker:
+        yield worker
+
+
+def test_the_value_comes_back_from_one_other_process(worker: Worker) -> None:
+    (first, process), (second, same) = (
+        worker.call("tests.support.launch_tasks:double", number) for number in (21, 4)
+    )
+    assert (first, second) == (42, 8)
+    assert process == same != os.getpid()
+
+
+def test_an_error_comes_back_as_it_was_raised(worker: Worker) -> None:
+    with pytest.raises(StudyError, match=r"^no room$"):
+        worker.call("tests.support.launch_tasks:refuse", "no room")
+    assert worker.call("tests.support.launch_tasks:double", 1)[0] == 2
+
+
+def test_a_killed_process_is_replaced(worker: Worker) -> None:
+    before = worker.call("tests.support.launch_tasks:double", 1)[1]
+    with pytest.raises(WorkerDied, match="killed") as caught:
+        worker.call("tests.support.launch_tasks:die")
+    assert "\n" not in str(caught.value)
+    value, after = worker.call("tests.support.launch_tasks:double", 5)
+    assert value == 10
+    assert after != before
+
+
+def test_a_process_may_begin_before_it_is_called(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    with closing(Worker({"TOLD": str(told)}, ahead="tests.support.launch_tasks:tell")) as worker:
+        wait_until(told.exists, seconds=20)
+        assert worker.call("tests.support.launch_tasks:double", 4) == (8, int(told.read_text()))
+
+
+def test_what_was_begun_ends_with_its_worker(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    with closing(Worker({"TOLD": str(told)}, ahead="tests.support.launch_tasks:tell_and_sleep")):
+        wait_until(told.exists, seconds=20)
+        process = psutil.Process(int(told.read_text()))
+    wait_until(lambda: not process.is_running(), seconds=20)
+
+
+def test_a_process_that_dies_before_it_is_called_is_replaced() -> None:
+    with closing(Worker(ahead="tests.support.launch_tasks:die")) as worker:
+        with pytest.raises(WorkerDied):
+            worker.call("tests.support.launch_tasks:double", 1)
+        assert worker.call("tests.support.launch_tasks:double", 2)[0] == 4
+
+
+def test_the_process_ends_with_its_worker() -> None:
+    with closing(Worker()) as worker:
+        process = psutil.Process(worker.call("tests.support.launch_tasks:double", 1)[1])
+        assert process.is_running()
+    wait_until(lambda: not process.is_running(), seconds=20)
+
+
+def test_the_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    parent = start("tests.support.launch_tasks", str(told), cwd=tmp_path)
+    wait_until(told.exists, parent)
+    process = psutil.Process(int(told.read_text()))
+    assert process.ppid() == parent.pid
+    parent.kill()
+    parent.communicate()
+    wait_until(lambda: not is_alive(process), seconds=20)
+
+
+def meanwhile(do: Callable[[], None], worker: Worker, told: Path) -> None:
+    """Have a worker sleep, and do something once it does."""
+    thread = threading.Thread(target=lambda: (wait_until(told.exists), do()))
+    thread.start()
+    try:
+        worker.call("tests.support.launch_tasks:sleep_and_tell", str(told))
+    finally:
+        thread.join()
+
+
+def test_an_interrupted_call_ends_as_with_ctrl_c_and_later_ones_are_refused(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    with closing(Worker()) as worker:
+        process = worker.call("tests.support.launch_tasks:double", 1)[1]
+
+        def interrupt() -> None:
+            for _ in range(3):  # as a crew does until it has ended; cleaning up is not cut off
+                worker.interrupt()
+
+        with pytest.raises(KeyboardInterrupt):
+            meanwhile(interrupt, worker, told)
+        assert told.read_text() == str(process)
+        assert Path(f"{told}.told").read_text() == "interrupted\n"
+        with pytest.raises(KeyboardInterrupt):
+            worker.call("tests.support.launch_tasks:double", 1)
+
+
+def test_one_that_is_interrupted_before_it_begins_starts_nothing() -> None:
+    before = psutil.Process().children()
+    with closing(Worker()) as worker:
+        worker.interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            worker.call("tests.support.launch_tasks:double", 1)
+        assert psutil.Process().children() == before
+
+
+def test_ctrl_c_in_the_terminal_does_not_reach_the_process(worker: Worker) -> None:
+    process = worker.call("tests.support.launch_tasks:double", 1)[1]
+    status = Path(f"/proc/{process}/status").read_text().splitlines()
+    (ignored,) = (line.split()[1] for line in status if line.startswith("SigIgn"))
+    assert int(ignored, 16) >> (signal.SIGINT - 1) & 1
+    os.kill(process, signal.SIGINT)
+    assert worker.call("tests.support.launch_tasks:double", 1)[1] == process
+
+
+def test_after_an_error_of_a_library_there_is_a_new_process(worker: Worker) -> None:
+    before = worker.call("tests.support.launch_tasks:double", 1)[1]
+    with pytest.raises(StudyError):
+        worker.call("tests.support.launch_tasks:refuse", "one of ours")
+    assert worker.call("tests.support.launch_tasks:double", 1)[1] == before
+    with pytest.raises(ArithmeticError, match=r"^of a library$"):
+        worker.call("tests.support.launch_tasks:stumble")
+    assert worker.call("tests.support.launch_tasks:double", 1)[1] != before
+    assert not psutil.pid_exists(before)
+
+
+DEVICES, GROWTH = "CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH"
+
+
+def test_trials_on_one_gpu_share_its_memory_unless_a_user_says_how(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(DEVICES, "0,1")
+    name = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+    for count, given, share in ((2, None, None), (4, None, "0.450"), (5, None, "0.300"),
+                                (4, "0.1", "0.1")):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+        if given is not None:
+            monkeypatch.setenv(name, given)
+        workers = make_local_workers(count)
+        assert workers[-1].call("os:getenv", name) == share
+        for worker in workers:
+            worker.close()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count", "devices", "growth"),
+    [
+        ("0,1", 3, ["0", "1", "0"], "true"),
+        ("GPU-a,GPU-b", 2, ["GPU-a", "GPU-b"], None),
+        ("0,1", 1, ["0,1"], None),
+        ("", 2, ["", ""], None),
+    ],
+)
+def test_workers_share_the_gpus(
+    monkeypatch: pytest.MonkeyPatch, gpus: str, count: int, devices: list[str], growth: str | None
+) -> None:
+    monkeypatch.setenv(DEVICES, gpus)
+    monkeypatch.delenv(GROWTH, raising=False)
+    workers = make_local_workers(count)
+    assert len(workers) == count
+    for worker, device in zip(workers, devices, strict=True):
+        with closing(worker):
+            seen = [
+                worker.call("tests.support.launch_tasks:setting", name)
+                for name in (DEVICES, GROWTH)
+            ]
+        assert seen == [device, growth]
+    assert os.environ[DEVICES] == gpus
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only on Linux")
+@pytest.mark.parametrize("count", [1, 2, 1000])
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setenv(DEVICES, "")  # no GPUs
+    cores = sorted(os.sched_getaffinity(0))
+    found = []
+    for worker in make_local_workers(count)[:2]:
+        with closing(worker):
+            found.append(worker.call("tests.support.launch_tasks:cores"))
+    size = len(cores) // count
+    wanted = [cores[:size], cores[size : 2 * size]] if size else [cores, cores]
+    assert found == wanted[:count]
+    assert sorted(os.sched_getaffinity(0)) == cores
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs; one that nobody has collected yet does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
