@@ -27,6 +27,7 @@ from queue import Empty
 from queue import SimpleQueue
 from typing import Any
 
+from study.common.command import parse_count
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import ConfigError
@@ -202,14 +203,6 @@ def _parse_minutes(text: str | None) -> float:
     return minutes
 
 
-def _parse_worker_count(text: str | None) -> int:
-    if text is None:
-        return 1
-    if not (text.isdecimal() and 1 <= int(text) <= MAX_WORKERS):
-        raise ConfigError(f"workers={text!r} is out of range: use 1 to {MAX_WORKERS}")
-    return int(text)
-
-
 def _make_session(args: argparse.Namespace, started: float, workers: int) -> JobScheduler:
     end = started + 60 * _parse_minutes(args.minutes)
     base, space = plan_grid(args)
@@ -256,7 +249,7 @@ def main() -> None:
     """Run the command."""
     started = time.monotonic()
     args = _parse_args()
-    count = _parse_worker_count(args.workers)
+    count = 1 if args.workers is None else parse_count("workers", args.workers, MAX_WORKERS)
     with contextlib.ExitStack() as stack:
         workers = make_local_workers(count, PRELOAD)
         for worker in workers:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from study.common.command import Parser
 from study.common.command import run_command
+from study.common.errors import first_line
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
 from study.common.settings import tracking_uri
@@ -45,8 +46,7 @@ def sync_spool() -> str:
     try:
         report = spool.flush_spool(connect())
     except TrackingError as error:
-        problem = str(error).splitlines()[0]
-        raise TrackingError(f"{problem}; {_format_left(count)}") from None
+        raise TrackingError(f"{first_line(error)}; {_format_left(count)}") from None
     summary = f"{_format_runs(len(report.delivered))} delivered"
     for problem in report.waiting.values():
         raise TrackingError(f"{summary}; {problem}; {_format_left(len(report.waiting))}")

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 
 from optuna.samplers import BaseSampler
 
+from study.common.command import parse_count
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import ConfigError
@@ -57,6 +58,7 @@ from study.workers.pool import run_workers
 from study.workers.pool import Worker
 
 TRIALS = 40
+MAX_COUNT = 100_000  # trials, seeds
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -201,12 +203,6 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * SECONDS[match[2]]
 
 
-def _parse_count(name: str, text: str, low: int) -> int:
-    if not (text.isdecimal() and low <= int(text) <= 100_000):
-        raise ConfigError(f"{name}={text!r} is out of range: use {low} to 100000")
-    return int(text)
-
-
 def parse_bounds(args: argparse.Namespace) -> Bounds:
     """Return the bounds that the flags name, or `TRIALS` trials if they name none.
 
@@ -214,7 +210,7 @@ def parse_bounds(args: argparse.Namespace) -> Bounds:
         ConfigError: a value is out of range.
     """
     seconds = None if args.timeout is None else parse_duration(args.timeout)
-    trials = None if args.trials is None else _parse_count("trials", args.trials, 1)
+    trials = None if args.trials is None else parse_count("trials", args.trials, MAX_COUNT)
     if trials is None and seconds is None and not args.until_converged:
         trials = TRIALS
     bounds = Bounds(trials, seconds)
@@ -266,8 +262,8 @@ def main() -> None:
     base = config_from_flags(args)
     plan = SearchPlan(
         parse_bounds(args),
-        _parse_count("seeds", args.seeds, 1),
-        _parse_count("confirm", args.confirm, 1 if args.register else 0),
+        parse_count("seeds", args.seeds, MAX_COUNT),
+        parse_count("confirm", args.confirm, MAX_COUNT, low=1 if args.register else 0),
         args.register,
     )
     with open_workers(args) as workers:

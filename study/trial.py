@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -236,9 +237,7 @@ def _make_early_end(options: Options, epochs: int) -> "Callable[[Epoch], None]":
     """
     watch = options.watch
     if watch is not None:
-        module, name = watch.function.split(":")
-        function = getattr(importlib.import_module(module), name)
-        ask_watcher = functools.partial(function, *watch.args)
+        ask_watcher = functools.partial(resolve_name(watch.function), *watch.args)
 
     def end_early(epoch: "Epoch") -> None:
         reason = ask_watcher(epoch) if watch is not None else None

@@ -9,6 +9,7 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
+from study.common.errors import first_line
 from study.common.errors import TrackingError
 from study.tracking.connection import redact_credentials
 
@@ -33,7 +34,7 @@ def check_database(uri: str) -> None:
             raise TrackingError(f"no runs yet: {path} does not exist\n{advice}")
         tables = _list_table_names(uri)
     except (SQLAlchemyError, ImportError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise TrackingError(f"cannot read {redact_credentials(uri)}: {reason}\n{advice}") from error
     if "experiments" not in tables:
         raise TrackingError(f"{redact_credentials(uri)} is no MLflow database\n{advice}")

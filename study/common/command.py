@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from typing import NoReturn
 
+from study.common.errors import ConfigError
 from study.common.errors import StudyError
 
 
@@ -47,6 +48,17 @@ class Parser(argparse.ArgumentParser):
 def _replace_underscores(word: str) -> str:
     name, equals, value = word.partition("=")
     return name.replace("_", "-") + equals + value if name.startswith("--") else word
+
+
+def parse_count(name: str, text: str, high: int, *, low: int = 1) -> int:
+    """Return a flag's whole number, from `low` to `high`.
+
+    Raises:
+        ConfigError: it is none, or out of range.
+    """
+    if not (text.isdecimal() and low <= int(text) <= high):
+        raise ConfigError(f"{name}={text!r} is out of range: use {low} to {high}")
+    return int(text)
 
 
 def run_command(main: Callable[[], None]) -> int:

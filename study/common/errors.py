@@ -67,3 +67,8 @@ class WorkerLost(StudyError):
 
     Its config can be claimed again.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, at most 200 characters, or else its class name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from itertools import product
 from typing import NamedTuple
 
+from study.common.command import parse_count
 from study.common.command import Parser
-from study.common.errors import ConfigError
 from study.config import data_name
 from study.config import TrialConfig
 from study.config import weights_kind
@@ -53,11 +53,7 @@ def plan_grid(args: argparse.Namespace) -> tuple[TrialConfig, dict[str, list[int
     if every_fold:
         args.fold = "1"
     base = config_from_flags(args)
-    if args.seeds is not None and not (
-        args.seeds.isdecimal() and 1 <= int(args.seeds) <= MAX_SEEDS
-    ):
-        raise ConfigError(f"seeds={args.seeds!r} is out of range: use 1 to {MAX_SEEDS}")
-    seeds = None if args.seeds is None else int(args.seeds)
+    seeds = None if args.seeds is None else parse_count("seeds", args.seeds, MAX_SEEDS)
     return base, search_space(base, seeds, every_fold=every_fold)
 
 

@@ -13,6 +13,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from study.common.errors import ClaimedTrialFailed
+from study.common.errors import first_line
 from study.common.errors import OutOfMemory
 from study.common.errors import Pruned
 from study.common.errors import StudyError
@@ -66,7 +67,7 @@ def run_claimed(
 
 def describe_failure(error: Exception) -> str:
     """Return the first line of an error, with its type if it is not one of ours."""
-    reason = (str(error).splitlines() or [""])[0]
+    reason = first_line(error)
     return reason if isinstance(error, StudyError) else f"{type(error).__name__}: {reason}"
 
 

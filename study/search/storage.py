@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from study.common.cache import cache_dir
+from study.common.errors import first_line
 from study.common.errors import StudyError
 from study.common.settings import heartbeat_seconds
 from study.common.settings import storage_url
@@ -165,7 +166,7 @@ def _storage_errors_as_study_errors(url: str) -> Iterator[None]:
 
 
 def _unreachable_message(url: str, error: Exception) -> str:
-    reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
+    reason = first_line(error.__cause__ or error)
     return (
         f"no Optuna storage at {redact_credentials(url)}: {reason}\n"
         "Mend STUDY_STORAGE, or unset it to use study.db in this folder."

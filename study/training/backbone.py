@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from numpy.typing import NDArray
 
+from study.common.errors import first_line
 from study.common.errors import StudyError
 from study.config import BACKBONES
 from study.config import fields_affecting
@@ -229,7 +230,7 @@ def _check_download(config: TrialConfig, model: keras.Model) -> None:
 def _explain_weights_error(config: TrialConfig, error: Exception) -> str:
     """Return a message that says why the weights cannot be used."""
     title = BACKBONES[config.backbone].title
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    reason = first_line(error)
     if config.weights == "imagenet":
         return (
             f"cannot fetch Keras' ImageNet weights of {title}: {reason}\n"

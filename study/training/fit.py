@@ -7,7 +7,6 @@ continues from it, and its metrics equal those of an uninterrupted call bit for 
 epoch is a function of the state it starts from, the config and its own number.
 """
 
-import importlib
 import json
 import math
 import os
@@ -17,6 +16,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 from typing import Protocol
 
@@ -175,9 +175,7 @@ def make_loop(config: TrialConfig, arrays: Arrays, model: keras.Model) -> Loop:
     backend = keras.backend.backend()
     if backend not in LOOPS:
         raise StudyError(f"KERAS_BACKEND={backend} cannot train here: use {' or '.join(LOOPS)}")
-    module_name, class_name = LOOPS[backend].split(":")
-    # Imported late, because only one of the backends need be installed.
-    loop_class = getattr(importlib.import_module(module_name), class_name)
+    loop_class = resolve_name(LOOPS[backend])  # late: only one of the backends need be installed
     loop: Loop = loop_class(config, arrays, model, _build_probe(model))
     return loop
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.common.command import quiet_stderr
+from study.common.errors import first_line
 from study.common.errors import StudyError
 
 with quiet_stderr():  # Keras' libraries write to stderr while they load
@@ -40,8 +41,8 @@ def compute_heat_maps_of_file(
     try:
         model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise StudyError(f"the run's model does not load here: {first_line}") from error
+        reason = first_line(error)
+        raise StudyError(f"the run's model does not load here: {reason}") from error
     return compute_heat_maps(model, images, classes)
 
 

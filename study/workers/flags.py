@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Iterator
 from collections.abc import Sequence
 
+from study.common.command import parse_count
 from study.common.command import Parser
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
@@ -56,7 +57,7 @@ def open_workers(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
         ConfigError: a number is out of range.
         StudyError: several workers would write to SQLite.
     """
-    count = None if args.workers is None else _parse_count(args.workers)
+    count = None if args.workers is None else parse_count("workers", args.workers, MAX_WORKERS)
     gpus = _parse_gpus(args.gpus_per_trial)
     if args.engine == "ray":
         _check_servers("--engine ray")
@@ -70,12 +71,6 @@ def open_workers(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
         for worker in workers:
             stack.callback(worker.close)
         yield workers
-
-
-def _parse_count(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= MAX_WORKERS):
-        raise ConfigError(f"workers={text!r} is out of range: use 1 to {MAX_WORKERS}")
-    return int(text)
 
 
 def _parse_gpus(text: str) -> float:

@@ -5,7 +5,6 @@ This module knows nothing of what the calls do.
 
 import atexit
 import contextlib
-import importlib
 import math
 import multiprocessing
 import os
@@ -18,6 +17,7 @@ from concurrent.futures import Future
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from pkgutil import resolve_name
 from types import FrameType
 from typing import Any
 
@@ -183,10 +183,9 @@ def _count_memory_kills() -> int:
 
 
 def _run_function(function: str, args: tuple[Any, ...]) -> Any:
-    module, name = function.split(":")
     _call_state.update(running=True, interrupted=False)
     try:
-        return getattr(importlib.import_module(module), name)(*args)
+        return resolve_name(function)(*args)
     finally:
         _call_state["running"] = False
 

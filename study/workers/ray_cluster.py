@@ -16,10 +16,12 @@ import signal
 import socket
 import time
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from dotenv import load_dotenv
 
+from study.common.errors import first_line
 from study.common.errors import StudyError
 from study.common.errors import WorkerDied
 from study.config import PROTOCOL_VERSION
@@ -76,8 +78,7 @@ def connect(address: str, gpus: float = 0) -> int:
         _check_reachable(address)
         ray.init(address, logging_level=logging.CRITICAL, ignore_reinit_error=True)
     except Exception as error:  # the address, the versions or the login may be wrong
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise StudyError(f"no Ray cluster at {address}: {reason}") from error
+        raise StudyError(f"no Ray cluster at {address}: {first_line(error)}") from error
     machines = _list_machines(gpus)
     cores = _count_cores(gpus)
     if not machines:
@@ -236,8 +237,7 @@ def run_here(work: bytes, protocol: int) -> Any:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     load_dotenv(".env")
     function, args = pickle.loads(work)
-    module, name = function.split(":")
-    return getattr(importlib.import_module(module), name)(*args)
+    return resolve_name(function)(*args)
 
 
 def _translate_error(error: Any) -> BaseException:
