@@ -1,11 +1,11 @@
-"""Times the audit's scan of N and of 2N tiny files in one folder: both should cost twice as much.
+"""Measure whether the audit's time and memory grow linearly with the files.
 
     python -m benchmarks.audit --images 10000
 
-Each size is measured in a process of its own: finding the files, hashing them, and making the
-record of each, which is everything the audit does but the search for near-duplicates. A ratio of
-time near 2 says that it is linear; memory is what the process grew by, at its peak, and the bytes
-per file should be the same for both.
+Scans N and then 2N tiny files in one folder, each size in a process of its own: finding the files,
+hashing them, and making the record of each, which is everything the audit does but the search for
+near-duplicates. A time ratio near 2 means linear growth. Memory is the growth of the process at its
+peak, and the bytes per file should be the same for both sizes.
 """
 
 import argparse
@@ -35,7 +35,10 @@ SIDE = 4  # pixels
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one folder: seconds by step, bytes of memory at the peak, less those at the start."""
+    """The cost of scanning one folder.
+
+    seconds: by step; memory: bytes at the peak, less those at the start.
+    """
 
     images: int
     seconds: Mapping[str, float]
@@ -48,7 +51,7 @@ class Cost:
 
 
 def make_images(root: Path, count: int) -> None:
-    """Different images, of class a but for ten of class b."""
+    """Write `count` different images: ten of class b, the others of class a."""
     for number in range(count):
         file = root / ("b" if number < 10 else "a") / f"{number:07}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +60,7 @@ def make_images(root: Path, count: int) -> None:
 
 
 def measured(root: Path) -> Cost:
-    """Scans a folder in this process, which should have done nothing else."""
+    """Scan a folder in this process, which should have done nothing else."""
     start, marks = peak_memory(), [time.perf_counter()]
     listing = get_dataset(f"folder:{root}").find()
     marks.append(time.perf_counter())
@@ -74,7 +77,7 @@ def measured(root: Path) -> Cost:
 
 
 def peak_memory() -> int:
-    """Bytes; the peak of this process so far."""
+    """Return the peak memory of this process so far, in bytes."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB on Linux
 
 

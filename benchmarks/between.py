@@ -1,10 +1,10 @@
-"""From one trial to the next in a process: the time until it trains, and what stays in memory.
+"""Measure the time between two trials of a process, and the memory it keeps.
 
     DATA_DIR=../shared/data python -m benchmarks.between
     python -m benchmarks.between --dataset demo --trials 50
 
 Trains the seven variants again and again in one process, one epoch each on few images, by the
-study's own `fit`. The first trial pays for what the later ones use again.
+study's own `fit`. The first trial also pays for what the later ones reuse.
 """
 
 import argparse
@@ -31,7 +31,7 @@ with quiet_stderr():
 
 
 def arrays_for(config: TrialConfig, steps: int) -> fit.Arrays:
-    """Random images: `steps` batches to train, one to validate, one to test."""
+    """Make random images: `steps` batches to train, one to validate, one to test."""
     count = config.batch_size * (steps + 2)
     shape = (count, config.image_size, config.image_size, 3)
     generator = np.random.default_rng(0)
@@ -41,7 +41,7 @@ def arrays_for(config: TrialConfig, steps: int) -> fit.Arrays:
 
 
 def start_of(config: TrialConfig, arrays: fit.Arrays) -> float:
-    """Seconds from the call of `fit` to the end of the first step, less a second step's."""
+    """Return the seconds from the call of `fit` to its first step, that step left out."""
     ends = [time.perf_counter()]
     with tempfile.TemporaryDirectory() as folder:
         callbacks = fit.Callbacks(on_step=lambda *_: ends.append(time.perf_counter()))
@@ -51,7 +51,7 @@ def start_of(config: TrialConfig, arrays: fit.Arrays) -> float:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Train, and print a row for each seventh trial."""
+    """Train, and print a row for every seventh trial."""
     base = config_of(args, epochs=1, weights=args.weights, precision=args.precision)
     arrays = arrays_for(base, steps=4)
     print(f"{base.backbone}, {base.image_size} px, {base.precision}\n")

@@ -1,4 +1,4 @@
-"""What a study costs: hours, workers, money, databases, artifacts, and the servers' load.
+"""Estimate what a study costs in hours, workers, money, storage and server load.
 
     python -m benchmarks.cost
     python -m benchmarks.cost --device "my GPU" 1200 0.90 --trials 500
@@ -38,36 +38,40 @@ class Study:
 
     @property
     def seconds(self) -> float:
-        """Of a trial's training."""
+        """Seconds that a trial trains."""
         return IMAGES * EPOCHS / self.speed
 
     @property
     def hours(self) -> float:
-        """Of one worker for all."""
+        """Hours that one worker needs for all trials."""
         return self.trials * self.seconds / 3600
 
     @property
     def workers(self) -> int:
-        """To be done in time; a trial is not divided."""
+        """Workers needed to finish in time, as a trial cannot be divided."""
         return math.ceil(self.trials / max(1, self.wall // self.seconds))
 
     @property
     def lasts(self) -> float:
-        """Seconds from first to last with so many workers."""
+        """Seconds from start to end with that many workers."""
         return math.ceil(self.trials / self.workers) * self.seconds
 
     @property
     def samples(self) -> float:
-        """Of the system metrics of all trials."""
+        """Samples of system metrics in all trials."""
         return self.trials * self.seconds / SAMPLE
 
     @property
     def requests(self) -> float:
-        """To the MLflow server in a second."""
+        """Requests per second to the MLflow server."""
         return (self.trials * REQUESTS + self.samples) / self.lasts
 
     def rows(self, capacity: float) -> dict[str, str]:
-        """What a reader wants to know, by name; `capacity`: requests a second that a core takes."""
+        """List the figures to print, by name.
+
+        Args:
+            capacity: requests per second that one core of the MLflow server takes.
+        """
         sampled = self.samples * SAMPLED * POINT
         return {
             "trials": f"{self.trials:,}",
@@ -97,7 +101,7 @@ def _size(count: float) -> str:
 
 
 def table(studies: list[Study], capacity: float) -> str:
-    """Markdown, a column for each study."""
+    """Format the studies as a Markdown table, one column each."""
     columns = [study.rows(capacity) for study in studies]
     lines = [[name, *(column[name] for column in columns)] for name in columns[0]]
     lines.insert(1, ["---"] * len(lines[0]))

@@ -1,10 +1,10 @@
-"""Times a tracked epoch of `study.train` against a bare Keras one on the same arrays.
+"""Time a tracked epoch of `study.train` against one of bare Keras.
 
     DATA_DIR=../shared/data python -m benchmarks.epoch
     python -m benchmarks.epoch --dataset demo --epochs 3
 
-Three models take turns in one process, an epoch each, so that whatever else the machine does hits
-all of them alike:
+Three models take turns in one process, an epoch each on the same arrays, so that whatever else the
+machine does hits all of them alike:
 
     tracked     study.trial: state saved and MLflow (SQLite) written after each epoch
     bare fused  Keras' `fit` alone, on the model of study.training.model (fused batch normalization)
@@ -58,7 +58,7 @@ with quiet_stderr():  # TensorFlow talks while it loads, and MLflow if loaded be
 
 @dataclass
 class Laps:
-    """Seconds of each epoch, the warm-up left out, and of its parts."""
+    """Seconds of each epoch and of its parts, without the warm-up."""
 
     epochs: dict[str, list[float]] = field(default_factory=dict)
     saving: list[float] = field(default_factory=list)
@@ -66,14 +66,14 @@ class Laps:
     system: list[float] = field(default_factory=list)
 
     def median(self, name: str) -> float:
-        """Seconds of one epoch of `tracked`, `bare fused` or `bare`."""
+        """Return the median epoch of `tracked`, `bare fused` or `bare`, in seconds."""
         return statistics.median(self.epochs[name])
 
 
 class SystemMetrics:
-    """The monitor of the machine: timed, and at rest while a bare epoch runs.
+    """Time the system monitor, and pause it while a bare epoch runs.
 
-    It has a thread of its own, most of whose time is waiting for a core: only CPU seconds count.
+    The monitor's thread mostly waits for a core, so only its CPU seconds count.
     """
 
     def __init__(self) -> None:
@@ -94,14 +94,14 @@ class SystemMetrics:
         return timed
 
     def taken(self) -> float:
-        """Seconds since the last call."""
+        """Return the seconds spent since the last call."""
         seconds, self.seconds = self.seconds, 0.0
         return seconds
 
 
 @dataclass(frozen=True)
 class TimedLog(RunLog):
-    """A run's log that, once an epoch is recorded, lets the bare models have their turn."""
+    """A run's log that trains the bare models for an epoch after each recorded one."""
 
     others: Mapping[str, Callable[[], None]] = field(kw_only=True)
     system: SystemMetrics = field(kw_only=True)
@@ -110,7 +110,7 @@ class TimedLog(RunLog):
     resumed: list[float] = field(default_factory=list)  # when the tracked model got its turn
 
     def log_epoch(self, epoch: Mapping[str, float]) -> None:
-        """Record as ever; then time the others, unless all of this was the warm-up."""
+        """Record the epoch, then run the other models and time them after the warm-up."""
         saved = time.perf_counter()
         super().log_epoch(epoch)
         done, warm_up = time.perf_counter(), epoch["epoch"] == 1
@@ -132,7 +132,7 @@ class TimedLog(RunLog):
 
 
 def bare_epoch(trial: Trial, model: keras.Model) -> Callable[[], None]:
-    """One epoch of a model, compiled and fitted as anyone would, from arrays in memory."""
+    """Compile a model as a notebook would, and return a function that fits one epoch."""
     compile_plainly(model, trial.config.lr)
     data, split = trial.data, trial.split
     x, y = np.asarray(data.x[split.train]), data.y[split.train]
@@ -146,7 +146,12 @@ def bare_epoch(trial: Trial, model: keras.Model) -> Callable[[], None]:
 
 
 def measure(trial: Trial, folder: Path) -> tuple[Laps, float]:
-    """The laps of all three, and the size of the saved state in MB; `folder` is thrown away."""
+    """Return the laps of all three models, and the size of the saved state in MB.
+
+    Args:
+        trial: what to train.
+        folder: an empty one, of no use afterwards.
+    """
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         os.environ.pop(name, None)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
@@ -189,7 +194,7 @@ def report(laps: Laps, megabytes: float) -> None:
 
 
 def default_dataset() -> str:
-    """`chest` if DATA_DIR has it, else `demo`."""
+    """Return `chest` if DATA_DIR has it, else `demo`."""
     folder = os.environ.get("DATA_DIR", "").strip()
     return "chest" if folder and (Path(folder) / KAGGLE.landmark).is_dir() else "demo"
 

@@ -1,4 +1,4 @@
-"""A training step against the processor's own speed, in float32 and in bfloat16.
+"""Compare a training step with the processor's own speed, in float32 and bfloat16.
 
     python -m benchmarks.hardware
     python -m benchmarks.hardware --dataset blood --image-size 128
@@ -37,7 +37,7 @@ DTYPES = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
 
 
 def seconds_of(work: Callable[[], object], repeats: int) -> float:
-    """The median of a few turns, after one that is not counted."""
+    """Return the median of a few turns, after a first that does not count."""
     laps = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -47,7 +47,7 @@ def seconds_of(work: Callable[[], object], repeats: int) -> float:
 
 
 def product_rate(dtype: str) -> float:
-    """FLOP/s of matrix products."""
+    """Measure the FLOP/s of matrix products."""
     left, right = (tf.cast(tf.random.normal((SIDE, SIDE)), dtype) for _ in range(2))
     product = tf.function(tf.matmul)
 
@@ -59,7 +59,7 @@ def product_rate(dtype: str) -> float:
 
 
 def flop_of(layer: keras.Layer) -> float:
-    """FLOP of a layer and of what it holds, for one image, forward."""
+    """Count the FLOP of a layer and its sublayers, for one image, forward."""
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         return 2.0 * math.prod(layer.kernel.shape[:2]) * math.prod(layer.output.shape[1:])
     if isinstance(layer, keras.layers.Conv2D):
@@ -72,7 +72,7 @@ def flop_of(layer: keras.Layer) -> float:
 
 
 def step_of(config: TrialConfig) -> tuple[Callable[[], object], float]:
-    """`STEPS` training steps, and the FLOP of one."""
+    """Return a function that runs `STEPS` training steps, and the FLOP of one step."""
     backbone.clear_kept_backbone()
     model = build_compiled_model(config, 2)
     shape = (config.batch_size, config.image_size, config.image_size, 3)

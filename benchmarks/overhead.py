@@ -1,4 +1,4 @@
-"""What a search's own work costs per trial, beside few and beside many ended ones.
+"""Measure what a search's own work costs per trial, by number of ended ones.
 
     python -m benchmarks.overhead
     python -m benchmarks.overhead --trials 1000
@@ -67,7 +67,10 @@ METRIC = "val_accuracy"
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one piece of work: wall seconds, and the statements and seconds spent in the database."""
+    """The cost of one piece of work.
+
+    seconds: wall time; in_database, statements: the database's part of it.
+    """
 
     seconds: float
     in_database: float
@@ -75,7 +78,7 @@ class Cost:
 
 
 class Database:
-    """Counts and times what SQLAlchemy asks of a server in this process, commits too."""
+    """Counts and times the statements and commits of SQLAlchemy in this process."""
 
     def __init__(self) -> None:
         self.seconds, self.statements = 0.0, 0
@@ -101,7 +104,7 @@ class Database:
         return timed
 
     def cost(self, do: Callable[[], object]) -> Cost:
-        """Of one call."""
+        """Measure one call."""
         start, seconds, statements = time.perf_counter(), self.seconds, self.statements
         do()
         passed = time.perf_counter() - start
@@ -112,16 +115,16 @@ class Untrained:
     """A worker that answers at once, with any figure."""
 
     def call(self, function: str, *args: Any) -> Outcome:  # noqa: ARG002
-        """An outcome."""
+        """Return an outcome with a random score."""
         return Outcome(uuid.uuid4().hex, random.random(), 0.5, 0.5)
 
     def interrupt(self) -> None:
-        """Nothing is under way."""
+        """Do nothing, as no call is under way."""
 
 
 @contextmanager
 def server() -> Iterator[None]:
-    """A PostgreSQL of its own for `STUDY_STORAGE`."""
+    """Start a separate PostgreSQL for `STUDY_STORAGE`."""
     with tempfile.TemporaryDirectory() as name:
         folder, ports = Path(name), free_ports()
         folder.chmod(0o755)  # PostgreSQL does not run as root
@@ -132,7 +135,10 @@ def server() -> Iterator[None]:
 
 
 def fill(claims: Claims, space: Space, count: int) -> None:
-    """Add ended trials, every third pruned, in bulk: `study.add_trials` takes 40 ms for each."""
+    """Add ended trials in bulk, every third pruned.
+
+    `study.add_trials` would take 40 ms for each.
+    """
     sampler, chance, study = RandomSampler(0), random.Random(0), claims.study
     now = datetime.now()
     trials = [
@@ -159,7 +165,7 @@ def fill(claims: Claims, space: Space, count: int) -> None:
 def _rows(
     space: Space, sampler: RandomSampler, values: list[float], *, complete: bool
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """What an ended trial at a random point has in the tables, without its id."""
+    """Yield the table rows of an ended trial at a random point, without its id."""
     draw: Callable[..., Any] = sampler.sample_independent
     for name, held in space.free.items():
         point = held.to_internal_repr(draw(None, None, name, held))
@@ -178,7 +184,7 @@ def _rows(
 
 
 def turns(trials: int) -> dict[str, list[Cost]]:
-    """The cost of a driver's turns and of its workers' epochs, beside so many ended trials."""
+    """Measure a driver's turns and its workers' epochs with `trials` ended trials."""
     space = make_space(recipe("chest"))
     claims = _join(trials)
     if trials:
@@ -215,7 +221,7 @@ def _watch(search: Search, number: int) -> Watch:
 
 
 def judging(watches: list[Watch]) -> list[Cost]:
-    """The cost of each epoch of some trials, in a process that trains."""
+    """Measure the judging of each epoch of some trials, in a worker's process."""
     warnings.simplefilter("ignore")
     judge: Callable[..., str | None] = pruning.report_epoch
     database = Database()

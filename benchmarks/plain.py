@@ -1,4 +1,4 @@
-"""The study's network as anyone would write it with Keras' own layers, to compare with."""
+"""Build the study's network as a notebook would, with Keras' own layers."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from study.training.backbone import APPLICATIONS
 
 
 def plain_model(config: TrialConfig, classes: int, *, dtype: str) -> keras.Model:
-    """A fresh model of a config, uncompiled.
+    """Build a new, uncompiled model of a config.
 
     Args:
         config: the network.
@@ -34,7 +34,7 @@ def plain_model(config: TrialConfig, classes: int, *, dtype: str) -> keras.Model
 
 
 def compile_plainly(model: keras.Model, lr: float) -> None:
-    """As in any notebook: Adam, cross-entropy, and the accuracy beside it."""
+    """Compile as in any notebook, with Adam, cross-entropy and accuracy."""
     model.compile(
         optimizer=keras.optimizers.Adam(lr),
         loss="sparse_categorical_crossentropy",

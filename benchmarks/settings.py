@@ -1,4 +1,4 @@
-"""What benchmarks have in common: a recipe at a size that suits two cores."""
+"""Share flags and recipes among benchmarks, at image sizes that suit two cores."""
 
 import argparse
 from typing import Any
@@ -10,7 +10,7 @@ SIZES = {"chest": 128, "blood": 96, "demo": 32}  # pixels
 
 
 def parser_of(doc: str | None) -> argparse.ArgumentParser:
-    """A parser with `--dataset` and `--image-size`."""
+    """Make a parser with `--dataset` and `--image-size`."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -22,6 +22,6 @@ def parser_of(doc: str | None) -> argparse.ArgumentParser:
 
 
 def config_of(args: argparse.Namespace, **fields: Any) -> TrialConfig:
-    """The recipe that was asked for, with these fields; random weights unless they name others."""
+    """Return the requested recipe with these fields, by default with random weights."""
     size = args.image_size or SIZES[args.dataset]
     return recipe(args.dataset).replace(**{"image_size": size, "weights": "none", **fields})

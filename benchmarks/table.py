@@ -1,10 +1,10 @@
-"""How long the comparison table takes, and how much memory, by the number of runs.
+"""Measure the time and memory of the comparison table by the number of runs.
 
     python -m benchmarks.table
     python -m benchmarks.table --runs 1000 10000
 
 Fills an MLflow database (SQLite) with runs as a study leaves them, with predictions of 1,168 test
-images of about 1,040 patients each; then runs the real `python -m pipelines.export`. Growth is
+images of about 1,040 patients each, then runs the real `python -m pipelines.export`. Growth is
 linear where seconds per run stay the same.
 """
 
@@ -34,12 +34,12 @@ EPOCHS = 15
 
 
 def configs(count: int) -> list[TrialConfig]:
-    """The seven variants, with as many seeds as it takes."""
+    """List `count` configs: the seven variants, with as many seeds as needed."""
     return [resolve_config("chest", 1 + i % 7, {"seed": i // 7}) for i in range(count)]
 
 
 def fill(folder: Path, count: int) -> None:
-    """A database of so many finished runs, with the files that the table reads."""
+    """Make a database of `count` finished runs, with the files that the table reads."""
     uri = f"sqlite:///{folder}/mlflow.db"
     place = MlflowClient(uri).create_experiment("chest", artifact_location=f"{folder}/files")
     engine, rng = sa.create_engine(uri), np.random.default_rng(0)
@@ -58,7 +58,7 @@ def fill(folder: Path, count: int) -> None:
 
 
 def write_predictions(files: Path, seed: int, rng: np.random.Generator) -> float:
-    """predictions.parquet of one run; its test accuracy."""
+    """Write predictions.parquet of one run, and return its test accuracy."""
     same = np.random.default_rng(seed)  # a seed's test set is that of all its variants
     label, patient = same.random(IMAGES) < 0.27, same.integers(0, PATIENTS, IMAGES)
     right = rng.random(IMAGES) < 0.96
@@ -86,7 +86,7 @@ def add_run(
     files: Path,
     accuracy: float,
 ) -> None:
-    """What MLflow's tables hold of a run: 10 figures, and 4 curves of 15 epochs."""
+    """Add a run to MLflow's tables, with ten figures and four curves of 15 epochs."""
     rows["runs"].append(
         {"run_uuid": run_id, "name": run_id, "source_type": "LOCAL", "status": "FINISHED",
          "user_id": "bench", "start_time": 1000, "end_time": 2000, "lifecycle_stage": "active",
@@ -107,7 +107,7 @@ def add_run(
 
 
 def export(folder: Path) -> tuple[float, float]:
-    """Seconds and peak memory (MiB) of the real command."""
+    """Return the seconds and the peak memory (MiB) of the real command."""
     settings = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
     command = [sys.executable, "-m", "pipelines.export", "--dataset", "chest", "--no-upload",
                "--out", str(folder / "out")]  # fmt: skip

@@ -1,17 +1,18 @@
-"""Where the time goes: within a step, an epoch, a trial, a grid.
+"""Measure where the time of a step, an epoch, a trial and a grid goes.
 
     DATA_DIR=../shared/data python -m benchmarks.where
     DATA_DIR=../shared/data python -m benchmarks.where --dataset blood --limit 400
 
-A real `study.train` in a folder of its own (MLflow on SQLite), with a clock around its parts; the
-parts of a step are timed on their own, as what each adds to the one before. The grid is the real
-command, and its parts are what its record says of them.
+Runs a real `study.train` in a folder of its own (MLflow on SQLite), with a clock around its parts.
+The parts of a step are timed separately, as what each adds to the one before. The grid is the real
+command, and the times of its parts come from its MLflow runs.
 """
 
 import argparse
 import functools
 import math
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,22 +21,29 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from dotenv import load_dotenv
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
 
 from benchmarks.hardware import seconds_of
 from benchmarks.settings import config_of
 from benchmarks.settings import parser_of
-from benchmarks.where_grid import grid_parts
+from experiments.search import command
 from study import train
 from study import trial
 from study.common.command import quiet_stderr
 from study.common.command import run_command
 from study.common.progress import Progress
 from study.config import TrialConfig
+from study.search.grid_plan import BY_VARIANT
+from study.tracking import queries
 from study.tracking.run_logger import RunLog
+from study.variants import format_flags
 from study.variants import VARIANTS
 
 with quiet_stderr():
@@ -50,7 +58,7 @@ with quiet_stderr():
 STEPS, PREDICTED = "steps", "validation and test"
 STATE, RECORD = "state saved", "figures handed to the record"
 PARTS: list[tuple[Any, str, str]] = [
-    (train, "prepared", "images found, read from the cache, split"),
+    (train, "prepare_trial", "images found, read from the cache, split"),
     (fit, "build_compiled_model", "model built, weights loaded"),
     (loop_tensorflow.TensorFlowLoop, "train", STEPS),
     (loop_tensorflow.TensorFlowLoop, "predict", PREDICTED),
@@ -65,13 +73,13 @@ Seconds = Counter[str]
 
 @dataclass
 class Clock:
-    """Seconds of a trial's parts, and what they were at the end of each epoch."""
+    """Seconds of a trial's parts, in all and at the end of each epoch."""
 
     seconds: Seconds = field(default_factory=Counter)
     epochs: list[tuple[float, Seconds]] = field(default_factory=list)  # the time, and all until it
 
     def around(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """The function, which adds its time to a name's; parts of parts count in the inner one."""
+        """Wrap a function to add its time, without that of inner parts, to a name's."""
 
         @functools.wraps(function)
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -87,7 +95,7 @@ class Clock:
         return timed
 
     def epoch(self) -> Seconds:
-        """The mean epoch after the first, and what of it is in no part."""
+        """Return the mean epoch after the first, with the time that is in no part."""
         (start, first), (end, last) = self.epochs[0], self.epochs[-1]
         count = len(self.epochs) - 1
         mean = Counter({k: v / count for k, v in (last - first).items()})
@@ -96,7 +104,7 @@ class Clock:
 
 
 def trial_of(config: TrialConfig) -> Clock:
-    """A trial in this process, which has loaded all it needs."""
+    """Run a trial in this process, which has already imported everything."""
     clock = Clock()
     for place, attribute, name in PARTS:
         setattr(place, attribute, clock.around(getattr(place, attribute), name))
@@ -111,7 +119,7 @@ def trial_of(config: TrialConfig) -> Clock:
 
 
 def epoch_of(clock: Clock, step: dict[str, float], steps: int) -> dict[str, float]:
-    """Seconds of an epoch's parts, those of its steps as they are on their own."""
+    """Return the seconds of an epoch's parts, with the steps' parts as timed alone."""
     epoch = clock.epoch()
     alone = {name: steps * milliseconds / 1000 for name, milliseconds in step.items()}
     beside = epoch[STEPS] - sum(alone.values())
@@ -120,19 +128,19 @@ def epoch_of(clock: Clock, step: dict[str, float], steps: int) -> dict[str, floa
 
 
 def imports() -> float:
-    """Seconds of a process that loads what a trial needs, and ends."""
+    """Time a process that only imports what a trial needs."""
     start = time.perf_counter()
-    command = [
+    words = [
         sys.executable,
         "-c",
         "import study.train, study.training.fit, study.training.loop_tensorflow",
     ]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(words, check=True, capture_output=True)
     return time.perf_counter() - start
 
 
 def step_of(config: TrialConfig) -> dict[str, float]:
-    """Milliseconds that each part of a step adds."""
+    """Measure the milliseconds that each part of a step adds."""
     model = build_compiled_model(config, 2)
     shape = (4 * config.batch_size, config.image_size, config.image_size, 3)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -163,8 +171,49 @@ def _median(work: Callable[[], Any]) -> float:
     return 1000 * seconds_of(work, TURNS)
 
 
+def grid_parts(base: TrialConfig) -> dict[str, float]:
+    """Time the parts of a real grid, run once the images are in the cache."""
+    flags = format_flags(base, leave_out=BY_VARIANT)
+    with tempfile.TemporaryDirectory() as name:
+        cache, once, timed = (Path(name) / part for part in ("cache", "once", "timed"))
+        for folder in (once, timed):
+            folder.mkdir()
+        few = ["--epochs", "1", "--hidden-layers", "0", "--seed", "1"]
+        command("study.train", [*flags, *few], once, cache)
+        start = time.time()
+        command("study.grid", flags, timed, cache)
+        end = time.time()
+        client = MlflowClient(f"sqlite:///{timed}/mlflow.db")
+        return _grid_parts(
+            client, queries.search_runs(client, "tags.finished = 'true'"), start, end
+        )
+
+
+def _grid_parts(
+    client: MlflowClient, runs: list[Run], start: float, end: float
+) -> dict[str, float]:
+    spans = [(run.info.start_time / 1000, run.info.end_time / 1000) for run in runs]
+    epochs = [_epoch_seconds(client, run) for run in runs]
+    beside = [b - a - of_epochs for (a, b), of_epochs in zip(spans, epochs, strict=True)]
+    return {
+        "imports, databases made, worker begun": spans[0][0] - start,
+        "epochs": sum(epochs),
+        "the first trial beside them: imports, tracing, files": beside[0],
+        "the other trials beside them": sum(beside[1:]),
+        "from one to the next": sum(b[0] - a[1] for a, b in pairwise(spans)),
+        "after the last": end - spans[-1][1],
+    }
+
+
+def _epoch_seconds(client: MlflowClient, run: Run) -> float:
+    """Estimate the seconds of all epochs without tracing, from the later ones' median."""
+    points = client.get_metric_history(run.info.run_id, "epoch_seconds")
+    seconds = [point.value for point in sorted(points, key=lambda point: point.step)]
+    return len(seconds) * statistics.median(seconds[1:] or seconds)
+
+
 def rows_of(title: str, unit: str, parts: dict[str, float]) -> str:
-    """A markdown table, with shares."""
+    """Format a Markdown table with shares."""
     total = sum(parts.values())
     lines = [f"\n| {title} | {unit} | share |", "| --- | --- | --- |"]
     lines += [f"| {k} | {v:.2f} | {v / total:.1%} |" for k, v in parts.items()]

@@ -1,9 +1,9 @@
-"""Several trainings at once, each on cores of its own, against one on all of them.
+"""Compare several trainings at once, each on its own cores, with one on all cores.
 
     python -m benchmarks.workers
     python -m benchmarks.workers --dataset blood --precision mixed_bfloat16
 
-The workers are those of `study.grid --workers N`; each trains the study's model on random images.
+The workers are those of `study.grid --workers N`. Each trains the study's model on random images.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SECONDS = 20.0  # of each training
 
 
 def pace(config: TrialConfig) -> float:
-    """Images per second of one training, in a worker: by the median step."""
+    """Return the images per second of one training in a worker, by its median step."""
     with quiet_stderr():
         from benchmarks.between import arrays_for
         from study.training import fit
@@ -46,7 +46,7 @@ def pace(config: TrialConfig) -> float:
 
 
 def together(config: TrialConfig, count: int) -> float:
-    """Images per second of so many workers."""
+    """Return the images per second of `count` workers together."""
     with ExitStack() as stack, ThreadPoolExecutor(count) as threads:
         workers = [stack.enter_context(closing(worker)) for worker in make_local_workers(count)]
         calls = [threads.submit(worker.call, f"{__spec__.name}:pace", config) for worker in workers]
@@ -54,7 +54,7 @@ def together(config: TrialConfig, count: int) -> float:
 
 
 def counts() -> Iterator[int]:
-    """1, 2, 4 and so on, to one for each core."""
+    """Yield 1, 2, 4 and so on, up to one worker per core."""
     count, cores = 1, len(psutil.Process().cpu_affinity())
     while count <= cores:
         yield count

@@ -4,11 +4,11 @@ from pathlib import Path
 import cv2
 import pytest
 
-from benchmarks import rivals
-from benchmarks.rival import Grid
-from benchmarks.rival_files import KINDS
-from benchmarks.rival_files import write_images
-from benchmarks.rival_table import Run
+from benchmarks.rivals import __main__ as rivals
+from benchmarks.rivals.images import KINDS
+from benchmarks.rivals.images import write_images
+from benchmarks.rivals.job import Grid
+from benchmarks.rivals.table import Run
 from study.common.errors import StudyError
 from study.data.prepare import build_samples
 from study.data.registry import get_dataset

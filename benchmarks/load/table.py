@@ -1,4 +1,4 @@
-"""What benchmarks.load has measured, and how it is told."""
+"""Hold what benchmarks.load has measured, and format it as a table."""
 
 import itertools
 import os
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.load_clock import Answer
-from benchmarks.load_usage import Usage
+from benchmarks.load.clock import Answer
+from benchmarks.load.usage import Usage
 
 GROWS = 1.1  # times the rate of fewer workers, or they bring nothing
 
 
 @dataclass(frozen=True)
 class Level:
-    """What so many workers did beside so many ended trials."""
+    """What a number of workers did in a study with a number of ended trials."""
 
     workers: int
     before: int  # trials
@@ -29,12 +29,12 @@ class Level:
 
     @property
     def trials(self) -> int:
-        """Finished in it."""
+        """Number of trials finished."""
         return sum(answer.trained for answer in self.answers)
 
     @property
     def seconds(self) -> float:
-        """From the first worker's start to the end of the last trial."""
+        """Seconds from the first worker's start to the end of the last trial."""
         answers = self.answers
         return max(max(a.ended for a in answers) - min(a.begun for a in answers), 1e-3)
 
@@ -45,17 +45,17 @@ class Level:
 
     @property
     def errors(self) -> Counter[str]:
-        """Failed calls, by what was said."""
+        """Number of failed calls by message."""
         return sum((Counter(answer.errors) for answer in self.answers), Counter())
 
     @property
     def cores(self) -> dict[str, float]:
-        """Busy ones, by whom, in the mean."""
+        """Mean number of busy cores by process."""
         mine = sum(answer.cpu for answer in self.answers) / self.seconds
         return self.usage.cores | {"the workers": mine}
 
     def milliseconds(self, what: str) -> str:
-        """Median and 95th percentile of a kind of call."""
+        """Format the median and 95th percentile of a kind of call."""
         values = [v for answer in self.answers for v in answer.seconds.get(what, ())]
         if not values:
             return ""
@@ -89,7 +89,10 @@ ROWS: dict[str, Callable[[Level], str]] = {
 
 
 def table(levels: Sequence[Level]) -> str:
-    """Markdown, a column for each level; times in ms, median and 95th percentile."""
+    """Format a Markdown table with a column for each level.
+
+    Times are in ms: median and 95th percentile.
+    """
     lines = [["workers", *[str(level.workers) for level in levels]]]
     lines += [["---"] * (len(levels) + 1)]
     lines += [[name, *map(told, levels)] for name, told in ROWS.items()]
@@ -97,7 +100,7 @@ def table(levels: Sequence[Level]) -> str:
 
 
 def verdict(levels: Sequence[Level]) -> str:
-    """From how many workers on more of them bring nothing, and what is busy then."""
+    """Say from how many workers on throughput no longer grows, and what is busy then."""
     full = levels[-1]
     for level, more in itertools.pairwise(levels):
         if more.rate < GROWS * level.rate:

@@ -1,4 +1,4 @@
-"""A simulated worker of benchmarks.load: all that a driver and its trial ask of the servers.
+"""Simulate a worker: make all requests of a driver and its trial to the servers.
 
 It goes through the project's own code, in one process instead of two, and does not train. Loads no
 TensorFlow.
@@ -15,9 +15,9 @@ from typing import Any
 
 import optuna
 
-from benchmarks.load_clock import Answer
-from benchmarks.load_clock import Clock
-from benchmarks.load_clock import TimedClient
+from benchmarks.load.clock import Answer
+from benchmarks.load.clock import Clock
+from benchmarks.load.clock import TimedClient
 from study.common.errors import StudyError
 from study.config import fingerprint
 from study.config import recipe
@@ -66,13 +66,13 @@ class Plan:
 
 
 class Untrained:
-    """In place of a process that trains: a trial's whole record, and no training."""
+    """A worker that writes a trial's whole record without training."""
 
     def __init__(self, plan: Plan, clock: Clock) -> None:
         self.plan, self.clock = plan, clock
 
     def call(self, function: str, config: TrialConfig, options: Options) -> Outcome:  # noqa: ARG002
-        """What `study.train.train` does with the servers."""
+        """Do what `study.train.train` does with the servers."""
         key, client = fingerprint(config, DIGEST), TimedClient(self.clock)
         with self.clock("finding"):
             connection.connect()
@@ -100,10 +100,10 @@ class Untrained:
         log.log_tags({"finished": "true"})
 
     def interrupt(self) -> None:
-        """Nothing is to be ended."""
+        """Do nothing, as no process trains."""
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing, as nothing is open."""
 
 
 def _search(plan: Plan, clock: Clock) -> Search:
@@ -135,7 +135,7 @@ def _hush() -> None:
 
 
 def work(plan: Plan, ready: Barrier, answers: Connection) -> None:
-    """Take turns until the study has its trials; tell of each call's seconds."""
+    """Take turns until the study has its trials, then send the seconds of each call."""
     _hush()
     clock, gave_up = Clock(), ""
     search: Search | None = None

@@ -1,4 +1,4 @@
-"""What benchmarks.load begins with: a trial's files, and runs, each a copy of a real one."""
+"""Prepare benchmarks.load: write a trial's files, and copy a real run many times."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from sqlalchemy import create_engine
 from sqlalchemy import text
 
-from benchmarks.load_worker import EPOCH
+from benchmarks.load.worker import EPOCH
 from study.config import recipe
 from study.data.prepare import Data
 from study.data.split import Split
@@ -26,7 +26,7 @@ CHANGES = {
 
 
 def write_files(folder: Path, epochs: int) -> None:
-    """The artifacts of a trial of chest, with predictions of 2,106 images."""
+    """Write the artifacts of a trial of chest, with predictions of 2,106 images."""
     rng, ends = np.random.default_rng(0), np.cumsum(SIZES)
     split = Split(*np.split(np.arange(ends[-1]), ends[:-1]))
     images = tuple(f"train/PNEUMONIA/person{n}_bacteria_{n}.jpeg" for n in range(ends[-1]))

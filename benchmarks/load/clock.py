@@ -1,4 +1,4 @@
-"""The clock of benchmarks.load: how long each call of a simulated worker takes, and which fail."""
+"""Time each call of a simulated worker of benchmarks.load, and count failures."""
 
 import time
 from collections import Counter
@@ -17,7 +17,7 @@ from study.tracking import connection
 
 @dataclass
 class Answer:
-    """What a worker tells: seconds of each call by what it was for, and failures."""
+    """A worker's result: seconds of each call by its purpose, and failures."""
 
     seconds: dict[str, list[float]]
     errors: dict[str, int]
@@ -30,14 +30,14 @@ class Answer:
 
 @dataclass
 class Clock:
-    """Seconds of each call, by what it was for, and the failures among them."""
+    """Seconds of each call by its purpose, and the number of failures."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:
-        """Times the block."""
+        """Time the block."""
         start = time.perf_counter()
         try:
             yield
@@ -48,7 +48,7 @@ class Clock:
 
 
 class TimedClient(MlflowClient):
-    """MLflow's client with a clock at the calls that outboxes make."""
+    """MLflow's client, with a clock around the calls that outboxes make."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()

@@ -1,11 +1,11 @@
-"""How often a third of a grid's compute finds what the full grid finds.
+"""Count how often a third of a grid's compute finds what the full grid finds.
 
-    python -m benchmarks.budget demo --folder curves --seeds 30
-    DATA_DIR=../shared/data python -m benchmarks.budget chest --folder curves --weights FILE
+    python -m experiments.budget demo --folder curves --seeds 30
+    DATA_DIR=../shared/data python -m experiments.budget chest --folder curves --weights FILE
 
-Trains the seven variants with each seed, once, and keeps each epoch's predictions in the folder
-(a seed that is there is not trained again). Ways to spend less are then replayed on those curves: a
-repeat is `--repeat` seeds in a row, and, beside that, every choice of as many seeds.
+Trains the seven variants once with each seed, and keeps each epoch's predictions in the folder (a
+seed that is there is not trained again). Ways to spend less are then replayed on those curves: a
+repeat is `--repeat` seeds in a row, and then any choice of as many seeds.
 """
 
 import argparse
@@ -49,7 +49,7 @@ Found = tuple[int, Mapping[int, int], int]
 
 
 def train_seed(base: TrialConfig) -> dict[int, dict[str, Any]]:
-    """Each variant's figures with the seed of `base`, by the study's own loop."""
+    """Train each variant with the seed of `base`, by the study's own loop."""
     from study.training import fit
     from study.trial import prepare_trial
 
@@ -87,7 +87,7 @@ def read_or_train(args: argparse.Namespace) -> Curves:
 
 
 def on_test(curves: Curves, seeds: Sequence[int], one: int, other: int, epoch: int) -> Any:
-    """The difference of two variants on the test images, as in the comparison table."""
+    """Estimate the test difference of two variants as the comparison table does."""
     names = np.unique(np.concatenate([curves[seed][one]["groups"] for seed in seeds]))
     counts = []
     for variant in (one, other):
@@ -102,7 +102,10 @@ def on_test(curves: Curves, seeds: Sequence[int], one: int, other: int, epoch: i
 
 
 def signs(curves: Curves, seeds: Mapping[int, Sequence[int]], epoch: int) -> dict[int, int]:
-    """Better, worse or not told apart from the base, by Holm's p on test, of these variants."""
+    """Return 1 for variants better than the base, -1 for worse, 0 for not significant.
+
+    Significance is by Holm's p on the test images.
+    """
     gains = {v: on_test(curves, of, v, fast_budget.BASE, epoch) for v, of in seeds.items() if of}
     if not gains:
         return {}
@@ -127,7 +130,7 @@ def full(curves: Curves, seeds: Sequence[int], epochs: int) -> Found:
 
 
 def fast(curves: Curves, seeds: Sequence[int], epochs: int) -> Found:
-    """What `--budget fast` does."""
+    """Do what `--budget fast` does."""
     until = fast_budget.fast_epochs(epochs)
     cells = {Cell(v, s): curves[s][v]["val"][until - 1] for v in ALL for s in seeds}
     apart = fast_budget.significant_directions(cells)
@@ -135,12 +138,17 @@ def fast(curves: Curves, seeds: Sequence[int], epochs: int) -> Found:
 
 
 def one_seed(curves: Curves, seeds: Sequence[int], epochs: int) -> Found:
-    """The full grid with a third of the seeds."""
+    """Run the full grid with a third of the seeds."""
     return full(curves, seeds[: max(1, len(seeds) // 3)], epochs)
 
 
 def halving(shares: Sequence[tuple[float, int]], seeds_of_last: int) -> Callable[..., Found]:
-    """Rungs (share of the epochs, kept beside the base) on the first seed; then more seeds."""
+    """Halve on the first seed, then train the remaining variants with more seeds.
+
+    Args:
+        shares: rungs: share of the epochs, and how many variants go on beside the base.
+        seeds_of_last: seeds with which the remaining ones train to the end.
+    """
 
     def found(curves: Curves, seeds: Sequence[int], epochs: int) -> Found:
         left, spent = ALL, {}
@@ -193,7 +201,7 @@ def compare(curves: Curves, repeats: Sequence[Sequence[int]], epochs: int) -> No
 
 
 def limits(curves: Curves, chosen: Sequence[Sequence[int]], epochs: int) -> None:
-    """How firm the full grid's own choice is."""
+    """Print how firm the full grid's own choice is."""
     shorter = epochs - max(1, epochs // 9)
     firm = [best(curves, c, ALL, shorter)[0] == best(curves, c, ALL, epochs)[0] for c in chosen]
     print(f"same best after {shorter} of {epochs} epochs: {np.mean(firm):.0%} of {len(chosen)}")

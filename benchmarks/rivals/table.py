@@ -1,4 +1,4 @@
-"""The table of `benchmarks.rivals`, and what it was measured on."""
+"""Format the table of `benchmarks.rivals`, and describe the machine."""
 
 import importlib.metadata
 import platform
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.rival import Grid
+from benchmarks.rivals.job import Grid
 
 OURS = ("ours cold", "ours warm")
 PACKAGES = ("tensorflow", "keras", "keras-tuner", "torch", "torchvision", "mlflow", "optuna")
@@ -16,7 +16,7 @@ PACKAGES = ("tensorflow", "keras", "keras-tuner", "torch", "torchvision", "mlflo
 
 @dataclass(frozen=True)
 class Run:
-    """One grid, by one of them."""
+    """One grid, trained by one rival or by the study."""
 
     files: str
     who: str
@@ -26,7 +26,7 @@ class Run:
 
 
 def table(runs: list[Run], who: list[str]) -> Iterator[str]:
-    """Markdown: medians over the repeats."""
+    """Yield the lines of a Markdown table with medians over the repeats."""
     yield "| files | | seconds | / ours cold | / ours warm | CPU s | epoch s | loss, variant 7 |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for files in dict.fromkeys(run.files for run in runs):
@@ -48,7 +48,7 @@ def table(runs: list[Run], who: list[str]) -> Iterator[str]:
 
 
 def machine() -> str:
-    """The processor and the versions, in a line."""
+    """Describe the processor and the packages' versions in one line."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
     have = {each.name.lower() for each in importlib.metadata.distributions()}

@@ -1,4 +1,4 @@
-"""What the servers of benchmarks.load use while a measurement runs: cores, memory, connections."""
+"""Measure the cores, memory and connections of the servers of benchmarks.load."""
 
 import contextlib
 import threading
@@ -18,7 +18,7 @@ PAUSE = 1.0  # s between two looks
 
 @dataclass
 class Usage:
-    """Of one measurement; by server, `MLflow` and `PostgreSQL`."""
+    """Usage during one measurement, by server: `MLflow` and `PostgreSQL`."""
 
     cores: dict[str, float] = field(default_factory=dict)  # busy ones, in the mean
     memory: dict[str, float] = field(default_factory=dict)  # MiB at most, shared pages once
@@ -26,13 +26,13 @@ class Usage:
 
 
 def servers_below() -> dict[str, psutil.Process]:
-    """The servers that this process has started, and nothing else yet."""
+    """Return the servers, which must be the only processes started so far."""
     found = psutil.Process().children()
     return {"PostgreSQL" if p.name() == "postgres" else "MLflow": p for p in found}
 
 
 def seconds_of(process: psutil.Process) -> float:
-    """CPU seconds of a process, of those below it, and of those it has waited for."""
+    """Sum the CPU seconds of a process and its descendants, ended ones included."""
     own = process.cpu_times()
     spent = own.children_user + own.children_system
     for one in (process, *process.children(recursive=True)):
@@ -42,7 +42,10 @@ def seconds_of(process: psutil.Process) -> float:
 
 
 def memory_of(process: psutil.Process) -> float:
-    """MiB of a process and of those below it; of a page that n of them share, each counts 1/n."""
+    """Sum the MiB of a process and its descendants.
+
+    Of a page that n processes share, each counts 1/n.
+    """
     total = 0
     for one in (process, *process.children(recursive=True)):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -51,13 +54,18 @@ def memory_of(process: psutil.Process) -> float:
 
 
 def refusals(log: Path) -> int:
-    """Connections that PostgreSQL has refused or broken off, by its log."""
+    """Count the connections that PostgreSQL's log says it refused or broke off."""
     return log.read_text(errors="replace").count("FATAL:")
 
 
 @contextmanager
 def watched(servers: dict[str, psutil.Process], address: str) -> Iterator[Usage]:
-    """The usage while the block runs, whole when it ends; `address` is of any database."""
+    """Measure the usage while the block runs, complete once it has ended.
+
+    Args:
+        servers: processes by name.
+        address: of any database of the PostgreSQL server.
+    """
     usage, end = Usage(memory=dict.fromkeys(servers, 0.0)), threading.Event()
     engine = create_engine(address)
 

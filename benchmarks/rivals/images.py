@@ -1,4 +1,4 @@
-"""The images that `benchmarks.rivals` has everyone train on: one tree of folders for each kind."""
+"""Write the images that all rivals train on, one folder tree for each kind."""
 
 import shutil
 from pathlib import Path
@@ -16,7 +16,7 @@ LARGE = (1300, 1000)  # width and height, pixels: about what Kaggle's X-rays hav
 
 
 def write_images(dataset: str, count: int, folder: Path, kind: str) -> None:
-    """Parts of folders of classes in `folder`, by the study's own pooled split with seed 0.
+    """Write train, val and test folders by the study's own pooled split with seed 0.
 
     Args:
         dataset: "chest", "blood" or "demo".

@@ -1,4 +1,4 @@
-"""The whole grid of seven variants, against what one would do otherwise.
+"""Compare the whole grid of seven variants with the usual alternatives.
 
     DATA_DIR=../shared/data python -m benchmarks.rivals
     DATA_DIR=../shared/data python -m benchmarks.rivals --dataset blood --files small
@@ -31,17 +31,17 @@ from pathlib import Path
 from dotenv import load_dotenv
 from mlflow.tracking import MlflowClient
 
-from benchmarks.rival import ask
-from benchmarks.rival import Grid
-from benchmarks.rival_files import KINDS
-from benchmarks.rival_files import write_images
-from benchmarks.rival_table import machine
-from benchmarks.rival_table import OURS
-from benchmarks.rival_table import Run
-from benchmarks.rival_table import table
-from benchmarks.search import command
+from benchmarks.rivals.images import KINDS
+from benchmarks.rivals.images import write_images
+from benchmarks.rivals.job import ask
+from benchmarks.rivals.job import Grid
+from benchmarks.rivals.table import machine
+from benchmarks.rivals.table import OURS
+from benchmarks.rivals.table import Run
+from benchmarks.rivals.table import table
 from benchmarks.settings import config_of
 from benchmarks.settings import parser_of
+from experiments.search import command
 from study.common.command import run_command
 from study.common.errors import StudyError
 from study.config import recipe
@@ -55,14 +55,14 @@ from study.variants import VARIANTS
 
 # rival -> the words that start it, and the packages it needs beside the project's own
 RIVALS = {
-    "notebook": (("benchmarks.rival_keras", "notebook"), ()),
-    "tuner": (("benchmarks.rival_keras", "tuner"), ("keras-tuner", "tensorboard")),
-    "torch": (("benchmarks.rival_torch",), ("torch", "torchvision")),
+    "notebook": (("benchmarks.rivals.keras_loops", "notebook"), ()),
+    "tuner": (("benchmarks.rivals.keras_loops", "tuner"), ("keras-tuner", "tensorboard")),
+    "torch": (("benchmarks.rivals.torch_loop",), ("torch", "torchvision")),
 }
 
 
 def run_rival(who: str, configs: list[TrialConfig], folder: Path, images: Path) -> Run:
-    """A rival's grid, in an empty folder."""
+    """Run a rival's grid in an empty folder."""
     (module, *words), _ = RIVALS[who]
     job, told = folder / "job.json", folder / "told.json"
     ask(configs, images, job)
@@ -73,7 +73,7 @@ def run_rival(who: str, configs: list[TrialConfig], folder: Path, images: Path) 
 
 
 def run_ours(who: str, base: TrialConfig, folder: Path, images: Path, cache: Path) -> Run:
-    """The real command, in an empty folder, and what its record says."""
+    """Run the real command in an empty folder, and read what it recorded."""
     started = time.perf_counter()
     cpu = command("study.grid", format_flags(base, leave_out=BY_VARIANT), folder, cache)
     seconds = time.perf_counter() - started
@@ -81,7 +81,7 @@ def run_ours(who: str, base: TrialConfig, folder: Path, images: Path, cache: Pat
 
 
 def recorded(folder: Path, base: TrialConfig, images: Path) -> Grid:
-    """The grid that the MLflow file of a folder tells of, in the order of training."""
+    """Read a grid from the MLflow file of a folder, in the order of training."""
     client, grid = MlflowClient(f"sqlite:///{folder}/mlflow.db"), Grid()
     batches = math.ceil(sum(1 for _ in images.glob("train/*/*")) / base.batch_size)
     for run in queries.search_runs(client, "tags.finished = 'true'"):
@@ -93,7 +93,14 @@ def recorded(folder: Path, base: TrialConfig, images: Path) -> Grid:
 
 
 def turns(who: list[str], settings: TrialConfig, images: Path, folder: Path) -> Iterator[Run]:
-    """A turn of each on one kind of files; `folder` is new, and all in it is thrown away."""
+    """Run each once on one kind of files.
+
+    Args:
+        who: rivals and kinds of `OURS`, in this order.
+        settings: the base config.
+        images: the folder of files.
+        folder: a new one, deleted at the end.
+    """
     base = settings.replace(dataset=f"folder:{images}", split="official")
     configs = [base.replace(**variant_fields(each.number, base)) for each in VARIANTS]
     for name in who:
@@ -107,7 +114,7 @@ def turns(who: list[str], settings: TrialConfig, images: Path, folder: Path) -> 
 
 
 def available(wanted: list[str]) -> list[str]:
-    """Of the wanted ones those whose packages are here, in turns' order; says which are not."""
+    """List the wanted rivals that are installed, in order, and print which are not."""
     found = []
     for name, (_, needs) in RIVALS.items():
         missing = [n for n in needs if not importlib.util.find_spec(n.replace("-", "_"))]
@@ -119,7 +126,11 @@ def available(wanted: list[str]) -> list[str]:
 
 
 def check(runs: list[Run]) -> None:
-    """Raises StudyError unless all trained the seven variants, for as many steps."""
+    """Check that all trained the seven variants for the same number of steps.
+
+    Raises:
+        StudyError: a run differs from the first.
+    """
     for run in runs:
         done, steps = len(run.grid.test_accuracy), run.grid.steps
         if (done, steps) != (len(VARIANTS), runs[0].grid.steps):
@@ -157,6 +168,7 @@ def compare(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = parser_of(__doc__)
+    parser.prog = "python -m benchmarks.rivals"
     add, everyone = parser.add_argument, (*RIVALS, "ours")
     add("--images", type=int, default=200, help="about how many, 0 for all [default: 200]")
     add("--epochs", type=int, default=2, help="of each variant [default: 2]")

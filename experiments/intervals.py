@@ -1,10 +1,10 @@
-"""How often the study's intervals hold the truth, beside the percentile bootstrap over groups.
+"""Compare the coverage of the study's intervals with that of a bootstrap.
 
-    python -m benchmarks.intervals
+    python -m experiments.intervals
 
-Simulates studies whose truth is known (`tests/support/simulated.py`) and counts. The bootstrap is
-SciPy's, of one seed, with groups as its units. Each share has a standard error of at most 0.7
-points.
+Simulates studies whose truth is known (`tests/support/simulated.py`) and counts how often an
+interval contains it. The bootstrap is SciPy's percentile bootstrap, of one seed, with groups as its
+units. A share of 95 % has a standard error of 0.7 points.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ WORLDS = {
 
 
 def bootstrapped(counts: Counts, rng: np.random.Generator) -> tuple[float, float]:
-    """The percentile interval of one seed's accuracy."""
+    """Return the bootstrap's percentile interval of one seed's accuracy."""
 
     def share(right: np.ndarray, tested: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.sum(right, axis=axis) / np.sum(tested, axis=axis)
@@ -48,7 +48,7 @@ def bootstrapped(counts: Counts, rng: np.random.Generator) -> tuple[float, float
 
 
 def shares(study: Study, rng: np.random.Generator) -> Sequence[float]:
-    """Of studies: the interval holds the truth, the bootstrap's does; a false and a true alarm."""
+    """Return shares of studies: coverage, the bootstrap's, false alarms and power."""
     truth, seen = study.accuracy(), []
     for _ in range(STUDIES):
         base, same, better = study.draw(rng, (0.0, 0.0, GAIN))
@@ -60,7 +60,7 @@ def shares(study: Study, rng: np.random.Generator) -> Sequence[float]:
 
 
 def main() -> None:
-    """Simulate and print."""
+    """Simulate, and print a table."""
     rng = np.random.default_rng(0)
     print("| studies | holds the truth | bootstrap | false alarms | power |")
     print("| --- | --- | --- | --- | --- |")

@@ -1,6 +1,6 @@
-"""The epochs that a search needs to beat the seven variants.
+"""Count the epochs that a search needs to beat the seven variants.
 
-    DATA_DIR=../shared/data python -m benchmarks.search --weights FILE --out search.csv
+    DATA_DIR=../shared/data python -m experiments.search --weights FILE --out search.csv
 
 Trains the grid, and then searches twice from a copy of the grid's folder, whose runs both searches
 take over: at random without pruning, and by TPE with median pruning. All count epochs from the
@@ -55,7 +55,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Searched:
-    """What one way of searching came to; the trials in order of time, the variants first."""
+    """The trials of one way of searching, in order of time, the variants first."""
 
     method: str
     repeat: int
@@ -64,15 +64,20 @@ class Searched:
 
     @property
     def goal(self) -> float:
-        """The best variant's score."""
+        """Score of the best variant."""
         return self.best(self.trained[: len(VARIANTS)])
 
     def best(self, trained: list[Trained]) -> float:
-        """The highest score."""
+        """Return the highest score."""
         return max(t.score for t in trained if t.score is not None)
 
     def until(self, good: Callable[[float], bool], skip: int) -> tuple[float, float]:
-        """Epochs and seconds until a score is good, after the first `skip` trials; inf if never."""
+        """Return the epochs and seconds until a score is good, or inf if none is.
+
+        Args:
+            good: whether a score suffices.
+            skip: the first trials, whose scores do not count.
+        """
         for n, each in enumerate(self.trained):
             if n >= skip and each.score is not None and good(each.score):
                 part = self.trained[: n + 1]
@@ -80,12 +85,12 @@ class Searched:
         return math.inf, math.inf
 
     def within(self, epochs: int) -> float:
-        """The best score of the trials that ended within so many epochs."""
+        """Return the best score of the trials that ended within `epochs` epochs."""
         ends = list(accumulate(each.epochs for each in self.trained))
         return self.best([t for t, end in zip(self.trained, ends, strict=True) if end <= epochs])
 
     def row(self, equal: int) -> dict[str, Any]:
-        """A line of the table; epochs and seconds count from the first variant's start."""
+        """Make a line of the table, counted from the first variant's start."""
         skip = 0 if self.method == "grid" else len(VARIANTS)
         reached, _ = self.until(lambda score: score >= self.goal, skip)
         passed, seconds = self.until(lambda score: score > self.goal, skip)
@@ -107,7 +112,7 @@ class Searched:
 
 
 def command(module: str, flags: Sequence[str], folder: Path, cache: Path) -> float:
-    """Run `python -m module flags` in a folder; the CPU seconds it took.
+    """Run `python -m module flags` in a folder, and return its CPU seconds.
 
     Raises:
         StudyError: it failed.
@@ -128,7 +133,7 @@ def command(module: str, flags: Sequence[str], folder: Path, cache: Path) -> flo
 
 
 def trained(folder: Path) -> list[Trained]:
-    """The trials that the MLflow file of a folder knows, earliest first."""
+    """Read the trials from the MLflow file of a folder, earliest first."""
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     runs = [run for run in queries.search_runs(client, "") if "fingerprint" in run.data.tags]
     return [
@@ -142,7 +147,7 @@ def trained(folder: Path) -> list[Trained]:
 
 
 def search_once(repeat: int, args: argparse.Namespace, root: Path) -> list[Searched]:
-    """The grid, and the two searches that start from copies of its runs, all with one seed."""
+    """Run the grid, then both searches from copies of its runs, all with one seed."""
     flags = [*("--dataset", args.dataset, "--split", "grouped", "--seed", str(repeat)), *FIXED]
     flags += ["--limit", str(args.limit), "--epochs", str(EPOCHS)]
     weights = args.weights if args.weights == "none" else str(Path(args.weights).resolve())
@@ -173,7 +178,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def middle(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The medians over the repeats, by method."""
+    """Compute the medians over the repeats, by method."""
     numbers = [name for name in rows[0] if name not in ("repeat", "method")]
     return [
         {"method": method}
