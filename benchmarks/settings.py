@@ -1,8 +1,15 @@
-"""Share flags and recipes among benchmarks, at image sizes that suit two cores."""
+"""Share flags, recipes and commands among benchmarks, at image sizes that suit two cores."""
 
 import argparse
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from study.common.errors import StudyError
 from study.config import recipe
 from study.config import TrialConfig
 
@@ -25,3 +32,24 @@ def config_of(args: argparse.Namespace, **fields: Any) -> TrialConfig:
     """Return the requested recipe with these fields, by default with random weights."""
     size = args.image_size or SIZES[args.dataset]
     return recipe(args.dataset).replace(**{"image_size": size, "weights": "none", **fields})
+
+
+def run_module(module: str, flags: Sequence[str], folder: Path, cache: Path) -> float:
+    """Run `python -m module flags` in a folder, and return its CPU seconds.
+
+    Raises:
+        StudyError: it failed.
+    """
+    settings = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "STUDY_"))}
+    settings |= {"STUDY_CACHE": str(cache), "PYTHONPATH": str(Path(__file__).parents[1])}
+    settings |= {"DATA_DIR": str(Path(os.environ.get("DATA_DIR") or ".").resolve())}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with (folder / "log.txt").open("a") as log:
+        words = [sys.executable, "-m", module, *flags]
+        done = subprocess.run(words, cwd=folder, env=settings, stdout=log, stderr=log)
+    if done.returncode != 0:
+        said = (folder / "log.txt").read_text().split("\n")
+        last = [line for line in said if line.strip()][-1:]
+        raise StudyError(f"{module} failed: {last[0] if last else done.returncode}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

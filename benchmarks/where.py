@@ -33,7 +33,7 @@ from mlflow.tracking import MlflowClient
 from benchmarks.hardware import seconds_of
 from benchmarks.settings import config_of
 from benchmarks.settings import parser_of
-from experiments.search import command
+from benchmarks.settings import run_module
 from study import train
 from study import trial
 from study.common.command import quiet_stderr
@@ -179,9 +179,9 @@ def grid_parts(base: TrialConfig) -> dict[str, float]:
         for folder in (once, timed):
             folder.mkdir()
         few = ["--epochs", "1", "--hidden-layers", "0", "--seed", "1"]
-        command("study.train", [*flags, *few], once, cache)
+        run_module("study.train", [*flags, *few], once, cache)
         start = time.time()
-        command("study.grid", flags, timed, cache)
+        run_module("study.grid", flags, timed, cache)
         end = time.time()
         client = MlflowClient(f"sqlite:///{timed}/mlflow.db")
         return _grid_parts(

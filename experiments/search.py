@@ -10,15 +10,11 @@ better, on validation. `equal` is the best score within the epochs of the shorte
 
 import argparse
 import math
-import os
-import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -28,8 +24,8 @@ import pandas as pd
 from dotenv import load_dotenv
 from mlflow.tracking import MlflowClient
 
+from benchmarks.settings import run_module
 from study.common.command import run_command
-from study.common.errors import StudyError
 from study.tracking import queries
 from study.variants import VARIANTS
 
@@ -111,27 +107,6 @@ class Searched:
         }
 
 
-def command(module: str, flags: Sequence[str], folder: Path, cache: Path) -> float:
-    """Run `python -m module flags` in a folder, and return its CPU seconds.
-
-    Raises:
-        StudyError: it failed.
-    """
-    settings = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "STUDY_"))}
-    settings |= {"STUDY_CACHE": str(cache), "PYTHONPATH": str(Path(__file__).parents[1])}
-    settings |= {"DATA_DIR": str(Path(os.environ.get("DATA_DIR") or ".").resolve())}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    with (folder / "log.txt").open("a") as log:
-        words = [sys.executable, "-m", module, *flags]
-        done = subprocess.run(words, cwd=folder, env=settings, stdout=log, stderr=log)
-    if done.returncode != 0:
-        said = (folder / "log.txt").read_text().split("\n")
-        last = [line for line in said if line.strip()][-1:]
-        raise StudyError(f"{module} failed: {last[0] if last else done.returncode}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
 def trained(folder: Path) -> list[Trained]:
     """Read the trials from the MLflow file of a folder, earliest first."""
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
@@ -160,7 +135,7 @@ def search_once(repeat: int, args: argparse.Namespace, root: Path) -> list[Searc
         else:
             shutil.copytree(root / f"grid-{repeat}", folder)
             more += ["--trials", str(args.trials)]
-        seconds = command(module, [*flags, *more], folder, root / "cache")
+        seconds = run_module(module, [*flags, *more], folder, root / "cache")
         found.append(Searched(method, repeat, trained(folder), seconds))
     return found
 

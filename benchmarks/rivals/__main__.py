@@ -41,7 +41,7 @@ from benchmarks.rivals.table import Run
 from benchmarks.rivals.table import table
 from benchmarks.settings import config_of
 from benchmarks.settings import parser_of
-from experiments.search import command
+from benchmarks.settings import run_module
 from study.common.command import run_command
 from study.common.errors import StudyError
 from study.config import recipe
@@ -67,7 +67,7 @@ def run_rival(who: str, configs: list[TrialConfig], folder: Path, images: Path) 
     job, told = folder / "job.json", folder / "told.json"
     ask(configs, images, job)
     started = time.perf_counter()
-    cpu = command(module, [*words, str(job), str(told)], folder, folder)
+    cpu = run_module(module, [*words, str(job), str(told)], folder, folder)
     seconds = time.perf_counter() - started
     return Run(images.name, who, seconds, cpu, Grid(**json.loads(told.read_text())))
 
@@ -75,7 +75,7 @@ def run_rival(who: str, configs: list[TrialConfig], folder: Path, images: Path) 
 def run_ours(who: str, base: TrialConfig, folder: Path, images: Path, cache: Path) -> Run:
     """Run the real command in an empty folder, and read what it recorded."""
     started = time.perf_counter()
-    cpu = command("study.grid", format_flags(base, leave_out=BY_VARIANT), folder, cache)
+    cpu = run_module("study.grid", format_flags(base, leave_out=BY_VARIANT), folder, cache)
     seconds = time.perf_counter() - started
     return Run(images.name, who, seconds, cpu, recorded(folder, base, images))
 
