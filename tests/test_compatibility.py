@@ -101,7 +101,7 @@ def test_a_registered_model_predicts(folder: Path, now: dict[str, str]) -> None:
     images.mkdir()
     Image.fromarray(prepare("demo", 64).x[0]).save(images / "a.png")
     flags = ("--model", "models:/demo@best", str(images), "--out", "out.csv")
-    assert "1 image classified" in succeed("study.predict", *flags, cwd=folder, **now)
+    assert "1 images classified, 0 skipped" in succeed("study.predict", *flags, cwd=folder, **now)
 
 
 def test_an_interrupted_trial_goes_on_in_its_run(folder: Path, now: dict[str, str]) -> None:
