@@ -18,6 +18,7 @@ from typing import Any
 
 from study.common.errors import ConfigError
 from study.weights import compare_with_published
+from study.weights import hash_file
 from study.weights import WeightsComparison
 
 # Part of every fingerprint. Raise it when a change of the code changes the numbers that a config
@@ -411,7 +412,7 @@ def _starts_from_published(config: TrialConfig) -> bool:
     comparison = compare_weights(config)
     if comparison is not None:
         return comparison.equal == comparison.total
-    return _hash_file(Path(config.weights), "md5") in BACKBONES[config.backbone].published_md5
+    return hash_file(Path(config.weights), "md5") in BACKBONES[config.backbone].published_md5
 
 
 def fingerprint(config: TrialConfig, data_digest: str) -> str:
@@ -427,12 +428,7 @@ def fingerprint(config: TrialConfig, data_digest: str) -> str:
     if _starts_from_published(config):
         content.pop("weights", None)  # like the default, `imagenet`
     elif config.weights != "none":
-        content["weights"] = "sha256:" + _hash_file(Path(config.weights), "sha256")
+        content["weights"] = "sha256:" + hash_file(Path(config.weights), "sha256")
     content |= {"data_digest": data_digest, "protocol_version": PROTOCOL_VERSION}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _hash_file(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()

@@ -160,7 +160,7 @@ def _fit(trial: Trial, log: RunLog, folder: Path, options: Options) -> "tuple[Tr
 
     def on_start(history: "list[Epoch]", weights_digest: str) -> None:
         log.log_tags(runtime.collect_tags())
-        if trial.config.weights != "none":
+        if weights_digest:
             log.log_tags({"weights_digest": weights_digest})
         epoch_log.resume(history)
 

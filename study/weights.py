@@ -56,9 +56,7 @@ def compare_with_published(path: Path, backbone: str, alpha: float) -> WeightsCo
     reference = find_published_weights(backbone, alpha)
     if reference is None:
         return None
-    stat = path.stat()
-    # time and size are for the cache: a file that has changed is read again
-    digests = _digest_tensors(path, tuple(reference.tensors), stat.st_mtime_ns, stat.st_size)
+    digests = _digest_tensors(path, tuple(reference.tensors), *_stamp(path))
     if len(digests) != len(reference.tensors):
         return None
     equal = sum(a == b for a, b in zip(digests, reference.tensors.values(), strict=True))
@@ -74,6 +72,23 @@ def digest_weights(tensors: Iterable[NDArray[Any]]) -> str:
     for tensor in tensors:
         digest.update(_encode_tensor(tensor))
     return digest.hexdigest()
+
+
+def hash_file(path: Path, algorithm: str) -> str:
+    """Return a file's digest as hex digits, without reading an unchanged file again."""
+    return _hash_contents(path, algorithm, *_stamp(path))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what tells the caches below that a file has changed: its time and size."""
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size
+
+
+@functools.lru_cache(maxsize=16)
+def _hash_contents(path: Path, algorithm: str, *_stamp: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 @functools.cache
@@ -95,8 +110,9 @@ def _digest_tensors(path: Path, names: tuple[str, ...], *_stamp: int) -> tuple[s
 
 def _read_legacy_tensors(file: h5py.File) -> list[NDArray[Any]]:
     """Return the tensors of a file in Keras 2's layout, or [] if it is in Keras 3's."""
-    root = file if "layer_names" in file.attrs else file.get("model_weights", {})
-    layers = [root[name] for name in root.attrs["layer_names"]] if hasattr(root, "attrs") else []
+    # A file of a whole model has its weights in a group of their own.
+    root = file if "layer_names" in file.attrs else file.get("model_weights", file)
+    layers = [root[name] for name in root.attrs.get("layer_names", ())]
     return [np.asarray(layer[name]) for layer in layers for name in layer.attrs["weight_names"]]
 
 

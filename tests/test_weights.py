@@ -1,5 +1,6 @@
 """Weights files known by their tensors: published, partial or another network's."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -106,6 +107,16 @@ def test_a_file_that_is_changed_in_place_is_read_anew(complete: Path, tmp_path: 
     with h5py.File(path, "r+") as file:
         file[KERNEL][0, 0, 0, 0] = 0
     assert weights_kind(config) == "partial"
+
+
+def test_a_fingerprint_follows_a_file_of_any_kind_that_changes_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "weights.h5"
+    keys = []
+    for number, content in enumerate((b"one", b"two", b"one")):  # of equal size
+        path.write_bytes(content)
+        os.utime(path, ns=(number, number))
+        keys.append(key(path))
+    assert keys[0] == keys[2] != keys[1]
 
 
 @pytest.mark.shared

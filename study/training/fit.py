@@ -66,7 +66,8 @@ def _ignore(*_: object) -> None:
 class Callbacks:
     """Functions to call at the start, after each step and after each epoch.
 
-    `on_start` takes the epochs already done, and the digest of the backbone's first weights.
+    `on_start` takes the epochs already done, and the digest of the backbone's first weights, or ""
+    if they are random.
     `on_step` takes the steps done in the epoch, and the epoch's number of steps.
     """
 
@@ -120,7 +121,7 @@ def fit(
     with runtime.on_host():
         model = build_compiled_model(config, arrays.num_classes)
     learner = _Learner(config, arrays, model, make_loop(config, arrays, model))
-    weights_digest = backbone.digest_backbone(model)
+    weights_digest = "" if config.weights == "none" else backbone.digest_backbone(model)
     history = _load_state(folder, model)
     callbacks.on_start(history, weights_digest)
     val_outputs: Outputs = []  # after the last epoch
