@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from dataclasses import field
 from typing import Any
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,11 @@ from study.config import TrialConfig
 if TYPE_CHECKING:
     from study.training.fit import Arrays
 
-STEPS_PER_CALL = (
-    16  # steps in one call; between two calls, progress is shown and Ctrl-C takes effect
-)
-IMAGE_MEMORY_SHARE = (
-    0.5  # of the device's free memory that images may take; the rest is the network's
-)
-MAX_PROGRAMS = 64  # programs; a trial has three
+# Between two calls, progress is shown and Ctrl-C takes effect.
+STEPS_PER_CALL = 16
+# Of the device's free memory, the share that images may take. The rest is the network's.
+IMAGE_MEMORY_SHARE = 0.5
+MAX_PROGRAMS = 64  # a trial has three
 # All other fields decide only what goes into a program.
 PROGRAM_FIELDS = fields_affecting("program")
 
@@ -43,12 +42,11 @@ Rows = NDArray[np.int64]
 Program = Callable[..., Any]
 _programs: "dict[object, Future[Program]]" = {}  # the least recently used first
 _compilers = ThreadPoolExecutor(3)
-_images_on_device: list[
-    tuple[NDArray[np.uint8], jax.Array]
-] = []  # one at most: on the host, on the device
+# One pair at most: the images on the host, and on the device
+_images_on_device: list[tuple[NDArray[np.uint8], jax.Array]] = []
 
 
-@dataclass(frozen=True)
+@dataclass
 class JaxLoop:
     """Loops over the batches of rows, for training and for prediction, on JAX."""
 
@@ -56,6 +54,7 @@ class JaxLoop:
     arrays: "Arrays"
     model: keras.Model
     probe: keras.Model
+    has_programs: bool = field(default=False, init=False)  # or is compiling them
 
     def train(self, rows: Rows, on_step: Callable[[int, int], None]) -> dict[str, float]:
         """Train on rows in their order, and return their mean loss and accuracy.
@@ -66,7 +65,9 @@ class JaxLoop:
         steps = math.ceil(len(rows) / self.config.batch_size)
         self.model.reset_metrics()
         state = [_copy_to_device(variables) for variables in self._list_variables()]
-        self._start_compiling(rows, state)
+        if not self.has_programs:
+            self._start_compiling(rows, state)
+            self.has_programs = True
         for batches, chunk in self._split_batches(rows):
             for inputs, count in self._feed_chunks(batches, chunk):
                 program = self._get_train_program(state, inputs).result()
@@ -156,16 +157,16 @@ class JaxLoop:
                 yield (jnp.asarray(x), jnp.asarray(y), jnp.asarray(order)), count
 
     def _get_program(
-        self, name: str, make_function: Callable[[], Program], state: Any, *args: Any
+        self, kind: str, make_function: Callable[[], Program], state: Any, *args: Any
     ) -> "Future[Program]":
         """Return the program of a function, and start to compile it if it is new."""
-        fields = tuple(getattr(self.config, field) for field in PROGRAM_FIELDS)
+        fields = tuple(getattr(self.config, name) for name in PROGRAM_FIELDS)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((state, args)))
-        key = (name, fields, shapes)
+        key = (kind, fields, shapes)
         program = _programs.pop(key, None)
         if program is None:
             # The function is not kept: it would keep its model, and thereby all its weights.
-            donated = (0,) if name == "train" else ()
+            donated = (0,) if kind == "train" else ()
             lowered = jax.jit(make_function(), donate_argnums=donated).lower(state, *args)
             program = _compilers.submit(lowered.compile)
         _programs[key] = program
