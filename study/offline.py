@@ -203,7 +203,7 @@ def _parse_minutes(text: str | None) -> float:
     return minutes
 
 
-def _make_session(args: argparse.Namespace, started: float, workers: int) -> JobScheduler:
+def _make_scheduler(args: argparse.Namespace, started: float, workers: int) -> JobScheduler:
     end = started + 60 * _parse_minutes(args.minutes)
     base, space = plan_grid(args)
     configs = _select_variants(make_configs(base, space), args.variants)
@@ -254,26 +254,26 @@ def main() -> None:
         workers = make_local_workers(count, PRELOAD)
         for worker in workers:
             stack.callback(worker.close)
-        session = _make_session(args, started, count)
-        run_workers(workers, session.step)
-    _report_outcome(session, args.out)
+        scheduler = _make_scheduler(args, started, count)
+        run_workers(workers, scheduler.step)
+    _report_outcome(scheduler, args.out)
 
 
-def _report_outcome(session: JobScheduler, out: str) -> None:
-    """Print the result, and exit with `MORE` if the time was over.
+def _report_outcome(scheduler: JobScheduler, out: str) -> None:
+    """Print the result, and exit with `EXIT_UNFINISHED` if the time was over.
 
     Raises:
         StudyError: configs failed.
     """
     say = functools.partial(print, file=sys.stderr)
-    summary = f"{session.finished()} of {len(session.jobs)} finished in {out}"
-    if not session.in_time:
+    summary = f"{scheduler.finished()} of {len(scheduler.jobs)} finished in {out}"
+    if not scheduler.in_time:
         say(f"{summary}; the time is over: the same command goes on from here")
         sys.exit(EXIT_UNFINISHED)
-    if session.failed:
-        cell, reason = next(iter(session.failed.items()))
+    if scheduler.failed:
+        cell, reason = next(iter(scheduler.failed.items()))
         raise StudyError(
-            f"{summary}, {len(session.failed)} failed, such as {cell}: {reason}\n"
+            f"{summary}, {len(scheduler.failed)} failed, such as {cell}: {reason}\n"
             "Repeat the command to try them again."
         )
     say(f"{summary}; bring them to MLflow: python -m study.sync --from {out}")

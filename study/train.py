@@ -76,14 +76,14 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
             shutil.rmtree(folder)  # left by a finished run that was killed at its very end
             folder.mkdir()
         trial = prepare_trial(config, progress, use_cache=options.use_cache)
-        place = RunSpec(config.dataset, config.title, key, options.parent)
-        return _train_in_run(client, trial, place, folder, started, options)
+        spec = RunSpec(config.dataset, config.title, key, options.parent)
+        return _train_in_run(client, trial, spec, folder, started, options)
 
 
 def _train_in_run(
     client: MlflowClient,
     trial: Trial,
-    place: RunSpec,
+    spec: RunSpec,
     folder: Path,
     started: float,
     options: Options,
@@ -93,7 +93,7 @@ def _train_in_run(
     The state folder is removed after a complete or pruned trial, and kept after a paused one.
     """
     try:
-        with open_run(client, place, resumable=any(folder.iterdir())) as log:
+        with open_run(client, spec, resumable=any(folder.iterdir())) as log:
             if options.role:
                 log.log_tags({"role": options.role})
             result = train_and_record(trial, log, folder, started, options)

@@ -132,7 +132,7 @@ class Claims:
     def claim(self, trial: optuna.Trial, key: str) -> None:
         """Claim the config whose fingerprint is `key`.
 
-        The caller must hold the lock of `in_turn`.
+        The caller must hold the lock of `under_lock`.
         """
         if self.shared:
             self.storage.rdb.record_heartbeat(trial._trial_id)
@@ -143,7 +143,7 @@ class Claims:
     ) -> optuna.Trial:
         """Return a new trial at a given point, claimed.
 
-        The caller must hold the lock of `in_turn`.
+        The caller must hold the lock of `under_lock`.
         """
         self.study.enqueue_trial(dict(point))
         # Optuna first hands out the points that a dead process enqueued.

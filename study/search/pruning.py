@@ -119,9 +119,9 @@ def not_worth_another_seed(
     difference is pooled over all configs that have all their seeds. A rank test, such as that of
     Optuna's WilcoxonPruner, cannot tell anything before the fourth seed.
 
-    The rule errs more often than `DOUBT`, because the best of many configs was also lucky, and each
-    seed is another test. With ten configs and three seeds, it ends this share of the configs that
-    are as good as the best:
+    The rule errs more often than `SEED_ALPHA`, because the best of many configs was also lucky, and
+    each seed is another test. With ten configs and three seeds, it ends this share of the configs
+    that are as good as the best:
 
     - If configs differ as much as repeats do: a sixth at the first seed, a quarter by the second.
     - If all configs are alike: a quarter at the first seed, two fifths by the second.

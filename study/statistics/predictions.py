@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from study.statistics.intervals import Counts
 
-PREDICTIONS_FILE = (
-    "predictions.parquet"  # among a run's artifacts; see `study/training/artifacts.py`
-)
+# Among a run's artifacts; written by `study/training/artifacts.py`
+PREDICTIONS_FILE = "predictions.parquet"
 
 
 @dataclass(frozen=True)

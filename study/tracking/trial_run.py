@@ -40,7 +40,7 @@ class RunSpec:
 
 
 @contextlib.contextmanager
-def open_run(client: MlflowClient, place: RunSpec, *, resumable: bool) -> Iterator[RunLog]:
+def open_run(client: MlflowClient, spec: RunSpec, *, resumable: bool) -> Iterator[RunLog]:
     """Open a run to write to, measure its system metrics, and end it with the block.
 
     The run is that of `mlflow run`, the interrupted one, or a new one. It ends as FINISHED, as
@@ -50,14 +50,14 @@ def open_run(client: MlflowClient, place: RunSpec, *, resumable: bool) -> Iterat
 
     Args:
         client: of the server.
-        place: of the run.
+        spec: of the run.
         resumable: True if this machine has the training state of an interrupted run.
 
     Raises:
         TrackingError: the server failed before there was a run, or refused what was written.
     """
     server_patience()  # raises for a wrong STUDY_PATIENCE now, before the run begins
-    run, seen = _open_or_create_run(client, place, resumable)
+    run, seen = _open_or_create_run(client, spec, resumable)
     outbox = Outbox(client, run.info.run_id)
     with (
         tempfile.TemporaryDirectory() as files,
@@ -92,22 +92,22 @@ def _tag_failure_reason(outbox: Outbox) -> Iterator[None]:
 
 @mlflow_errors_as_study_errors()
 def _open_or_create_run(
-    client: MlflowClient, place: RunSpec, resumable: bool
+    client: MlflowClient, spec: RunSpec, resumable: bool
 ) -> tuple[Run, frozenset[tuple[str, int]]]:
     """Return an existing run, set to RUNNING, or a new one.
 
     Returns:
         The run, and the points that it already has, as (name, step).
     """
-    run_id = _choose_existing_run(client, place, resumable)
-    tags = {"fingerprint": place.fingerprint, "machine": platform.node()}
+    run_id = _choose_existing_run(client, spec, resumable)
+    tags = {"fingerprint": spec.fingerprint, "machine": platform.node()}
     if run_id is None:
-        if place.parent is not None:
-            tags[MLFLOW_PARENT_RUN_ID] = place.parent
-        experiment = experiment_id(client, place.dataset)
-        new_run = client.create_run(experiment, tags=resolve_tags(tags), run_name=place.name)
+        if spec.parent is not None:
+            tags[MLFLOW_PARENT_RUN_ID] = spec.parent
+        experiment = experiment_id(client, spec.dataset)
+        new_run = client.create_run(experiment, tags=resolve_tags(tags), run_name=spec.name)
         return new_run, frozenset()
-    client.update_run(run_id, "RUNNING", place.name)
+    client.update_run(run_id, "RUNNING", spec.name)
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     run = client.get_run(run_id)
     if PAUSED_TAG in run.data.tags:
@@ -115,13 +115,13 @@ def _open_or_create_run(
     return run, _fetch_points(client, run)
 
 
-def _choose_existing_run(client: MlflowClient, place: RunSpec, resumable: bool) -> str | None:
+def _choose_existing_run(client: MlflowClient, spec: RunSpec, resumable: bool) -> str | None:
     """Return the id of the existing run to write to, or None if a new one is needed.
 
     The config's other unfinished runs are tagged as given up and set to KILLED.
     """
     mlflow_run_id = os.environ.pop("MLFLOW_RUN_ID", None)  # of the run that `mlflow run` opened
-    unfinished_runs = find_unfinished_runs(client, place.fingerprint)
+    unfinished_runs = find_unfinished_runs(client, spec.fingerprint)
     last_run = (
         unfinished_runs[-1]
         if unfinished_runs and (resumable or _is_blank(unfinished_runs[-1]))

@@ -27,7 +27,7 @@ COLUMNS = (
 
 
 def build_view_state() -> str:
-    """Return the value of the tag `VIEW`, as JSON.
+    """Return the value of the tag `VIEW_TAG`, as JSON.
 
     The view has the finished runs, the best on validation first, and the columns to show.
     """
@@ -53,7 +53,7 @@ def run_link(experiment: str, run_id: str) -> str:
 def view_link(experiment: str) -> str:
     """Return the link to the table of an experiment's finished runs.
 
-    The table has the columns of `VIEW`.
+    The table has the columns of `VIEW_TAG`.
     """
     return f"#/experiments/{experiment}/runs?{urlencode(MODE | {'viewStateShareKey': 'study'})}"
 
