@@ -67,8 +67,8 @@ def run_grid(
     """
     client = connection.connect()
     grid = make_grid(base, space, data_digest(base.dataset))
-    if options.until:
-        grid = dataclasses.replace(grid, name=f"{grid.name}-until-{options.until}")
+    if options.pause_after_epoch:
+        grid = dataclasses.replace(grid, name=f"{grid.name}-until-{options.pause_after_epoch}")
     storage = Storage(grid.name)
     with storage.held():
         session = GridScheduler(grid, Claims(storage, "maximize"), client, options)
@@ -88,9 +88,9 @@ def _train_under_parent(
     """Train the missing cells below the grid's parent run, and summarize them there."""
     base = session.grid.base
     kind = f"{len(VARIANTS)} variants"
-    if options.until:
+    if options.pause_after_epoch:
         kind += ", fast"
-    summarize = summary.summarize_fast_grid if options.until else summary.summarize_grid
+    summarize = summary.summarize_fast_grid if options.pause_after_epoch else summary.summarize_grid
     summarize_session = functools.partial(summarize, session)
     args = (
         session.client,
@@ -122,10 +122,11 @@ def _summarize(session: GridScheduler) -> None:
     """
     grid = session.grid
     say = session.progress.say
-    if session.finished and session.options.until:
+    if session.finished and session.options.pause_after_epoch:
         done = len(session.finished)
         total = len(grid.configs)
-        say(f"{done} of {total} are trained to epoch {session.options.until} of {grid.base.epochs}")
+        epochs = f"epoch {session.options.pause_after_epoch} of {grid.base.epochs}"
+        say(f"{done} of {total} are trained to {epochs}")
         say(fast_budget.describe_budget(session.finished))
         say("no test image was looked at; the same command without --budget fast trains the rest")
     elif session.finished:
@@ -172,17 +173,17 @@ def main() -> None:
     add_config_flags(parser, leave_out=BY_VARIANT)
     args = parser.parse_args()
     base, space = plan_grid(args)
-    until = fast_budget.fast_epochs(base.epochs) if args.budget == "fast" else 0
-    if until and args.register:
+    pause_after_epoch = fast_budget.fast_epochs(base.epochs) if args.budget == "fast" else 0
+    if pause_after_epoch and args.register:
         raise ConfigError("--register needs a finished model: leave out --budget fast")
     with open_workers(args) as workers:
         log_model = args.log_model or args.register
         options = Options(
             use_cache=not args.no_cache,
             log_model=log_model,
-            wait=True,
-            lines=len(workers) > 1,
-            until=until,
+            wait_for_lock=True,
+            plain_progress=len(workers) > 1,
+            pause_after_epoch=pause_after_epoch,
         )
         session = run_grid(base, space, options, workers)
     _summarize(session)

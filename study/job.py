@@ -23,14 +23,14 @@ class Options:
 
     use_cache: bool = True
     log_model: bool = False
-    again: bool = False  # train even if a run is finished
-    wait: bool = False  # wait while another process trains the same config
+    force: bool = False  # train even if a run is finished
+    wait_for_lock: bool = False  # wait while another process trains the same config
     label: str = ""  # goes before every line of progress
-    lines: bool = False  # print lines instead of bars: several trials share the terminal
+    plain_progress: bool = False  # print lines instead of bars: several trials share the terminal
     parent: str | None = None  # MLflow run id of the run above this one
     role: str = ""  # the purpose of the trial, a tag of its run
     watch: Watch | None = None
-    until: int = 0  # pause after this many epochs; 0 trains to the end
+    pause_after_epoch: int = 0  # pause after this many epochs; 0 trains to the end
     hide_test_metrics: bool = False  # print no figures of the test images
 
 

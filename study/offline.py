@@ -130,7 +130,7 @@ def train_job(job: Job) -> None:
     started = time.perf_counter()
     options = job.options
     folder = job.record.folder
-    progress = Progress(options.label, bars=not options.lines)
+    progress = Progress(options.label, bars=not options.plain_progress)
     with exclusive_lock(folder):
         progress.say(job.config.title)
         trial = prepare_trial(job.config, progress, use_cache=options.use_cache)
@@ -219,7 +219,7 @@ def _make_scheduler(args: argparse.Namespace, started: float, workers: int) -> J
         options = Options(
             use_cache=not args.no_cache,
             label=f"[{number}/{len(configs)}] ",
-            lines=workers > 1,
+            plain_progress=workers > 1,
             watch=watch,
         )
         key = fingerprint(config, digest)

@@ -117,8 +117,8 @@ def _search_under_parent(
         search.options = Options(
             use_cache=not args.no_cache,
             log_model=args.log_model,
-            wait=True,
-            lines=len(workers) > 1,
+            wait_for_lock=True,
+            plain_progress=len(workers) > 1,
             parent=parent,
         )
         _train_trials(search, workers)

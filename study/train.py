@@ -53,7 +53,7 @@ from study.trial import Trial
 def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     """Train a config, unless it is finished already, and record it as one MLflow run.
 
-    If `options.until` is set, training pauses after that many epochs.
+    If `options.pause_after_epoch` is set, training pauses after that many epochs.
 
     Raises:
         StudyError: there are no data, no tracking server or no weights, or training failed; the
@@ -61,18 +61,18 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     """
     started = time.perf_counter()
     options = options or Options()
-    progress = Progress(options.label, bars=not options.lines)
+    progress = Progress(options.label, bars=not options.plain_progress)
     client = connection.connect()
     progress.say(config.title)
     key = fingerprint(config, data_digest(config.dataset))
     _deliver_earlier_records(client, key)
-    if not options.again and (run := queries.find_finished_run(client, key)) is not None:
+    if not options.force and (run := queries.find_finished_run(client, key)) is not None:
         return _reuse_run(client, run, progress, options)
-    with _lock_state_folder(key, wait=options.wait) as folder:
+    with _lock_state_folder(key, wait=options.wait_for_lock) as folder:
         # the process that this one waited for may have finished it
-        if options.wait and (run := queries.find_finished_run(client, key)) is not None:
+        if options.wait_for_lock and (run := queries.find_finished_run(client, key)) is not None:
             return _reuse_run(client, run, progress, options)
-        if options.again and not queries.find_unfinished_runs(client, key):
+        if options.force and not queries.find_unfinished_runs(client, key):
             shutil.rmtree(folder)  # left by a finished run that was killed at its very end
             folder.mkdir()
         trial = prepare_trial(config, progress, use_cache=options.use_cache)
@@ -188,7 +188,7 @@ def main() -> None:
     options = Options(
         use_cache=not args.no_cache,
         log_model=args.log_model or args.register,
-        again=args.again,
+        force=args.again,
     )
     outcome = train(config, options)
     if args.register:

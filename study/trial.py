@@ -93,8 +93,8 @@ def train_and_record(
 
     Raises:
         Pruned: the callback ended the trial; the run is not complete.
-        Paused: the trial has trained `options.until` epochs; the run is not complete, but goes on
-            when it is trained again.
+        Paused: the trial has trained `options.pause_after_epoch` epochs; the run is not complete,
+            but goes on when it is trained again.
         StudyError: MLflow refuses the record, or there is no room on the disk.
     """
     log.log_params(trial.config.as_dict())
@@ -245,7 +245,7 @@ def _make_early_end(options: Options, epochs: int) -> "Callable[[Epoch], None]":
             return
         if reason:
             raise Pruned(reason)
-        if 0 < options.until <= epoch["epoch"]:
+        if 0 < options.pause_after_epoch <= epoch["epoch"]:
             raise Paused(epoch)
 
     return end_early

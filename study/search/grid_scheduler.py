@@ -88,8 +88,8 @@ class GridScheduler:
     def _look_up_outcome(self, cell: Cell) -> Outcome | None:
         """Return MLflow's outcome of a cell, or None if it needs more training."""
         key = self.grid.keys[cell]
-        if self.options.until:
-            return queries.find_outcome_after(self.client, key, self.options.until)
+        if self.options.pause_after_epoch:
+            return queries.find_outcome_after(self.client, key, self.options.pause_after_epoch)
         run = queries.find_finished_run(self.client, key)
         return None if run is None else queries.read_outcome(run)
 

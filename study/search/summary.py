@@ -71,17 +71,19 @@ def summarize_fast_grid(session: GridScheduler, run: Run) -> list[Operation]:
     No test accuracy is known.
     """
     grid = session.grid
-    until = session.options.until
+    pause_epoch = session.options.pause_after_epoch
     total = len(grid.configs)
     epochs = grid.base.epochs
     figures: dict[str, float] = {"finished": len(session.finished), "failed": len(session.failed)}
     result = fast_budget.describe_budget(session.finished)
-    paragraphs = [f"**After {until} of {epochs} epochs:** {result}"] if result else []
+    paragraphs = [f"**After {pause_epoch} of {epochs} epochs:** {result}"] if result else []
+    share = pause_epoch / epochs
     paragraphs.append(
         f"Fast grid of the {len(VARIANTS)} variants: {len(session.finished)} of {total} trials "
-        f"trained to epoch {until}, {total * until} of the full grid's {total * epochs} epochs of "
-        f"the same images and pixels ({until / epochs:.0%}), and paused there; the same command "
-        f"without `--budget fast` trains the rest. {_describe_protocol(grid.base)}."
+        f"trained to epoch {pause_epoch}, {total * pause_epoch} of the full grid's "
+        f"{total * epochs} epochs of the same images and pixels ({share:.0%}), and paused there; "
+        "the same command without `--budget fast` trains the rest. "
+        f"{_describe_protocol(grid.base)}."
     )
     return _make_operations(run, grid.base, paragraphs, figures)
 

@@ -62,7 +62,7 @@ def main(address: str, epochs: int, seeds: list[int]) -> None:
     room = connect(address)
 
     def trained(number: int) -> Outcome:
-        options = Options(wait=True, label=f"[{number}/{len(seeds)}] ")
+        options = Options(wait_for_lock=True, label=f"[{number}/{len(seeds)}] ")
         with closing(RayWorker()) as worker:
             config = tiny(epochs, seeds[number - 1])
             outcome: Outcome = worker.call("study.train:train", config, options)
