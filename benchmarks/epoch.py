@@ -52,7 +52,7 @@ with quiet_stderr():  # TensorFlow talks while it loads, and MLflow if loaded be
     from benchmarks.plain import compile_plainly
     from benchmarks.plain import plain_model
     from study.tracking.system_metrics import Monitor
-    from study.training.fit import STATE_FILE
+    from study.training.checkpoint import STATE_FILE
     from study.training.model import build_model
 
 

@@ -62,7 +62,7 @@ PARTS: list[tuple[Any, str, str]] = [
     (fit, "build_compiled_model", "model built, weights loaded"),
     (loop_tensorflow.TensorFlowLoop, "train", STEPS),
     (loop_tensorflow.TensorFlowLoop, "predict", PREDICTED),
-    (fit, "_save_state", STATE),
+    (fit, "save_checkpoint", STATE),
     (RunLog, "log_epoch", RECORD),
     (trial.artifacts, "write_artifacts", "files written"),
 ]

@@ -37,7 +37,7 @@ from study.training import artifacts
 from study.variants import find_variant
 
 if TYPE_CHECKING:
-    from study.training.fit import Epoch
+    from study.training.checkpoint import Epoch
     from study.training.fit import TrialResult
 
 # (data digest, split, limit) that this process, which may train a whole grid, has warned about

@@ -7,17 +7,12 @@ continues from it, and its metrics equal those of an uninterrupted call bit for 
 epoch is a function of the state it starts from, the config and its own number.
 """
 
-import json
 import math
-import os
-import re
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
 from typing import Protocol
 
 import keras
@@ -30,16 +25,16 @@ from study.config import TrialConfig
 from study.statistics import metrics
 from study.training import backbone
 from study.training import runtime
+from study.training.checkpoint import Epoch
+from study.training.checkpoint import load_checkpoint
+from study.training.checkpoint import save_checkpoint
 from study.training.model import build_compiled_model
 from study.training.model import build_model
 
-STATE_FILE = "state.npz"
 LOOPS = {
     "tensorflow": "study.training.loop_tensorflow:TensorFlowLoop",
     "jax": "study.training.loop_jax:JaxLoop",
 }
-# epoch (from 1), loss, accuracy, val_loss, val_accuracy, val_auc (if there is one), seconds
-Epoch = dict[str, float]
 Outputs = list[NDArray[np.float32]]  # probabilities, then each hidden layer's activations
 
 
@@ -122,13 +117,13 @@ def fit(
         model = build_compiled_model(config, arrays.num_classes)
     learner = _Learner(config, arrays, model, make_loop(config, arrays, model))
     weights_digest = "" if config.weights == "none" else backbone.digest_backbone(model)
-    history = _load_state(folder, model)
+    history = load_checkpoint(folder, model)
     callbacks.on_start(history, weights_digest)
     val_outputs: Outputs = []  # after the last epoch
     while not _is_finished(config, history):
         epoch, val_outputs = learner.run_epoch(len(history), callbacks.on_step)
         history.append(epoch)
-        _save_state(folder, model, history)
+        save_checkpoint(folder, model, history)
         callbacks.on_epoch(epoch)
     return _evaluate(learner, history, val_outputs or learner.loop.predict(arrays.val))
 
@@ -234,59 +229,6 @@ class _Learner:
         val_metrics = {"val_loss": loss, "val_accuracy": accuracy}
         auc = metrics.auc(probabilities, labels) if math.isfinite(loss) else math.nan
         return val_metrics if math.isnan(auc) else val_metrics | {"val_auc": auc}
-
-
-def _list_variables(model: keras.Model) -> list[Any]:
-    """Return all that training changes.
-
-    That is weights, batch statistics, seeds of random layers, and the optimizer's variables.
-    """
-    return [*model.variables, *model.optimizer.variables]
-
-
-def _save_state(folder: Path, model: keras.Model, history: list[Epoch]) -> None:
-    """Replace the state file by one of the model and its history, atomically.
-
-    Raises:
-        TrialFailed: a weight is not finite.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {
-        f"v{number}": np.asarray(variable) for number, variable in enumerate(_list_variables(model))
-    }
-    if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise TrialFailed(  # relu6 turns NaN into 0, so the loss alone may not show it
-            f"weights are not numbers after epoch {len(history)}: lower the learning rate"
-        )
-    arrays["history"] = np.array(json.dumps(history))
-    arrays["backend"] = np.array(keras.backend.backend())
-    unfinished_file = folder / f"{STATE_FILE}.{os.getpid()}.part"
-    with unfinished_file.open("wb") as file:
-        np.savez(file, **arrays)
-    unfinished_file.replace(folder / STATE_FILE)
-
-
-def _load_state(folder: Path, model: keras.Model) -> list[Epoch]:
-    """Load any saved state into the model and return the epochs that it holds.
-
-    Raises:
-        StudyError: another backend saved the state.
-    """
-    try:
-        with np.load(folder / STATE_FILE, allow_pickle=False) as state:
-            history: list[Epoch] = json.loads(str(state["history"]))
-            values = [state[name] for name in state.files if re.fullmatch(r"v\d+", name)]
-            backend = str(state["backend"]) if "backend" in state else "tensorflow"
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return []  # none yet, or damaged from outside: an epoch lost is better than a wrong one
-    if backend != keras.backend.backend():
-        raise StudyError(
-            f"this trial was begun with KERAS_BACKEND={backend}: set that to go on with it, or "
-            f"delete {folder} to begin anew"
-        )
-    for variable, value in zip(_list_variables(model), values, strict=True):
-        variable.assign(value)
-    return history
 
 
 def _evaluate(learner: _Learner, history: list[Epoch], val_outputs: Outputs) -> TrialResult:
