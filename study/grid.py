@@ -14,7 +14,6 @@ without it trains the remaining epochs.
 """
 
 import dataclasses
-import functools
 import sys
 from collections.abc import Sequence
 
@@ -39,12 +38,13 @@ from study.search.grid_plan import shared_fields
 from study.search.grid_scheduler import build_grid
 from study.search.grid_scheduler import Grid
 from study.search.grid_scheduler import GridScheduler
-from study.search.retry import study_parent_run
 from study.search.storage import Storage
+from study.search.study_run import open_study_run
 from study.search.summary import best_cell
 from study.serving.registry import register_model
 from study.tracking import connection
 from study.tracking.parent_run import is_complete
+from study.tracking.parent_run import StudySpec
 from study.variants import VARIANTS
 from study.workers.flags import add_engine_flags
 from study.workers.flags import open_workers
@@ -91,17 +91,15 @@ def _train_under_parent(
     if options.pause_after_epoch:
         kind += ", fast"
     summarize = summary.summarize_fast_grid if options.pause_after_epoch else summary.summarize_grid
-    summarize_session = functools.partial(summarize, session)
-    args = (
-        session.client,
-        base.dataset,
-        parent_run_title(kind, base),
-        shared_fields(base),
-        summarize_session,
+    spec = StudySpec(
+        base.dataset, session.grid.name, parent_run_title(kind, base), shared_fields(base)
     )
-    with study_parent_run(session.claims, *args) as parent:
-        session.options = dataclasses.replace(options, parent=parent)
-        _train_cells(session, workers)
+    with open_study_run(session.claims, session.client, spec) as study_run:
+        session.options = dataclasses.replace(options, parent=study_run.id)
+        try:
+            _train_cells(session, workers)
+        finally:
+            study_run.write(summarize(session, study_run.run))
 
 
 def _train_cells(session: GridScheduler, workers: Sequence[Worker]) -> None:

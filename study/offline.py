@@ -33,8 +33,6 @@ from study.common.command import run_command
 from study.common.errors import ConfigError
 from study.common.errors import Pruned
 from study.common.errors import StudyError
-from study.common.errors import TrialFailed
-from study.common.errors import WorkerDied
 from study.common.progress import Progress
 from study.config import fingerprint
 from study.config import TrialConfig
@@ -60,6 +58,7 @@ from study.trial import train_and_record
 from study.variants import VARIANTS
 from study.workers.local import make_local_workers
 from study.workers.pool import run_workers
+from study.workers.pool import Scheduler
 from study.workers.pool import StepResult
 from study.workers.pool import Worker
 
@@ -85,10 +84,11 @@ class Job:
         return Journal(self.out / self.key)
 
 
-class JobScheduler:
+class JobScheduler(Scheduler[Cell]):
     """The jobs of a plan, each trained by the next worker that is free."""
 
     def __init__(self, jobs: Mapping[Cell, Job], end: float) -> None:
+        self.progress = Progress()
         self.jobs = jobs
         self.end = end  # by time.monotonic
         self.failed: dict[Cell, str] = {}
@@ -98,22 +98,32 @@ class JobScheduler:
             if not is_finished(job.record):
                 self._remaining.put(cell)
 
-    def step(self, worker: Worker) -> StepResult:
-        """Train the next remaining config on a worker."""
+    def claim_next(self) -> Cell | StepResult:
+        """Return the next remaining config, unless the time is over."""
         try:
             cell = self._remaining.get_nowait()
         except Empty:
             return StepResult.END
-        try:
-            if reason := check_deadline(self.end, {}):
-                raise Pruned(reason)
-            worker.call("study.offline:train_job", self.jobs[cell])
-        except Pruned:
+        if check_deadline(self.end, {}):
             self.in_time = False
             return StepResult.END
-        except (TrialFailed, WorkerDied) as error:  # the other configs are trained all the same
-            self.failed[cell] = str(error)
-        return StepResult.DONE
+        return cell
+
+    def train(self, task: Cell, worker: Worker) -> None:
+        """Train a config on a worker.
+
+        Raises:
+            TrialFailed: training cannot give a result.
+            WorkerDied: the worker crashed, or was killed.
+        """
+        try:
+            worker.call("study.offline:train_job", self.jobs[task])
+        except Pruned:
+            self.in_time = False
+
+    def note_failure(self, task: Cell, reason: str) -> None:
+        """Note that a config failed by itself."""
+        self.failed[task] = reason
 
     def finished(self) -> int:
         """Count the finished records."""

@@ -12,7 +12,6 @@ accuracies shown.
 import argparse
 import contextlib
 import dataclasses
-import functools
 import re
 import sys
 import time
@@ -37,9 +36,8 @@ from study.job import Outcome
 from study.search import confirm
 from study.search import summary
 from study.search.claims import Claims
-from study.search.grid_plan import parent_run_title as title_of
+from study.search.grid_plan import parent_run_title
 from study.search.pruning import PRUNERS
-from study.search.retry import study_parent_run
 from study.search.samplers import converged
 from study.search.samplers import make_sampler
 from study.search.samplers import SAMPLERS
@@ -50,7 +48,9 @@ from study.search.space import make_space
 from study.search.space import parse_fix
 from study.search.space import Space
 from study.search.storage import Storage
+from study.search.study_run import open_study_run
 from study.tracking import connection
+from study.tracking.parent_run import StudySpec
 from study.variants import format_command
 from study.workers.flags import add_engine_flags
 from study.workers.flags import open_workers
@@ -108,22 +108,24 @@ def _search_under_parent(
     Returns:
         The outcomes of the best config's fresh seeds, by config.
     """
-    space = search.space
+    base = search.space.base
+    title = parent_run_title("search", base)
+    name = search.claims.storage.name
+    spec = StudySpec(base.dataset, name, title, search.space.settings())
     confirmed: dict[TrialConfig, Outcome] = {}
-    title = title_of("search", space.base)
-    summarize = functools.partial(summary.summarize_search, search, confirmed)
-    params = (search.client, space.base.dataset, title, space.settings(), summarize)
-    with study_parent_run(search.claims, *params) as parent:
+    with open_study_run(search.claims, search.client, spec) as study_run:
         search.options = Options(
             use_cache=not args.no_cache,
             log_model=args.log_model,
             wait_for_lock=True,
             plain_progress=len(workers) > 1,
-            parent=parent,
+            parent=study_run.id,
         )
-        _train_trials(search, workers)
-        # in place: the summary, which is written as the block ends, reads this dictionary
-        confirmed |= _confirm_best(search, workers, plan)
+        try:
+            _train_trials(search, workers)
+            confirmed = _confirm_best(search, workers, plan)
+        finally:
+            study_run.write(summary.summarize_search(search, confirmed, study_run.run))
     return confirmed
 
 

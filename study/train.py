@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import filelock
@@ -43,6 +44,7 @@ from study.tracking import connection
 from study.tracking import queries
 from study.tracking import spool
 from study.tracking.connection import mlflow_errors_as_study_errors
+from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec
 from study.trial import prepare_trial
@@ -65,25 +67,25 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     client = connection.connect()
     progress.say(config.title)
     key = fingerprint(config, data_digest(config.dataset))
-    _deliver_earlier_records(client, key)
-    if not options.force and (run := queries.find_finished_run(client, key)) is not None:
-        return _reuse_run(client, run, progress, options)
     with _lock_state_folder(key, wait=options.wait_for_lock) as folder:
-        # the process that this one waited for may have finished it
-        if options.wait_for_lock and (run := queries.find_finished_run(client, key)) is not None:
-            return _reuse_run(client, run, progress, options)
-        if options.force and not queries.find_unfinished_runs(client, key):
-            shutil.rmtree(folder)  # left by a finished run that was killed at its very end
-            folder.mkdir()
+        runs = _deliver_and_find_runs(client, key)
+        finished_run = None if options.force else queries.choose_finished_run(client, runs)
+        if finished_run is not None:
+            return _reuse_run(client, finished_run, progress, options)
+        unfinished_runs = queries.select_unfinished_runs(runs)
+        if options.force and not unfinished_runs:
+            # left by a finished run that was killed at its very end
+            shutil.rmtree(folder, ignore_errors=True)
         trial = prepare_trial(config, progress, use_cache=options.use_cache)
         spec = RunSpec(config.dataset, config.title, key, options.parent)
-        return _train_in_run(client, trial, spec, folder, started, options)
+        resumable = folder.is_dir() and any(folder.iterdir())
+        run = open_run(client, spec, resumable=resumable, unfinished_runs=unfinished_runs)
+        return _train_in_run(trial, run, folder, started, options)
 
 
 def _train_in_run(
-    client: MlflowClient,
     trial: Trial,
-    spec: RunSpec,
+    run: AbstractContextManager[RunLog],
     folder: Path,
     started: float,
     options: Options,
@@ -93,7 +95,7 @@ def _train_in_run(
     The state folder is removed after a complete or pruned trial, and kept after a paused one.
     """
     try:
-        with open_run(client, spec, resumable=any(folder.iterdir())) as log:
+        with run as log:
             if options.role:
                 log.log_tags({"role": options.role})
             result = train_and_record(trial, log, folder, started, options)
@@ -119,21 +121,25 @@ def _make_outcome(run_id: str, epoch: Mapping[str, float], test_accuracy: float)
     return Outcome(run_id, epoch["val_accuracy"], test_accuracy, epoch["val_loss"], auc)
 
 
-def _deliver_earlier_records(client: MlflowClient, key: str) -> None:
-    """Deliver the records that earlier trials left on this machine.
+def _deliver_and_find_runs(client: MlflowClient, key: str) -> list[Run]:
+    """Deliver what earlier trials left on this machine, and return a config's runs.
+
+    Args:
+        client: of the server.
+        key: the config's fingerprint.
 
     Raises:
-        TrackingError: the record of this config, whose fingerprint is `key`, was not delivered.
+        TrackingError: the record of this config was not delivered.
     """
     waiting = spool.flush_spool(client).waiting
-    if not waiting:
-        return
-    for run in queries.search_runs(client, f"tags.fingerprint = '{key}'"):
+    runs = queries.find_runs(client, key)
+    for run in runs:
         if run.info.run_id in waiting:
             raise connection.TrackingError(
                 f"the record of this config's run {run.info.run_id} waits on this machine, and "
                 f"MLflow does not take it now: {waiting[run.info.run_id]}"
             )
+    return runs
 
 
 @mlflow_errors_as_study_errors()
@@ -165,14 +171,13 @@ def _lock_state_folder(key: str, *, wait: bool) -> Iterator[Path]:
         StudyError: another process has the lock, and `wait` is false.
     """
     folder = cache_dir() / "trials" / key
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         lock = filelock.FileLock(f"{folder}.lock", timeout=-1 if wait else 0)
         lock.acquire()
     except filelock.Timeout:
         raise StudyError("another process is training this config: wait for it to end") from None
     with lock:
-        folder.mkdir(exist_ok=True)  # the process that had the lock may have removed it
         yield folder
 
 

@@ -27,6 +27,7 @@ from study.tracking.journal import OPERATIONS
 from study.tracking.operations import Operation
 from study.tracking.parent_run import closing_parent_run
 from study.tracking.parent_run import open_parent_run
+from study.tracking.parent_run import StudySpec
 from study.train import _deliver_earlier_records
 from tests.support.commands import finish
 from tests.support.commands import history_of
@@ -299,10 +300,11 @@ def test_a_parent_may_end_without_a_server(
 ) -> None:
     monkeypatch.setenv("STUDY_PATIENCE", "0")
     monkeypatch.setattr(client, "set_terminated", down)
-    run = open_parent_run(client, "demo", "a study", "its title", {})
+    run = open_parent_run(client, StudySpec("demo", "a study", "its title", {}))
     said = [operations.tags({"said": "at the end"})]
-    with closing_parent_run(client, run, lambda _: said) as parent:
-        pass
+    with closing_parent_run(client, run) as study_run:
+        study_run.write(said)
+    parent = study_run.id
     assert client.get_run(parent).info.status == "RUNNING"
     assert client.get_run(parent).data.tags["said"] == "at the end"
     assert [path.parent for path in spool.list_spools()] == [cache / "spool"]

@@ -52,6 +52,7 @@ from study.search.storage import Storage
 from study.tracking import connection
 from study.tracking import queries
 from study.tracking.parent_run import open_parent_run
+from study.tracking.parent_run import StudySpec
 
 LEAST = 6  # trials of a measurement
 
@@ -142,7 +143,7 @@ def _levels(place: Place, args: argparse.Namespace) -> Iterator[Level]:
     place.files.mkdir()
     write_files(place.files, worker.EPOCHS)
     client = connection.connect()
-    parent = open_parent_run(client, "chest", "load", "load", {}).info.run_id
+    parent = open_parent_run(client, StudySpec("chest", "load", "load", {})).info.run_id
     common = (str(place.files), parent, args.sampler, args.seconds_per_epoch)
     measure(place, 1, Plan("first", 1, *common))  # which nobody counts
     copied = queries.search_runs(client, "tags.finished = 'true'")[0].info.run_id

@@ -26,7 +26,7 @@ class TrackingError(StudyError):
 
 
 class TrialFailed(StudyError):
-    """A training that cannot give a result: a loss that is not a number, or no memory."""
+    """A trial that failed by itself, as by a loss that is not a number."""
 
 
 class Pruned(StudyError):
@@ -56,10 +56,6 @@ class OutOfMemory(WorkerDied):
 
     The system killed this process, or another one at that time.
     """
-
-
-class ClaimedTrialFailed(StudyError):
-    """A trial that failed by itself, as Optuna has recorded."""
 
 
 class WorkerLost(StudyError):

@@ -8,16 +8,16 @@ at once, and counts a failed cell as visited.
 import dataclasses
 import math
 import time
+from collections.abc import Collection
 
 import optuna
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from optuna.distributions import BaseDistribution
 from optuna.distributions import IntDistribution
 from optuna.trial import create_trial
 from optuna.trial import TrialState
 
-from study.common.errors import ClaimedTrialFailed
-from study.common.errors import WorkerLost
 from study.common.progress import format_duration
 from study.common.progress import Progress
 from study.config import fingerprint
@@ -31,8 +31,12 @@ from study.search.retry import MAX_OUTAGE_SECONDS
 from study.search.retry import run_claimed
 from study.tracking import connection
 from study.tracking import queries
+from study.workers.pool import Scheduler
 from study.workers.pool import StepResult
 from study.workers.pool import Worker
+
+# Fields that a grid's trials share, and by which MLflow finds their runs in one search.
+SEARCHED_PARAMS = ("backbone", "split", "image_size", "epochs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +66,19 @@ def build_grid(name: str, base: TrialConfig, space: dict[str, list[int]], digest
     return Grid(name, base, space, configs, keys)
 
 
-class GridScheduler:
+@dataclasses.dataclass(frozen=True)
+class ClaimedCell:
+    """A cell that this process may train, and its trial in Optuna."""
+
+    cell: Cell
+    trial: optuna.Trial
+    label: str  # goes before every line of its progress
+
+    def __str__(self) -> str:
+        return f"{self.label}{self.cell}"
+
+
+class GridScheduler(Scheduler[ClaimedCell]):
     """One process at work on a grid, with as many workers as call `step`."""
 
     def __init__(self, grid: Grid, claims: Claims, client: MlflowClient, options: Options) -> None:
@@ -75,9 +91,7 @@ class GridScheduler:
         self.failed: dict[Cell, str] = {}
         self.trained = 0  # by this call
         self.started_at = time.monotonic()
-        for cell in grid.configs:
-            if (outcome := self._look_up_outcome(cell)) is not None:
-                self.finished[cell] = outcome
+        self.finished |= self._find_outcomes(grid.configs)
         claims.under_lock(self._add_finished_trials)
         # Trials that finished once but are no longer in MLflow: somebody deleted their runs to
         # have them trained again.
@@ -85,12 +99,20 @@ class GridScheduler:
         complete_trials = self._list_complete_trials(remaining_keys)
         self.deleted = {trial.number for trial in complete_trials if not self._is_pending(trial)}
 
-    def _look_up_outcome(self, cell: Cell) -> Outcome | None:
-        """Return MLflow's outcome of a cell, or None if it needs more training."""
-        key = self.grid.keys[cell]
+    def _find_outcomes(self, cells: Collection[Cell]) -> dict[Cell, Outcome]:
+        """Return MLflow's outcomes of those cells that need no more training."""
+        keys = {self.grid.keys[cell] for cell in cells}
+        base = self.grid.base
+        common_params = {name: getattr(base, name) for name in SEARCHED_PARAMS}
+        runs = queries.find_runs_by_fingerprint(self.client, keys, common_params)
+        outcomes = {cell: self._choose_outcome(runs[self.grid.keys[cell]]) for cell in cells}
+        return {cell: outcome for cell, outcome in outcomes.items() if outcome is not None}
+
+    def _choose_outcome(self, runs: list[Run]) -> Outcome | None:
+        """Return the outcome of a cell by its runs, or None if it needs more training."""
         if self.options.pause_after_epoch:
-            return queries.find_outcome_after(self.client, key, self.options.pause_after_epoch)
-        run = queries.find_finished_run(self.client, key)
+            return queries.find_outcome_after(self.client, runs, self.options.pause_after_epoch)
+        run = queries.choose_finished_run(self.client, runs)
         return None if run is None else queries.read_outcome(run)
 
     def _list_complete_trials(self, keys: set[str]) -> list[optuna.trial.FrozenTrial]:
@@ -117,18 +139,16 @@ class GridScheduler:
         """
         return queries.is_running(self.client, str(trial.user_attrs.get("run_id")))
 
-    def step(self, worker: Worker) -> StepResult:
-        """Train one of the remaining cells, if one can be claimed."""
+    def claim_next(self) -> ClaimedCell | StepResult:
+        """Claim one of the remaining cells, or return how to go on without one."""
         try:
             self._refresh_finished()
         except connection.TrackingError:
             connection.wait_for_server(MAX_OUTAGE_SECONDS)
             return StepResult.DONE
-        claim = self.claims.under_lock(self._claim_next)
-        if claim is not None:
-            cell, trial = claim
-            self._train_cell(cell, trial, worker)
-            return StepResult.DONE
+        claimed = self.claims.under_lock(self._claim_first)
+        if claimed is not None:
+            return claimed
         if not self._list_remaining():
             return StepResult.END
         if (message := self.claims.waiting_message()) is not None:
@@ -146,18 +166,20 @@ class GridScheduler:
     def _refresh_finished(self) -> None:
         """Take note of the cells that others have finished."""
         cells = {self.grid.keys[cell]: cell for cell in self._list_remaining()}
-        for trial in self._list_complete_trials(set(cells)):
+        trials = self._list_complete_trials(set(cells))
+        ended_cells = {cells[trial.user_attrs["fingerprint"]] for trial in trials}
+        self.finished |= self._find_outcomes(ended_cells)
+        for trial in trials:
             cell = cells[trial.user_attrs["fingerprint"]]
-            outcome = self._look_up_outcome(cell)
-            if outcome is not None:
-                self.finished[cell] = outcome
-            elif trial.number not in self.deleted and self._is_pending(trial):
+            if cell in self.finished:
+                continue
+            if trial.number not in self.deleted and self._is_pending(trial):
                 run_id = str(trial.user_attrs["run_id"])
                 self.finished[cell] = Outcome(run_id, trial.value or 0.0, math.nan, math.nan)
             else:  # its run was deleted just now
                 self.deleted.add(trial.number)
 
-    def _claim_next(self) -> tuple[Cell, optuna.Trial] | None:
+    def _claim_first(self) -> ClaimedCell | None:
         """Claim the first cell that is neither running nor finished."""
         running_keys = self.claims.running_fingerprints()
         finished_keys = {
@@ -168,30 +190,35 @@ class GridScheduler:
         for cell in self._list_remaining():
             key = self.grid.keys[cell]
             if key not in running_keys and key not in finished_keys:
-                return cell, self.claims.ask(self.grid.point(cell), self.grid.ranges(), key)
+                trial = self.claims.ask(self.grid.point(cell), self.grid.ranges(), key)
+                number = list(self.grid.configs).index(cell) + 1
+                label = f"{self.options.label}[{number}/{len(self.grid.configs)}] "
+                return ClaimedCell(cell, trial, label)
         return None
 
-    def _train_cell(self, cell: Cell, trial: optuna.Trial, worker: Worker) -> None:
-        cells = list(self.grid.configs)
-        label = f"{self.options.label}[{cells.index(cell) + 1}/{len(cells)}] "
-        options = dataclasses.replace(self.options, label=label)
-        config = self.grid.configs[cell]
+    def train(self, task: ClaimedCell, worker: Worker) -> None:
+        """Train a cell on a worker, and note its outcome here and in Optuna.
 
-        def train() -> Outcome:
+        Raises:
+            WorkerLost: the worker or a server went away, and the cell can be claimed again.
+            TrialFailed: the trial failed by itself.
+        """
+        options = dataclasses.replace(self.options, label=task.label)
+        config = self.grid.configs[task.cell]
+
+        def train_on_worker() -> Outcome:
             outcome: Outcome = worker.call("study.train:train", config, options)
             return outcome
 
-        try:
-            outcome = run_claimed(self.claims, trial, self.client, train)
-        except WorkerLost as error:
-            self.progress.say(f"{label}{cell}: {error}; it will be taken up again")
-        except ClaimedTrialFailed as error:
-            self.failed[cell] = str(error)
-            self.progress.say(f"{label}{cell} failed: {error}")
-        else:
-            self.claims.complete(trial, outcome.val_accuracy, run_id=outcome.run_id)
-            self.finished[cell] = outcome
-            self._print_time_left(label)
+        outcome = run_claimed(self.claims, task.trial, self.client, train_on_worker)
+        self.claims.complete(task.trial, outcome.val_accuracy, run_id=outcome.run_id)
+        self.finished[task.cell] = outcome
+        self._print_time_left(task.label)
+
+    def note_failure(self, task: ClaimedCell, reason: str) -> None:
+        """Note that a cell failed by itself."""
+        self.failed[task.cell] = reason
+        self.progress.say(f"{task} failed: {reason}")
 
     def _print_time_left(self, label: str) -> None:
         self.trained += 1

@@ -19,11 +19,9 @@ from optuna.trial import create_trial
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState
 
-from study.common.errors import ClaimedTrialFailed
 from study.common.errors import ConfigError
 from study.common.errors import Pruned
 from study.common.errors import StudyError
-from study.common.errors import WorkerLost
 from study.common.progress import Progress
 from study.config import fingerprint
 from study.config import parse_value
@@ -36,6 +34,7 @@ from study.search.retry import run_claimed
 from study.search.samplers import STAGNATION
 from study.search.space import Space
 from study.tracking import queries
+from study.workers.pool import Scheduler
 from study.workers.pool import StepResult
 from study.workers.pool import Worker
 
@@ -52,8 +51,19 @@ class Bounds:
     converged: Callable[[optuna.Study], bool] = lambda _: False
 
 
+@dataclass(frozen=True)
+class ClaimedTrial:
+    """A trial that this process may train."""
+
+    trial: optuna.Trial
+    label: str  # goes before every line of its progress
+
+    def __str__(self) -> str:
+        return f"{self.label}this config"
+
+
 @dataclass
-class Search:
+class Search(Scheduler[ClaimedTrial]):
     """One call of the command, with as many workers as call `step`.
 
     The study, the space and the metric must not change within it.
@@ -130,8 +140,8 @@ class Search:
         except (ConfigError, KeyError, ValueError):  # out of range, or without this metric
             return None
 
-    def step(self, worker: Worker) -> StepResult:
-        """Train the next config: an orphaned one, a start, or what the sampler proposes.
+    def claim_next(self) -> ClaimedTrial | StepResult:
+        """Claim the next config: an orphaned one, a start, or what the sampler proposes.
 
         Raises:
             StudyError: too many trials in a row failed.
@@ -141,17 +151,13 @@ class Search:
                 f"{self.failures} trials failed in a row, the last one: {self.last_failure}\n"
                 "Mend the cause and repeat the command, or narrow the search with --fix."
             )
-        claim: StepResult | tuple[optuna.Trial, str] = self.claims.under_lock(self._claim_next)
-        if isinstance(claim, StepResult):
-            if claim is StepResult.WAIT and (message := self.claims.waiting_message()) is not None:
-                self.progress.say(message)
-            return claim
-        trial, label = claim
-        self._train_trial(trial, label, worker)
-        return StepResult.DONE
+        claimed: ClaimedTrial | StepResult = self.claims.under_lock(self._claim_proposed)
+        if claimed is StepResult.WAIT and (message := self.claims.waiting_message()) is not None:
+            self.progress.say(message)
+        return claimed
 
-    def _claim_next(self) -> StepResult | tuple[optuna.Trial, str]:
-        """Return a claimed trial and its label, or how to go on without one."""
+    def _claim_proposed(self) -> ClaimedTrial | StepResult:
+        """Claim the next trial that is new, or return how to go on without one."""
         max_trials = self.bounds.trials
         while True:
             trials = self.claims.trials()
@@ -169,7 +175,7 @@ class Search:
             if key not in ended and key not in running_keys:
                 self.claims.claim(trial, key)
                 self.repeats = 0
-                return trial, f"[{count + 1}{format_total(max_trials)}] "
+                return ClaimedTrial(trial, f"[{count + 1}{format_total(max_trials)}] ")
             self._close_repeat(trial, key, ended.get(key))
 
     def _find_end_reason(self, ended_count: int) -> str | None:
@@ -211,39 +217,45 @@ class Search:
             run_ids = earlier.user_attrs["run_ids"]
             self.claims.complete(trial, earlier.value or 0.0, run_ids=run_ids)
 
-    def _train_trial(self, trial: optuna.Trial, label: str, worker: Worker) -> None:
-        self.progress.say(f"{label}{self.space.describe(self.space.config(trial.params))}")
+    def train(self, task: ClaimedTrial, worker: Worker) -> None:
+        """Train a config on a worker, and note its outcome in Optuna.
+
+        Raises:
+            WorkerLost: the worker or a server went away, and the config can be claimed again.
+            TrialFailed: the trial failed by itself.
+        """
+        trial = task.trial
+        config = self.space.config(trial.params)
+        self.progress.say(f"{task.label}{self.space.describe(config)}")
         try:
             outcomes = run_claimed(
-                self.claims, trial, self.client, lambda: self._train_seeds(trial, label, worker)
+                self.claims, trial, self.client, lambda: self._train_seeds(task, worker)
             )
         except Pruned as error:
             self.claims.prune(trial, pruned=str(error))
-            self.progress.say(f"{label}  pruned at {error}")
-        except WorkerLost as error:
-            self.progress.say(f"{label}  {error}; it will be taken up again")
-            return
-        except ClaimedTrialFailed as error:
-            self.last_failure = str(error)
-            self.failures += 1
-            self.progress.say(f"{label}  failed: {error}")
-            return
+            self.progress.say(f"{task.label}  pruned at {error}")
         else:
             self._complete_trial(trial, outcomes)
         self.trained += 1
         self.failures = 0
+
+    def note_failure(self, task: ClaimedTrial, reason: str) -> None:
+        """Note that a trial failed by itself."""
+        self.last_failure = reason
+        self.failures += 1
+        self.progress.say(f"{task} failed: {reason}")
 
     def _complete_trial(self, trial: optuna.Trial, outcomes: list[Outcome]) -> None:
         values = [getattr(outcome, self.metric) for outcome in outcomes]
         run_ids = [outcome.run_id for outcome in outcomes]
         self.claims.complete(trial, sum(values) / len(values), run_ids=run_ids, values=values)
 
-    def _train_seeds(self, trial: optuna.Trial, label: str, worker: Worker) -> list[Outcome]:
+    def _train_seeds(self, task: ClaimedTrial, worker: Worker) -> list[Outcome]:
         """Train a config with one seed after the other, as long as it earns the next."""
-        config = self.space.config(trial.params)
-        watch = pruning.make_watch(trial, self.pruner, config.epochs, self.metric)
+        config = self.space.config(task.trial.params)
+        watch = pruning.make_watch(task.trial, self.pruner, config.epochs, self.metric)
         options = replace(
-            self.options, label=label, watch=watch, role="search", hide_test_metrics=True
+            self.options, label=task.label, watch=watch, role="search", hide_test_metrics=True
         )
         outcomes: list[Outcome] = []
         for i in range(self.seeds):

@@ -14,6 +14,7 @@ from study.tracking import queries
 from study.tracking.connection import mlflow_errors_as_study_errors
 from study.tracking.journal import Journal
 from study.tracking.parent_run import open_parent_run
+from study.tracking.parent_run import StudySpec
 from study.tracking.writer import write_operation
 
 RECORD_TAG = "record"  # a run's tag with the id of its record, by which the run is found again
@@ -67,7 +68,8 @@ def _find_or_create_run(
     dataset = begin["dataset"]
     study = begin["study"]
     if (parent := parents.get(study["name"])) is None:
-        parent = open_parent_run(client, dataset, study["name"], study["title"], study["params"])
+        spec = StudySpec(dataset, study["name"], study["title"], study["params"])
+        parent = open_parent_run(client, spec)
         parents[study["name"]] = parent
     tags = {name: begin[name] for name in ("fingerprint", "machine")}
     tags |= {RECORD_TAG: begin["id"], MLFLOW_PARENT_RUN_ID: parent.info.run_id}

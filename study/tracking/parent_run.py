@@ -1,10 +1,11 @@
 """Open and close the MLflow run above a study's trials, also after a crash."""
 
 import contextlib
-from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mlflow.entities import Param
@@ -23,25 +24,55 @@ from study.tracking.spool import end_run_on_exit
 from study.tracking.spool import flush_spool
 
 
+@dataclass(frozen=True)
+class StudySpec:
+    """A study's data set, its name in Optuna, and what its parent run shows."""
+
+    dataset: str
+    name: str  # the tag `study` of the parent run
+    title: str  # the parent run's name
+    params: Mapping[str, Any]  # that all trials have in common
+
+
+class StudyRun:
+    """The parent run of a study, while this process works on the study."""
+
+    def __init__(self, client: MlflowClient, run: Run) -> None:
+        self.run = run
+        self.outbox = Outbox(client, run.info.run_id)
+
+    @property
+    def id(self) -> str:
+        """Return the run's id."""
+        return str(self.run.info.run_id)
+
+    def write(self, operations: Iterable[Operation]) -> None:
+        """Write operations to the run.
+
+        If the server does not answer, they wait on this machine as the records of trials do.
+        """
+        for operation in operations:
+            self.outbox.put(operation)
+
+
 @mlflow_errors_as_study_errors()
-def open_parent_run(
-    client: MlflowClient, dataset: str, study: str, title: str, params: Mapping[str, Any]
-) -> Run:
+def open_parent_run(client: MlflowClient, spec: StudySpec) -> Run:
     """Find or create a study's parent run and set it to RUNNING.
 
     Hold a lock: two processes that call this at the same time may create two runs.
     """
     flush_spool(client)  # the run's last end may still wait in a spool
-    runs = search_runs(client, f"tags.study = '{study}'")
+    runs = search_runs(client, f"tags.study = '{spec.name}'")
     if runs:
         run = runs[0]
         client.update_run(run.info.run_id, status="RUNNING")
     else:
-        tags = {"study": study, "dataset": dataset, "code_version": code_version()}
-        run = client.create_run(experiment_id(client, dataset), tags=tags, run_name=title)
+        tags = {"study": spec.name, "dataset": spec.dataset, "code_version": code_version()}
+        experiment = experiment_id(client, spec.dataset)
+        run = client.create_run(experiment, tags=tags, run_name=spec.title)
     known_params = run.data.params
     new_params = [
-        Param(name, str(value)) for name, value in params.items() if name not in known_params
+        Param(name, str(value)) for name, value in spec.params.items() if name not in known_params
     ]
     client.log_batch(run.info.run_id, params=new_params)
     client.set_experiment_tag(
@@ -51,25 +82,14 @@ def open_parent_run(
 
 
 @contextlib.contextmanager
-def closing_parent_run(
-    client: MlflowClient, run: Run, summary: Callable[[Run], Collection[Operation]]
-) -> Iterator[str]:
+def closing_parent_run(client: MlflowClient, run: Run) -> Iterator[StudyRun]:
     """End a parent run as FINISHED, KILLED or FAILED when the block is left.
 
-    KILLED means that the block was interrupted, FAILED that it raised another error. Before the
-    end, the operations that `summary` returns are written to the run. If the server does not
-    answer, they wait on this machine as the records of trials do.
-
-    Yields:
-        The id of the run.
+    KILLED means that the block was interrupted, FAILED that it raised another error.
     """
-    outbox = Outbox(client, run.info.run_id)
-    with end_run_on_exit(outbox):
-        try:
-            yield run.info.run_id
-        finally:
-            for operation in summary(run):
-                outbox.put(operation)
+    study_run = StudyRun(client, run)
+    with end_run_on_exit(study_run.outbox):
+        yield study_run
 
 
 def kill_orphaned_runs(client: MlflowClient, parent: str, alive: Collection[str]) -> int:

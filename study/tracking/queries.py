@@ -3,6 +3,9 @@
 import math
 import os
 from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 from typing import TypeVar
 
@@ -66,21 +69,52 @@ def _fetch_all_pages(fetch_page: Callable[[str | None], PagedList[T]]) -> list[T
     return items
 
 
+def find_runs(client: MlflowClient, fingerprint: str) -> list[Run]:
+    """Return all runs of a config on its data, earliest first."""
+    return search_runs(client, f"tags.fingerprint = '{fingerprint}'")
+
+
+def find_runs_by_fingerprint(
+    client: MlflowClient, fingerprints: Collection[str], common_params: Mapping[str, Any]
+) -> dict[str, list[Run]]:
+    """Return the runs of several configs by fingerprint, found in one search.
+
+    Args:
+        client: of the server.
+        fingerprints: of the configs.
+        common_params: params that all the configs have, which make the search a small one.
+
+    Returns:
+        For each fingerprint its runs, earliest first.
+    """
+    runs_by_fingerprint: dict[str, list[Run]] = {key: [] for key in fingerprints}
+    if not runs_by_fingerprint:
+        return {}
+    clauses = [f"params.{name} = '{value}'" for name, value in common_params.items()]
+    for run in search_runs(client, " and ".join(clauses)):
+        if (key := run.data.tags.get("fingerprint", "")) in runs_by_fingerprint:
+            runs_by_fingerprint[key].append(run)
+    return runs_by_fingerprint
+
+
 def find_finished_run(client: MlflowClient, fingerprint: str) -> Run | None:
-    """Return the first complete run of a config on its data, or None.
+    """Return the first complete run of a config on its data, or None."""
+    return choose_finished_run(client, find_runs(client, fingerprint))
+
+
+def choose_finished_run(client: MlflowClient, runs: Iterable[Run]) -> Run | None:
+    """Return the first complete one of a config's runs, or None.
 
     A run whose process was killed after the tag `finished` and before the run's end is ended here.
     """
-    query = f"tags.fingerprint = '{fingerprint}' and tags.finished = 'true'"
-    run = next(iter(search_runs(client, query)), None)
+    run = next((run for run in runs if run.data.tags.get("finished") == "true"), None)
     if run is not None and run.info.status != "FINISHED":
         terminate_run(client, run, "FINISHED")
     return run
 
 
-def find_unfinished_runs(client: MlflowClient, fingerprint: str) -> list[Run]:
-    """Return a config's runs that are neither complete nor given up, earliest first."""
-    runs = search_runs(client, f"tags.fingerprint = '{fingerprint}'")
+def select_unfinished_runs(runs: Iterable[Run]) -> list[Run]:
+    """Return those of a config's runs that are neither complete nor given up."""
     return [run for run in runs if not {"finished", "given_up"} & set(run.data.tags)]
 
 
@@ -89,7 +123,7 @@ def count_logged_epochs(client: MlflowClient, fingerprint: str) -> int:
 
     Of several runs, the one with the most epochs counts. Without a run, the number is 0.
     """
-    runs = find_unfinished_runs(client, fingerprint)
+    runs = select_unfinished_runs(find_runs(client, fingerprint))
     curves = (fetch_curve(client, run.info.run_id, "val_loss") for run in runs)
     return max((len(losses) for losses in curves), default=0)
 
@@ -118,16 +152,21 @@ def read_outcome(run: Run) -> Outcome:
     )
 
 
-def find_outcome_after(client: MlflowClient, fingerprint: str, epochs: int) -> Outcome | None:
+def find_outcome_after(client: MlflowClient, runs: Iterable[Run], epochs: int) -> Outcome | None:
     """Return a config's outcome after so many epochs, or at an earlier finish.
 
-    Whatever ended the run, its epochs up to then are those of the whole training.
+    Whatever ended a run, its epochs up to then are those of the whole training.
+
+    Args:
+        client: of the server.
+        runs: all of the config.
+        epochs: after which to read the outcome.
 
     Returns:
         The outcome, with NaN as test accuracy, because that is not known. None if no run of the
         config has come so far.
     """
-    for run in search_runs(client, f"tags.fingerprint = '{fingerprint}'"):
+    for run in runs:
         losses = fetch_curve(client, run.info.run_id, "val_loss")
         last = min(epochs, max(losses, default=0))
         if last == epochs or (last and "finished" in run.data.tags):

@@ -5,6 +5,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from study.tracking.connection import describe_error
 from study.tracking.connection import mlflow_errors_as_study_errors
 from study.tracking.outbox import Outbox
 from study.tracking.queries import experiment_id
-from study.tracking.queries import find_unfinished_runs
+from study.tracking.queries import find_runs
 from study.tracking.queries import PAUSED_TAG
+from study.tracking.queries import select_unfinished_runs
 from study.tracking.run_logger import RunLog
 from study.tracking.spool import end_run_on_exit
 from study.tracking.system_metrics import monitor_system
@@ -40,7 +42,13 @@ class RunSpec:
 
 
 @contextlib.contextmanager
-def open_run(client: MlflowClient, spec: RunSpec, *, resumable: bool) -> Iterator[RunLog]:
+def open_run(
+    client: MlflowClient,
+    spec: RunSpec,
+    *,
+    resumable: bool,
+    unfinished_runs: Sequence[Run] | None = None,
+) -> Iterator[RunLog]:
     """Open a run to write to, measure its system metrics, and end it with the block.
 
     The run is that of `mlflow run`, the interrupted one, or a new one. It ends as FINISHED, as
@@ -52,12 +60,15 @@ def open_run(client: MlflowClient, spec: RunSpec, *, resumable: bool) -> Iterato
         client: of the server.
         spec: of the run.
         resumable: True if this machine has the training state of an interrupted run.
+        unfinished_runs: those of the config. None looks them up.
 
     Raises:
         TrackingError: the server failed before there was a run, or refused what was written.
     """
     server_patience()  # raises for a wrong STUDY_PATIENCE now, before the run begins
-    run, seen = _open_or_create_run(client, spec, resumable)
+    if unfinished_runs is None:
+        unfinished_runs = select_unfinished_runs(find_runs(client, spec.fingerprint))
+    run, seen = _open_or_create_run(client, spec, unfinished_runs, resumable)
     outbox = Outbox(client, run.info.run_id)
     with (
         tempfile.TemporaryDirectory() as files,
@@ -92,14 +103,14 @@ def _tag_failure_reason(outbox: Outbox) -> Iterator[None]:
 
 @mlflow_errors_as_study_errors()
 def _open_or_create_run(
-    client: MlflowClient, spec: RunSpec, resumable: bool
+    client: MlflowClient, spec: RunSpec, unfinished_runs: Sequence[Run], resumable: bool
 ) -> tuple[Run, frozenset[tuple[str, int]]]:
     """Return an existing run, set to RUNNING, or a new one.
 
     Returns:
         The run, and the points that it already has, as (name, step).
     """
-    run_id = _choose_existing_run(client, spec, resumable)
+    run_id = _choose_existing_run(client, unfinished_runs, resumable)
     tags = {"fingerprint": spec.fingerprint, "machine": platform.node()}
     if run_id is None:
         if spec.parent is not None:
@@ -115,13 +126,14 @@ def _open_or_create_run(
     return run, _fetch_points(client, run)
 
 
-def _choose_existing_run(client: MlflowClient, spec: RunSpec, resumable: bool) -> str | None:
+def _choose_existing_run(
+    client: MlflowClient, unfinished_runs: Sequence[Run], resumable: bool
+) -> str | None:
     """Return the id of the existing run to write to, or None if a new one is needed.
 
     The config's other unfinished runs are tagged as given up and set to KILLED.
     """
     mlflow_run_id = os.environ.pop("MLFLOW_RUN_ID", None)  # of the run that `mlflow run` opened
-    unfinished_runs = find_unfinished_runs(client, spec.fingerprint)
     last_run = (
         unfinished_runs[-1]
         if unfinished_runs and (resumable or _is_blank(unfinished_runs[-1]))

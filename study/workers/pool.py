@@ -5,14 +5,24 @@ A thread here waits for each worker, while the training is done elsewhere.
 
 import enum
 import threading
+from abc import ABC
+from abc import abstractmethod
 from collections.abc import Callable
 from collections.abc import Sequence
 from concurrent.futures import as_completed
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait
 from typing import Any
+from typing import Generic
 from typing import Protocol
+from typing import TypeVar
 
+from study.common.errors import TrialFailed
+from study.common.errors import WorkerDied
+from study.common.errors import WorkerLost
+from study.common.progress import Progress
+
+TaskT = TypeVar("TaskT")
 PAUSE = 1.0  # seconds before a worker that has nothing to do asks again
 
 
@@ -40,12 +50,52 @@ class StepResult(enum.Enum):
     END = "nothing left to do"
 
 
+class Scheduler(ABC, Generic[TaskT]):
+    """Hands tasks out to workers, and notes which of them failed.
+
+    One failing task does not end the others. All methods may be called by several threads.
+    """
+
+    progress: Progress
+
+    @abstractmethod
+    def claim_next(self) -> TaskT | StepResult:
+        """Return a task for a worker that is free, or how the worker goes on without one."""
+
+    @abstractmethod
+    def train(self, task: TaskT, worker: Worker) -> None:
+        """Train a task on a worker, and note its outcome.
+
+        Raises:
+            WorkerLost: the worker went away, and the task can be claimed again.
+            TrialFailed: the task failed by itself.
+            WorkerDied: the same, because its worker crashed.
+        """
+
+    @abstractmethod
+    def note_failure(self, task: TaskT, reason: str) -> None:
+        """Note that a task failed by itself."""
+
+    def step(self, worker: Worker) -> StepResult:
+        """Take one turn with a worker: train a task, if there is one."""
+        task = self.claim_next()
+        if isinstance(task, StepResult):
+            return task
+        try:
+            self.train(task, worker)
+        except WorkerLost as error:
+            self.progress.say(f"{task}: {error}; it will be taken up again")
+        except (TrialFailed, WorkerDied) as error:
+            self.note_failure(task, str(error))
+        return StepResult.DONE
+
+
 def run_workers(workers: Sequence[Worker], step: Callable[[Worker], StepResult]) -> None:
     """Let each worker take steps until there is nothing left to do.
 
     Args:
         workers: each takes its steps in a thread of its own.
-        step: takes one turn with a worker.
+        step: takes one turn with a worker, see `Scheduler.step`.
 
     Raises:
         Exception: the first that a step raises, or KeyboardInterrupt. All workers are interrupted.

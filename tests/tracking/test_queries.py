@@ -11,11 +11,11 @@ from study.tracking import connection
 from study.tracking import operations
 from study.tracking import queries
 from study.tracking import ui_links
-from study.tracking.operations import Operation
 from study.tracking.parent_run import closing_parent_run
 from study.tracking.parent_run import is_complete
 from study.tracking.parent_run import kill_orphaned_runs
 from study.tracking.parent_run import open_parent_run
+from study.tracking.parent_run import StudySpec
 from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec
 
@@ -45,19 +45,15 @@ def test_only_a_complete_run_counts_as_finished(client: MlflowClient) -> None:
 
 
 def _parent(client: MlflowClient, **params: int) -> Run:
-    return open_parent_run(client, "demo", "s", "the study", params)
-
-
-def said(run: Run) -> list[Operation]:
-    return [operations.tags({"said": f"of {run.info.run_id}"})]
+    return open_parent_run(client, StudySpec("demo", "s", "the study", params))
 
 
 def test_a_parent_is_one_run_however_often_it_is_taken_up(client: MlflowClient) -> None:
     ids = []
     for _ in range(2):
-        with closing_parent_run(client, _parent(client, epochs=3), said) as parent:
-            ids.append(parent)
-            assert client.get_run(parent).info.status == "RUNNING"
+        with closing_parent_run(client, _parent(client, epochs=3)) as study_run:
+            ids.append(study_run.id)
+            assert client.get_run(study_run.id).info.status == "RUNNING"
     assert ids[0] == ids[1]
     run = client.get_run(ids[0])
     assert (run.info.status, run.data.params) == ("FINISHED", {"epochs": "3"})
@@ -66,7 +62,7 @@ def test_a_parent_is_one_run_however_often_it_is_taken_up(client: MlflowClient) 
     assert (
         json.loads(experiment.tags[ui_links.VIEW_TAG])["searchFilter"] == "tags.finished = 'true'"
     )
-    with open_run(client, RunSpec("demo", "child", "f3", parent), resumable=True) as log:
+    with open_run(client, RunSpec("demo", "child", "f3", ids[0]), resumable=True) as log:
         pass
     assert client.get_run(log.run_id).data.tags["mlflow.parentRunId"] == ids[0]
 
@@ -105,7 +101,8 @@ def test_dead_runs_of_a_parent_are_settled(client: MlflowClient) -> None:
     other = child("a", parent="0" * 32)
     assert kill_orphaned_runs(client, parent, {"b"}) == 1
     assert client.get_run(dead).info.status == "KILLED"
-    assert [run.info.run_id for run in queries.find_unfinished_runs(client, "a")] == [dead, other]
+    unfinished_runs = queries.select_unfinished_runs(queries.find_runs(client, "a"))
+    assert [run.info.run_id for run in unfinished_runs] == [dead, other]
     for run_id in (alive, complete, other, parent):
         assert client.get_run(run_id).info.status == "RUNNING"
     assert kill_orphaned_runs(client, parent, {"b"}) == 0
@@ -115,13 +112,17 @@ def test_dead_runs_of_a_parent_are_settled(client: MlflowClient) -> None:
 def test_a_parent_ends_by_how_its_block_is_left(
     client: MlflowClient, error: type[BaseException], status: str
 ) -> None:
-    with (
-        pytest.raises(error),
-        closing_parent_run(client, _parent(client), said) as parent,
-    ):
-        raise error
-    run = client.get_run(parent)
-    assert (run.info.status, run.data.tags["said"]) == (status, f"of {parent}")
+    parent = _parent(client)
+
+    def leave_block() -> None:
+        with closing_parent_run(client, parent) as study_run:
+            study_run.write([operations.tags({"said": "before the end"})])
+            raise error
+
+    with pytest.raises(error):
+        leave_block()
+    run = client.get_run(parent.info.run_id)
+    assert (run.info.status, run.data.tags["said"]) == (status, "before the end")
     assert not is_complete(client, "s")
 
 

@@ -1,0 +1,31 @@
+"""Open the MLflow run above a study's trials, for all processes that work on the study."""
+
+import contextlib
+from collections.abc import Iterator
+
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from study.search.claims import Claims
+from study.tracking.parent_run import closing_parent_run
+from study.tracking.parent_run import kill_orphaned_runs
+from study.tracking.parent_run import open_parent_run
+from study.tracking.parent_run import StudyRun
+from study.tracking.parent_run import StudySpec
+
+
+@contextlib.contextmanager
+def open_study_run(claims: Claims, client: MlflowClient, spec: StudySpec) -> Iterator[StudyRun]:
+    """Open a study's parent run, and close it after the block.
+
+    Runs below it that a dead process left RUNNING are set to KILLED. They go on when their config
+    is claimed again.
+    """
+
+    def open_run() -> Run:
+        run = open_parent_run(client, spec)
+        kill_orphaned_runs(client, run.info.run_id, claims.running_fingerprints())
+        return run
+
+    with closing_parent_run(client, claims.under_lock(open_run)) as study_run:
+        yield study_run
