@@ -14,6 +14,7 @@ without it trains the remaining epochs.
 """
 
 import dataclasses
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -134,7 +135,7 @@ def _summarize(session: GridScheduler) -> None:
             f"{len(session.finished)} of {len(grid.configs)} finished; best on validation: variant "
             f"{best.variant} (val {outcome.val_accuracy:.4f}, test {outcome.test_accuracy:.4f})"
         )
-        say(f"table: python -m pipelines.export --dataset {grid.base.dataset}")
+        say(f"table: python -m pipelines.export --dataset {shlex.quote(grid.base.dataset)}")
     if session.failed:
         cell, reason = next(iter(session.failed.items()))
         raise StudyError(

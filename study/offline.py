@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import functools
 import platform
+import shlex
 import shutil
 import sys
 import tempfile
@@ -286,7 +287,7 @@ def _report_outcome(scheduler: JobScheduler, out: str) -> None:
             f"{summary}, {len(scheduler.failed)} failed, such as {cell}: {reason}\n"
             "Repeat the command to try them again."
         )
-    say(f"{summary}; bring them to MLflow: python -m study.sync --from {out}")
+    say(f"{summary}; bring them to MLflow: python -m study.sync --from {shlex.quote(out)}")
 
 
 if __name__ == "__main__":

@@ -71,14 +71,16 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
         runs = _deliver_and_find_runs(client, key)
         finished_run = None if options.force else queries.choose_finished_run(client, runs)
         if finished_run is not None:
+            with contextlib.suppress(OSError):  # not empty: a run that was killed at its very end
+                folder.rmdir()
             return _reuse_run(client, finished_run, progress, options)
         unfinished_runs = queries.select_unfinished_runs(runs)
         if options.force and not unfinished_runs:
-            # left by a finished run that was killed at its very end
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder)  # left by a finished run that was killed at its very end
+            folder.mkdir()
         trial = prepare_trial(config, progress, use_cache=options.use_cache)
         spec = RunSpec(config.dataset, config.title, key, options.parent)
-        resumable = folder.is_dir() and any(folder.iterdir())
+        resumable = any(folder.iterdir())
         run = open_run(client, spec, resumable=resumable, unfinished_runs=unfinished_runs)
         return _train_in_run(trial, run, folder, started, options)
 
@@ -171,13 +173,14 @@ def _lock_state_folder(key: str, *, wait: bool) -> Iterator[Path]:
         StudyError: another process has the lock, and `wait` is false.
     """
     folder = cache_dir() / "trials" / key
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         lock = filelock.FileLock(f"{folder}.lock", timeout=-1 if wait else 0)
         lock.acquire()
     except filelock.Timeout:
         raise StudyError("another process is training this config: wait for it to end") from None
     with lock:
+        folder.mkdir(exist_ok=True)  # the process that had the lock may have removed it
         yield folder
 
 

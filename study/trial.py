@@ -3,19 +3,15 @@
 import functools
 import importlib
 import time
-from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from study.common.cache import cache_dir
 from study.common.command import quiet_stderr
-from study.common.errors import Paused
-from study.common.errors import Pruned
 from study.common.files import no_space_as_study_error
 from study.common.progress import format_duration
 from study.common.progress import Progress
@@ -32,6 +28,7 @@ from study.data.split import get_report_sizes
 from study.data.split import make_split
 from study.data.split import Split
 from study.job import Options
+from study.tracking.epoch_log import EpochLog
 from study.tracking.run_logger import RunLog
 from study.training import artifacts
 from study.variants import find_variant
@@ -156,7 +153,8 @@ def _fit(trial: Trial, log: RunLog, folder: Path, options: Options) -> "tuple[Tr
         from study.training import fit
         from study.training import runtime
 
-    epoch_log = _EpochLog(trial, log, options)
+    images = len(trial.split.train)
+    epoch_log = EpochLog(trial.config.epochs, images, log, trial.progress, options)
 
     def on_start(history: "list[Epoch]", weights_digest: str) -> None:
         log.log_tags(runtime.collect_tags())
@@ -170,85 +168,6 @@ def _fit(trial: Trial, log: RunLog, folder: Path, options: Options) -> "tuple[Tr
     callbacks = fit.Callbacks(on_start, epoch_log.on_step, epoch_log.on_epoch)
     with no_space_as_study_error("the training state", folder):
         return fit.fit(trial.config, arrays, folder, callbacks), sum(epoch_log.earlier_seconds)
-
-
-class _EpochLog:
-    """The callbacks that log and print a trial's epochs, and may end the trial."""
-
-    def __init__(self, trial: Trial, log: RunLog, options: Options) -> None:
-        self.trial = trial
-        self.log = log
-        self.end_early = _make_early_end(options, trial.config.epochs)
-        self.earlier_seconds: list[float] = []  # of each epoch that an earlier process trained
-        self.seconds: list[float] = []  # of each epoch that this process trained
-
-    def resume(self, history: "list[Epoch]") -> None:
-        """Take over the epochs that an earlier process trained.
-
-        Raises:
-            Pruned: one of them is a reason to end the trial.
-        """
-        self.earlier_seconds.extend(epoch["seconds"] for epoch in history)
-        # that process may have been killed after it saved an epoch and before it logged it
-        for epoch in history:
-            self.log.log_epoch(epoch)
-        if history:
-            self.trial.progress.say(f"  going on after epoch {len(history)}")
-        # the watcher may not know of these epochs, or its answer may not have been carried out
-        for epoch in history:
-            self.end_early(epoch)
-
-    def on_step(self, step: int, steps: int) -> None:
-        """Show the progress within an epoch."""
-        epochs = self.trial.config.epochs
-        number = len(self.earlier_seconds) + len(self.seconds) + 1
-        self.trial.progress.step(f"  epoch {number}/{epochs}, step", step, steps)
-
-    def on_epoch(self, epoch: "Epoch") -> None:
-        """Log and print an epoch.
-
-        Raises:
-            Pruned: the trial ends here.
-        """
-        self.log.log_epoch(epoch)
-        self.seconds.append(epoch["seconds"])
-        self._print_epoch(epoch)
-        self.end_early(epoch)
-
-    def _print_epoch(self, epoch: "Epoch") -> None:
-        epochs = self.trial.config.epochs
-        number = int(epoch["epoch"])
-        median_seconds = sorted(self.seconds)[len(self.seconds) // 2]
-        time_left = format_duration(median_seconds * (epochs - number))
-        speed = len(self.trial.split.train) / epoch["seconds"]
-        self.trial.progress.say(
-            f"  epoch {number:{len(str(epochs))}}/{epochs}  loss {epoch['loss']:.4f}  "
-            f"acc {epoch['accuracy']:.4f}  val_loss {epoch['val_loss']:.4f}  "
-            f"val_acc {epoch['val_accuracy']:.4f}  {speed:.0f} images/s"
-            + (f"  {time_left} left" if number < epochs else "")
-        )
-
-
-def _make_early_end(options: Options, epochs: int) -> "Callable[[Epoch], None]":
-    """Return a function that raises Pruned or Paused if an epoch is to be the last.
-
-    It asks the watcher after every epoch, but never ends a trial after its last one: that would
-    save nothing.
-    """
-    watch = options.watch
-    if watch is not None:
-        ask_watcher = functools.partial(resolve_name(watch.function), *watch.args)
-
-    def end_early(epoch: "Epoch") -> None:
-        reason = ask_watcher(epoch) if watch is not None else None
-        if epoch["epoch"] >= epochs:
-            return
-        if reason:
-            raise Pruned(reason)
-        if 0 < options.pause_after_epoch <= epoch["epoch"]:
-            raise Paused(epoch)
-
-    return end_early
 
 
 def _read_images(config: TrialConfig, progress: Progress, use_cache: bool) -> Data:

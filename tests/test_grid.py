@@ -162,8 +162,9 @@ def test_a_failed_cell_stops_no_other_and_is_tried_again(
     _, before = trained.runs()
     for number in ("3", "5"):
         trained.client.delete_run(before[number][0].info.run_id)
-    obstacle = session_cache / "trials" / before["3"][0].data.tags["fingerprint"]
-    obstacle.touch()  # where the trial's folder would be
+    folder = session_cache / "trials" / before["3"][0].data.tags["fingerprint"]
+    obstacle = folder / "state.npz"  # a folder where the trial's checkpoint would be
+    obstacle.mkdir(parents=True)
 
     broken = run("study.grid", *FLAGS, cwd=trained.folder)
     assert broken.returncode == 2
@@ -173,10 +174,12 @@ def test_a_failed_cell_stops_no_other_and_is_tried_again(
     assert "error: 1 of 7 trials failed, such as variant 3" in broken.stderr
     assert "Repeat the command" in broken.stderr.splitlines()[-1]
     parent, halfway = trained.runs()
-    assert [len(halfway[number]) for number in NUMBERS] == [1, 1, 0, 1, 1, 1, 1]
+    assert [run.info.status for run in halfway["3"]] == ["FAILED"]
+    trained.client.delete_run(halfway["3"][0].info.run_id)
+    assert [len(halfway[number]) for number in NUMBERS] == [1] * 7
     assert halfway["5"][0].info.run_id != before["5"][0].info.run_id
 
-    obstacle.unlink()
+    obstacle.rmdir()
     mended = succeed("study.grid", *FLAGS, cwd=trained.folder)
     assert "7 trials, 6 finished already" in mended
     assert mended.count("epoch 1/1") == 1
@@ -318,6 +321,18 @@ def test_a_bad_value_is_one_error_line(
     monkeypatch.setattr("sys.argv", ["command", *flags])
     assert word in refusal(main, capsys)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_impossible_split_ends_a_grid_with_one_error(
+    empty_database: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    done = run("study.grid", *FLAGS, "--split", "grouped", "--folds", "400", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("failed") == 0
+    assert "error: " in done.stderr.splitlines()[-1]
+    client = client_of(tmp_path)
+    assert len([run for run in runs_of(client) if "study" not in run.data.tags]) == 0
 
 
 def test_an_optuna_storage_that_does_not_answer_is_one_error(

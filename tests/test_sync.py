@@ -28,7 +28,7 @@ from study.tracking.operations import Operation
 from study.tracking.parent_run import closing_parent_run
 from study.tracking.parent_run import open_parent_run
 from study.tracking.parent_run import StudySpec
-from study.train import _deliver_earlier_records
+from study.train import _deliver_and_find_runs
 from tests.support.commands import finish
 from tests.support.commands import history_of
 from tests.support.commands import refusal
@@ -328,8 +328,8 @@ def test_one_that_fails_for_now_stops_no_other(
     assert [path.name.split("-")[1] for path in spool.list_spools()] == [first]
     client.set_tag(first, "fingerprint", "f1")
     with pytest.raises(TrackingError, match=f"run {first} waits on this machine"):
-        _deliver_earlier_records(client, "f1")
-    _deliver_earlier_records(client, "f2")
+        _deliver_and_find_runs(client, "f1")
+    _deliver_and_find_runs(client, "f2")
 
 
 def down(*_: object) -> None:

@@ -20,6 +20,7 @@ from study.common.errors import ConfigError
 from study.common.errors import OutOfMemory
 from study.common.errors import Pruned
 from study.common.errors import StudyError
+from study.common.errors import TrialFailed
 from study.common.errors import WorkerDied
 from study.config import recipe
 from study.config import TrialConfig
@@ -350,7 +351,7 @@ def test_an_interrupted_trial_comes_first_next_time(stubbed: Command) -> None:
 def test_pruned_trials_count_and_failed_ones_do_not(stubbed: Command) -> None:
     def train(config: TrialConfig) -> float:
         if find_variant(config) == 2:
-            raise StudyError("it was too large")
+            raise TrialFailed("it was too large")
         if find_variant(config) == 3:
             raise Pruned("epoch 4: too bad")
         return 0.5
@@ -380,12 +381,23 @@ def test_a_config_whose_process_dies_is_tried_again_but_not_for_ever(stubbed: Co
 
 def test_a_search_that_only_fails_is_one_error(stubbed: Command) -> None:
     def fail(_: TrialConfig) -> float:
-        raise StudyError("no memory")
+        raise TrialFailed("no memory")
 
     code, asked, err = stubbed("--trials", "40", train=fail)
     assert (code, len(asked)) == (2, 5)
     assert "error: 5 trials failed in a row, the last one: no memory" in err
     assert "Traceback" not in err
+
+
+def test_a_cause_that_every_trial_shares_ends_the_search_at_once(stubbed: Command) -> None:
+    def fail(_: TrialConfig) -> float:
+        raise StudyError("no weights: copy them here")
+
+    code, asked, err = stubbed("--trials", "40", train=fail)
+    assert (code, len(asked)) == (2, 1)
+    assert "error: no weights: copy them here" in err
+    _, then, _ = stubbed("--trials", "1", "--confirm", "0")
+    assert then == asked
 
 
 def test_it_converges(stubbed: Command) -> None:

@@ -167,9 +167,7 @@ class Claims:
         try:
             yield
         except KeyboardInterrupt:
-            # If the storage does not answer, the missing heartbeats release the claim later.
-            with contextlib.suppress(Exception):
-                self._record_end(trial, {}, state=TrialState.FAIL, patience=LAST_WORDS)
+            self.release(trial)
             raise
         finally:
             stop.set()
@@ -195,6 +193,14 @@ class Claims:
         Nobody takes it up again unless asked to.
         """
         self._record_end(trial, {"reason": reason[:500]}, state=TrialState.FAIL)
+
+    def release(self, trial: optuna.Trial) -> None:
+        """Give a claim up, so that its config can be claimed again.
+
+        If the storage does not answer, the missing heartbeats release the claim later.
+        """
+        with contextlib.suppress(Exception):
+            self._record_end(trial, {}, state=TrialState.FAIL, patience=LAST_WORDS)
 
     def mark_orphaned(
         self, trial: optuna.Trial, epochs: int, reason: str, limit: int = MAX_DEATHS

@@ -32,6 +32,8 @@ def run_claimed(
 
     Raises:
         TrialFailed: the trial failed by itself. Optuna knows.
+        StudyError: what every trial would meet, such as missing weights or an impossible split. The
+            claim is released.
         WorkerLost: its process or server went away. Its config can be claimed again.
         Pruned: the trial's watch ended it. The caller reports that to Optuna.
         KeyboardInterrupt: the worker was interrupted. The claim is released.
@@ -50,6 +52,12 @@ def run_claimed(
             if may_retry:
                 raise WorkerLost(describe_failure(error)) from error
             raise TrialFailed(describe_failure(error)) from error
+        except TrialFailed as error:
+            claims.fail(trial, describe_failure(error))
+            raise
+        except StudyError:
+            claims.release(trial)
+            raise
         except Exception as error:  # one failing config does not end a study
             claims.fail(trial, describe_failure(error))
             raise TrialFailed(describe_failure(error)) from error

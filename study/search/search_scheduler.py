@@ -22,6 +22,7 @@ from optuna.trial import TrialState
 from study.common.errors import ConfigError
 from study.common.errors import Pruned
 from study.common.errors import StudyError
+from study.common.errors import TrialFailed
 from study.common.progress import Progress
 from study.config import fingerprint
 from study.config import parse_value
@@ -263,7 +264,7 @@ class Search(Scheduler[ClaimedTrial]):
             outcome = worker.call("study.train:train", seed_config, options)
             outcomes.append(outcome)
             if not math.isfinite(getattr(outcome, self.metric)):
-                raise StudyError(
+                raise TrialFailed(
                     f"run {outcome.run_id} has no {self.metric}: does validation lack a class?"
                 )
             # Only epochs of the first seed can be compared with those of other trials.

@@ -17,6 +17,7 @@ from typing import Generic
 from typing import Protocol
 from typing import TypeVar
 
+from study.common.errors import first_line
 from study.common.errors import TrialFailed
 from study.common.errors import WorkerDied
 from study.common.errors import WorkerLost
@@ -86,7 +87,7 @@ class Scheduler(ABC, Generic[TaskT]):
         except WorkerLost as error:
             self.progress.say(f"{task}: {error}; it will be taken up again")
         except (TrialFailed, WorkerDied) as error:
-            self.note_failure(task, str(error))
+            self.note_failure(task, first_line(error))
         return StepResult.DONE
 
 

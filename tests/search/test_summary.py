@@ -8,7 +8,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from study.common.command import run_command
-from study.common.errors import StudyError
+from study.common.errors import TrialFailed
 from study.config import recipe
 from study.config import TrialConfig
 from study.grid import main as grid
@@ -74,7 +74,7 @@ def test_a_grid_names_the_best_variant_by_the_mean_of_its_seeds(
     ("error", "count"),
     [
         (KeyboardInterrupt, "2 of 7 trials finished. "),
-        (StudyError, "2 of 7 trials finished, 5 failed. "),
+        (TrialFailed, "2 of 7 trials finished, 5 failed. "),
     ],
 )
 def test_a_grid_that_ends_early_tells_what_is_known(
@@ -105,7 +105,7 @@ def test_a_grid_without_a_finished_trial_names_none(
     client: MlflowClient, trains: Callable[[Trains], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(config: TrialConfig) -> Outcome:
-        raise StudyError(f"no {config.dataset}")
+        raise TrialFailed(f"no {config.dataset}")
 
     trains(train)
     monkeypatch.setattr("sys.argv", ["study.grid", "--dataset", "demo"])
