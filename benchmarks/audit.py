@@ -1,11 +1,10 @@
-"""Measure whether the audit's time and memory grow linearly with the files.
+"""Measure whether the audit's time and memory grow linearly with the number of files.
 
     python -m benchmarks.audit --images 10000
 
-Scans N and then 2N tiny files in one folder, each size in a process of its own: finding the files,
-hashing them, and making the record of each, which is everything the audit does but the search for
-near-duplicates. A time ratio near 2 means linear growth. Memory is the growth of the process at its
-peak, and the bytes per file should be the same for both sizes.
+Audits a folder of N tiny files and one of 2N, each in a process of its own, without the search for
+near-duplicates. A time ratio near 2 means linear growth. Memory is how much the process has grown
+at its peak, and the bytes per file should be the same for both sizes.
 """
 
 import argparse
@@ -35,18 +34,15 @@ SIDE = 4  # pixels
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of scanning one folder.
-
-    seconds: by step; memory: bytes at the peak, less those at the start.
-    """
+    """The cost of auditing one folder."""
 
     images: int
-    seconds: Mapping[str, float]
-    memory: int
+    seconds: Mapping[str, float]  # by step
+    memory: int  # bytes at the peak, less those at the start
 
     @property
     def total(self) -> float:
-        """Seconds of all steps."""
+        """Return the seconds of all steps."""
         return sum(self.seconds.values())
 
 
@@ -59,9 +55,10 @@ def make_images(root: Path, count: int) -> None:
         Image.new("RGB", (SIDE, SIDE), color).save(file)
 
 
-def measured(root: Path) -> Cost:
-    """Scan a folder in this process, which should have done nothing else."""
-    start, marks = peak_memory(), [time.perf_counter()]
+def measure_scan(root: Path) -> Cost:
+    """Audit a folder in this process, which should have done nothing else."""
+    start_memory = read_peak_memory()
+    marks = [time.perf_counter()]
     listing = get_dataset(f"folder:{root}").find()
     marks.append(time.perf_counter())
     hashes = hash_files(listing, None, remember=False)
@@ -73,29 +70,36 @@ def measured(root: Path) -> Cost:
     marks.append(time.perf_counter())
     names = ("listing", "hashing", "scanning", "findings")
     seconds = {name: marks[n + 1] - marks[n] for n, name in enumerate(names)}
-    return Cost(len(records), seconds, peak_memory() - start)
+    return Cost(len(records), seconds, read_peak_memory() - start_memory)
 
 
-def peak_memory() -> int:
+def read_peak_memory() -> int:
     """Return the peak memory of this process so far, in bytes."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB on Linux
 
 
-def report(single: Cost, double: Cost) -> None:
+def print_report(single: Cost, double: Cost) -> None:
+    """Print a line for each step, with the ratio of both sizes."""
     print(f"{'files':12}{single.images:>12,}{double.images:>12,}   ratio")
-    for name in single.seconds:
-        once, twice = single.seconds[name], double.seconds[name]
-        print(f"{name:12}{once:>10.2f} s{twice:>10.2f} s{twice / once:>8.2f}")
-    ratio = double.total / single.total
-    once, twice = single.total, double.total
-    print(f"{'together':12}{once:>10.2f} s{twice:>10.2f} s{ratio:>8.2f}   target 2.2 or less")
-    once, twice = single.memory / 1e6, double.memory / 1e6
-    print(f"{'memory':12}{once:>9.1f} MB{twice:>9.1f} MB{twice / once:>8.2f}   target 2.2 or less")
+    for name, seconds in single.seconds.items():
+        print(_format_seconds(name, seconds, double.seconds[name]))
+    print(f"{_format_seconds('together', single.total, double.total)}   target 2.2 or less")
+    megabytes = [cost.memory / 1e6 for cost in (single, double)]
+    ratio = megabytes[1] / megabytes[0]
+    print(
+        f"{'memory':12}{megabytes[0]:>9.1f} MB{megabytes[1]:>9.1f} MB{ratio:>8.2f}   "
+        "target 2.2 or less"
+    )
     per_file = [round(cost.memory / cost.images) for cost in (single, double)]
     print(f"{'per file':12}{per_file[0]:>10,} B{per_file[1]:>10,} B")
 
 
+def _format_seconds(name: str, single: float, double: float) -> str:
+    return f"{name:12}{single:>10.2f} s{double:>10.2f} s{double / single:>8.2f}"
+
+
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -108,8 +112,8 @@ def main() -> None:
             make_images(root := Path(folder) / str(images), images)
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(1, mp_context=context) as pool:
-                costs.append(pool.submit(measured, root).result())
-    report(*costs)
+                costs.append(pool.submit(measure_scan, root).result())
+    print_report(*costs)
 
 
 if __name__ == "__main__":

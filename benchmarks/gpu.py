@@ -19,8 +19,8 @@ from threading import Barrier
 
 import numpy as np
 
-from benchmarks.settings import config_of
-from benchmarks.settings import parser_of
+from benchmarks.settings import make_config
+from benchmarks.settings import make_parser
 from study.config import TrialConfig
 
 STEPS = 64  # in one call
@@ -101,12 +101,12 @@ def measure_rate(config: TrialConfig, torch: bool, ready: Barrier, seconds: floa
 
 def main() -> None:
     """Run the processes, and print what each measured and the sum."""
-    parser = parser_of(__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--precision", default="float32", help="of JAX [default: float32]")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="[default: 1]")
     parser.add_argument("--torch", action="store_true", help="measure PyTorch instead")
     args: argparse.Namespace = parser.parse_args()
-    config = config_of(args, precision=args.precision)
+    config = make_config(args, precision=args.precision)
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, context.Pool(args.processes) as pool:
         ready = manager.Barrier(args.processes)

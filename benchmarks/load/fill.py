@@ -1,4 +1,4 @@
-"""Prepare benchmarks.load: write a trial's files, and copy a real run many times."""
+"""Prepare the data of benchmarks.load: the files of a trial, and copies of a real run."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from study.training import artifacts
 SIZES = (3750, 936, 1170)  # images of chest: train, val, test
 
 TABLES = ("runs", "params", "tags", "metrics", "latest_metrics")
-# Of each copy its own id and fingerprint, all else as it was
+# The columns in which a copy differs from the run: its id and its fingerprint. `g` is its number.
 CHANGES = {
     ("runs", "run_uuid"): "md5('run' || g)",
     ("tags", "value"): "CASE key WHEN 'fingerprint' THEN md5(g::text) || md5('b' || g) "
@@ -27,45 +27,60 @@ CHANGES = {
 
 def write_files(folder: Path, epochs: int) -> None:
     """Write the artifacts of a trial of chest, with predictions of 2,106 images."""
-    rng, ends = np.random.default_rng(0), np.cumsum(SIZES)
+    rng = np.random.default_rng(0)
+    ends = np.cumsum(SIZES)
     split = Split(*np.split(np.arange(ends[-1]), ends[:-1]))
     images = tuple(f"train/PNEUMONIA/person{n}_bacteria_{n}.jpeg" for n in range(ends[-1]))
-    groups, none = tuple(f"person{n}" for n in range(ends[-1])), ("",) * ends[-1]
-    labels = rng.integers(0, 2, ends[-1])
-    data = Data("chest", ("NORMAL", "PNEUMONIA"), images, labels, none, groups, "",
-                np.empty((0, 0, 0, 3), np.uint8), (), "")  # fmt: skip
+    data = Data(
+        dataset="chest",
+        classes=("NORMAL", "PNEUMONIA"),
+        images=images,
+        y=rng.integers(0, 2, ends[-1]),
+        folders=("",) * ends[-1],
+        groups=tuple(f"person{n}" for n in range(ends[-1])),
+        source="",
+        x=np.empty((0, 0, 0, 3), np.uint8),
+        skipped=(),
+        digest="",
+    )
     history = [{"epoch": float(n), **EPOCH} for n in range(1, epochs + 1)]
-    p = {"val": rng.random(SIZES[1]), "test": rng.random(SIZES[2])}
-    both = {name: np.stack([x, 1 - x], 1).astype(np.float32) for name, x in p.items()}
-    artifacts.write_artifacts(folder, recipe("chest"), data, split, history, both)
+    first_class = {"val": rng.random(SIZES[1]), "test": rng.random(SIZES[2])}
+    probabilities = {
+        part: np.stack([values, 1 - values], 1).astype(np.float32)
+        for part, values in first_class.items()
+    }
+    artifacts.write_artifacts(folder, recipe("chest"), data, split, history, probabilities)
 
 
-def multiply(address: str, run_id: str, first: int, last: int) -> None:
-    """Add copies of a finished run, numbers `first` to `last`."""
+def copy_run(address: str, run_id: str, first: int, last: int) -> None:
+    """Add copies of a finished run to MLflow's database, with the numbers `first` to `last`."""
     engine = create_engine(address)
     with engine.begin() as connection:
         for table in TABLES:
-            _copy(connection, table, run_id, {"first": first, "last": last})
+            _copy_rows(connection, table, run_id, {"first": first, "last": last})
     with engine.connect() as connection:
-        alone = connection.execution_options(isolation_level="AUTOCOMMIT")
-        for command in ("VACUUM ANALYZE", "CHECKPOINT"):  # as the server does by itself in time
-            alone.execute(text(command))
+        autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+        # A server does this by itself after a while.
+        for command in ("VACUUM ANALYZE", "CHECKPOINT"):
+            autocommit.execute(text(command))
     engine.dispose()
 
 
-def _copy(connection: Connection, table: str, run_id: str, numbers: dict[str, int]) -> None:
+def _copy_rows(connection: Connection, table: str, run_id: str, numbers: dict[str, int]) -> None:
+    """Copy a run's rows of one table, once for each number from `first` to `last`."""
     query = "SELECT column_name FROM information_schema.columns WHERE table_name = :table"
     columns = connection.execute(text(query), {"table": table}).scalars().all()
-    values = [_value(table, column) for column in columns]
-    copied = (
+    values = [_make_expression(table, column) for column in columns]
+    insertion = (
         f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM {table}, "
         "generate_series(CAST(:first AS int), CAST(:last AS int)) g WHERE run_uuid = :run"
     )
-    given: dict[str, Any] = {"run": run_id, **numbers}
-    connection.execute(text(copied), given)
+    parameters: dict[str, Any] = {"run": run_id, **numbers}
+    connection.execute(text(insertion), parameters)
 
 
-def _value(table: str, column: str) -> str:
+def _make_expression(table: str, column: str) -> str:
+    """Return the SQL expression of a column's value in a copy."""
     if column == "run_uuid":
         return CHANGES["runs", "run_uuid"]
     return CHANGES.get((table, column), column)

@@ -1,7 +1,7 @@
-"""Simulate a worker: make all requests of a driver and its trial to the servers.
+"""Make all requests to the servers that a driver and its trials make, without training.
 
-It goes through the project's own code, in one process instead of two, and does not train. Loads no
-TensorFlow.
+The requests go through the project's own code, in one process instead of two. TensorFlow is not
+loaded.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ from typing import Any
 
 import optuna
 
-from benchmarks.load.clock import Answer
 from benchmarks.load.clock import Clock
 from benchmarks.load.clock import TimedClient
+from benchmarks.load.clock import WorkerResult
 from study.common.errors import StudyError
 from study.config import fingerprint
 from study.config import recipe
@@ -42,46 +42,59 @@ from study.workers.pool import StepResult
 EPOCHS = 30
 METRIC = "val_accuracy"
 DIGEST = "0" * 64
-START = 600  # s, for all workers to be ready
-# What an epoch and a finished trial write, by name; the values mean nothing, and none is pruned
+START_SECONDS = 600  # within which all workers must be ready
+# The figures of an epoch. Their values mean nothing, except that no trial is pruned.
 EPOCH = {"loss": 0.1, "accuracy": 0.9, "val_loss": 0.1, METRIC: 1.0, "val_auc": 0.9, "seconds": 0.1}
-FIGURES = dict.fromkeys(
-    ("test_loss", "test_accuracy", "hidden_units", "dead_units", "epochs_run", "fit_seconds",
-     "images_per_second", "leak_fraction", "test_groups", "total_seconds"), 0.5)  # fmt: skip
-TAGS = {"dataset": "chest", "split": "grouped", "variant": "none", "weights_kind": "imagenet",
-        "data_digest": DIGEST, "protocol_version": "2", "sizes": "3750/936/1170", "leak": "0/1170",
-        "skipped": "0", "code_version": "0" * 12, "role": "search"}  # fmt: skip
+FIGURE_NAMES = (
+    *("test_loss", "test_accuracy", "hidden_units", "dead_units", "epochs_run", "fit_seconds"),
+    *("images_per_second", "leak_fraction", "test_groups", "total_seconds"),
+)
+TAGS = {
+    "dataset": "chest",
+    "split": "grouped",
+    "variant": "none",
+    "weights_kind": "imagenet",
+    "data_digest": DIGEST,
+    "protocol_version": "2",
+    "sizes": "3750/936/1170",
+    "leak": "0/1170",
+    "skipped": "0",
+    "code_version": "0" * 12,
+    "role": "search",
+}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the workers of one measurement do."""
+    """The task of the workers of one measurement."""
 
     study: str
     trials: int  # in the study at the end, earlier ones included
-    files: str  # folder with a trial's artifacts
-    parent: str  # run id
+    files: str  # the folder with a trial's artifacts
+    parent: str  # id of the parent run
     sampler: str
     seconds_per_epoch: float
 
 
-class Untrained:
+class StubWorker:
     """A worker that writes a trial's whole record without training."""
 
     def __init__(self, plan: Plan, clock: Clock) -> None:
-        self.plan, self.clock = plan, clock
+        self.plan = plan
+        self.clock = clock
 
     def call(self, function: str, config: TrialConfig, options: Options) -> Outcome:  # noqa: ARG002
-        """Do what `study.train.train` does with the servers."""
-        key, client = fingerprint(config, DIGEST), TimedClient(self.clock)
-        with self.clock("finding"):
+        """Make the requests that `study.train.train` makes to the servers."""
+        key = fingerprint(config, DIGEST)
+        client = TimedClient(self.clock)
+        with self.clock.time_call("finding"):
             connection.connect()
             if (run := queries.find_finished_run(client, key)) is not None:
                 return queries.read_outcome(run)
-        place = RunSpec("chest", config.title, key, options.parent)
+        spec = RunSpec("chest", config.title, key, options.parent)
         with contextlib.ExitStack() as stack:
-            with self.clock("opening"):
-                log = stack.enter_context(open_run(client, place, resumable=False))
+            with self.clock.time_call("opening"):
+                log = stack.enter_context(open_run(client, spec, resumable=False))
             self._record(log, config, options)
         return Outcome(log.run_id, EPOCH[METRIC], 0.5, 0.5)
 
@@ -93,68 +106,79 @@ class Untrained:
         for number in range(1, EPOCHS + 1):
             time.sleep(self.plan.seconds_per_epoch)
             log.log_epoch({"epoch": number} | EPOCH)
-            with self.clock("judging"):
+            with self.clock.time_call("judging"):
                 pruning.report_epoch(*options.watch.args, {"epoch": number} | EPOCH)
         log.log_folder(Path(self.plan.files))
-        log.log_metrics(FIGURES | {METRIC: 1.0}, step=0)
+        log.log_metrics(dict.fromkeys(FIGURE_NAMES, 0.5) | {METRIC: 1.0}, step=0)
         log.log_tags({"finished": "true"})
 
     def interrupt(self) -> None:
-        """Do nothing, as no process trains."""
+        """Do nothing, because no process trains."""
 
     def close(self) -> None:
-        """Do nothing, as nothing is open."""
+        """Do nothing, because nothing is open."""
 
 
-def _search(plan: Plan, clock: Clock) -> Search:
-    with clock("joining"):  # reads all trials
+def _open_search(plan: Plan, clock: Clock) -> Search:
+    """Open the search as a driver does, with its calls timed."""
+    with clock.time_call("joining"):  # reads all trials
         claims = Claims(Storage(plan.study), "maximize")
         claims.trials()
     claims.study.sampler = make_sampler(plan.sampler, None)
-    take_turn = claims.under_lock
+    under_lock = claims.under_lock
 
-    def timed(do: Any) -> Any:
-        def mine() -> Any:
-            with clock("turn"):
-                return do()
+    def run_timed(action: Any) -> Any:
+        def run_turn() -> Any:
+            with clock.time_call("turn"):
+                return action()
 
-        with clock("claim"):
-            return take_turn(mine)
+        with clock.time_call("claim"):
+            return under_lock(run_turn)
 
-    claims.under_lock = timed  # type: ignore[method-assign]
-    space, bounds = make_space(recipe("chest")), Bounds(plan.trials)
+    claims.under_lock = run_timed  # type: ignore[method-assign]
+    space = make_space(recipe("chest"))
+    bounds = Bounds(plan.trials)
     options = Options(parent=plan.parent)
     search = Search(claims, space, METRIC, DIGEST, connection.connect(), bounds, options=options)
     search.progress.console.quiet = True
     return search
 
 
-def _hush() -> None:
-    warnings.simplefilter("ignore")  # of heartbeats outside Study.optimize
+def _silence_libraries() -> None:
+    warnings.simplefilter("ignore")  # Optuna warns of heartbeats outside Study.optimize
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def work(plan: Plan, ready: Barrier, answers: Connection) -> None:
-    """Take turns until the study has its trials, then send the seconds of each call."""
-    _hush()
-    clock, gave_up = Clock(), ""
+def run_worker(plan: Plan, ready: Barrier, results: Connection) -> None:
+    """Take turns until the study has its trials, then send a `WorkerResult`."""
+    _silence_libraries()
+    clock = Clock()
+    gave_up = ""
     search: Search | None = None
     try:
-        search = _search(plan, clock)
+        search = _open_search(plan, clock)
     except StudyError as error:
         gave_up = connection.describe_error(error)
-    ready.wait(START)
-    begun = ended = time.time()
-    cpu = time.process_time()
-    worker = Untrained(plan, clock)
+    ready.wait(START_SECONDS)
+    started_at = time.time()
+    ended_at = started_at
+    cpu_start = time.process_time()
+    worker = StubWorker(plan, clock)
     try:
         while search is not None and (step := search.step(worker)) is not StepResult.END:
             if step is StepResult.WAIT:
                 time.sleep(PAUSE)
             else:
-                ended = time.time()
+                ended_at = time.time()
     except StudyError as error:
         gave_up = connection.describe_error(error)
-    trained = 0 if search is None else search.trained
-    told = (dict(clock.seconds), dict(clock.errors), begun, ended, time.process_time() - cpu)
-    answers.send(Answer(*told, trained, gave_up))
+    result = WorkerResult(
+        seconds=dict(clock.seconds),
+        errors=dict(clock.errors),
+        started_at=started_at,
+        ended_at=ended_at,
+        cpu_seconds=time.process_time() - cpu_start,
+        trained=0 if search is None else search.trained,
+        gave_up=gave_up,
+    )
+    results.send(result)

@@ -1,4 +1,4 @@
-"""Write the images that all rivals train on, one folder tree for each kind."""
+"""Write the images that all rivals train on, in one folder tree per kind of files."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ def write_images(dataset: str, count: int, folder: Path, kind: str) -> None:
     Args:
         dataset: "chest", "blood" or "demo".
         count: about how many images, class shares kept; 0 for all.
-        folder: where; has train, val and test afterwards, as folder:PATH takes them.
+        folder: gets train, val and test folders, as folder:PATH expects them.
         kind: "small" for the files as they are, "large" for JPEGs of 1,300 x 1,000.
     """
     listing = get_dataset(dataset).find()
@@ -30,7 +30,7 @@ def write_images(dataset: str, count: int, folder: Path, kind: str) -> None:
     for part in PART_NAMES:
         for row in getattr(split, part):
             image = samples.images[row]
-            name = image.replace("/", "-")  # one of a kind in its class
+            name = image.replace("/", "-")  # unique within its class
             file = folder / part / samples.classes[samples.y[row]] / name
             file.parent.mkdir(parents=True, exist_ok=True)
             if kind == "small":

@@ -1,4 +1,7 @@
-"""Pass jobs to the rivals' processes and results back, without any framework."""
+"""Pass jobs to the rivals' processes, and their results back.
+
+No framework is imported here.
+"""
 
 import json
 import sys
@@ -15,33 +18,39 @@ from study.config import TrialConfig
 
 @dataclass
 class Grid:
-    """What was measured while a grid trained, variant by variant."""
+    """The measurements of a grid, variant by variant."""
 
-    steps: int = 0  # of the optimizer, in all
-    epochs: list[list[tuple[float, float]]] = field(default_factory=list)  # (its end in s, loss)
+    steps: int = 0  # of the optimizer, over all variants
+    epochs: list[list[tuple[float, float]]] = field(
+        default_factory=list
+    )  # (end in seconds since 1970, loss)
     test_accuracy: list[float] = field(default_factory=list)
 
-    def begin(self) -> None:
+    def begin_variant(self) -> None:
         """Begin a new variant."""
         self.epochs.append([])
 
-    def epoch(self, loss: float) -> None:
+    def add_epoch(self, loss: float) -> None:
         """Record the end of an epoch, validation included, with its training loss."""
         self.epochs[-1].append((time.time(), loss))
 
-    def epoch_seconds(self) -> list[float]:
+    def list_epoch_seconds(self) -> list[float]:
         """Return the seconds between the ends of successive epochs of each variant."""
-        return [b - a for ends in self.epochs for (a, _), (b, _) in pairwise(ends)]
+        return [
+            later - earlier
+            for epochs in self.epochs
+            for (earlier, _), (later, _) in pairwise(epochs)
+        ]
 
 
-def ask(configs: list[TrialConfig], images: Path, file: Path) -> None:
-    """Write a rival's job: configs, and a folder with train, val and test images."""
+def write_job(configs: list[TrialConfig], images: Path, file: Path) -> None:
+    """Write a rival's job: its configs, and the folder with train, val and test images."""
     job = {"images": str(images), "configs": [config.as_dict() for config in configs]}
     file.write_text(json.dumps(job))
 
 
-def answer(train: Callable[[list[TrialConfig], Path, Grid], None]) -> None:
-    """Run a rival's process, started by `python -m MODULE ... JOB ANSWER`."""
+def run_job(train: Callable[[list[TrialConfig], Path, Grid], None]) -> None:
+    """Run the job of this process, which was started by `python -m MODULE ... JOB RESULT`."""
     job = json.loads(Path(sys.argv[-2]).read_text())
     grid = Grid()
     train([TrialConfig(**fields) for fields in job["configs"]], Path(job["images"]), grid)

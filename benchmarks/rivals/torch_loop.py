@@ -14,16 +14,19 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.models import inception_v3
 
-from benchmarks.rivals.job import answer
 from benchmarks.rivals.job import Grid
+from benchmarks.rivals.job import run_job
 from study.config import TrialConfig
 
 # filters and stride of each pair of convolutions, as in keras.applications.MobileNet
-PAIRS = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2),
-         (1024, 1)]  # fmt: skip
+PAIRS = [
+    *[(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)],
+    *[(512, 1)] * 5,
+    *[(1024, 2), (1024, 1)],
+]
 
 
-def convolution(
+def make_convolution(
     channels: int, filters: int, kernel: int, stride: int, groups: int = 1
 ) -> list[nn.Module]:
     """Make a convolution with batch normalization and bounded ReLU."""
@@ -33,26 +36,28 @@ def convolution(
     return [layer, nn.BatchNorm2d(filters), nn.ReLU6(inplace=True)]
 
 
-def mobilenet(alpha: float, pool: nn.Module, head: nn.Module) -> nn.Module:
+def build_mobilenet(alpha: float, pool: nn.Module, head: nn.Module) -> nn.Module:
     """Build MobileNet v1, which torchvision lacks."""
     channels = int(32 * alpha)
-    layers = convolution(3, channels, 3, 2)
-    for full, stride in PAIRS:
-        filters = int(full * alpha)
-        layers += convolution(channels, channels, 3, stride, groups=channels)
-        layers += convolution(channels, filters, 1, 1)
+    layers = make_convolution(3, channels, 3, 2)
+    for full_filters, stride in PAIRS:
+        filters = int(full_filters * alpha)
+        layers += make_convolution(channels, channels, 3, stride, groups=channels)
+        layers += make_convolution(channels, filters, 1, 1)
         channels = filters
     return nn.Sequential(*layers, pool, head)
 
 
-def inception(pool: nn.Module, head: nn.Module) -> nn.Module:
+def build_inception(pool: nn.Module, head: nn.Module) -> nn.Module:
     """Build torchvision's InceptionV3 with another pooling layer and head."""
     network = inception_v3(weights=None, aux_logits=False, init_weights=False)
-    network.avgpool, network.dropout, network.fc = pool, nn.Identity(), head
+    network.avgpool = pool
+    network.dropout = nn.Identity()
+    network.fc = head
     return network
 
 
-def built(config: TrialConfig, classes: int) -> nn.Module:
+def build_network(config: TrialConfig, classes: int) -> nn.Module:
     """Build the network of a config, channels last, without the softmax.
 
     The loss contains the softmax.
@@ -63,17 +68,17 @@ def built(config: TrialConfig, classes: int) -> nn.Module:
         layers += [nn.LazyLinear(config.dense_units), nn.ReLU(), nn.Dropout(config.dropout)]
     head = nn.Sequential(*layers, nn.LazyLinear(classes))
     network = (
-        mobilenet(config.alpha, pool, head)
+        build_mobilenet(config.alpha, pool, head)
         if config.backbone == "mobilenet"
-        else inception(pool, head)
+        else build_inception(pool, head)
     )
-    with torch.no_grad():  # the head's inputs get counted
+    with torch.no_grad():  # a first call, in which the lazy layers count their inputs
         network.eval()(torch.zeros(1, 3, config.image_size, config.image_size))
     return network.to(memory_format=torch.channels_last)
 
 
-def batches(folder: Path, config: TrialConfig, *, shuffle: bool) -> DataLoader:
-    """Load images from 0 to 1 and labels, decoded by processes in every epoch."""
+def make_loader(folder: Path, config: TrialConfig, *, shuffle: bool) -> DataLoader:
+    """Load images (0 to 1) and labels, which worker processes decode in every epoch."""
     side = config.image_size
     changes = transforms.Compose([transforms.Resize((side, side)), transforms.ToTensor()])
     return DataLoader(
@@ -85,25 +90,29 @@ def batches(folder: Path, config: TrialConfig, *, shuffle: bool) -> DataLoader:
     )
 
 
-def accuracy(network: nn.Module, data: DataLoader) -> float:
+def measure_accuracy(network: nn.Module, data: DataLoader) -> float:
     """Compute the share of images that the network classifies correctly."""
     network.eval()
-    right = count = 0
+    right = 0
+    count = 0
     with torch.inference_mode():
         for x, y in data:
-            guess = network(x.to(memory_format=torch.channels_last)).argmax(1)
-            right, count = right + int((guess == y).sum()), count + len(y)
+            predicted = network(x.to(memory_format=torch.channels_last)).argmax(1)
+            right += int((predicted == y).sum())
+            count += len(y)
     return right / count
 
 
-def epoch(network: nn.Module, data: DataLoader, optimizer: torch.optim.Adam, grid: Grid) -> float:
-    """Train one pass over the images, and return the mean loss of a batch."""
-    loss_of: Callable[..., torch.Tensor] = nn.CrossEntropyLoss()
+def train_epoch(
+    network: nn.Module, data: DataLoader, optimizer: torch.optim.Adam, grid: Grid
+) -> float:
+    """Train for one pass over the images, and return the mean loss of a batch."""
+    compute_loss: Callable[..., torch.Tensor] = nn.CrossEntropyLoss()
     network.train()
     total = 0.0
     for x, y in data:
         optimizer.zero_grad()
-        loss = loss_of(network(x.to(memory_format=torch.channels_last)), y)
+        loss = compute_loss(network(x.to(memory_format=torch.channels_last)), y)
         loss.backward()
         optimizer.step()
         total += loss.item()
@@ -111,21 +120,22 @@ def epoch(network: nn.Module, data: DataLoader, optimizer: torch.optim.Adam, gri
     return total / len(data)
 
 
-def train(configs: list[TrialConfig], images: Path, grid: Grid) -> None:
+def train_variants(configs: list[TrialConfig], images: Path, grid: Grid) -> None:
     """Train the variants one after the other."""
     torch.manual_seed(0)
-    parts = ("train", "val", "test")
-    data, val, test = (batches(images / p, configs[0], shuffle=p == "train") for p in parts)
+    data = make_loader(images / "train", configs[0], shuffle=True)
+    val = make_loader(images / "val", configs[0], shuffle=False)
+    test = make_loader(images / "test", configs[0], shuffle=False)
     for config in configs:
-        network = built(config, len(data.dataset.classes))  # type: ignore[attr-defined]
+        network = build_network(config, len(data.dataset.classes))  # type: ignore[attr-defined]
         optimizer = torch.optim.Adam(network.parameters(), config.lr)
-        grid.begin()
+        grid.begin_variant()
         for _ in range(config.epochs):
-            loss = epoch(network, data, optimizer, grid)
-            accuracy(network, val)
-            grid.epoch(loss)
-        grid.test_accuracy.append(accuracy(network, test))
+            loss = train_epoch(network, data, optimizer, grid)
+            measure_accuracy(network, val)
+            grid.add_epoch(loss)
+        grid.test_accuracy.append(measure_accuracy(network, test))
 
 
 if __name__ == "__main__":
-    answer(train)
+    run_job(train_variants)

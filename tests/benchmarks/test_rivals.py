@@ -42,7 +42,11 @@ def test_a_rival_without_its_package_is_left_out(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "torch" else real(name)
     )
-    assert rivals.available(["torch", "notebook", "ours"]) == ["notebook", "ours cold", "ours warm"]
+    assert rivals.list_available(["torch", "notebook", "ours"]) == [
+        "notebook",
+        "ours cold",
+        "ours warm",
+    ]
     assert "torch is left out: python -m pip install torch" in capsys.readouterr().out
 
 
@@ -50,9 +54,9 @@ def test_grids_of_other_steps_are_not_compared() -> None:
     whole = Grid(steps=14, test_accuracy=[0.5] * 7)
     short = Grid(steps=7, test_accuracy=[0.5] * 7)
     runs = [Run("small", who, 1.0, 1.0, grid) for who, grid in (("a", whole), ("b", short))]
-    rivals.check(runs[:1])
+    rivals.check_steps(runs[:1])
     with pytest.raises(StudyError, match="b is not like a: 7 variants, 7 steps"):
-        rivals.check(runs)
+        rivals.check_steps(runs)
 
 
 @pytest.mark.slow
