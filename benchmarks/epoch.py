@@ -85,7 +85,7 @@ class SystemMetrics:
             setattr(Monitor, name, self._add_timer(getattr(Monitor, name)))
 
     def _add_timer(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any) -> Any:
+        def call_timed(*args: Any) -> Any:
             self.may_run.wait()
             start = time.thread_time()
             try:
@@ -93,7 +93,7 @@ class SystemMetrics:
             finally:
                 self.seconds += time.thread_time() - start
 
-        return timed
+        return call_timed
 
     def take_seconds(self) -> float:
         """Return the seconds spent since the last call."""

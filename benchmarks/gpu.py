@@ -61,7 +61,7 @@ def make_torch_call(config: TrialConfig) -> Callable[[], object]:
     x = torch.randn(BATCH, 3, size, size, device="cuda").to(memory_format=layout)
     y = torch.randint(0, CLASSES, (BATCH,), device="cuda")
 
-    def call() -> None:
+    def run_steps() -> None:
         for _ in range(STEPS):
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cuda", dtype=torch.bfloat16):
@@ -70,7 +70,7 @@ def make_torch_call(config: TrialConfig) -> Callable[[], object]:
             optimizer.step()
         torch.cuda.synchronize()
 
-    return call
+    return run_steps
 
 
 def _make_torch_network(config: TrialConfig):  # type: ignore[no-untyped-def]
@@ -87,14 +87,14 @@ def _make_torch_network(config: TrialConfig):  # type: ignore[no-untyped-def]
 
 def measure_rate(config: TrialConfig, torch: bool, ready: Barrier, seconds: float) -> float:
     """Return the median images per second of calls that begin when all processes are ready."""
-    call = make_torch_call(config) if torch else make_jax_call(config)
-    call()
+    run_steps = make_torch_call(config) if torch else make_jax_call(config)
+    run_steps()
     ready.wait()
     rates: list[float] = []
     end = time.perf_counter() + seconds
     while not rates or time.perf_counter() < end:
         start = time.perf_counter()
-        call()
+        run_steps()
         rates.append(STEPS * BATCH / (time.perf_counter() - start))
     return statistics.median(rates)
 

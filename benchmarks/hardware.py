@@ -40,12 +40,12 @@ STEPS = 4  # in one measurement
 DTYPES = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
 
 
-def measure_median_seconds(work: Callable[[], object], repeats: int) -> float:
+def measure_median_seconds(function: Callable[[], object], repeats: int) -> float:
     """Return the median seconds of some calls, after a first call that does not count."""
     laps = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
-        work()
+        function()
         laps.append(time.perf_counter() - start)
     return statistics.median(laps[1:])
 
@@ -56,11 +56,11 @@ def measure_product_rate(dtype: str) -> float:
     right = tf.cast(tf.random.normal((SIDE, SIDE)), dtype)
     product = tf.function(tf.matmul)
 
-    def work() -> None:
+    def multiply_matrices() -> None:
         for _ in range(PRODUCTS):
             product(left, right).numpy()
 
-    return 2 * SIDE**3 * PRODUCTS / measure_median_seconds(work, 5)
+    return 2 * SIDE**3 * PRODUCTS / measure_median_seconds(multiply_matrices, 5)
 
 
 def count_flop(layer: keras.Layer) -> float:
@@ -85,11 +85,11 @@ def make_steps(config: TrialConfig) -> tuple[Callable[[], object], float]:
     labels = tf.constant(np.arange(config.batch_size) % 2)
     step = tf.function(lambda: model.train_step((images, labels)), autograph=False)
 
-    def work() -> None:
+    def run_steps() -> None:
         for _ in range(STEPS):
             step()
 
-    return work, 3 * config.batch_size * count_flop(model)
+    return run_steps, 3 * config.batch_size * count_flop(model)
 
 
 def print_table(args: argparse.Namespace) -> None:
@@ -101,9 +101,9 @@ def print_table(args: argparse.Namespace) -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     first_speed = 0.0  # images per second
     for precision, dtype in DTYPES.items():
-        work, flop = make_steps(base.replace(precision=precision))
+        run_steps, flop = make_steps(base.replace(precision=precision))
         rate_before = measure_product_rate(dtype)
-        seconds = measure_median_seconds(work, 5)
+        seconds = measure_median_seconds(run_steps, 5)
         product_rate = (rate_before + measure_product_rate(dtype)) / 2
         speed = STEPS * base.batch_size / seconds
         rate = STEPS * flop / seconds

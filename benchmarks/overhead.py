@@ -95,12 +95,12 @@ class DatabaseClock:
         self.statements += 1
 
     def _add_timer(self, function: Callable[..., None]) -> Callable[..., None]:
-        def timed(*args: Any) -> None:
+        def call_timed(*args: Any) -> None:
             start = time.perf_counter()
             function(*args)
             self.seconds += time.perf_counter() - start
 
-        return timed
+        return call_timed
 
     def measure(self, function: Callable[[], object]) -> Cost:
         """Return the cost of one call of a function."""

@@ -88,7 +88,7 @@ class Clock:
         """
 
         @functools.wraps(function)
-        def timed(*args: Any, **kwargs: Any) -> Any:
+        def call_timed(*args: Any, **kwargs: Any) -> Any:
             start = time.perf_counter()
             total_before = self.seconds.total()
             try:
@@ -99,11 +99,12 @@ class Clock:
                 if name == RECORD:
                     self.epochs.append((time.perf_counter(), Counter(self.seconds)))
 
-        return timed
+        return call_timed
 
     def compute_mean_epoch(self) -> Seconds:
         """Return the mean seconds of the epochs after the first, by part."""
-        (start, first), (end, last) = self.epochs[0], self.epochs[-1]
+        start, first = self.epochs[0]
+        end, last = self.epochs[-1]
         count = len(self.epochs) - 1
         mean = Counter({name: seconds / count for name, seconds in (last - first).items()})
         mean[REST] = (end - start) / count - mean.total()
@@ -182,8 +183,8 @@ def time_step_parts(config: TrialConfig) -> dict[str, float]:
     return milliseconds
 
 
-def _measure_milliseconds(work: Callable[[], Any]) -> float:
-    return 1000 * measure_median_seconds(work, TURNS)
+def _measure_milliseconds(function: Callable[[], Any]) -> float:
+    return 1000 * measure_median_seconds(function, TURNS)
 
 
 def time_grid(base: TrialConfig) -> dict[str, float]:
