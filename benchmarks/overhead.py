@@ -42,11 +42,11 @@ from sqlalchemy import text
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.default import DefaultDialect
 
-from deploy.native import client_settings
-from deploy.native import free_ports
-from deploy.native import HOST
-from deploy.native import NativeError
-from deploy.native import postgres
+from deploy.errors import StackError
+from deploy.native import find_free_ports
+from deploy.native import write_client_settings
+from deploy.postgres import HOST
+from deploy.postgres import run_postgres
 from study.common.command import run_command
 from study.common.errors import StudyError
 from study.config import recipe
@@ -131,11 +131,11 @@ def start_postgres() -> Iterator[None]:
     """Start a separate PostgreSQL server, and set `STUDY_STORAGE` to it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ports = free_ports()
+        ports = find_free_ports()
         folder.chmod(0o755)  # for PostgreSQL, which does not run as root
-        os.environ |= client_settings(folder, ports)
+        os.environ |= write_client_settings(folder, ports)
         os.environ |= {"PGHOST": HOST, "PGPORT": str(ports.postgres), "PGUSER": "study"}
-        with postgres(folder, ports.postgres, dict(os.environ)):
+        with run_postgres(folder, ports.postgres, dict(os.environ)):
             yield
 
 
@@ -261,7 +261,7 @@ def print_costs(trials: int) -> None:
         with start_postgres():
             empty_costs = measure_turns(0)
             full_costs = measure_turns(trials)
-    except NativeError as error:
+    except StackError as error:
         raise StudyError(str(error)) from error
     print(f"medians (least) in ms: an empty study, one of {trials:,}, the ratio of medians")
     for work, costs in empty_costs.items():

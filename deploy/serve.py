@@ -12,50 +12,21 @@ code 2. `check` only looks at the passwords.
 
 import argparse
 import os
-import re
 import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-PASSWORDS = ("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD")
-MIN_LENGTH = 12  # characters of a password
+from deploy.errors import StackError
+from deploy.passwords import check_passwords
+
 RUNS = "postgresql+psycopg2:///mlflow"
 SEARCHES = "postgresql+psycopg2:///optuna"
-# Passwords are matched without digits and punctuation. "atleastcharacters" is the example of
-# .env.example.
-WELL_KNOWN = re.compile(
-    "(admin|atleastcharacters|changeme|changethis|default|example|letmein|mlflow|optuna|"
-    "password|postgres|postgresql|qwerty|secret|study|test|user|welcome)*"
-)
 LOCAL_HOSTS = ("localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*", "mlflow:*")
 
 
-class WeakPassword(Exception):
-    """A password that is missing, or that others could guess."""
-
-
-def check(environment: Mapping[str, str]) -> None:
-    """Check the passwords that protect the stack.
-
-    Raises:
-        WeakPassword: one is missing, short, or well known.
-    """
-    for name in PASSWORDS:
-        password = environment.get(name, "")
-        if not password:
-            reason = "is not set"
-        elif len(password) < MIN_LENGTH:
-            reason = f"is shorter than {MIN_LENGTH} characters"
-        elif WELL_KNOWN.fullmatch(re.sub("[^a-z]", "", password.lower())):
-            reason = "is a well-known one"
-        else:
-            continue
-        raise WeakPassword(f"{name} {reason}: put what `openssl rand -hex 24` prints into .env")
-
-
-def mlflow_command(host: str, port: int, artifacts: str, names: str) -> list[str]:
+def build_mlflow_command(host: str, port: int, artifacts: str, names: str) -> list[str]:
     """Return the command of the MLflow server.
 
     It has basic authentication, serves the artifacts itself, and keeps all else in PostgreSQL.
@@ -79,7 +50,7 @@ def mlflow_command(host: str, port: int, artifacts: str, names: str) -> list[str
     return command
 
 
-def dashboard_command(host: str, port: int) -> list[str]:
+def build_dashboard_command(host: str, port: int) -> list[str]:
     """Return the command of Optuna's dashboard.
 
     The dashboard has no login: it must be reachable from its own machine alone.
@@ -88,14 +59,14 @@ def dashboard_command(host: str, port: int) -> list[str]:
     return [program, "--host", host, "--port", str(port), SEARCHES]
 
 
-def make_tables() -> None:
+def make_optuna_tables() -> None:
     """Make Optuna's tables, which its dashboard needs to start."""
     from optuna.storages import RDBStorage
 
     RDBStorage(SEARCHES)
 
 
-def server_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def build_server_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return a server's environment, given that of its clients.
 
     It adds what MLflow's authentication needs, and leaves out MLFLOW_TRACKING_URI.
@@ -128,21 +99,21 @@ def main() -> int:
     parser.add_argument("--artifacts", default="artifacts", help="folder of the artifacts")
     args = parser.parse_args()
     try:
-        check(os.environ)
-    except WeakPassword as error:
+        check_passwords(os.environ)
+    except StackError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if args.server == "mlflow":
         names = os.environ.get("STUDY_HOSTS", "")
-        _become_server(mlflow_command(args.host, args.port, args.artifacts, names))
+        _become_server(build_mlflow_command(args.host, args.port, args.artifacts, names))
     if args.server == "dashboard":
-        make_tables()
-        _become_server(dashboard_command(args.host, args.port))
+        make_optuna_tables()
+        _become_server(build_dashboard_command(args.host, args.port))
     return 0
 
 
 def _become_server(command: list[str]) -> NoReturn:
-    os.execve(command[0], command, server_environment(os.environ))
+    os.execve(command[0], command, build_server_environment(os.environ))
 
 
 if __name__ == "__main__":

@@ -36,13 +36,13 @@ from benchmarks.load.usage import find_servers
 from benchmarks.load.usage import measure_usage
 from benchmarks.load.worker import Plan
 from benchmarks.overhead import add_ended_trials
-from deploy.native import client_settings
-from deploy.native import free_ports
-from deploy.native import HOST
-from deploy.native import mlflow_server
-from deploy.native import NativeError
-from deploy.native import postgres
-from deploy.native import server_settings
+from deploy.errors import StackError
+from deploy.native import build_environment
+from deploy.native import find_free_ports
+from deploy.native import run_mlflow
+from deploy.native import write_client_settings
+from deploy.postgres import HOST
+from deploy.postgres import run_postgres
 from study.common.command import run_command
 from study.common.errors import StudyError
 from study.config import recipe
@@ -92,14 +92,14 @@ def start_servers() -> Iterator[Servers]:
     """Start PostgreSQL and the MLflow server as deploy/ does, and set this process to use them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ports = free_ports()
+        ports = find_free_ports()
         folder.chmod(0o755)  # for PostgreSQL, which does not run as root
-        settings = client_settings(folder, ports)
-        environment = server_settings(settings, ports)
+        settings = write_client_settings(folder, ports)
+        environment = build_environment(settings, ports)
         os.environ |= settings | {"STUDY_CACHE": str(folder / "cache")}
         with (
-            postgres(folder, ports.postgres, environment),
-            mlflow_server(folder, ports, environment),
+            run_postgres(folder, ports.postgres, environment),
+            run_mlflow(folder, ports, environment),
         ):
             yield Servers(folder, ports.postgres, find_servers())
 
@@ -139,7 +139,7 @@ def print_levels(args: argparse.Namespace) -> None:
         with start_servers() as servers:
             for level in _measure_levels(servers, args):
                 levels.append(level)
-    except NativeError as error:
+    except StackError as error:
         raise StudyError(str(error)) from error
     finally:  # also after Ctrl-C
         if levels:

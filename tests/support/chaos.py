@@ -24,11 +24,11 @@ import psutil
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from deploy.native import client_settings
-from deploy.native import free_ports
-from deploy.native import mlflow_server
-from deploy.native import postgres
-from deploy.native import server_settings
+from deploy.native import build_environment
+from deploy.native import find_free_ports
+from deploy.native import run_mlflow
+from deploy.native import write_client_settings
+from deploy.postgres import run_postgres
 from tests.support.commands import command_of
 from tests.support.commands import finished_of
 from tests.support.commands import history_of
@@ -49,17 +49,17 @@ class Stack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = free_ports()
-        self.settings = client_settings(folder, self.ports)
-        self._environment = server_settings(self.settings, self.ports)
+        self.ports = find_free_ports()
+        self.settings = write_client_settings(folder, self.ports)
+        self._environment = build_environment(self.settings, self.ports)
         self._running = {"PostgreSQL": contextlib.ExitStack(), "MLflow": contextlib.ExitStack()}
 
     def start(self, name: str) -> None:
         port = self.ports.postgres
         server = (
-            postgres(self.folder, port, self._environment)
+            run_postgres(self.folder, port, self._environment)
             if name == "PostgreSQL"
-            else mlflow_server(self.folder, self.ports, self._environment)
+            else run_mlflow(self.folder, self.ports, self._environment)
         )
         self._running[name].enter_context(server)
 

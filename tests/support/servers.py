@@ -15,7 +15,8 @@ from pathlib import Path
 import psycopg2
 from mlflow.tracking import MlflowClient
 
-from deploy import native
+from deploy.postgres import HOST
+from deploy.postgres import run_postgres
 from tests.support.commands import wait_until
 
 
@@ -99,13 +100,13 @@ class Postgres:
         return {"STUDY_STORAGE": self.url("optuna"), "PGPASSWORD": PASSWORD}
 
     def url(self, database: str) -> str:
-        return f"postgresql+psycopg2://study@{native.HOST}:{self.port}/{database}"
+        return f"postgresql+psycopg2://study@{HOST}:{self.port}/{database}"
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        mine = {"PGHOST": native.HOST, "PGPORT": str(self.port), "PGUSER": "study"}
+        mine = {"PGHOST": HOST, "PGPORT": str(self.port), "PGUSER": "study"}
         environment = os.environ | mine | {"PGPASSWORD": PASSWORD}
-        self._up.enter_context(native.postgres(self.folder, self.port, environment))
+        self._up.enter_context(run_postgres(self.folder, self.port, environment))
 
     def stop(self) -> None:
         """End it, and with it all connections."""

