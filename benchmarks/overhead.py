@@ -43,9 +43,9 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.engine.default import DefaultDialect
 
 from deploy.errors import StackError
-from deploy.native import find_free_ports
 from deploy.native import write_client_settings
-from deploy.postgres import HOST
+from deploy.ports import find_free_ports
+from deploy.ports import HOST
 from deploy.postgres import run_postgres
 from study.common.command import run_command
 from study.common.errors import StudyError

@@ -11,46 +11,32 @@ without the password.
 
 import argparse
 import contextlib
+import io
 import os
+import re
 import signal
-import socket
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from dotenv import dotenv_values
 
 from deploy.errors import StackError
 from deploy.passwords import check_passwords
-from deploy.postgres import HOST
+from deploy.ports import check_ports
+from deploy.ports import find_free_ports
+from deploy.ports import HOST
+from deploy.ports import Ports
 from deploy.postgres import run_postgres
 from deploy.processes import CheckAlive
 from deploy.processes import run_process
 from deploy.processes import wait_for_answer
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-class Ports(NamedTuple):
-    """The ports that the servers listen on."""
-
-    postgres: int = 5432
-    mlflow: int = 5000
-    dashboard: int = 8080
-
-
-def find_free_ports() -> Ports:
-    """Return ports that nobody listens on."""
-    with contextlib.ExitStack() as exits:
-        # All are open at once, so that no port comes twice
-        sockets = [exits.enter_context(socket.socket()) for _ in Ports._fields]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return Ports(*(each.getsockname()[1] for each in sockets))
+PLAIN = re.compile(r"[\w@%+=:,./-]+")  # needs no quotes in .env
 
 
 def write_client_settings(folder: Path, ports: Ports) -> dict[str, str]:
@@ -75,9 +61,28 @@ def write_client_settings(folder: Path, ports: Ports) -> dict[str, str]:
         "PGPASSWORD": choose_password("PGPASSWORD"),
     }
     check_passwords(settings)
+    text = format_settings(settings)
     path.touch(mode=0o600)
-    path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    path.write_text(text)
     return settings
+
+
+def format_settings(settings: dict[str, str]) -> str:
+    """Return the lines of an `.env` file, with quotes where they are needed.
+
+    Raises:
+        StackError: a value would be read back as another one.
+    """
+    text = ""
+    for name, value in settings.items():
+        # Python's and Docker's readers of .env agree on single quotes
+        escaped = value.replace("'", "\\'")
+        text += f"{name}={value}\n" if PLAIN.fullmatch(value) else f"{name}='{escaped}'\n"
+    read = dotenv_values(stream=io.StringIO(text))
+    for name, value in settings.items():
+        if read.get(name) != value:
+            raise StackError(f"{name} cannot be written into .env: use no backslash and no ${{")
+    return text
 
 
 def build_environment(settings: dict[str, str], ports: Ports) -> dict[str, str]:
@@ -94,7 +99,7 @@ def _run_web_server(
     command = [sys.executable, "-m", "deploy.serve", *flags]
     log = folder / f"{flags[0]}.log"
     with run_process(name, command, log, env=environment, cwd=folder) as check_alive:
-        wait_for_answer(partial(urllib.request.urlopen, f"http://{HOST}:{page}"), check_alive)
+        wait_for_answer(name, partial(urllib.request.urlopen, f"http://{HOST}:{page}"), check_alive)
         yield check_alive
 
 
@@ -123,8 +128,10 @@ def run_stack(folder: Path, ports: Ports) -> Iterator[tuple[dict[str, str], list
         The settings for `.env`, and a check of each server.
 
     Raises:
-        StackError: there is no PostgreSQL, a server does not start, or a password is refused.
+        StackError: there is no PostgreSQL, a port is in use, a password is refused, or a server
+            does not start.
     """
+    check_ports(ports)
     folder.mkdir(parents=True, exist_ok=True)
     settings = write_client_settings(folder, ports)
     environment = build_environment(settings, ports)
@@ -160,7 +167,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with run_stack(args.folder.resolve(), ports) as (settings, checks):
-            print(*(f"{name}={value}" for name, value in settings.items()), sep="\n", flush=True)
+            print(format_settings(settings), end="", flush=True)
             print(f"ready; searches: http://{HOST}:{ports.dashboard}/dashboard", file=sys.stderr)
             while True:
                 time.sleep(1)

@@ -19,19 +19,23 @@ def check_passwords(environment: Mapping[str, str]) -> None:
     """Check the passwords that protect the stack.
 
     Raises:
-        StackError: one is missing, short, or well known.
+        StackError: one is missing, short, well known, or has characters that a login cannot send.
     """
     for name in PASSWORDS:
-        reason = _find_weakness(environment.get(name, ""))
+        reason = _find_weakness(name, environment.get(name, ""))
         if reason is not None:
             raise StackError(f"{name} {reason}: put what `openssl rand -hex 24` prints into .env")
 
 
-def _find_weakness(password: str) -> str | None:
+def _find_weakness(name: str, password: str) -> str | None:
     if not password:
         return "is not set"
     if len(password) < MIN_LENGTH:
         return f"is shorter than {MIN_LENGTH} characters"
+    if not password.isprintable():
+        return "has a line end or another control character"
+    if name == "MLFLOW_TRACKING_PASSWORD" and not password.isascii():
+        return "has characters beyond ASCII, which MLflow's login does not accept"
     if WELL_KNOWN.fullmatch(re.sub("[^a-z]", "", password.lower())):
         return "is a well-known one"
     return None

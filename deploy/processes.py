@@ -12,7 +12,7 @@ from typing import Any
 
 from deploy.errors import StackError
 
-PATIENCE = 120  # s, within which a server must answer
+PATIENCE = 300  # s, within which a server must answer, be the machine busy or not
 
 CheckAlive = Callable[[], None]  # raises StackError if its server has ended
 
@@ -52,8 +52,8 @@ def _end_process(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def wait_for_answer(ask: Callable[[], object], check_alive: CheckAlive) -> None:
-    """Call `ask` until it raises nothing, which means that the server answers.
+def wait_for_answer(name: str, ask: Callable[[], object], check_alive: CheckAlive) -> None:
+    """Call `ask` until it raises nothing, which means that the server `name` answers.
 
     Raises:
         StackError: the server has ended, or does not answer within `PATIENCE`.
@@ -66,5 +66,5 @@ def wait_for_answer(ask: Callable[[], object], check_alive: CheckAlive) -> None:
             return
         except (OSError, StackError) as error:
             if time.monotonic() > deadline:
-                raise StackError(f"no answer within {PATIENCE} s: {error}") from None
+                raise StackError(f"{name} does not answer in {PATIENCE} s: {error}") from None
         time.sleep(0.1)

@@ -38,10 +38,10 @@ from benchmarks.load.worker import Plan
 from benchmarks.overhead import add_ended_trials
 from deploy.errors import StackError
 from deploy.native import build_environment
-from deploy.native import find_free_ports
 from deploy.native import run_mlflow
 from deploy.native import write_client_settings
-from deploy.postgres import HOST
+from deploy.ports import find_free_ports
+from deploy.ports import HOST
 from deploy.postgres import run_postgres
 from study.common.command import run_command
 from study.common.errors import StudyError

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -11,10 +13,16 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from dotenv import dotenv_values
 from mlflow.tracking import MlflowClient
 
+from deploy import native
+from deploy.errors import StackError
+from deploy.native import write_client_settings
 from deploy.passwords import PASSWORDS
+from deploy.ports import Ports
 from deploy.postgres import find_postgres_program
+from deploy.postgres import make_cluster
 from tests.support.commands import finish
 from tests.support.commands import run
 from tests.support.commands import runs_of
@@ -23,6 +31,53 @@ from tests.support.commands import succeed
 from tests.support.commands import TINY
 
 GRID = ("study.grid", *TINY, "--epochs", "1", "--limit", "40")
+
+
+@pytest.mark.parametrize(
+    "password", ["a@b:c/d#e%f&g", "a$b $HOME 'c' d", '"a" #b c d-e ', "#a\\nb-cdefgh"]
+)
+def test_a_password_survives_the_settings_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", password)
+    settings = write_client_settings(tmp_path, Ports())
+    assert settings["PGPASSWORD"] == password
+    monkeypatch.delenv("PGPASSWORD")
+    assert write_client_settings(tmp_path, Ports()) == settings
+    assert dotenv_values(tmp_path / "settings.env") == settings
+
+
+@pytest.mark.parametrize("password", ["a-${HOME}-b-c-d", "a b c d e f\\"])
+def test_a_password_that_a_settings_file_cannot_hold_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", password)
+    with pytest.raises(StackError, match="PGPASSWORD cannot be written"):
+        write_client_settings(tmp_path, Ports())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_port_in_use_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        flags = [str(tmp_path / "stack"), "--mlflow", port]
+        monkeypatch.setattr(sys, "argv", ["deploy.native", *flags])
+        assert native.main() == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: port {port} cannot be used: Address already in use")
+    assert "--mlflow PORT" in error
+    assert not (tmp_path / "stack").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to be another user")
+def test_a_folder_that_postgresql_may_not_enter_is_explained(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with pytest.raises(StackError, match="runs as the user nobody"):
+        make_cluster(tmp_path / "postgres", "a2f1-not-guessed")
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,16 @@ def test_default_passwords_are_refused(weak: str) -> None:
             check_passwords(good | {name: weak})
 
 
+def test_a_password_that_a_login_cannot_send_is_refused() -> None:
+    good = dict.fromkeys(PASSWORDS, "p@s:s/w#o%r&d $HOME 'x'")
+    check_passwords(good)
+    check_passwords(good | {"PGPASSWORD": "pässwörd-not-guessed"})
+    with pytest.raises(StackError, match="MLFLOW_TRACKING_PASSWORD has characters beyond ASCII"):
+        check_passwords(good | {"MLFLOW_TRACKING_PASSWORD": "pässwörd-not-guessed"})
+    with pytest.raises(StackError, match="PGPASSWORD has a line end"):
+        check_passwords(good | {"PGPASSWORD": "a2f1-not-guessed\r"})
+
+
 @pytest.mark.parametrize("module", ["deploy.serve", "deploy.native"])
 def test_a_default_password_ends_the_command_with_one_line(module: str, tmp_path: Path) -> None:
     flags = ["mlflow"] if module == "deploy.serve" else [str(tmp_path / "stack")]

@@ -25,9 +25,9 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from deploy.native import build_environment
-from deploy.native import find_free_ports
 from deploy.native import run_mlflow
 from deploy.native import write_client_settings
+from deploy.ports import find_free_ports
 from deploy.postgres import run_postgres
 from tests.support.commands import command_of
 from tests.support.commands import finished_of

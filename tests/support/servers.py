@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg2
 from mlflow.tracking import MlflowClient
 
-from deploy.postgres import HOST
+from deploy.ports import HOST
 from deploy.postgres import run_postgres
 from tests.support.commands import wait_until
 
@@ -112,10 +112,10 @@ class Postgres:
         """End it, and with it all connections."""
         self._up.close()
 
-    def make(self, database: str) -> str:
-        """The address of a new, empty database."""
+    def make(self, database: str, options: str = "") -> str:
+        """The address of a new, empty database, made with options of CREATE DATABASE."""
         address = self.url("postgres").replace("+psycopg2", "")
         with contextlib.closing(psycopg2.connect(address, password=PASSWORD)) as connection:
             connection.autocommit = True
-            connection.cursor().execute(f"CREATE DATABASE {database}")
+            connection.cursor().execute(f"CREATE DATABASE {database} {options}")
         return self.url(database)
