@@ -78,6 +78,12 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
+def ascii_database(postgres: Postgres) -> str:
+    """The address of a database `in_ascii`, whose encoding is not UTF-8."""
+    return postgres.make("in_ascii", "ENCODING 'SQL_ASCII' TEMPLATE template0")
+
+
+@pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder of real images and weights beside the repository; CI must have it."""
     if not SHARED.is_dir():

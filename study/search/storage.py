@@ -29,6 +29,7 @@ from study.common.settings import heartbeat_seconds
 from study.common.settings import storage_url
 from study.common.settings import supports_concurrency
 from study.tracking.connection import redact_credentials
+from study.tracking.connection import require_utf8
 from study.tracking.connection import schema_lock
 
 PATIENCE = 600.0  # s to wait for a storage that does not answer in the middle of a study
@@ -40,10 +41,14 @@ def make_storage(url: str) -> RDBStorage:
     """Open Optuna's storage, and make its tables if need be.
 
     It uses heartbeats where several processes may work at once.
+
+    Raises:
+        TrackingError: a PostgreSQL database is not in UTF-8.
     """
     if not supports_concurrency(url):
         with schema_lock(url):
             return RDBStorage(url)
+    require_utf8(url)
     seconds = heartbeat_seconds()
     # Heartbeats are still marked as experimental, after years.
     warnings.simplefilter("ignore", ExperimentalWarning)

@@ -15,7 +15,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
+from sqlalchemy import create_engine
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from study.common.cache import cache_lock
 from study.common.errors import TrackingError as TrackingError
@@ -94,7 +97,7 @@ def connect() -> MlflowClient:
 
     Raises:
         TrackingError: the server does not answer, cannot be written, or is of another major
-            version.
+            version, or its PostgreSQL database is not in UTF-8.
     """
     uri = tracking_uri()
     if re.match(r"file:|(?![a-z+]+:)", uri):
@@ -105,9 +108,12 @@ def connect() -> MlflowClient:
     mlflow.set_tracking_uri(uri)
     _configure_client()
     try:
+        require_utf8(uri)  # before MLflow makes its tables
         with schema_lock(uri):
             client = MlflowClient()
             client.search_experiments(max_results=1)
+    except TrackingError:
+        raise
     except Exception as error:  # the store's driver may raise anything
         if "error code 401" in str(error):
             raise TrackingError(
@@ -120,6 +126,25 @@ def connect() -> MlflowClient:
         ) from None
     _check_version(uri)
     return client
+
+
+def require_utf8(uri: str) -> None:
+    """Check that a PostgreSQL database stores text in UTF-8, which the names of runs need.
+
+    Any other address passes.
+
+    Raises:
+        TrackingError: it has another encoding.
+    """
+    if not uri.startswith("postgresql"):
+        return
+    with create_engine(uri, poolclass=NullPool).connect() as connection:
+        encoding = connection.execute(text("SHOW server_encoding")).scalar()
+    if encoding != "UTF8":
+        raise TrackingError(
+            f"the database at {redact_credentials(uri)} is encoded in {encoding}, but the names of "
+            'runs need UTF8: see docs/cluster.md, "A database in another encoding"'
+        )
 
 
 @contextlib.contextmanager

@@ -90,6 +90,15 @@ def test_processes_that_begin_at_once_in_an_empty_database_all_work(
     assert len(claims_of("first").trials(TrialState.RUNNING)) == 8
 
 
+def test_a_storage_in_another_encoding_is_refused(
+    ascii_database: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDY_STORAGE", ascii_database)
+    monkeypatch.setenv("PGPASSWORD", postgres.settings["PGPASSWORD"])
+    with pytest.raises(StudyError, match="in_ascii is encoded in SQL_ASCII"):
+        Storage("study")
+
+
 def test_what_ended_is_not_read_in_a_turn_for_which_others_wait(shared: Claims) -> None:
     for number in range(10):
         shared.complete(ask(shared, f"key {number}"), 0.5)

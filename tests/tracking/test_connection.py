@@ -21,6 +21,7 @@ from tests.support.commands import client_of
 from tests.support.commands import runs_of
 from tests.support.data_tasks import answers_of
 from tests.support.server_tasks import record
+from tests.support.servers import PASSWORD
 
 
 def test_the_default_is_a_file_of_the_working_directory() -> None:
@@ -34,6 +35,15 @@ def test_a_password_is_not_shown() -> None:
     assert connection.redact_credentials("postgresql://h/db?user=a&password=b&c=d").endswith(
         "?user=a&password=...&c=d"
     )
+
+
+def test_a_database_in_another_encoding_is_refused(
+    ascii_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", ascii_database)
+    with pytest.raises(TrackingError, match=r"in_ascii is encoded in SQL_ASCII.*docs/cluster.md"):
+        connection.connect()
 
 
 @pytest.mark.slow
