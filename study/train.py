@@ -23,6 +23,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from study.common.cache import cache_dir
+from study.common.cache import cache_errors_as_data_errors
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import Paused
@@ -170,13 +171,14 @@ def _lock_state_folder(key: str, *, wait: bool) -> Iterator[Path]:
         wait: for a process that has the lock now.
 
     Raises:
+        DataError: the cache folder cannot be written.
         StudyError: another process has the lock, and `wait` is false.
     """
     folder = cache_dir() / "trials" / key
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        lock = filelock.FileLock(f"{folder}.lock", timeout=-1 if wait else 0)
-        lock.acquire()
+        with cache_errors_as_data_errors():
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(f"{folder}.lock", timeout=-1 if wait else 0).acquire()
     except filelock.Timeout:
         raise StudyError("another process is training this config: wait for it to end") from None
     with lock:

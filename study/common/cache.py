@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock
+from filelock import Timeout
 
 from study.common.errors import DataError
+from study.common.files import NO_SPACE_ERRNOS
 
 # The folders that clear_cache removes. Lock files stay. JAX keeps its compiled programs in
 # `compiled`.
@@ -19,9 +21,17 @@ def cache_dir() -> Path:
     """Return the cache folder, which may not exist yet.
 
     It is `STUDY_CACHE` if that is set, else the user's cache folder of this system.
+
+    Raises:
+        DataError: `STUDY_CACHE` begins with the `~` of a user who does not exist.
     """
     setting = os.environ.get("STUDY_CACHE", "").strip()
-    return Path(setting or _find_user_cache()).expanduser().absolute()
+    try:
+        return Path(setting or _find_user_cache()).expanduser().absolute()
+    except RuntimeError:
+        raise DataError(
+            f"STUDY_CACHE={setting} is in the home folder of nobody here: write the whole path"
+        ) from None
 
 
 def _find_user_cache() -> str:
@@ -55,22 +65,38 @@ def clear_cache() -> int:
 
 
 @contextlib.contextmanager
+def cache_errors_as_data_errors() -> Iterator[None]:
+    """Turn a failure to write to the cache folder within the block into an error of one line.
+
+    Raises:
+        DataError: the cache folder cannot be written.
+    """
+    try:
+        yield
+    except Timeout:  # an OSError, but of a lock that another process holds
+        raise
+    except OSError as error:
+        if error.errno in NO_SPACE_ERRNOS:
+            advice = "make space, set STUDY_CACHE to a larger disk, or train with --no-cache"
+        else:
+            advice = "set STUDY_CACHE to a folder that can be written"
+        raise DataError(
+            f"cannot write to the cache folder {cache_dir()} ({error.strerror or error}): {advice}"
+        ) from None
+
+
+@contextlib.contextmanager
 def cache_lock(name: str) -> Iterator[None]:
     """Hold the cache's lock `name` against all other processes of this machine.
 
     Raises:
         DataError: the cache folder cannot be written, either now or within the block.
     """
-    try:
+    with cache_errors_as_data_errors():
         locks = cache_dir() / "locks"
         locks.mkdir(parents=True, exist_ok=True)
         with FileLock(locks / f"{name}.lock"):
             yield
-    except OSError as error:
-        raise DataError(
-            f"cannot write to the cache folder {cache_dir()} ({error.strerror or error}): make "
-            "space or permission, set STUDY_CACHE to another folder, or train with --no-cache"
-        ) from None
 
 
 def atomic_write(file: Path, content: bytes) -> None:

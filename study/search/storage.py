@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from study.common.cache import cache_dir
+from study.common.cache import cache_errors_as_data_errors
 from study.common.errors import first_line
 from study.common.errors import StudyError
 from study.common.settings import heartbeat_seconds
@@ -100,17 +101,18 @@ class Storage:
         On PostgreSQL nothing is locked, because several processes may work on the study.
 
         Raises:
+            DataError: the cache folder cannot be written.
             StudyError: another process on this machine holds the lock.
         """
         if supports_concurrency(self.url):
             yield
             return
         folder = cache_dir() / "studies"
-        folder.mkdir(parents=True, exist_ok=True)
         name_hash = hashlib.sha256(self.name.encode()).hexdigest()[:16]
         try:
-            lock = filelock.FileLock(folder / f"{name_hash}.lock", timeout=0)
-            lock.acquire()
+            with cache_errors_as_data_errors():
+                folder.mkdir(parents=True, exist_ok=True)
+                lock = filelock.FileLock(folder / f"{name_hash}.lock", timeout=0).acquire()
         except filelock.Timeout:
             raise StudyError(
                 f"another process runs {self.name}: wait for it to end, or let both work on "

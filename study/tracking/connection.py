@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from study.common.cache import cache_lock
+from study.common.errors import DataError
 from study.common.errors import TrackingError as TrackingError
 from study.common.settings import tracking_uri
 
@@ -98,6 +99,7 @@ def connect() -> MlflowClient:
     Raises:
         TrackingError: the server does not answer, cannot be written, or is of another major
             version, or its PostgreSQL database is not in UTF-8.
+        DataError: the cache folder cannot be written.
     """
     uri = tracking_uri()
     if re.match(r"file:|(?![a-z+]+:)", uri):
@@ -112,7 +114,7 @@ def connect() -> MlflowClient:
         with schema_lock(uri):
             client = MlflowClient()
             client.search_experiments(max_results=1)
-    except TrackingError:
+    except (DataError, TrackingError):  # the former is from the lock, in the cache folder
         raise
     except Exception as error:  # the store's driver may raise anything
         if "error code 401" in str(error):

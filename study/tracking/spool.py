@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from study.common.cache import cache_dir
+from study.common.cache import cache_errors_as_data_errors
 from study.common.errors import Pruned
 from study.common.errors import TrackingError
 from study.common.files import no_space_as_study_error
@@ -137,7 +138,10 @@ def flush_spool(client: MlflowClient) -> DeliveryReport:
     if not list_spools():
         return report
     root = cache_dir() / "spool"
-    with filelock.FileLock(root / ".lock"):  # another process may deliver at the same time
+    with cache_errors_as_data_errors():
+        # another process may deliver at the same time
+        lock = filelock.FileLock(root / ".lock").acquire()
+    with lock:
         # Delivered spools whose removal was cut off by a kill
         for leftover in root.glob("*.gone"):
             shutil.rmtree(leftover)
