@@ -24,6 +24,7 @@ from typing import Any
 from study.common.errors import OutOfMemory
 from study.common.errors import StudyError
 from study.common.errors import WorkerDied
+from study.workers.gpus import list_gpus
 
 # Of a GPU's memory, for the trials that share it. Libraries take some of the rest.
 MEMORY_FRACTION = 0.9
@@ -44,7 +45,7 @@ class Worker:
         self,
         settings: Mapping[str, str] | None = None,
         cores: Sequence[int] = (),
-        ahead: str | None = None,
+        preload: str | None = None,
     ) -> None:
         self._settings = dict(settings or {})  # environment variables of the process
         self._cores = cores  # that the process may use; all if empty
@@ -52,7 +53,7 @@ class Worker:
         self._process_id: Future[int] = Future()  # done when the process has started
         self._interrupted = False
         # The process starts now and calls this function first, while the caller continues.
-        self._preload = self._ensure_pool().submit(_run_function, ahead, ()) if ahead else None
+        self._preload = self._ensure_pool().submit(_run_function, preload, ()) if preload else None
 
     def call(self, function: str, *args: Any) -> Any:
         """Call a function in the worker's process and return its value.
@@ -117,7 +118,7 @@ class Worker:
         return self._pool
 
 
-def make_local_workers(count: int, ahead: str | None = None) -> list[Worker]:
+def make_local_workers(count: int, preload: str | None = None) -> list[Worker]:
     """Make workers, each with a GPU or cores of its own as far as there are enough.
 
     Two trainings on a core each are faster than one training on both cores, because a step keeps
@@ -125,17 +126,17 @@ def make_local_workers(count: int, ahead: str | None = None) -> list[Worker]:
 
     Args:
         count: how many workers.
-        ahead: a function (as `package.module:name`) that each worker calls at once, if any.
+        preload: a function (as `package.module:name`) that each worker calls at once, if any.
     """
-    gpus = _list_gpus()
+    gpus = list_gpus()
     if count == 1:
-        return [Worker(ahead=ahead)]
+        return [Worker(preload=preload)]
     if not gpus:
-        return [Worker(cores=cores, ahead=ahead) for cores in divide_cores(count)]
+        return [Worker(cores=cores, preload=preload) for cores in divide_cores(count)]
     memory_settings = _limit_gpu_memory(count / len(gpus))
     devices = [gpus[i % len(gpus)] for i in range(count)]
     return [
-        Worker({"CUDA_VISIBLE_DEVICES": device, **memory_settings}, ahead=ahead)
+        Worker({"CUDA_VISIBLE_DEVICES": device, **memory_settings}, preload=preload)
         for device in devices
     ]
 
@@ -161,16 +162,6 @@ def divide_cores(count: int) -> list[list[int]]:
         cores = []
     size = len(cores) // count
     return [cores[i * size : (i + 1) * size] for i in range(count)]
-
-
-def _list_gpus() -> list[str]:
-    """Return CUDA's names of the GPUs that this process may use."""
-    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name for name in visible.split(",") if name]
-    try:
-        return [str(i) for i, _ in enumerate(os.listdir("/proc/driver/nvidia/gpus"))]  # noqa: PTH208
-    except OSError:
-        return []
 
 
 def _count_memory_kills() -> int:

@@ -13,6 +13,7 @@ import pytest
 
 from study.common.errors import StudyError
 from study.common.errors import WorkerDied
+from study.workers import gpus
 from study.workers.local import make_local_workers
 from study.workers.local import Worker
 from tests.support.commands import start
@@ -51,21 +52,21 @@ def test_a_killed_process_is_replaced(worker: Worker) -> None:
 
 def test_a_process_may_begin_before_it_is_called(tmp_path: Path) -> None:
     told = tmp_path / "pid"
-    with closing(Worker({"TOLD": str(told)}, ahead="tests.support.launch_tasks:tell")) as worker:
+    with closing(Worker({"TOLD": str(told)}, preload="tests.support.launch_tasks:tell")) as worker:
         wait_until(told.exists, seconds=20)
         assert worker.call("tests.support.launch_tasks:double", 4) == (8, int(told.read_text()))
 
 
 def test_what_was_begun_ends_with_its_worker(tmp_path: Path) -> None:
     told = tmp_path / "pid"
-    with closing(Worker({"TOLD": str(told)}, ahead="tests.support.launch_tasks:tell_and_sleep")):
+    with closing(Worker({"TOLD": str(told)}, preload="tests.support.launch_tasks:tell_and_sleep")):
         wait_until(told.exists, seconds=20)
         process = psutil.Process(int(told.read_text()))
     wait_until(lambda: not process.is_running(), seconds=20)
 
 
 def test_a_process_that_dies_before_it_is_called_is_replaced() -> None:
-    with closing(Worker(ahead="tests.support.launch_tasks:die")) as worker:
+    with closing(Worker(preload="tests.support.launch_tasks:die")) as worker:
         with pytest.raises(WorkerDied):
             worker.call("tests.support.launch_tasks:double", 1)
         assert worker.call("tests.support.launch_tasks:double", 2)[0] == 4
@@ -148,6 +149,15 @@ def test_after_an_error_of_a_library_there_is_a_new_process(worker: Worker) -> N
 DEVICES, GROWTH = "CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH"
 
 
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Make this machine look like one with two GPUs."""
+    for address in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / "gpus" / address).mkdir(parents=True)
+    monkeypatch.setattr(gpus, "INSTALLED", tmp_path / "gpus")
+
+
+@pytest.mark.usefixtures("two_gpus")
 def test_trials_on_one_gpu_share_its_memory_unless_a_user_says_how(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -164,19 +174,25 @@ def test_trials_on_one_gpu_share_its_memory_unless_a_user_says_how(
             worker.close()
 
 
+@pytest.mark.usefixtures("two_gpus")
 @pytest.mark.parametrize(
-    ("gpus", "count", "devices", "growth"),
+    ("visible", "count", "devices", "growth"),
     [
         ("0,1", 3, ["0", "1", "0"], "true"),
         ("GPU-a,GPU-b", 2, ["GPU-a", "GPU-b"], None),
         ("0,1", 1, ["0,1"], None),
+        (" 0 , 1 ", 2, ["0", "1"], None),
         ("", 2, ["", ""], None),
     ],
 )
 def test_workers_share_the_gpus(
-    monkeypatch: pytest.MonkeyPatch, gpus: str, count: int, devices: list[str], growth: str | None
+    monkeypatch: pytest.MonkeyPatch,
+    visible: str,
+    count: int,
+    devices: list[str],
+    growth: str | None,
 ) -> None:
-    monkeypatch.setenv(DEVICES, gpus)
+    monkeypatch.setenv(DEVICES, visible)
     monkeypatch.delenv(GROWTH, raising=False)
     workers = make_local_workers(count)
     assert len(workers) == count
@@ -187,13 +203,16 @@ def test_workers_share_the_gpus(
                 for name in (DEVICES, GROWTH)
             ]
         assert seen == [device, growth]
-    assert os.environ[DEVICES] == gpus
+    assert os.environ[DEVICES] == visible
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only on Linux")
-@pytest.mark.parametrize("count", [1, 2, 1000])
-def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setenv(DEVICES, "")  # no GPUs
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(("count", "visible"), [(1, ""), (2, "-1"), (2, "NoDevFiles"), (1000, "")])
+def test_workers_without_gpus_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, count: int, visible: str
+) -> None:
+    monkeypatch.setenv(DEVICES, visible)
     cores = sorted(os.sched_getaffinity(0))
     found = []
     for worker in make_local_workers(count)[:2]:
