@@ -28,7 +28,7 @@ from study.common.command import run_command
 from study.common.errors import StudyError
 from study.common.progress import Progress
 from study.common.settings import tracking_uri
-from study.data.decode import BadImage
+from study.data.intact import BadImage
 from study.data.listing import EXTENSIONS
 from study.data.parallel import map_in_threads
 from study.tracking import connection

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,6 +197,9 @@ def _print_warnings(trial: Trial) -> None:
         say(f"  skipped {image}: {reason}")
     if len(data.skipped) > 5:
         say(f"  skipped {len(data.skipped) - 5} more: see the run's skipped.csv")
+    for form, count in Counter(form for _, form in data.unusual).most_common():
+        example = next(image for image, image_form in data.unusual if image_form == form)
+        say(f"  {count} of {len(data.images)} images are unusual: {form} (such as {example})")
     report = get_report_sizes(trial.config.dataset, trial.config.split)
     if report is not None and _format_sizes(report) != _format_split(split):
         say(

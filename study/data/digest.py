@@ -5,11 +5,15 @@ import hashlib
 import json
 import os
 import time
+import warnings
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
 from study.common.cache import atomic_write
 from study.common.cache import cache_dir
+from study.data.decode import describe_form
+from study.data.decode import POLICY
 from study.data.listing import Listing
 from study.data.parallel import map_in_threads
 from study.data.parallel import ProgressCallback
@@ -26,10 +30,11 @@ Index = dict[str, tuple[Stamp, str]]  # file -> stamp and SHA-256
 def hash_files(
     listing: Listing, progress: ProgressCallback | None, remember: bool
 ) -> dict[str, str]:
-    """Return the SHA-256 of every listed file by image id.
+    """Return the hash of every listed file by image id.
 
-    It is `UNREADABLE` for a file that cannot be read. A file whose size and times match the
-    remembered ones is not read again.
+    It is that of `hash_image` for an image, the SHA-256 for an extra file, and `UNREADABLE` for a
+    file that cannot be read. A file whose size and times match the remembered ones is not read
+    again.
 
     Args:
         listing: the data set's files.
@@ -38,13 +43,16 @@ def hash_files(
     """
     names = [entry.image for entry in listing.entries] + list(listing.extras)
     root = listing.root.resolve()
-    file = cache_dir() / "index" / f"{hash_bytes(os.fsencode(root))[:32]}.json"
+    file = cache_dir() / "index" / f"{hash_bytes(os.fsencode(root))[:32]}-v{POLICY}.json"
     index = _read_index(file)
     now = time.time_ns()
     stamps = {name: _read_stamp(f"{root}/{name}") for name in names}
     old_hashes = {n: index[n][1] for n in names if n in index and index[n][0] == stamps[n]}
     names_to_read = [name for name in names if name not in old_hashes]
-    results = map_in_threads(partial(_hash_file, root), names_to_read, "reading", progress)
+    task = partial(_hash_file, root, frozenset(listing.extras))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PIL warns of odd metadata
+        results = list(map_in_threads(task, names_to_read, "reading", progress))
     new_hashes = dict(zip(names_to_read, results, strict=True))
     stable = {n for n in new_hashes if new_hashes[n] != UNREADABLE and _is_at_rest(stamps[n], now)}
     hashes = old_hashes | new_hashes
@@ -58,7 +66,8 @@ def hash_files(
 def compute_digest(listing: Listing, hashes: dict[str, str]) -> str:
     """Return the SHA-256 (64 hex digits) of a data set.
 
-    It covers the image id, class and content of all listed files.
+    It covers the image id, class and content of all listed files, and the decoding policy if there
+    are unusual images.
     """
     total = hashlib.sha256()
     lines = [(entry.image, entry.label, hashes[entry.image]) for entry in listing.entries]
@@ -73,12 +82,25 @@ def hash_bytes(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _hash_file(root: Path, name: str) -> str:
+def hash_image(content: bytes, form: str) -> str:
+    """Return a hash of an image file that stands for its pixels.
+
+    For a plain image it is the SHA-256 of the content. For an unusual one the decoding policy
+    counts, too: when that changes, such images become others.
+
+    Args:
+        content: the bytes of the file.
+        form: as `describe_form` describes them.
+    """
+    return hash_bytes(b"%s decoded by policy %d" % (content, POLICY) if form else content)
+
+
+def _hash_file(root: Path, extras: Collection[str], name: str) -> str:
     try:
-        with (root / name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        content = (root / name).read_bytes()
     except OSError:
         return UNREADABLE
+    return hash_bytes(content) if name in extras else hash_image(content, describe_form(content))
 
 
 def _read_stamp(path: str) -> Stamp:

@@ -14,31 +14,34 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from study.common.cache import atomic_write
 from study.common.cache import cache_dir
 from study.common.cache import cache_lock
 from study.common.errors import DataError
-from study.data.decode import BadImage
 from study.data.decode import decode
-from study.data.digest import hash_bytes
+from study.data.decode import describe_form
+from study.data.digest import hash_image
 from study.data.digest import UNREADABLE
+from study.data.intact import BadImage
 from study.data.listing import Listing
 from study.data.parallel import map_in_threads
 from study.data.parallel import ProgressCallback
 
-DECODER = 1  # part of the cache file's name; raise it when decode() returns other pixels
+# Part of the cache file's name: raise it when decode() returns other pixels for plain images. For
+# unusual ones, raise POLICY.
+DECODER = 1
 
 Pixels = npt.NDArray[np.uint8]
-Skipped = tuple[tuple[str, str], ...]
+Notes = tuple[tuple[str, str], ...]  # (image, what is to be said of it)
 
 
 class DecodedImages(NamedTuple):
     """A data set's N usable images in the listing's order, and its unusable ones."""
 
     x: Pixels  # (N, size, size, 3)
-    skipped: Skipped  # (image, reason)
+    skipped: Notes  # why images are not usable
+    unusual: Notes  # what was left out or scaled in images that are
 
 
 def load_cached_pixels(
@@ -80,29 +83,40 @@ def decode_in_memory(
     """
     x = np.empty((len(listing.entries), size, size, 3), np.uint8)
     count = 0
-    skipped = []
-    for image, result in _decode_all(listing, hashes, size, progress):
-        if isinstance(result, str):
-            skipped.append((image, result))
-        else:
-            x[count] = result
-            count += 1
+    notes = _NoteLists([], [])
+    for pixels in _decode_usable(listing, hashes, size, progress, notes):
+        x[count] = pixels
+        count += 1
+    _check_any_usable(notes, count)
     x = x[:count]
     x.flags.writeable = False
-    return DecodedImages(x, _check_skipped(skipped, count))
+    return DecodedImages(x, tuple(notes.skipped), tuple(notes.unusual))
+
+
+class _NoteLists(NamedTuple):
+    """What has been noted so far of a data set's images."""
+
+    skipped: list[tuple[str, str]]
+    unusual: list[tuple[str, str]]
 
 
 def _open_cached(file: Path, listing: Listing, size: int) -> DecodedImages | None:
     """Return the images in the cache file, or None if they have to be decoded."""
     try:
         sidecar = json.loads(file.with_suffix(".json").read_bytes())
-        skipped = tuple((str(image), str(reason)) for image, reason in sidecar["skipped"])
+        skipped = _read_notes(sidecar["skipped"])
+        # earlier versions, whose cache files have plain images only, did not write it
+        unusual = _read_notes(sidecar.get("unusual", []))
         shape = (len(listing.entries) - len(skipped), size, size, 3)
         if sidecar["shape"] != list(shape) or file.stat().st_size != np.prod(shape):
             return None
-        return DecodedImages(np.memmap(file, np.uint8, "r", shape=shape), skipped)
+        return DecodedImages(np.memmap(file, np.uint8, "r", shape=shape), skipped, unusual)
     except (OSError, ValueError, KeyError, TypeError):  # not there yet, or broken
         return None
+
+
+def _read_notes(pairs: list[list[str]]) -> Notes:
+    return tuple((str(image), str(note)) for image, note in pairs)
 
 
 def _write_cache(
@@ -117,16 +131,14 @@ def _write_cache(
     # a fixed name is safe, because the caller holds the lock
     temporary = file.with_suffix(".tmp")
     count = 0
-    skipped = []
+    notes = _NoteLists([], [])
     try:
         with temporary.open("wb") as stream:
-            for image, result in _decode_all(listing, hashes, size, progress):
-                if isinstance(result, str):
-                    skipped.append((image, result))
-                else:
-                    stream.write(result.tobytes())
-                    count += 1
-        sidecar = {"shape": [count, size, size, 3], "skipped": _check_skipped(skipped, count)}
+            for pixels in _decode_usable(listing, hashes, size, progress, notes):
+                stream.write(pixels.tobytes())
+                count += 1
+        _check_any_usable(notes, count)
+        sidecar = {"shape": [count, size, size, 3], **notes._asdict()}
         temporary.replace(file)
         atomic_write(file.with_suffix(".json"), json.dumps(sidecar).encode())
     finally:
@@ -141,42 +153,50 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _check_skipped(skipped: list[tuple[str, str]], count: int) -> Skipped:
-    """Return the skipped images as a tuple, or raise if no image is usable.
-
-    `count` is the number of usable images.
-    """
+def _check_any_usable(notes: _NoteLists, count: int) -> None:
+    """Raise if no image is usable. `count` is the number of usable images."""
     if not count:
-        image, reason = skipped[0]
-        raise DataError(f"none of {len(skipped)} images is usable, first {image!r}: {reason}")
-    return tuple(skipped)
+        image, reason = notes.skipped[0]
+        raise DataError(f"none of {len(notes.skipped)} images is usable, first {image!r}: {reason}")
 
 
-def _decode_all(
-    listing: Listing, hashes: dict[str, str], size: int, progress: ProgressCallback | None
-) -> Iterator[tuple[str, Pixels | str]]:
-    """Yield each image with its pixels, or with the reason why it has none."""
+def _decode_usable(
+    listing: Listing,
+    hashes: dict[str, str],
+    size: int,
+    progress: ProgressCallback | None,
+    notes: _NoteLists,
+) -> Iterator[Pixels]:
+    """Yield the pixels of each usable image, and add to `notes` what is to be said of any."""
     images = [entry.image for entry in listing.entries]
     task = partial(_decode_one, listing.root, hashes, size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PIL warns of odd metadata
-        # PIL warns of large images and refuses twice as large ones: refuse both
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield from zip(images, map_in_threads(task, images, "decoding", progress), strict=True)
+        results = map_in_threads(task, images, "decoding", progress)
+        for image, (pixels, note) in zip(images, results, strict=True):
+            if pixels is None:
+                notes.skipped.append((image, note))
+                continue
+            if note:
+                notes.unusual.append((image, note))
+            yield pixels
 
 
-def _decode_one(root: Path, hashes: dict[str, str], size: int, image: str) -> Pixels | str:
-    """Return the image's pixels, or the reason why it has none."""
+def _decode_one(
+    root: Path, hashes: dict[str, str], size: int, image: str
+) -> tuple[Pixels | None, str]:
+    """Return the image's pixels and what is unusual about it, or None and why it has none."""
     if hashes[image] == UNREADABLE:
-        return "cannot be read"
+        return None, "cannot be read"
     try:
         content = (root / image).read_bytes()
     except OSError:
         content = b""
+    form = describe_form(content)
     # also keeps a file out of the cache that changed while its size and times did not
-    if hash_bytes(content) != hashes[image]:
+    if hash_image(content, form) != hashes[image]:
         raise DataError(f"{root / image} changed while being read: run again when it is at rest")
     try:
-        return decode(content, size)
+        return decode(content, size), form
     except BadImage as error:
-        return str(error)
+        return None, str(error)

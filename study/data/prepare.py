@@ -14,6 +14,7 @@ from study.data.parallel import ProgressCallback
 from study.data.pixels import decode_in_memory
 from study.data.pixels import DecodedImages
 from study.data.pixels import load_cached_pixels
+from study.data.pixels import Notes
 from study.data.pixels import Pixels
 from study.data.registry import get_dataset
 
@@ -36,8 +37,9 @@ class Data(Samples):
 
     source: str  # URL of the Kaggle page, "synthetic", or the folder's path
     x: Pixels  # uint8 (N, size, size, 3) RGB, read-only
-    skipped: tuple[tuple[str, str], ...]  # (image, reason) of listed files that are not usable
+    skipped: Notes  # (image, reason) of listed files that are not usable
     digest: str  # SHA-256 over (image, class, content) of all listed files
+    unusual: Notes = ()  # (image, what was left out or scaled) of usable images
 
 
 def prepare(
@@ -120,4 +122,5 @@ def _assemble_data(dataset: str, listing: Listing, decoded: DecodedImages, diges
         x=decoded.x,
         skipped=decoded.skipped,
         digest=digest,
+        unusual=decoded.unusual,
     )

@@ -2,9 +2,9 @@
 
 Images go in, and the probability of each class comes out, by the name of the class.
 
-This file and `data/decode.py` are copied into every logged model, as the package `finetune_study`.
-So the model works anywhere, from the pixels that training would see. Neither file may import
-anything else of `study`.
+This file and those that decode images (see `CODE` in `export.py`) are copied into every logged
+model, as the package `finetune_study`. So the model works anywhere, from the pixels that training
+would see. None of these files may import anything else of `study`.
 """
 
 import base64
@@ -19,8 +19,8 @@ from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..data.decode import BadImage
 from ..data.decode import decode
+from ..data.intact import BadImage
 
 
 class Classifier:

@@ -23,8 +23,8 @@ from PIL import Image
 # The name of the package that is copied into the model. Not `study`, because a package of that name
 # may be importable where the model is loaded.
 PACKAGE = "finetune_study"
-CODE = ("serving/classifier.py", "data/decode.py")
-NEEDED = ("tensorflow", "keras", "numpy", "pandas", "pillow")
+CODE = ("serving/classifier.py", "data/decode.py", "data/grey.py", "data/intact.py")
+NEEDED = ("tensorflow", "keras", "numpy", "pandas", "pillow", "simplejpeg")
 
 
 def save_model(model: Any, classes: Sequence[str], example: NDArray[Any], folder: Path) -> None:

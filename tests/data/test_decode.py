@@ -16,11 +16,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from study.common.errors import DataError
-from study.data.decode import BadImage
 from study.data.decode import decode
+from study.data.decode import describe_form
+from study.data.intact import BadImage
 from study.data.prepare import Data
 from study.data.prepare import prepare
 from study.data.split import make_split
+from tests.support.image_files import draw_noise
+from tests.support.image_files import to_16_bit_png
+from tests.support.image_files import to_bytes
+from tests.support.image_files import to_tiff
 from tests.support.images import class_folders
 from tests.support.images import picture
 
@@ -50,45 +55,86 @@ def solid(mode: str, color: object) -> Image.Image:
         ("L", 77, ".png", [77, 77, 77]),
         ("1", 1, ".png", [255, 255, 255]),
         ("LA", (200, 255), ".png", [200, 200, 200]),
-        ("LA", (200, 0), ".png", [0, 0, 0]),
+        ("LA", (200, 0), ".png", [200, 200, 200]),
+        ("LA", (200, 0), ".tif", [200, 200, 200]),
         ("RGBA", (250, 100, 50, 255), ".png", [250, 100, 50]),
-        ("RGBA", (250, 100, 50, 0), ".png", [0, 0, 0]),
-        ("RGBA", (250, 100, 50, 51), ".webp", [50, 20, 10]),
+        ("RGBA", (250, 100, 50, 0), ".png", [250, 100, 50]),
+        ("RGBA", (250, 100, 50, 0), ".tif", [250, 100, 50]),
+        ("RGBA", (250, 100, 50, 51), ".webp", [250, 100, 50]),
+        ("PA", (1, 0), ".tif", [1, 1, 1]),
         ("CMYK", (0, 255, 255, 0), ".tif", [255, 0, 0]),
+        ("CMYK", (0, 255, 255, 0), ".jpg", [255, 0, 0]),
         ("YCbCr", (128, 128, 128), ".tif", [128, 128, 128]),
+        ("YCbCr", (128, 128, 128), ".jpg", [128, 128, 128]),
         ("LAB", (255, 128, 128), ".tiff", [255, 255, 255]),
-        ("I", 100, ".tif", [100, 100, 100]),
-        ("I", 65535, ".tif", [255, 255, 255]),
-        ("F", 0.2, ".tif", [51, 51, 51]),
-        ("F", 51.0, ".tif", [51, 51, 51]),
-        ("I;16", 51 * 257, ".png", [51, 51, 51]),
-        ("I;16", 200, ".tif", [1, 1, 1]),
-        ("I;16B", 51 * 257, ".tif", [51, 51, 51]),
     ],
 )
 def test_modes(tmp_path: Path, mode: str, color: object, suffix: str, expected: list[int]) -> None:
     assert pixel(tmp_path, solid(mode, color), suffix) == pytest.approx(expected, abs=2)
 
 
-def test_wide_grey_ranges_are_stretched(tmp_path: Path) -> None:
-    values = np.linspace(-1000, 1000, 256, dtype=np.float32).reshape(16, 16)
-    class_folders(tmp_path, {"b": 1})
-    (tmp_path / "a").mkdir()
-    Image.fromarray(values).save(tmp_path / "a" / "signed.tif")
-    pixels = prepared(tmp_path, 16).x[0]
-    assert (pixels.min(), pixels.max()) == (0, 255)
-
-
-def test_palette_with_transparency(tmp_path: Path) -> None:
+def test_a_transparent_palette_image_has_the_colors_of_an_opaque_one(tmp_path: Path) -> None:
     image = solid("RGB", (200, 10, 10)).quantize(4)
-    assert pixel(tmp_path / "opaque", image) == pytest.approx([200, 10, 10], abs=2)
     index = image.getpixel((0, 0))
-    assert pixel(tmp_path / "clear", image, transparency=index) == [0, 0, 0]
+    assert pixel(tmp_path / "opaque", image) == pytest.approx([200, 10, 10], abs=2)
+    clear = pixel(tmp_path / "clear", image, transparency=index)
+    assert clear == pytest.approx([200, 10, 10], abs=2)
 
 
-def test_the_first_frame_of_an_animation_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".mpo"])
+def test_the_first_frame_of_an_animation_counts(suffix: str) -> None:
     frames = [solid("RGB", (250, 0, 0)), solid("RGB", (0, 250, 0))]
-    assert pixel(tmp_path, frames[0], ".gif", save_all=True, append_images=frames[1:])[0] > 200
+    single = to_bytes(frames[0], ".jpg" if suffix == ".mpo" else suffix)
+    animation = to_bytes(frames[0], suffix, save_all=True, append_images=frames[1:])
+    assert np.array_equal(decode(animation, 8), decode(single, 8))
+    assert describe_form(animation) == "only the first frame is used"
+    assert describe_form(single) == ""
+
+
+@pytest.mark.parametrize(
+    ("sizes", "taken", "form"),
+    [
+        ([16], 0, ""),
+        ([8, 16, 12], 1, "only the largest page is used"),
+        ([8, 16, 16], 1, "only the first of the equally large pages is used"),
+    ],
+)
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_the_largest_page_of_a_tiff_counts(
+    sizes: list[int], taken: int, form: str, compression: str
+) -> None:
+    pages = [Image.new("L", (side, side), 50 * page) for page, side in enumerate(sizes)]
+    options: dict[str, object] = {"save_all": True, "append_images": pages[1:]}
+    content = to_bytes(pages[0], ".tif", compression=compression, **options)
+    assert decode(content, 8)[0, 0].tolist() == [50 * taken] * 3
+    assert describe_form(content) == form
+
+
+def test_the_mask_of_a_tiff_page_is_no_picture() -> None:
+    mask = np.full((20, 20), 255, np.uint8)
+    content = to_tiff(mask, np.full((16, 16), 90, np.uint8), tags={254: 4})
+    assert decode(content, 8)[0, 0].tolist() == [90] * 3
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_16_bit_colors_are_read_if_all_bits_are_used_and_refused_if_not(channels: int) -> None:
+    bright = to_16_bit_png(np.full((4, 4, channels), 200 * 257, np.uint16))
+    assert decode(bright, 4)[0, 0].tolist() == [200] * 3
+    twelve_bits = to_16_bit_png(np.full((4, 4, channels), 4095, np.uint16))
+    with pytest.raises(BadImage, match="save 8 bits"):
+        decode(twelve_bits, 4)
+    assert "save 8 bits" in describe_form(twelve_bits)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(("LA", "RGBA")), st.sampled_from((".png", ".tif")), st.integers(0, 255))
+def test_any_transparency_leaves_the_stored_colors(mode: str, suffix: str, alpha: int) -> None:
+    image = draw_noise(mode, 0)
+    image.putalpha(alpha)
+    content = to_bytes(image, suffix)
+    opaque = to_bytes(image.convert(mode.removesuffix("A")), suffix)
+    assert np.array_equal(decode(content, 8), decode(opaque, 8))
+    assert describe_form(content) == ("" if alpha == 255 else "transparency is ignored")
 
 
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ class Files:
     modes: dict[str, int]
     sizes: dict[str, int]  # "320x240" (width x height in pixels) -> images
     unusable: list[tuple[str, str]]  # image and reason
+    unusual: list[tuple[str, str]]  # image and what training leaves out of it or scales
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def files_of(records: Sequence[ImageRecord]) -> Files:
         modes=_count_by_value(record.mode for record in usable),
         sizes=_count_by_value(f"{record.width}x{record.height}" for record in usable),
         unusable=[(record.image, record.reason) for record in records if record.reason],
+        unusual=[(record.image, record.form) for record in usable if record.form],
     )
 
 

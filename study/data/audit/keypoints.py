@@ -15,7 +15,7 @@ from study.data.audit.registration import Features
 from study.data.audit.registration import Match
 from study.data.audit.registration import match_features
 from study.data.audit.registration import POINTS
-from study.data.decode import BadImage
+from study.data.intact import BadImage
 from study.data.parallel import map_in_threads
 from study.data.parallel import ProgressCallback
 

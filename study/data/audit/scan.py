@@ -13,11 +13,12 @@ from typing import NamedTuple
 from PIL import Image
 
 from study.common.errors import DataError
-from study.data.decode import BadImage
+from study.data.decode import describe_form
 from study.data.decode import FORMATS
 from study.data.decode import load_rgb_image
-from study.data.digest import hash_bytes
+from study.data.digest import hash_image
 from study.data.digest import UNREADABLE
+from study.data.intact import BadImage
 from study.data.listing import Listing
 from study.data.parallel import map_in_threads
 from study.data.parallel import ProgressCallback
@@ -40,6 +41,7 @@ class ImageRecord(NamedTuple):
     height: int
     pixels: str  # SHA-256 over width, height and the RGB pixels in full size
     reason: str  # why training leaves the file out; "" if it is usable
+    form: str = ""  # what training leaves out of the image or scales; "" if it is a plain one
 
 
 def scan(
@@ -52,7 +54,7 @@ def scan(
 
     Args:
         listing: the data set's files.
-        hashes: SHA-256 of every listed file.
+        hashes: of every listed file, as `hash_files` returns them.
         folder: a folder for this listing and these hashes alone. The caller holds its lock.
         progress: called with "scanning" if anything must be decoded.
 
@@ -67,8 +69,6 @@ def scan(
         progress("scanning", 0, len(new_images))
     with (folder / FILE).open("ab") as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
-        # Training refuses an image of which PIL warns that it is too large, so the audit does too.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         task = partial(_scan_image, listing.root, hashes)
         for record in map_in_threads(task, new_images, "scanning", progress):
             stream.write(json.dumps(record).encode() + b"\n")
@@ -77,7 +77,7 @@ def scan(
 
 
 def read_checked(root: Path, image: str, digest: str) -> bytes:
-    """Return the content of a file, which must have the SHA-256 `digest`.
+    """Return the content of an image file, which must have the hash `digest` (`hash_image`).
 
     Raises:
         DataError: it has another one, or cannot be read.
@@ -86,7 +86,7 @@ def read_checked(root: Path, image: str, digest: str) -> bytes:
         content = (root / image).read_bytes()
     except OSError:
         content = b""
-    if hash_bytes(content) != digest:
+    if hash_image(content, describe_form(content)) != digest:
         raise DataError(f"{root / image} changed while being read: run again when it is at rest")
     return content
 
@@ -102,7 +102,8 @@ def _scan_image(root: Path, hashes: dict[str, str], image: str) -> ImageRecord:
     format_, mode = _read_format_and_mode(content)
     pixels = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
     pixels.update(rgb.tobytes())
-    return ImageRecord(image, len(content), format_, mode, *rgb.size, pixels.hexdigest(), "")
+    form = describe_form(content)
+    return ImageRecord(image, len(content), format_, mode, *rgb.size, pixels.hexdigest(), "", form)
 
 
 def _read_format_and_mode(content: bytes) -> tuple[str, str]:

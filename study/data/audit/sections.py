@@ -1,5 +1,6 @@
 """Put an audit into words and tables, for both the terminal and the page."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,6 +59,10 @@ def cautions(audit: Audit) -> list[str]:
         warnings.append(
             f"{_format_count(unusable, 'file')} cannot be used; training leaves them out."
         )
+    if unusual := len(audit.files.unusual):
+        warnings.append(
+            f"{_format_count(unusual, 'file')} of unusual form; see what training makes of them."
+        )
     for protocol in audit.protocols:
         if protocol.leaking:
             warnings.append(
@@ -82,6 +87,7 @@ def sections(audit: Audit) -> list[Section]:
     return [
         _describe_images(audit),
         _describe_unusable(audit),
+        *([_describe_unusual(audit)] if audit.files.unusual else []),
         _describe_equal(audit),
         _describe_near_duplicates(audit),
         _describe_groups(audit),
@@ -123,6 +129,19 @@ def _describe_unusable(audit: Audit) -> Section:
     if not rows:
         return Section("Files that cannot be used", ["None."])
     return Section("Files that cannot be used", [], [Table(["file", "reason"], rows, left=2)])
+
+
+def _describe_unusual(audit: Audit) -> Section:
+    images = defaultdict(list)
+    for image, form in audit.files.unusual:
+        images[form].append(image)
+    rows = [
+        [form, printable(images[form][0]), _format_number(len(images[form]))]
+        for form in sorted(images, key=lambda form: -len(images[form]))
+    ]
+    return Section(
+        "Unusual files", [], [Table(["what training does", "such as", "files"], rows, 2)]
+    )
 
 
 def _describe_equal(audit: Audit) -> Section:

@@ -14,7 +14,7 @@ from study.data.audit.registration import extract_features
 from study.data.audit.registration import Features
 from study.data.audit.registration import match_features
 from study.data.audit.registration import POINTS
-from study.data.decode import BadImage
+from study.data.intact import BadImage
 from tests.support import images as make
 
 SOME = settings(deadline=None, max_examples=12)

@@ -17,9 +17,9 @@ from study.data.audit import scan as scan_module
 from study.data.audit.scan import FILE
 from study.data.audit.scan import ImageRecord
 from study.data.audit.scan import scan
-from study.data.decode import BadImage
 from study.data.decode import decode
 from study.data.digest import hash_files
+from study.data.intact import BadImage
 from study.data.prepare import prepare
 from study.data.registry import get_dataset
 from tests.data.test_decode import break_files
