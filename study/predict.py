@@ -4,7 +4,7 @@
     python -m study.predict --model models:/blood/3 --out blood.csv FOLDER
 
 The file has a line for each image: its path in FOLDER, the likeliest class, and the probability of
-each class. Files that cannot be read are named and left out. Not a medical device.
+each class. Of an image that cannot be read, the column `error` says why. Not a medical device.
 """
 
 import os
@@ -61,8 +61,11 @@ def predict(model: str, folder: Path, out: Path, progress: Progress) -> None:
         progress.say(f"  skipped {image}: {reason}")
     if table.empty:
         raise StudyError(f"none of the {len(images)} images in {folder} can be read")
+    errors = pd.DataFrame(unreadable, columns=["image", "error"])
     try:
-        table.to_csv(out, index=False, errors="surrogateescape")
+        pd.concat([table, errors]).sort_values("image").to_csv(
+            out, index=False, errors="surrogateescape"
+        )
     except OSError as error:
         raise StudyError(f"cannot write {out} ({error.strerror}): give another --out") from None
     progress.say(f"{len(table)} images classified, {len(unreadable)} skipped: see {out}")

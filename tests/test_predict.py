@@ -39,9 +39,16 @@ def test_each_image_gets_a_line_and_broken_ones_are_named(registered: Path, imag
     assert f"3 images classified, 2 skipped: see {out}" in output
     table = pd.read_csv(out)
     names = ["eosinophil", "lymphocyte", "monocyte", "neutrophil"]
-    assert list(table) == ["image", "predicted", *[f"p_{name}" for name in names]]
+    assert list(table) == ["image", "predicted", *[f"p_{name}" for name in names], "error"]
+    broken = table[table["error"].notna()].set_index("image")
+    assert broken["error"].to_dict() == {
+        "broken.png": "no image that can be read",
+        "empty.jpg": "empty file",
+    }
+    assert broken.drop(columns="error").isna().all(axis=None)
+    table = table[table["error"].isna()]
     assert list(table["image"]) == ["a.png", "sub/b.JPG", "sub/c.png"]
-    probabilities = table.to_numpy()[:, 2:].astype(float)
+    probabilities = table.filter(like="p_").to_numpy()
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
     assert list(table["predicted"]) == [names[i] for i in probabilities.argmax(1)]
 

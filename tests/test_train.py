@@ -40,6 +40,7 @@ from tests.support.commands import runs_of
 from tests.support.commands import succeed
 from tests.support.commands import TINY
 from tests.support.commands import wait_until
+from tests.support.images import class_folders
 
 FLAGS = (*TINY, "--variant", "4", "--epochs", "2", "--dense-units", "12")
 CONFIG = resolve_config(
@@ -141,6 +142,18 @@ def test_oddities_of_the_images_are_told_once_by_a_process(
     assert capsys.readouterr().err.count("test images have a sibling") == 1
     prepare_trial(CONFIG.replace(limit=100), Progress(), use_cache=True)
     assert capsys.readouterr().err.count("test images have a sibling") == 1
+
+
+def test_unusual_images_are_counted_and_one_is_named_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = class_folders(tmp_path, {"a": 10, "b": 10})
+    for name in ("x.png", "y.png"):
+        Image.new("RGBA", (8, 8), (9, 9, 9, 0)).save(root / "b" / name)
+    config = CONFIG.replace(dataset=f"folder:{root}")
+    prepare_trial(config, Progress(), use_cache=False)
+    line = "2 of 22 images are unusual: transparency is ignored (such as b/x.png)"
+    assert line in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", CURVES)

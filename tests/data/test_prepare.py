@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -13,6 +15,7 @@ from study.data.prepare import data_digest
 from study.data.prepare import prepare
 from tests.support.data_tasks import answers_of
 from tests.support.data_tasks import prepare_and_tell
+from tests.support.image_files import to_bytes
 from tests.support.images import class_folders
 from tests.support.images import noise
 
@@ -123,6 +126,61 @@ def test_a_file_of_the_same_size_and_date_but_other_content_is_noticed(tmp_path:
     Image.new("RGB", (8, 8), (9, 9, 9)).save(root / "a/0.bmp")
     os.utime(root / "a/0.bmp", ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert data_digest(f"folder:{root}") != before
+
+
+def test_the_digest_of_plain_images_is_that_of_their_bytes(root: Path) -> None:
+    total = hashlib.sha256()
+    for image in prepare(f"folder:{root}", 16).images:
+        content = hashlib.sha256((root / image).read_bytes()).hexdigest()
+        total.update(json.dumps((image, image.split("/")[0], content)).encode() + b"\n")
+    assert data_digest(f"folder:{root}") == total.hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts"),
+    [("plain", False), ("opaque", False), ("empty", False), ("transparent", True), ("cut", True)],
+)
+def test_the_decoding_policy_is_in_the_digest_of_data_sets_with_unusual_images_only(
+    root: Path, monkeypatch: pytest.MonkeyPatch, kind: str, counts: bool
+) -> None:
+    image = Image.new("RGBA", (8, 8), (200, 10, 10, 0 if kind == "transparent" else 255))
+    content = to_bytes(image.convert("RGB") if kind == "plain" else image)
+    parts = {"empty": b"", "cut": content[:-12]}
+    (root / "cat" / "odd.png").write_bytes(parts.get(kind, content))
+    before = data_digest(f"folder:{root}")
+    monkeypatch.setattr("study.data.digest.POLICY", 99)
+    assert (data_digest(f"folder:{root}") != before) == counts
+
+
+def test_hashes_of_an_older_decoding_policy_are_not_remembered(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.data.digest.RACY_NS", -1)
+    data_digest(f"folder:{root}")
+    monkeypatch.setattr("study.data.digest.POLICY", 99)
+    data_digest(f"folder:{root}")
+    assert len(cache_files(cache, "index/*.json")) == 2
+
+
+def test_unusual_images_are_named_with_and_without_cache(root: Path, cache: Path) -> None:
+    Image.new("LA", (8, 8), (90, 0)).save(root / "cat" / "odd.png")
+    unusual = (("cat/odd.png", "transparency is ignored"),)
+    for use_cache in (False, True, True):
+        assert prepare(f"folder:{root}", 16, use_cache=use_cache).unusual == unusual
+    assert len(cache_files(cache)) == 1
+
+
+def test_cached_pixels_of_earlier_versions_are_used(root: Path, cache: Path) -> None:
+    first = prepare(f"folder:{root}", 16)
+    (sidecar,) = cache_files(cache, "images/*.json")
+    content = json.loads(sidecar.read_bytes())
+    del content["unusual"]  # which earlier versions did not write
+    sidecar.write_text(json.dumps(content))
+    seen: list[str] = []
+    again = prepare(f"folder:{root}", 16, progress=lambda what, *_: seen.append(what))
+    assert "decoding" not in seen
+    assert again.unusual == ()
+    assert np.array_equal(again.x, first.x)
 
 
 def test_digest_is_of_names_classes_and_contents_not_of_the_place(

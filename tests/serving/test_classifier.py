@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,13 +17,19 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from PIL import Image
 
+from study.data.decode import load_rgb_image
 from study.data.prepare import prepare
 from tests.support.commands import client_of
 from tests.support.commands import wait_until
+from tests.support.image_files import draw_noise
+from tests.support.image_files import to_bytes
 from tests.support.servers import free_port
 
 
@@ -70,6 +77,32 @@ def test_it_says_of_raw_images_what_the_run_says(
     texts = [base64.b64encode(file).decode() for file in files]
     given = {"pixels": pixels, "file": files, "base64": texts}[form]
     close(model.predict(pd.DataFrame({"image": given})), expected)
+
+
+FORMATS = (".png", ".tif", ".jpg", ".webp", ".bmp", ".gif")
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16", "F")
+
+
+@settings(deadline=None, max_examples=60)
+@given(mode=st.sampled_from(MODES), suffix=st.sampled_from(FORMATS), seed=st.integers(0, 9))
+def test_it_decodes_what_training_and_the_audit_decode(
+    model: PyFuncModel, mode: str, suffix: str, seed: int
+) -> None:
+    try:
+        content = to_bytes(draw_noise(mode, seed), suffix)
+    except (OSError, ValueError):  # not every format has every mode
+        return
+    classifier = model._model_impl  # with the decoder that is in the model's folder
+    size = classifier.size
+    with tempfile.TemporaryDirectory() as folder:
+        for label in ("a", "b"):
+            Path(folder, label).mkdir()
+            Path(folder, label, f"x{suffix}").write_bytes(content)
+        trained = prepare(f"folder:{folder}", size, use_cache=False).x[0]
+    assert np.array_equal(classifier.pixels(content), trained)
+    assert np.array_equal(classifier.pixels(base64.b64encode(content).decode()), trained)
+    audited = load_rgb_image(content).resize((size, size), Image.Resampling.BILINEAR)
+    assert np.array_equal(np.asarray(audited), trained)
 
 
 def test_a_batch_of_pixels_is_taken_as_well(model: PyFuncModel, expected: pd.DataFrame) -> None:

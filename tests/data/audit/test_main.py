@@ -213,6 +213,23 @@ def test_broken_files_are_named_everywhere(
         assert f"a/{name}" in printed
 
 
+@pytest.mark.usefixtures("no_search")
+def test_unusual_files_are_counted_with_an_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = class_folders(tmp_path / "set", {"a": 9, "b": 9})
+    for name in ("x.png", "y.png"):
+        Image.new("RGBA", (8, 8), (9, 9, 9, 0)).save(root / "b" / name)
+    found: dict = audit(monkeypatch, f"folder:{root}")  # type: ignore[type-arg]
+    assert found["files"]["unusual"] == [
+        [f"b/{name}", "transparency is ignored"] for name in ("x.png", "y.png")
+    ]
+    for text in (page_text(Path("out")), capsys.readouterr().out):
+        assert "2 files of unusual form" in text
+        assert "transparency is ignored" in text
+        assert "b/x.png" in text
+
+
 def test_nothing_but_broken_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a/0.png", "a/1.png", "b/0.png"):
         picture(tmp_path / "set" / name).write_bytes(b"")
