@@ -13,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 from rich.box import Box
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from pipelines.compare.columns import BLOCK
@@ -23,6 +22,7 @@ from pipelines.compare.columns import format_cells
 from pipelines.compare.columns import NUMERIC_TITLES
 from pipelines.compare.columns import select_columns
 from study.common.html import render_page
+from study.common.progress import OutputConsole
 
 NOTES = "Notes on the reported figures (misprints are corrected above)"
 # The columns that fit 100 characters, the width used where the output is no terminal
@@ -156,7 +156,7 @@ def _render_class(column: Column) -> str:
 
 def print_page(page: Page) -> None:
     """Print the main columns, with color and lines only in a terminal."""
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = OutputConsole(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = 100
     console.print(page.title, style="bold")

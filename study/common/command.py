@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import logging
 import os
+import select
 import signal
 import sys
 import tempfile
@@ -14,9 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from typing import NoReturn
+from typing import TextIO
 
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
+
+# The exit code that shells show for a program that SIGPIPE ended. Python ignores that signal, and
+# so it should: a trial would die of it without a word to MLflow.
+UNREAD = 141
 
 
 class Parser(argparse.ArgumentParser):
@@ -68,9 +74,22 @@ def run_command(main: Callable[[], None]) -> int:
     at once.
 
     Returns:
-        0, or 2 after an error that the user can act on, or 130 after Ctrl-C.
+        0, or 2 after an error that the user can act on, or 130 after Ctrl-C, or 141 if the reader
+        of its output has gone, as after `| head`.
     """
     _silence_libraries()
+    try:
+        try:
+            return _run_and_report(main)
+        finally:
+            sys.stdout.flush()  # here, and not when Python ends, where nobody can catch an error
+    except BrokenPipeError:
+        if not _drop_unread_output():
+            raise
+        return UNREAD
+
+
+def _run_and_report(main: Callable[[], None]) -> int:
     with _interrupt_on_signals():
         try:
             _load_env_file()
@@ -79,9 +98,36 @@ def run_command(main: Callable[[], None]) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
+            if _drop_unread_output():
+                return UNREAD
             print("\nstopped; the same command goes on from here", file=sys.stderr)
             return 130
     return 0
+
+
+def _drop_unread_output() -> bool:
+    """Drop what stdout and stderr hold for readers who have gone.
+
+    Returns:
+        True if any has gone.
+    """
+    unread = [stream for stream in (sys.stdout, sys.stderr) if _has_lost_reader(stream)]
+    for stream in unread:
+        # Else Python complains when it flushes the stream at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return bool(unread)
+
+
+def _has_lost_reader(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+        poll = select.poll()  # of use where the stream has no buffer
+        poll.register(stream.fileno(), 0)  # of the events, errors are always told
+        return bool(poll.poll(0))
+    except BrokenPipeError:
+        return True
+    except (AttributeError, OSError):  # no poll on Windows, no descriptor in a notebook
+        return False
 
 
 def _load_env_file() -> None:

@@ -1,6 +1,7 @@
 """A trial's progress, as a bar on a terminal or as plain lines in a log file."""
 
 import time
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn
@@ -8,6 +9,18 @@ from rich.progress import Progress as Bars
 from rich.progress import TextColumn
 
 SECONDS_BETWEEN_LINES = 15.0  # in a log file
+
+
+class OutputConsole(Console):
+    """A console that stops the command as Ctrl-C does when its reader has gone.
+
+    Rich would end the process instead, which a trial's run takes for a failure.
+    """
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Write nothing more, and raise KeyboardInterrupt."""
+        self.quiet = True
+        raise KeyboardInterrupt
 
 
 class Progress:
@@ -19,7 +32,7 @@ class Progress:
     def __init__(self, label: str = "", *, bars: bool = True) -> None:
         self.label = label
         self.bars = bars
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = OutputConsole(stderr=True, highlight=False, soft_wrap=True)
         self._bar: Bars | None = None
         self._last_line_time = time.monotonic()
         self._start_times: dict[str, float] = {}

@@ -100,6 +100,56 @@ def test_an_error_of_the_programs_own_is_not_hidden(
         run_command(main)
 
 
+@pytest.mark.parametrize(
+    ("action", "unbuffered"),
+    [
+        ("print('a line')", "1"),
+        ("print('a line')", ""),
+        ("print('a line', flush=True)", ""),
+        ("OutputConsole().print('a line')", ""),
+        ("print('a line', file=sys.stderr)", ""),
+        ("Progress().say('a line')", ""),
+        ("Parser('A test.', 'study.train').parse_args(['--help'])", ""),
+    ],
+)
+def test_a_command_whose_reader_has_gone_ends_quietly(
+    action: str, unbuffered: str, tmp_path: Path
+) -> None:
+    is_error = "stderr" in action or "Progress" in action
+    code = f"""if True:
+        import sys
+        from study.common.command import Parser, run_command
+        from study.common.progress import OutputConsole, Progress
+        sys.exit(run_command(lambda: {action}))
+    """
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    streams["stderr" if is_error else "stdout"] = write_end
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
+        **streams,
+    )
+    os.close(write_end)
+    assert done.returncode == 141
+    assert not done.stdout
+    assert not done.stderr
+
+
+def test_a_broken_pipe_of_anything_else_is_no_quiet_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def main() -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        run_command(main)
+
+
 def test_settings_come_from_the_env_file_but_the_environment_wins(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

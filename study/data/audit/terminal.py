@@ -6,10 +6,10 @@ The report takes at most 100 columns and needs no color.
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.console import JustifyMethod
 from rich.table import Table as Grid
 
+from study.common.progress import OutputConsole
 from study.data.audit.facts import Audit
 from study.data.audit.sections import cautions
 from study.data.audit.sections import printable
@@ -29,7 +29,7 @@ def print_audit(audit: Audit, closing_lines: Sequence[str]) -> None:
     if hasattr(sys.stdout, "reconfigure"):
         # A narrow encoding is no reason to fail.
         sys.stdout.reconfigure(errors="backslashreplace")
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = OutputConsole(markup=False, emoji=False, highlight=False)
     console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
     console.print(f"Audit of {printable(audit.dataset)}", style="bold")
     console.print(summary(audit))
@@ -46,7 +46,7 @@ def print_audit(audit: Audit, closing_lines: Sequence[str]) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _print_table(console: Console, table: Table) -> None:
+def _print_table(console: OutputConsole, table: Table) -> None:
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, heading in enumerate(table.head):
         justify: JustifyMethod = "left" if number < table.left else "right"
