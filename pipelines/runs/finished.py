@@ -29,6 +29,7 @@ from study.config import RECIPES
 from study.config import TrialConfig
 from study.tracking.connection import connect
 from study.tracking.connection import redact_credentials
+from study.tracking.queries import list_missing_figures
 
 PAGE = 200  # runs per request, small enough for one answer to take well under a second
 COMPLETE = "tags.finished = 'true' and attributes.status = 'FINISHED'"
@@ -171,7 +172,7 @@ def _parse_or_warn(run: Run) -> FinishedRun | None:
     """Parse a run, or print a warning and return None."""
     try:
         return parse_run(run)
-    except (ConfigError, KeyError) as error:
+    except (ConfigError, NoRunsError) as error:
         print(f"warning: run {run.info.run_id} is left out: {error}", file=sys.stderr)
         return None
 
@@ -181,10 +182,13 @@ def parse_run(run: Run) -> FinishedRun:
 
     Raises:
         ConfigError: a param is not a valid value of its config field in this version.
-        KeyError: a param is missing.
+        NoRunsError: the run lacks what every finished run has.
     """
     params = dict(run.data.params)
     tags = run.data.tags
+    missing = [*({"dataset"} - params.keys()), *list_missing_figures(run)]
+    if missing:
+        raise NoRunsError(f"it has no {' and no '.join(missing)}")
     config = _parse_config(params)
     kind = tags.get("weights_kind", "unknown")
     from_file = kind not in ("imagenet", "none")
@@ -194,7 +198,7 @@ def parse_run(run: Run) -> FinishedRun:
         started=run.info.start_time,
         config=config,
         weights_kind=kind,
-        weights_file=_strip_folder(params["weights"]) if from_file else "",
+        weights_file=_strip_folder(params.get("weights", "")) if from_file else "",
         data_digest=tags.get("data_digest", ""),
         protocol_version=tags.get("protocol_version", "1"),
         fingerprint=tags.get("fingerprint", run.info.run_id),

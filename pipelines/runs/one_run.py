@@ -7,6 +7,7 @@ from mlflow.tracking import MlflowClient
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.finished import NoRunsError
 from pipelines.runs.finished import parse_run
+from study.common.errors import StudyError
 from study.common.settings import tracking_uri
 from study.tracking.connection import mlflow_errors_as_study_errors
 from study.tracking.connection import redact_credentials
@@ -28,7 +29,10 @@ def read_run(client: MlflowClient, run_id: str) -> FinishedRun:
         where = redact_credentials(tracking_uri())
         raise NoRunsError(f"no run {run_id} in {where}: copy its ID from the MLflow UI") from None
     _check_finished_trial(run)
-    return parse_run(run)
+    try:
+        return parse_run(run)
+    except StudyError as error:
+        raise NoRunsError(f"run {run_id} cannot be used: {error}") from error
 
 
 def _check_finished_trial(run: Run) -> None:

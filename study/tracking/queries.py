@@ -1,7 +1,9 @@
 """Query MLflow for experiments, runs and metrics while training."""
 
+import functools
 import math
 import os
+import sys
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
@@ -106,11 +108,37 @@ def choose_finished_run(client: MlflowClient, runs: Iterable[Run]) -> Run | None
     """Return the first complete one of a config's runs, or None.
 
     A run whose process was killed after the tag `finished` and before the run's end is ended here.
+    Runs that lack a figure are left out with a warning, because nothing here wrote them so.
     """
-    run = next((run for run in runs if run.data.tags.get("finished") == "true"), None)
+    finished_runs = (run for run in runs if run.data.tags.get("finished") == "true")
+    run = next(filter(_has_outcome, finished_runs), None)
     if run is not None and run.info.status != "FINISHED":
         terminate_run(client, run, "FINISHED")
     return run
+
+
+def _has_outcome(run: Run) -> bool:
+    """Return True if a run has the figures of an outcome, else print a warning."""
+    missing = list_missing_figures(run)
+    if missing:
+        _warn_once(f"run {run.info.run_id} is left out: it has no {' and no '.join(missing)}")
+    return not missing
+
+
+def list_missing_figures(run: Run) -> list[str]:
+    """Return the names of an outcome's figures that a run lacks, as a copy made by hand may."""
+    figures = run.data.metrics
+    # A loss that is not a number comes of a training that diverged; an accuracy never is
+    return [
+        name
+        for name in ("val_accuracy", "test_accuracy", "val_loss")
+        if name not in figures or (name != "val_loss" and math.isnan(figures[name]))
+    ]
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def select_unfinished_runs(runs: Iterable[Run]) -> list[Run]:
@@ -141,7 +169,7 @@ def is_running(client: MlflowClient, run_id: str) -> bool:
 
 
 def read_outcome(run: Run) -> Outcome:
-    """Return the outcome of a complete run."""
+    """Return the outcome of a complete run, as `find_finished_run` returns it."""
     figures = run.data.metrics
     return Outcome(
         run.info.run_id,

@@ -1,9 +1,11 @@
 """What is asked of MLflow while training, and the runs that others stand under."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Metric
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -20,6 +22,7 @@ from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec
 
 PLACE = RunSpec("demo", "a trial", "f1")
+FIGURES = {"val_accuracy": 0.5, "test_accuracy": 0.6, "val_loss": math.nan}
 
 
 def test_the_experiment_is_the_dataset_unless_it_is_named(
@@ -35,6 +38,7 @@ def test_the_experiment_is_the_dataset_unless_it_is_named(
 def test_only_a_complete_run_counts_as_finished(client: MlflowClient) -> None:
     with open_run(client, PLACE, resumable=True) as log:
         assert queries.find_finished_run(client, "f1") is None
+        log.log_metrics(FIGURES, 1)
         log.log_tags({"finished": "true"})
     found = queries.find_finished_run(client, "f1")
     assert found is not None
@@ -42,6 +46,29 @@ def test_only_a_complete_run_counts_as_finished(client: MlflowClient) -> None:
     assert queries.find_finished_run(client, "f2") is None
     client.delete_run(log.run_id)
     assert queries.find_finished_run(client, "f1") is None
+
+
+@pytest.mark.parametrize("lost", ["val_accuracy", "test_accuracy", "val_loss"])
+def test_a_copied_run_that_lacks_a_figure_is_left_out_and_named_once(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str], lost: str
+) -> None:
+    experiment = queries.experiment_id(client, "demo")
+    tags = {"fingerprint": "f1", "finished": "true"}
+    ids = [client.create_run(experiment, 1_000 + i, tags).info.run_id for i in range(2)]
+    for run_id in ids:
+        figures = FIGURES if run_id == ids[1] else {**FIGURES, "test_accuracy": math.nan}
+        points = [Metric(name, value, 0, 1) for name, value in figures.items()]
+        kept = [p for p in points if run_id == ids[1] or p.key != lost]
+        client.log_batch(run_id, kept)
+        client.set_terminated(run_id)
+    for _ in range(2):
+        run = queries.find_finished_run(client, "f1")
+        assert run is not None
+        assert queries.read_outcome(run).run_id == ids[1]
+    text = capsys.readouterr().err
+    assert text.count("warning") == 1
+    assert f"run {ids[0]} is left out: it has no " in text
+    assert lost in text
 
 
 def _parent(client: MlflowClient, **params: int) -> Run:
@@ -74,6 +101,7 @@ def test_a_complete_run_that_was_killed_before_its_end_is_ended(
     tags = {"fingerprint": "f1", "finished": "true"}
     run_id = client.create_run(queries.experiment_id(client, "demo"), tags=tags).info.run_id
     client.update_run(run_id, status)
+    client.log_batch(run_id, [Metric(name, value, 0, 1) for name, value in FIGURES.items()])
     assert queries.find_finished_run(client, "f1") is not None
     ended = client.get_run(run_id).info
     assert ended.status == "FINISHED"
