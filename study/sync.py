@@ -2,11 +2,13 @@
 
     python -m study.sync
     python -m study.sync --from records
+    python -m study.sync --moved
 
 The records wait in the cache folder of the machine that trained. Repeating the command does no
 harm, and every command that trains delivers them, too, before it begins. With --from, the command
 delivers what `study.offline` trained: each finished record becomes a run, unless its config has
-one.
+one. With --moved, it has MLflow look for the files of runs in the mlruns folder beside mlflow.db,
+after both were moved or copied together.
 """
 
 import os
@@ -27,6 +29,7 @@ from study.tracking.journal import exclusive_lock
 from study.tracking.journal import is_finished
 from study.tracking.journal import Journal
 from study.tracking.journal import OPERATIONS
+from study.tracking.moved_artifacts import point_to_moved_artifacts
 
 
 def sync_spool() -> str:
@@ -101,8 +104,14 @@ def main() -> None:
     """Run the command."""
     parser = Parser(__doc__ or "", "study.sync")
     parser.add_argument("--from", metavar="DIR", dest="folder", help="what study.offline wrote")
-    folder = parser.parse_args().folder
-    print(sync_spool() if folder is None else sync_folder(Path(folder)))
+    parser.add_argument(
+        "--moved", action="store_true", help="mlflow.db and mlruns were moved or copied"
+    )
+    args = parser.parse_args()
+    if args.moved:
+        print(point_to_moved_artifacts(tracking_uri()))
+    else:
+        print(sync_spool() if args.folder is None else sync_folder(Path(args.folder)))
 
 
 if __name__ == "__main__":

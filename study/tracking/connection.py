@@ -24,6 +24,7 @@ from study.common.cache import cache_lock
 from study.common.errors import DataError
 from study.common.errors import TrackingError as TrackingError
 from study.common.settings import tracking_uri
+from study.tracking.moved_artifacts import check_artifact_paths
 
 LONGEST_PAUSE = 15.0  # seconds between two attempts
 # Error codes that a later attempt would get again: the run is gone, or MLflow does not accept what
@@ -100,6 +101,7 @@ def connect() -> MlflowClient:
         TrackingError: the server does not answer, cannot be written, or is of another major
             version, or its PostgreSQL database is not in UTF-8.
         DataError: the cache folder cannot be written.
+        StudyError: the database was moved or copied with the files of its runs.
     """
     uri = tracking_uri()
     if re.match(r"file:|(?![a-z+]+:)", uri):
@@ -127,6 +129,7 @@ def connect() -> MlflowClient:
             "Start it, mend MLFLOW_TRACKING_URI, or unset that to use mlflow.db in this folder."
         ) from None
     _check_version(uri)
+    check_artifact_paths(uri)
     return client
 
 
