@@ -1,6 +1,7 @@
 """Read finished runs from MLflow, one for each fingerprint.
 
-Nothing is written, and neither images nor weights are needed.
+Nothing is written, and neither images nor weights are needed. Where the images of a `folder:PATH`
+are at hand, their digest finds the runs on them that were trained under another path.
 
 `study/tracking/run_logger.py` logs what a run must hold: every config field as a param, the tags
 `finished`, `fingerprint`, `data_digest`, `weights_kind`, `sizes` and `leak`, and the final metrics.
@@ -8,8 +9,10 @@ Nothing is written, and neither images nor weights are needed.
 
 import dataclasses
 import re
+import shlex
 import sys
 from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +24,14 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from pipelines.runs.database import check_database
 from study.common.errors import ConfigError
+from study.common.errors import DataError
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
 from study.common.settings import tracking_uri
 from study.config import parse_value
 from study.config import RECIPES
 from study.config import TrialConfig
+from study.data.prepare import data_digest
 from study.tracking.connection import connect
 from study.tracking.connection import redact_credentials
 from study.tracking.queries import list_missing_figures
@@ -83,7 +88,8 @@ def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
     Of runs with the same fingerprint, only the earliest is kept.
 
     Args:
-        dataset: `chest`, `blood`, `demo`, or `folder:PATH`.
+        dataset: `chest`, `blood`, `demo`, or `folder:PATH`, which is the data set of all runs
+            returned, although some may have been trained under another path.
         experiment: the name of the active experiment to look through, or None for all of them.
 
     Raises:
@@ -103,7 +109,8 @@ def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
     runs = _keep_first_by_fingerprint(
         run for run in map(_parse_or_warn, logged_runs) if run is not None
     )
-    runs = [run for run in runs if _is_same_dataset(run.config.dataset, dataset)]
+    if dataset.startswith("folder:"):
+        runs = _select_folder(runs, dataset)
     if not runs:
         where = (
             f"experiment {experiment!r} of {redact_credentials(uri)}"
@@ -112,7 +119,7 @@ def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
         )
         raise NoRunsError(
             f"no finished run of {dataset} in {where}\n"
-            f"make some with `python -m study.grid --dataset {dataset}`, "
+            f"make some with `python -m study.grid --dataset {shlex.quote(dataset)}`, "
             "or set MLFLOW_TRACKING_URI to where they are"
         )
     return runs
@@ -145,7 +152,7 @@ def _find_experiment_ids(client: MlflowClient, name: str | None) -> list[str]:
 
 def _search_runs(client: MlflowClient, experiment_ids: list[str], dataset: str) -> Iterator[Run]:
     # The server returns the runs of all folders, because a path may be spelled in many ways.
-    # `read_runs` then compares the folders.
+    # `read_runs` then compares images and folders.
     condition = f"= '{dataset}'" if dataset in RECIPES else "LIKE 'folder:%'"
     query = f"{COMPLETE} and params.dataset {condition}"
     token: str | None = None
@@ -157,15 +164,31 @@ def _search_runs(client: MlflowClient, experiment_ids: list[str], dataset: str) 
         token = page.token or ""
 
 
-def _is_same_dataset(logged_dataset: str, dataset: str) -> bool:
-    if logged_dataset == dataset or not dataset.startswith("folder:"):
-        return logged_dataset == dataset
-    return resolve_folder(logged_dataset) == resolve_folder(dataset)
+def _select_folder(runs: Sequence[FinishedRun], dataset: str) -> list[FinishedRun]:
+    """Select the runs on the images of a folder, all with `dataset` as their data set.
+
+    These are the runs on equal images, wherever they lay, and those that named the same path.
+    """
+    folder = resolve_folder(dataset)
+    digest = _compute_digest(dataset)
+    return [
+        dataclasses.replace(run, config=run.config.replace(dataset=dataset))
+        for run in runs
+        if run.data_digest == digest or resolve_folder(run.config.dataset) == folder
+    ]
+
+
+def _compute_digest(dataset: str) -> str | None:
+    """Return the digest of a folder's images, or None if there are none on this machine."""
+    try:
+        return data_digest(dataset)
+    except DataError:
+        return None
 
 
 def resolve_folder(dataset: str) -> Path:
     """Return the absolute path of the folder that `folder:PATH` names."""
-    return Path(dataset.removeprefix("folder:")).expanduser().resolve()
+    return Path(dataset.removeprefix("folder:").strip()).expanduser().resolve()
 
 
 def _parse_or_warn(run: Run) -> FinishedRun | None:
