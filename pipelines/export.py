@@ -10,7 +10,6 @@ studies that trained these runs (artifacts, `report/`), unless --no-upload is gi
 
 import sys
 from collections.abc import Iterable
-from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,13 +28,13 @@ from pipelines.runs.finished import FinishedRun
 from pipelines.runs.finished import NoRunsError
 from pipelines.runs.finished import read_runs
 from pipelines.runs.finished import resolve_folder
-from pipelines.runs.predictions import read_group_counts
+from pipelines.runs.predictions import Predictions
+from pipelines.runs.predictions import read_predictions
 from pipelines.runs.upload import upload_files
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import StudyError
 from study.config import recipe
-from study.statistics.predictions import GroupCounts
 from study.tracking.connection import connect
 from study.variants import find_variant
 
@@ -61,7 +60,7 @@ def main() -> None:
     # This raises an error for an unknown name.
     recipe(args.dataset)
     runs = select_table_runs(read_runs(args.dataset, args.experiment))
-    page = build_page(runs, read_group_counts(runs))
+    page = build_page(runs, read_predictions(runs))
     out = args.out or default_folder(args.dataset)
     files = write_files(page, out)
     if not args.no_upload:
@@ -84,13 +83,13 @@ def select_table_runs(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
     return table_runs
 
 
-def build_page(runs: Sequence[FinishedRun], tested: Mapping[str, GroupCounts]) -> Page:
+def build_page(runs: Sequence[FinishedRun], predictions: Predictions) -> Page:
     """Build the table of a data set's finished runs, and the words around it."""
-    table = build_table(runs, tested)
+    table = build_table(runs, predictions.counts)
     return Page(
         title=format_title(runs[0].config.dataset),
         statement=describe_runs(runs, len(table)),
-        cautions=list_cautions(runs, tested),
+        cautions=list_cautions(runs, predictions.problems),
         table=table,
         notes=list_report_notes(runs[0].config.dataset),
     )

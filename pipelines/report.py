@@ -29,7 +29,7 @@ from pipelines.page.report_page import render_report
 from pipelines.page.report_page import Report
 from pipelines.page.search_charts import draw_search_charts
 from pipelines.runs.finished import read_runs
-from pipelines.runs.predictions import read_group_counts
+from pipelines.runs.predictions import read_predictions
 from pipelines.runs.upload import upload_files
 from study.common.command import Parser
 from study.common.command import run_command
@@ -74,10 +74,10 @@ def build_report(dataset: str, experiment: str | None = None) -> Report:
     """
     runs = read_runs(dataset, experiment)
     table_runs = select_table_runs(runs)
-    counts_by_run = read_group_counts(table_runs)
-    rows = read_rows(find_main_block(table_runs), counts_by_run)
+    predictions = read_predictions(table_runs, with_answers=True)
+    rows = read_rows(find_main_block(table_runs), predictions)
     return Report(
-        page=build_page(table_runs, counts_by_run),
+        page=build_page(table_runs, predictions),
         rows=rows,
         charts=[*draw_accuracy_charts(rows), *draw_diagnostics(rows), *draw_search_charts(runs)],
     )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from numpy.typing import NDArray
 
 from pipelines.compare.columns import format_learning_rate
 from pipelines.compare.table import group_into_blocks
@@ -16,21 +15,12 @@ from pipelines.compare.verdict import BASE
 from pipelines.compare.verdict import judge_rows
 from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished import FinishedRun
+from pipelines.runs.predictions import Answers
 from pipelines.runs.predictions import open_artifact
+from pipelines.runs.predictions import Predictions
 from study.reported import read_reported
 from study.reported import ReportedRow
-from study.statistics.predictions import GroupCounts
-from study.statistics.predictions import PREDICTIONS_FILE
 from study.variants import find_variant
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Predictions of a row's runs for their test images, all seeds and folds together."""
-
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]  # (n,)
-    probabilities: NDArray[np.float64]  # (n, classes)
 
 
 @dataclass(frozen=True)
@@ -41,7 +31,7 @@ class Row:
     verdict: Verdict
     # One for each run that has one, with columns epoch, loss, accuracy, val_loss and val_accuracy.
     curves: list[pd.DataFrame]
-    answers: Answers | None
+    answers: Answers | None  # of all seeds and folds together
 
     @property
     def variant(self) -> int | None:
@@ -77,22 +67,17 @@ def find_main_block(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
     return max(group_into_blocks(runs), key=count_variants_and_runs)
 
 
-def read_rows(block: list[list[FinishedRun]], tested: Mapping[str, GroupCounts]) -> list[Row]:
-    """Read the curves and predictions of a block's runs, and judge each row.
+def read_rows(block: list[list[FinishedRun]], predictions: Predictions) -> list[Row]:
+    """Read the curves of a block's runs, and judge each row.
 
     Args:
         block: the runs of each row, all of one protocol.
-        tested: the test images of each run by group, by run ID. Runs without any are left out of
-            the intervals, the comparisons and the answers.
+        predictions: of the runs, with answers. Runs without any are left out of the intervals,
+            the comparisons and the answers.
     """
-    verdicts = judge_rows(block, tested)
+    verdicts = judge_rows(block, predictions.counts)
     return [
-        Row(
-            runs,
-            verdict,
-            _read_curves(runs),
-            _read_answers([run for run in runs if run.run_id in tested]),
-        )
+        Row(runs, verdict, _read_curves(runs), _join_answers(runs, predictions.answers))
         for runs, verdict in zip(block, verdicts, strict=True)
     ]
 
@@ -114,17 +99,13 @@ def _read_curves(runs: Iterable[FinishedRun]) -> list[pd.DataFrame]:
     return curves
 
 
-def _read_answers(runs: Sequence[FinishedRun]) -> Answers | None:
-    """Read the predictions of all runs for their test images, or None without runs."""
-    tables = []
-    for run in runs:
-        with open_artifact(run, PREDICTIONS_FILE) as path:
-            table = pd.read_parquet(path)
-        tables.append(table[table["split"] == "test"])
-    if not tables:
+def _join_answers(
+    runs: Iterable[FinishedRun], answers_by_run: Mapping[str, Answers]
+) -> Answers | None:
+    """Return the answers of all runs as one, or None if no run has any."""
+    parts = [answers_by_run[run.run_id] for run in runs if run.run_id in answers_by_run]
+    if not parts:
         return None
-    predictions = pd.concat(tables)
-    columns = [str(name) for name in predictions if str(name).startswith("p_")]
-    classes = tuple(column[2:] for column in columns)
-    labels = pd.Categorical(predictions["label"], classes).codes.astype(np.int64)
-    return Answers(classes, labels, predictions[columns].to_numpy(np.float64))
+    labels = np.concatenate([part.labels for part in parts])
+    probabilities = np.concatenate([part.probabilities for part in parts])
+    return Answers(parts[0].classes, labels, probabilities)

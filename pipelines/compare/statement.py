@@ -1,7 +1,8 @@
 """Plain words above a table: what was run, under which protocol, with what flaws."""
 
-from collections.abc import Collection
+from collections import Counter
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from pipelines.compare.table import group_into_blocks
@@ -82,19 +83,19 @@ def describe_runs(runs: Sequence[FinishedRun], rows: int) -> str:
     return " ".join(sentences)
 
 
-def list_cautions(runs: Sequence[FinishedRun], tested: Collection[str]) -> list[str]:
+def list_cautions(runs: Sequence[FinishedRun], problems: Mapping[str, str]) -> list[str]:
     """Return one plain line for each reason to trust the accuracies less.
 
     Args:
         runs: of the table.
-        tested: the IDs of those whose predictions were found.
+        problems: why the predictions of a run are missing, by run ID.
     """
     return [
         *_warn_of_subsets(runs),
         *_warn_of_leaks(runs),
         *_warn_of_unknown_leaks(runs),
         *_warn_of_single_seeds(runs),
-        *_warn_of_missing_predictions(runs, tested),
+        *_warn_of_missing_predictions(runs, problems),
         *_warn_of_missing_folds(runs),
     ]
 
@@ -195,13 +196,17 @@ def _warn_of_single_seeds(runs: Sequence[FinishedRun]) -> list[str]:
     ]
 
 
-def _warn_of_missing_predictions(runs: Sequence[FinishedRun], tested: Collection[str]) -> list[str]:
-    untested_runs = [run for run in runs if run.run_id not in tested]
-    if not untested_runs:
+def _warn_of_missing_predictions(
+    runs: Sequence[FinishedRun], problems: Mapping[str, str]
+) -> list[str]:
+    lacking_runs = [run for run in runs if run.run_id in problems]
+    if not lacking_runs:
         return []
+    counts = Counter(problems[run.run_id] for run in lacking_runs)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
     return [
-        f"Of {_format_share(untested_runs, runs)}, the predictions are missing or belong to"
-        " other figures: intervals and comparisons do without them."
+        f"Warning: the predictions of {_format_share(lacking_runs, runs)} are missing ({reasons}):"
+        " intervals and comparisons are made without these runs."
     ]
 
 

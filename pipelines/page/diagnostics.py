@@ -12,12 +12,12 @@ from sklearn.metrics import confusion_matrix
 from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve
 
-from pipelines.compare.evidence import Answers
 from pipelines.compare.evidence import Row
 from pipelines.page.figure import Chart
 from pipelines.page.figure import COLORS
 from pipelines.page.figure import DIAGONAL
 from pipelines.page.figure import style
+from pipelines.runs.predictions import Answers
 
 POINTS = 200  # per ROC curve: more would not be visible
 BINS = 10  # of the reliability diagram, with equally many images each

@@ -1,4 +1,4 @@
-"""Read runs' predictions from MLflow, as counts of test images by group."""
+"""Read runs' predictions of their test images from MLflow."""
 
 import dataclasses
 import hashlib
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from typing import Any
 import mlflow.artifacts
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import get_local_path_or_none
 from numpy.typing import NDArray
 
 from pipelines.runs.finished import FinishedRun
@@ -23,35 +27,115 @@ from study.statistics.predictions import count_by_group
 from study.statistics.predictions import GroupCounts
 from study.statistics.predictions import PREDICTIONS_FILE
 
-PARALLEL_DOWNLOADS = 8  # parallel downloads, because a server answers several as fast as one
+PARALLEL_DOWNLOADS = 8  # because a server answers several as fast as one
+# Why a run has no predictions
+NOT_FOUND = "not found among the artifacts"
+UNREADABLE = "unreadable"
+OF_ANOTHER = "not giving the run's accuracy"  # of another training
 
 
-def read_group_counts(runs: Sequence[FinishedRun]) -> dict[str, GroupCounts]:
-    """Count the test images that each run got right, by run ID.
+@dataclass(frozen=True)
+class Answers:
+    """A model's predictions for some test images."""
 
-    Runs are left out if their predictions cannot be read, or do not fit their accuracy.
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]  # (n,)
+    probabilities: NDArray[np.float64]  # (n, classes)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The predictions of some runs for their test images, by run ID.
+
+    counts: the test images by group. A run whose predictions cannot be had is not among them.
+    answers: the predictions themselves, of the runs in `counts`, if they were asked for.
+    problems: why a run is not in `counts`, as one of the constants of this module.
     """
+
+    counts: dict[str, GroupCounts] = field(default_factory=dict)
+    answers: dict[str, Answers] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+class _Unusable(Exception):
+    """Predictions that cannot be used, with the reason."""
+
+
+def read_predictions(runs: Sequence[FinishedRun], *, with_answers: bool = False) -> Predictions:
+    """Read the predictions of each run once.
+
+    Args:
+        runs: whose predictions to read.
+        with_answers: whether to keep the predictions themselves, which take much memory.
+    """
+    predictions = Predictions()
     arrays: dict[bytes, NDArray[Any]] = {}
     with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
-        results = zip(runs, pool.map(partial(_count_test_images, arrays), runs), strict=True)
-        return {run.run_id: tested for run, tested in results if tested is not None}
+        results = pool.map(partial(_read_or_explain, with_answers=with_answers), runs)
+        for run, result in zip(runs, results, strict=True):
+            if isinstance(result, _Unusable):
+                predictions.problems[run.run_id] = str(result)
+                continue
+            counts, answers = result
+            predictions.counts[run.run_id] = _share_arrays(counts, arrays)
+            if answers is not None:
+                predictions.answers[run.run_id] = answers
+    return predictions
 
 
-def _count_test_images(arrays: dict[bytes, NDArray[Any]], run: FinishedRun) -> GroupCounts | None:
-    """Count the test images of one run, or return None if they cannot be had."""
+def _read_or_explain(
+    run: FinishedRun, *, with_answers: bool
+) -> tuple[GroupCounts, Answers | None] | _Unusable:
+    """Read the predictions of a run, or return the reason why they cannot be used."""
+    try:
+        table = _read_table(run)
+        counts = _count(table, run)
+    except _Unusable as problem:
+        return problem
+    return counts, _extract_answers(table) if with_answers else None
+
+
+def _read_table(run: FinishedRun) -> pa.Table:
+    """Read the rows of a run's predictions that are about test images."""
     try:
         with open_artifact(run, PREDICTIONS_FILE) as path:
             table = pq.read_table(path)
-        tested = count_by_group(table)
-    except (MlflowException, OSError, pa.ArrowInvalid, KeyError, ValueError):
-        return None
-    if abs(tested.accuracy - run.metrics.get("test_accuracy", np.nan)) > 1e-4:
-        # The predictions are of another training than the run's metrics.
-        return None
+        return table.filter(pc.equal(table["split"], "test"))
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise _Unusable(UNREADABLE) from error
+    except (MlflowException, OSError) as error:
+        raise _Unusable(NOT_FOUND) from error
+
+
+def _count(table: pa.Table, run: FinishedRun) -> GroupCounts:
+    try:
+        counts = count_by_group(table)
+    except (pa.ArrowInvalid, KeyError, ValueError) as error:
+        raise _Unusable(UNREADABLE) from error
+    if not abs(counts.accuracy - run.metrics["test_accuracy"]) <= 1e-4:
+        raise _Unusable(OF_ANOTHER)
+    return counts
+
+
+def _extract_answers(table: pa.Table) -> Answers:
+    columns = [name for name in table.column_names if name.startswith("p_")]
+    classes = tuple(name.removeprefix("p_") for name in columns)
+    labels = pc.index_in(table["label"], pa.array(classes)).to_numpy().astype(np.int64)
+    probabilities = [table[name].to_numpy().astype(np.float64) for name in columns]
+    return Answers(classes, labels, np.column_stack(probabilities))
+
+
+def _share_arrays(counts: GroupCounts, arrays: dict[bytes, NDArray[Any]]) -> GroupCounts:
+    """Have runs of one test set share their arrays.
+
+    Args:
+        counts: of one run.
+        arrays: of the runs before, by digest; new ones are added.
+    """
     return dataclasses.replace(
-        tested,
-        groups=_share_array(arrays, tested.groups),
-        tested=_share_array(arrays, tested.tested),
+        counts,
+        groups=_share_array(arrays, counts.groups),
+        tested=_share_array(arrays, counts.tested),
     )
 
 
@@ -69,9 +153,8 @@ def open_artifact(run: FinishedRun, name: str) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory() as folder:
         uri = f"{run.artifact_uri.rstrip('/')}/{name}"
-        local = Path(uri.removeprefix("file://"))
-        if "://" not in uri.removeprefix("file://"):
+        if local_path := get_local_path_or_none(uri):
             # A local file is opened in place: MLflow takes longer to hand it out than to read it.
-            yield local
+            yield Path(local_path)
         else:
             yield Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))

@@ -30,7 +30,7 @@ from pipelines.page.render import render_markdown
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.finished import NoRunsError
 from pipelines.runs.finished import read_runs
-from pipelines.runs.predictions import read_group_counts
+from pipelines.runs.predictions import read_predictions
 from study.common.command import run_command
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
@@ -98,7 +98,7 @@ def a_run(variant_fields: dict[str, object] | None = None, **more: object) -> Fi
 def build_page(dataset: str) -> Page:
     """What the command writes."""
     runs = export.select_table_runs(read_runs(dataset))
-    return export.build_page(runs, read_group_counts(runs))
+    return export.build_page(runs, read_predictions(runs))
 
 
 def table_of(runs: list[FinishedRun]) -> pd.DataFrame:
@@ -108,7 +108,7 @@ def table_of(runs: list[FinishedRun]) -> pd.DataFrame:
 
 def warnings_of(runs: list[FinishedRun]) -> list[str]:
     """With predictions; but for what one seed cannot say."""
-    lines = list_cautions(runs, {run.run_id for run in runs})
+    lines = list_cautions(runs, {})
     return [line for line in lines if not line.startswith("One seed")]
 
 

@@ -1,18 +1,15 @@
 """Which differences are real: from predictions in real files to the words of the table."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipelines.compare.statement import list_cautions
 from pipelines.compare.verdict import judge_rows
 from pipelines.compare.verdict import MixedProtocolsError
 from pipelines.runs.finished import FinishedRun
-from pipelines.runs.predictions import read_group_counts
 from study.statistics.predictions import count_by_group
 from study.statistics.predictions import GroupCounts
 from study.variants import resolve_config
@@ -140,24 +137,3 @@ def test_unknown_groups_are_single_images(table: pa.Table) -> None:
     found = count_by_group(table)
     assert (found.grouped, found.groups.tolist()) == (False, list("abcd"))
     assert found.right.tolist() == [1, 0, 0, 1]
-
-
-def logged(folder: Path, share: float) -> FinishedRun:
-    """A run whose figures say half, whatever its predictions do."""
-    right = int(4 * share)
-    table = pd.DataFrame({"image": list("abcd"), "label": "x", "split": "test"})
-    table["p_x"] = np.arange(4) < right
-    table["p_y"] = ~table["p_x"]
-    table.astype({"p_x": float, "p_y": float}).to_parquet(folder / "predictions.parquet")
-    run = a_run(1)
-    return dataclasses.replace(run, artifact_uri=str(folder),
-                               metrics=run.metrics | {"test_accuracy": 0.5})  # fmt: skip
-
-
-def test_predictions_of_other_figures_count_for_nothing(tmp_path: Path) -> None:
-    assert read_group_counts([logged(tmp_path, 0.5)])["1-0"].accuracy == 0.5
-    assert read_group_counts([logged(tmp_path, 0.75)]) == {}
-    (tmp_path / "predictions.parquet").write_text("no parquet")
-    assert read_group_counts([a_run(1)]) == {}
-    line = "Of all runs, the predictions are missing"
-    assert any(text.startswith(line) for text in list_cautions([a_run(1)], {}))
