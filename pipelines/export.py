@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.compare.blocks import build_blocks
 from pipelines.compare.statement import describe_runs
 from pipelines.compare.statement import format_title
 from pipelines.compare.statement import list_cautions
 from pipelines.compare.statement import list_report_notes
-from pipelines.compare.table import build_table
 from pipelines.page.latex import render_latex
 from pipelines.page.render import Page
 from pipelines.page.render import print_page
@@ -85,13 +85,14 @@ def select_table_runs(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
 
 def build_page(runs: Sequence[FinishedRun], predictions: Predictions) -> Page:
     """Build the table of a data set's finished runs, and the words around it."""
-    table = build_table(runs, predictions.counts)
+    dataset = runs[0].config.dataset
+    blocks = build_blocks(runs, predictions.counts)
     return Page(
-        title=format_title(runs[0].config.dataset),
-        statement=describe_runs(runs, len(table)),
-        cautions=list_cautions(runs, predictions.problems),
-        table=table,
-        notes=list_report_notes(runs[0].config.dataset),
+        title=format_title(dataset),
+        statement=describe_runs(runs, sum(len(block.rows) for block in blocks)),
+        cautions=list_cautions(blocks, predictions.problems),
+        blocks=blocks,
+        notes=list_report_notes(dataset),
     )
 
 

@@ -17,8 +17,8 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.compare.evidence import find_main_block
-from pipelines.compare.evidence import read_rows
+from pipelines.compare.blocks import find_main_block
+from pipelines.compare.evidence import read_details
 from pipelines.export import build_page
 from pipelines.export import default_folder
 from pipelines.export import select_table_runs
@@ -75,9 +75,12 @@ def build_report(dataset: str, experiment: str | None = None) -> Report:
     runs = read_runs(dataset, experiment)
     table_runs = select_table_runs(runs)
     predictions = read_predictions(table_runs, with_answers=True)
-    rows = read_rows(find_main_block(table_runs), predictions)
+    page = build_page(table_runs, predictions)
+    main_block = find_main_block(page.blocks)
+    rows = read_details(main_block, predictions.answers)
     return Report(
-        page=build_page(table_runs, predictions),
+        page=page,
+        main_block=main_block,
         rows=rows,
         charts=[*draw_accuracy_charts(rows), *draw_diagnostics(rows), *draw_search_charts(runs)],
     )

@@ -1,90 +1,35 @@
-"""Evidence for a report: the rows of one protocol, with curves and predictions."""
+"""Read what charts need of a block's rows: learning curves and predictions."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
-from pipelines.compare.columns import format_learning_rate
-from pipelines.compare.table import group_into_blocks
-from pipelines.compare.verdict import BASE
-from pipelines.compare.verdict import judge_rows
-from pipelines.compare.verdict import Verdict
+from pipelines.compare.blocks import Block
+from pipelines.compare.blocks import Row
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.predictions import Answers
 from pipelines.runs.predictions import open_artifact
-from pipelines.runs.predictions import Predictions
-from study.reported import read_reported
-from study.reported import ReportedRow
-from study.variants import find_variant
 
 
 @dataclass(frozen=True)
-class Row:
-    """One config of a study, with its runs and what they keep."""
+class DetailedRow(Row):
+    """A row with the curves and the predictions of its runs."""
 
-    runs: list[FinishedRun]
-    verdict: Verdict
     # One for each run that has one, with columns epoch, loss, accuracy, val_loss and val_accuracy.
     curves: list[pd.DataFrame]
     answers: Answers | None  # of all seeds and folds together
 
-    @property
-    def variant(self) -> int | None:
-        """Return the number of the variant, 1 to 7, or None for any other config."""
-        return find_variant(self.runs[0].config)
 
-    @property
-    def label(self) -> str:
-        """Return a short name that tells the row from others, as `2: D(16) · 1e-5`."""
-        config = self.runs[0].config
-        head = config.head_notation.removeprefix("F - ").replace(" - ", "·")
-        number = f"{self.variant}: " if self.variant else ""
-        return f"{number}{head} · {format_learning_rate(float(f'{config.lr:.3g}'))}"
-
-    @property
-    def report(self) -> ReportedRow | None:
-        """Return the figures that the report prints for this config, if any."""
-        config = self.runs[0].config
-        report = read_reported(config.dataset).get(self.variant or 0)
-        return report if report and report.backbone == config.backbone else None
-
-
-def find_main_block(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
-    """Return the rows of the main protocol, each as a list of its runs.
-
-    That is the protocol with the most variants, and among equals the one with the most runs.
-    """
-
-    def count_variants_and_runs(block: list[list[FinishedRun]]) -> tuple[int, int]:
-        variants = {find_variant(row[0].config) for row in block} - {None}
-        return len(variants), sum(len(row) for row in block)
-
-    return max(group_into_blocks(runs), key=count_variants_and_runs)
-
-
-def read_rows(block: list[list[FinishedRun]], predictions: Predictions) -> list[Row]:
-    """Read the curves of a block's runs, and judge each row.
-
-    Args:
-        block: the runs of each row, all of one protocol.
-        predictions: of the runs, with answers. Runs without any are left out of the intervals,
-            the comparisons and the answers.
-    """
-    verdicts = judge_rows(block, predictions.counts)
+def read_details(block: Block, answers: Mapping[str, Answers]) -> list[DetailedRow]:
+    """Read the curves of a block's rows, and add the answers of their runs, by run ID."""
     return [
-        Row(runs, verdict, _read_curves(runs), _join_answers(runs, predictions.answers))
-        for runs, verdict in zip(block, verdicts, strict=True)
+        DetailedRow(row.runs, row.verdict, _read_curves(row.runs), _join_answers(row.runs, answers))
+        for row in block.rows
     ]
-
-
-def find_base(rows: Sequence[Row]) -> Row | None:
-    """Return the row of the variant that the others are compared with, if any."""
-    return next((row for row in rows if row.variant == BASE), None)
 
 
 def _read_curves(runs: Iterable[FinishedRun]) -> list[pd.DataFrame]:

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from pipelines.compare.evidence import find_base
-from pipelines.compare.evidence import Row
+from pipelines.compare.blocks import find_base
+from pipelines.compare.blocks import Row
 from pipelines.page.charts import FACTORS
 
 SIGNIFICANCE_LEVEL = 0.05  # a difference is called real if its p by Holm's method is below this

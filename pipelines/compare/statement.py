@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
-from pipelines.compare.table import group_into_blocks
+from pipelines.compare.blocks import Block
+from pipelines.compare.blocks import list_runs
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.finished import resolve_folder
 from pipelines.runs.protocol import describe_split
@@ -83,18 +84,19 @@ def describe_runs(runs: Sequence[FinishedRun], rows: int) -> str:
     return " ".join(sentences)
 
 
-def list_cautions(runs: Sequence[FinishedRun], problems: Mapping[str, str]) -> list[str]:
+def list_cautions(blocks: Sequence[Block], problems: Mapping[str, str]) -> list[str]:
     """Return one plain line for each reason to trust the accuracies less.
 
     Args:
-        runs: of the table.
+        blocks: of the table.
         problems: why the predictions of a run are missing, by run ID.
     """
+    runs = list_runs(blocks)
     return [
         *_warn_of_subsets(runs),
         *_warn_of_leaks(runs),
         *_warn_of_unknown_leaks(runs),
-        *_warn_of_single_seeds(runs),
+        *_warn_of_single_seeds(blocks),
         *_warn_of_missing_predictions(runs, problems),
         *_warn_of_missing_folds(runs),
     ]
@@ -184,9 +186,9 @@ def _explain_cross_validation(runs: Sequence[FinishedRun]) -> list[str]:
     ]
 
 
-def _warn_of_single_seeds(runs: Sequence[FinishedRun]) -> list[str]:
-    rows = [row for block in group_into_blocks(runs) for row in block]
-    count = sum(len({run.config.seed for run in row}) == 1 for row in rows)
+def _warn_of_single_seeds(blocks: Sequence[Block]) -> list[str]:
+    rows = [row for block in blocks for row in block.rows]
+    count = sum(len({run.config.seed for run in row.runs}) == 1 for row in rows)
     if not count:
         return []
     where = "One seed" if count == len(rows) else f"One seed in {count} of {len(rows)} rows"

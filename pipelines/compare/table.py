@@ -6,56 +6,47 @@ Every figure is a mean over the runs of its row, but for the learning time, whic
 import math
 import sys
 from collections.abc import Iterable
-from collections.abc import Mapping
 from collections.abc import Sequence
-from itertools import groupby
 from statistics import fmean
 from statistics import median
 from typing import Any
 
 import pandas as pd
 
+from pipelines.compare.blocks import Block
+from pipelines.compare.blocks import list_runs
+from pipelines.compare.blocks import Row
 from pipelines.compare.columns import BLOCK
-from pipelines.compare.verdict import judge_rows
 from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.protocol import ALWAYS_SHOWN
-from pipelines.runs.protocol import describe_protocol
 from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import find_differing_settings
 from pipelines.runs.protocol import format_setting
 from pipelines.runs.protocol import protocol
-from pipelines.runs.protocol import VARIED
 from study.config import BACKBONES
 from study.reported import read_reported
 from study.reported import ReportedRow
-from study.statistics.predictions import GroupCounts
-from study.variants import find_variant
 
 
-def build_table(runs: Sequence[FinishedRun], tested: Mapping[str, GroupCounts]) -> pd.DataFrame:
-    """Build the table of one data set's runs, unrounded.
+def build_table(blocks: Sequence[Block]) -> pd.DataFrame:
+    """Build the table of one data set's blocks, unrounded.
 
-    There is one row for each protocol and variant, and after the seven variants one for each
-    further head and learning rate. Blocks and rows are sorted. Figures are means over a row's runs,
-    but the learning time is the median. In a cross-validation, figures on test images are taken
-    over the images of its folds together. The accuracies of the first columns are in percent.
+    There is one line for each row of each block. Figures are means over a row's runs, but the
+    learning time is the median. In a cross-validation, figures on test images are taken over the
+    images of its folds together. The accuracies of the first columns are in percent.
 
     The columns are `BLOCK`, those of `COLUMNS`, and one for each further setting that differs
     between runs. Those about a report are there only where there is a report, and `Folds` only
     where there are any.
-
-    Args:
-        runs: of one data set.
-        tested: the test images of each run by group, by run ID. Intervals, and comparisons within
-            a block, follow from them.
     """
+    runs = list_runs(blocks)
     named = find_differing_settings(runs)
     table = pd.DataFrame(
         [
-            _build_row(row, named, verdict)
-            for block in group_into_blocks(runs)
-            for row, verdict in zip(block, judge_rows(block, tested), strict=True)
+            {BLOCK: block.protocol, **_build_line(row, named)}
+            for block in blocks
+            for row in block.rows
         ]
     )
     table["Variant"] = table["Variant"].astype("Int64")
@@ -66,55 +57,29 @@ def build_table(runs: Sequence[FinishedRun], tested: Mapping[str, GroupCounts]) 
     return table
 
 
-def group_into_blocks(runs: Sequence[FinishedRun]) -> list[list[list[FinishedRun]]]:
-    """Group runs into blocks of rows, in the order of the table.
-
-    The rows of a block share a protocol, and each row is the list of its runs.
-    """
-    rows: dict[tuple[Any, ...], list[FinishedRun]] = {}
-    for run in sorted(runs, key=_make_run_key):
-        rows.setdefault(_make_row_key(run), []).append(run)
-    ordered = [rows[key] for key in sorted(rows)]
-    by_protocol = groupby(ordered, key=lambda row: protocol(row[0]))
-    return [list(block) for _, block in by_protocol]
-
-
-def _make_run_key(run: FinishedRun) -> tuple[Any, ...]:
-    """Return the sort key of a run within its row."""
-    return run.config.seed, run.config.fold, run.started, run.run_id
-
-
 def _needs_report(title: str) -> bool:
     return title.startswith("Reported") or title in ("Difference (points)", "In Interval")
 
 
-def _make_row_key(run: FinishedRun) -> tuple[Any, ...]:
-    """Return the sort key of a run's row, which all runs of the row have in common."""
-    varied_values = tuple(getattr(run.config, name) for name in VARIED)
-    # All other configs come after the seven variants.
-    variant = find_variant(run.config) or sys.maxsize
-    return (*protocol(run).values(), variant, *varied_values)
-
-
-def _build_row(runs: list[FinishedRun], named: list[str], verdict: Verdict) -> dict[str, Any]:
-    config = runs[0].config
-    row = {
-        BLOCK: describe_protocol(runs[0], named),
+def _build_line(row: Row, named: list[str]) -> dict[str, Any]:
+    runs = row.runs
+    config = row.config
+    line = {
         "Model": BACKBONES[config.backbone].title,
         "Hidden Layer": config.hidden_layers,
         "Dense Count": config.dense_units,
         "Learning Rate": config.lr,
         "Accuracy": 100 * _average_metric(runs, "test_accuracy"),
         "Learning Time(ms)": 1000 * median(_read_metric(runs, "fit_seconds")),
-        **_build_interval_cells(verdict),
-        **_build_report_cells(runs, verdict),
-        **_build_comparison_cells(verdict),
+        **_build_interval_cells(row.verdict),
+        **_build_report_cells(row),
+        **_build_comparison_cells(row.verdict),
         **_build_setting_cells(runs, named),
     }
     for part in ("Train", "Val", "Test"):
         for metric in ("Loss", "Accuracy"):
-            row[f"{part} {metric}"] = _average_metric(runs, f"{part}_{metric}".lower())
-    return row | {
+            line[f"{part} {metric}"] = _average_metric(runs, f"{part}_{metric}".lower())
+    return line | {
         "Total Time(s)": _average_metric(runs, "total_seconds"),
         "Images per Second": _average_metric(runs, "images_per_second"),
         "Dead Units": _average_metric(runs, "dead_units"),
@@ -151,16 +116,15 @@ def _to_points(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-def _build_report_cells(runs: list[FinishedRun], verdict: Verdict) -> dict[str, Any]:
-    variant = find_variant(runs[0].config)
-    report = _find_report(runs[0])
-    accuracy = _average_metric(runs, "test_accuracy")
+def _build_report_cells(row: Row) -> dict[str, Any]:
+    report = row.report
+    accuracy = _average_metric(row.runs, "test_accuracy")
     return {
-        "Variant": variant,
-        "Head": runs[0].config.head_notation,
+        "Variant": row.variant,
+        "Head": row.config.head_notation,
         "Reported Accuracy": 100 * report.test_acc if report else None,
         "Difference (points)": 100 * (accuracy - report.test_acc) if report else None,
-        "In Interval": _format_in_interval(report, verdict),
+        "In Interval": _format_in_interval(report, row.verdict),
         "Reported Learning Time(ms)": 1000 * report.fit_seconds if report else None,
     }
 
@@ -169,11 +133,6 @@ def _format_in_interval(report: ReportedRow | None, verdict: Verdict) -> str:
     if report is None or verdict.accuracy is None:
         return ""
     return "yes" if verdict.accuracy.low <= report.test_acc <= verdict.accuracy.high else "no"
-
-
-def _find_report(run: FinishedRun) -> ReportedRow | None:
-    report = read_reported(run.config.dataset).get(find_variant(run.config) or 0)
-    return report if report and report.backbone == run.config.backbone else None
 
 
 def _build_setting_cells(runs: list[FinishedRun], named: list[str]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from pipelines.compare.evidence import find_base
-from pipelines.compare.evidence import Row
+from pipelines.compare.blocks import find_base
+from pipelines.compare.blocks import Row
+from pipelines.compare.evidence import DetailedRow
 from pipelines.page.figure import Chart
 from pipelines.page.figure import COLORS
 from pipelines.page.figure import style
@@ -71,7 +72,7 @@ def _add_reported(figure: go.Figure, reported: Sequence[tuple[float, str]]) -> N
     )
 
 
-def draw_curves(rows: Sequence[Row]) -> Chart | None:
+def draw_curves(rows: Sequence[DetailedRow]) -> Chart | None:
     """Draw loss and accuracy over epochs, as the mean of each row's runs."""
     if not any(row.curves for row in rows):
         return None
@@ -96,7 +97,7 @@ def draw_curves(rows: Sequence[Row]) -> Chart | None:
     )
 
 
-def _add_curves(figure: go.Figure, number: int, row: Row) -> None:
+def _add_curves(figure: go.Figure, number: int, row: DetailedRow) -> None:
     """Add a row's loss and accuracy, of validation (thick) and of training (thin)."""
     mean = pd.concat(row.curves).groupby("epoch").mean(numeric_only=True)
     for column, metric in enumerate(("loss", "accuracy"), start=1):
@@ -213,7 +214,7 @@ def _add_gains(
     )
 
 
-def draw_accuracy_charts(rows: Sequence[Row]) -> list[Chart]:
+def draw_accuracy_charts(rows: Sequence[DetailedRow]) -> list[Chart]:
     """Draw the charts that the rows have evidence for, in the order of the report."""
     drawn = (draw(rows) for draw in (draw_accuracies, draw_curves, draw_times, draw_factors))
     return [chart for chart in drawn if chart is not None]

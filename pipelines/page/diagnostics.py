@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix
 from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve
 
-from pipelines.compare.evidence import Row
+from pipelines.compare.evidence import DetailedRow
 from pipelines.page.figure import Chart
 from pipelines.page.figure import COLORS
 from pipelines.page.figure import DIAGONAL
@@ -24,7 +24,7 @@ BINS = 10  # of the reliability diagram, with equally many images each
 Array = NDArray[np.float64]
 
 
-def draw_confusions(rows: Sequence[Row]) -> Chart | None:
+def draw_confusions(rows: Sequence[DetailedRow]) -> Chart | None:
     """Draw a confusion matrix per row, in percent of the true class."""
     answered = [(row, row.answers) for row in rows if row.answers]
     if not answered:
@@ -89,7 +89,7 @@ def _add_confusion(
     )
 
 
-def draw_recalls(rows: Sequence[Row]) -> Chart | None:
+def draw_recalls(rows: Sequence[DetailedRow]) -> Chart | None:
     """Draw the recall of each class that the test images have, in percent."""
     figure = go.Figure()
     descriptions = []
@@ -114,7 +114,7 @@ def draw_recalls(rows: Sequence[Row]) -> Chart | None:
     return Chart("Recall of each class", figure, "; ".join(descriptions))
 
 
-def draw_rocs(rows: Sequence[Row]) -> Chart | None:
+def draw_rocs(rows: Sequence[DetailedRow]) -> Chart | None:
     """Draw a ROC curve per row, with its area.
 
     Beyond two classes, curve and area are means over each class against the rest.
@@ -167,7 +167,7 @@ def _compute_roc(answers: Answers) -> tuple[float, Array, Array]:
     return float(area), x, np.mean(curves, axis=0).round(4)
 
 
-def draw_reliability(rows: Sequence[Row]) -> Chart | None:
+def draw_reliability(rows: Sequence[DetailedRow]) -> Chart | None:
     """Draw the share of correct predictions against their predicted probability."""
     figure = go.Figure()
     descriptions = []
@@ -203,7 +203,7 @@ def draw_reliability(rows: Sequence[Row]) -> Chart | None:
     return Chart("Reliability", figure, "; ".join(descriptions))
 
 
-def draw_dead_units(rows: Sequence[Row]) -> Chart | None:
+def draw_dead_units(rows: Sequence[DetailedRow]) -> Chart | None:
     """Draw the percent of hidden units that are zero for every validation image."""
     unit_counts = [
         (row.label, _average_metric(row, "dead_units"), _average_metric(row, "hidden_units"))
@@ -232,11 +232,11 @@ def draw_dead_units(rows: Sequence[Row]) -> Chart | None:
     return Chart("Dead hidden units", figure, words)
 
 
-def _average_metric(row: Row, name: str) -> float:
+def _average_metric(row: DetailedRow, name: str) -> float:
     return float(np.mean([run.metrics[name] for run in row.runs]))
 
 
-def draw_diagnostics(rows: Sequence[Row]) -> list[Chart]:
+def draw_diagnostics(rows: Sequence[DetailedRow]) -> list[Chart]:
     """Draw the charts that the rows have predictions for, in the order of the report."""
     drawn = (
         draw(rows)

@@ -22,7 +22,8 @@ SPECIAL |= {"<": r"\textless{}", ">": r"\textgreater{}"}
 def render_latex(page: Page) -> str:
     """Return a table environment per block, for the packages booktabs and graphicx."""
     comment = f"% {page.title}. Needs \\usepackage{{booktabs, graphicx}}"
-    return "\n".join([comment, *(_render_table(name, rows) for name, rows in page.blocks())])
+    tables = [_render_table(block.protocol, rows) for block, rows in page.list_tables()]
+    return "\n".join([comment, *tables])
 
 
 def _render_table(name: str, rows: pd.DataFrame) -> str:

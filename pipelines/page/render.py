@@ -3,11 +3,11 @@
 The same rows always give the same bytes.
 """
 
-from collections.abc import Iterator
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
-from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -15,12 +15,13 @@ from rich.box import Box
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from pipelines.compare.columns import BLOCK
+from pipelines.compare.blocks import Block
 from pipelines.compare.columns import Column
 from pipelines.compare.columns import COLUMNS_BY_TITLE
 from pipelines.compare.columns import format_cells
 from pipelines.compare.columns import NUMERIC_TITLES
 from pipelines.compare.columns import select_columns
+from pipelines.compare.table import build_table
 from study.common.html import render_page
 from study.common.progress import OutputConsole
 
@@ -47,13 +48,21 @@ class Page:
     title: str
     statement: str
     cautions: list[str]
-    table: pd.DataFrame
+    blocks: list[Block]
     notes: list[str]
 
-    def blocks(self) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Yield the protocol and the rows of each block, in order."""
-        for name, rows in self.table.groupby(BLOCK, sort=False):
-            yield str(name), rows
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Return the table of all blocks, one under the other."""
+        return build_table(self.blocks)
+
+    def list_tables(self) -> list[tuple[Block, pd.DataFrame]]:
+        """Return each block with its part of the table."""
+        ends = itertools.accumulate(len(block.rows) for block in self.blocks)
+        return [
+            (block, self.table.iloc[end - len(block.rows) : end])
+            for block, end in zip(self.blocks, ends, strict=True)
+        ]
 
 
 def render_csv(page: Page) -> str:
@@ -74,11 +83,11 @@ def render_markdown(page: Page) -> str:
     alignments = ["---:" if column.title in NUMERIC_TITLES else "---" for column in columns]
     parts = [f"# {_escape_markdown(page.title)}", _escape_markdown(page.statement)]
     parts += [f"**{_escape_markdown(line)}**" for line in page.cautions]
-    for name, rows in page.blocks():
+    for block, rows in page.list_tables():
         lines = [_render_markdown_row([column.title for column in columns])]
         lines.append(_render_markdown_row(alignments, raw=True))
         lines += [_render_markdown_row(row) for row in format_cells(rows, columns, page=True)]
-        parts += [f"## {_escape_markdown(name)}", "\n".join(lines)]
+        parts += [f"## {_escape_markdown(block.protocol)}", "\n".join(lines)]
     if page.notes:
         parts += [f"## {NOTES}", "\n".join(f"- {_escape_markdown(note)}" for note in page.notes)]
     return "\n\n".join(parts) + "\n"
@@ -100,8 +109,8 @@ def render_html(page: Page) -> str:
         f"<p>{escape(page.statement)}</p>",
         *(f'<p class="caution">{escape(line)}</p>' for line in page.cautions),
     ]
-    for name, rows in page.blocks():
-        parts += render_html_table(name, rows)
+    for block, rows in page.list_tables():
+        parts += render_html_table(block.protocol, rows)
     if page.notes:
         parts += [f"<h2>{NOTES}</h2>", "<ul>"]
         parts += [*(f"<li>{escape(note)}</li>" for note in page.notes), "</ul>"]
@@ -111,7 +120,7 @@ def render_html(page: Page) -> str:
 def render_html_table(name: str, rows: pd.DataFrame) -> list[str]:
     """Return the HTML lines of a block's table, in a region that scrolls by itself."""
     columns = select_columns(rows)
-    column_groups = groupby(column.group for column in columns)
+    column_groups = itertools.groupby(column.group for column in columns)
     spans = [(group, len(list(members))) for group, members in column_groups]
     return [
         f'<div class="scroll" role="region" aria-label="{escape(name)}" tabindex="0">',
@@ -162,8 +171,8 @@ def print_page(page: Page) -> None:
     console.print(page.title, style="bold")
     for line in page.cautions:
         console.print(line)
-    for name, rows in page.blocks():
-        console.print(f"\n{name}", style="bold")
+    for block, rows in page.list_tables():
+        console.print(f"\n{block.protocol}", style="bold")
         console.print(_build_terminal_table(rows, SIMPLE_HEAD if console.is_terminal else None))
 
 

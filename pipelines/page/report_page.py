@@ -9,7 +9,9 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
-from pipelines.compare.evidence import Row
+from pipelines.compare.blocks import Block
+from pipelines.compare.blocks import Row
+from pipelines.compare.evidence import DetailedRow
 from pipelines.compare.reflection import answer_questions
 from pipelines.compare.reflection import summarize_study
 from pipelines.page.figure import Chart
@@ -30,7 +32,8 @@ class Report:
     """The tables of all protocols, with rows and charts of the main one."""
 
     page: Page
-    rows: list[Row]
+    main_block: Block
+    rows: list[DetailedRow]
     charts: list[Chart]
 
 
@@ -38,8 +41,8 @@ def render_report(report: Report) -> str:
     """Return the whole page. The same runs give the same bytes."""
     page = report.page
     rows = report.rows
-    main_name = _find_main_block(report)
-    main, *others = sorted(page.blocks(), key=lambda block: block[0] != main_name)
+    tables = sorted(page.list_tables(), key=lambda table: table[0] is not report.main_block)
+    main, *others = [render_html_table(block.protocol, frame) for block, frame in tables]
     body = [
         f'<p class="question">{escape(_write_question(report))}</p>',
         *_render_list(_describe_protocol(rows), "protocol"),
@@ -48,22 +51,15 @@ def render_report(report: Report) -> str:
         *(f"<p>{escape(line)}</p>" for line in summarize_study(rows)),
         "<h2>The table</h2>",
         "<p>Select a heading to sort by it.</p>",
-        *render_html_table(*main),
+        *main,
         *_render_charts(report.charts),
         *_render_reflection(rows),
         *_render_errata(page.notes),
-        *(line for block in others for line in render_html_table(*block)),
+        *(line for table in others for line in table),
         f'<p class="fine">{escape(page.statement)}</p>',
         *_render_scripts(report.charts),
     ]
     return render_page(page.title.replace("Comparison table", "Report"), _list_styles(), body)
-
-
-def _find_main_block(report: Report) -> str:
-    """Return the name of the block that holds the report's rows, found by its run IDs."""
-    ids = " ".join(run.run_id for run in report.rows[0].runs)
-    table = report.page.table
-    return str(table.loc[table["Run IDs"] == ids, "Protocol"].iloc[0])
 
 
 def _write_question(report: Report) -> str:

@@ -12,6 +12,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipelines import export
+from pipelines.compare.blocks import build_blocks
 from pipelines.compare.columns import format_cells
 from pipelines.compare.columns import select_columns
 from pipelines.compare.statement import describe_runs
@@ -103,12 +104,12 @@ def build_page(dataset: str) -> Page:
 
 def table_of(runs: list[FinishedRun]) -> pd.DataFrame:
     """Without predictions."""
-    return build_table(runs, {})
+    return build_table(build_blocks(runs, {}))
 
 
 def warnings_of(runs: list[FinishedRun]) -> list[str]:
     """With predictions; but for what one seed cannot say."""
-    lines = list_cautions(runs, {})
+    lines = list_cautions(build_blocks(runs, {}), {})
     return [line for line in lines if not line.startswith("One seed")]
 
 
@@ -180,7 +181,7 @@ def test_learning_rates_read_as_in_the_reports() -> None:
 @pytest.mark.usefixtures("here")
 def test_other_dropout_is_a_block_of_its_own() -> None:
     page = build_page("chest")
-    blocks = {name: list(rows["Variant"].dropna()) for name, rows in page.blocks()}
+    blocks = {block.protocol: list(rows["Variant"].dropna()) for block, rows in page.list_tables()}
     assert [name.rsplit(", ", 1)[1] for name in blocks] == ["dropout 0.2", "dropout 0.5"]
     assert list(blocks.values()) == [[1, 2], [1, 2, 3, 4, 5, 6, 7]]
 
@@ -427,7 +428,7 @@ def test_markup_in_names_stays_text() -> None:
         format_title(run.config.dataset),
         describe_runs([run], 1),
         [],
-        table_of([run]),
+        build_blocks([run], {}),
         ["a *note*"],
     )
     page = Page(*words)

@@ -13,7 +13,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipelines import report
-from pipelines.compare.evidence import find_base
+from pipelines.compare.blocks import build_blocks
+from pipelines.compare.blocks import find_base
 from pipelines.compare.reflection import answer_questions
 from pipelines.compare.reflection import summarize_study
 from pipelines.compare.verdict import Verdict
@@ -21,6 +22,7 @@ from pipelines.page.render import render_csv
 from pipelines.page.report_page import render_report
 from pipelines.page.report_page import Report
 from pipelines.runs.predictions import Answers
+from pipelines.runs.predictions import read_predictions
 from study.common.command import run_command
 from tests.support.store import log_run
 from tests.support.store import study_of_chest
@@ -113,9 +115,9 @@ def test_the_reflection_says_what_is_real_and_what_is_not(chest: Report) -> None
 
 
 def test_one_seed_does_not_speak_for_another(chest: Report) -> None:
-    rows = report.read_rows([row.runs[:1] for row in chest.rows], report.read_predictions(
-        [row.runs[0] for row in chest.rows]))  # fmt: skip
-    layers = " ".join(answer_questions(rows)["What does the number of hidden layers change?"])
+    runs = [row.runs[0] for row in chest.rows]
+    (block,) = build_blocks(runs, read_predictions(runs).counts)
+    layers = " ".join(answer_questions(block.rows)["What does the number of hidden layers change?"])
     assert "this one training was worse" in layers
     assert "whether another would be, one seed cannot say" in layers
 
