@@ -6,9 +6,15 @@ from statistics import median
 
 from pipelines.compare.blocks import find_base
 from pipelines.compare.blocks import Row
-from pipelines.page.charts import FACTORS
+from study.statistics.intervals import Estimate
 
 SIGNIFICANCE_LEVEL = 0.05  # a difference is called real if its p by Holm's method is below this
+# Title of each factor, its config field, and the variants that differ in this factor alone
+FACTORS = {
+    "Hidden layers": ("hidden_layers", (1, 4, 5)),
+    "Dense units": ("dense_units", (1, 2, 3)),
+    "Learning rate": ("lr", (1, 6, 7)),
+}
 QUESTIONS = {
     "Hidden layers": "What does the number of hidden layers change?",
     "Dense units": "What does the number of dense units change?",
@@ -28,34 +34,93 @@ def answer_questions(rows: Sequence[Row]) -> dict[str, list[str]]:
 
 
 def summarize_study(rows: Sequence[Row]) -> list[str]:
-    """Summarize the result of the study in a sentence or two."""
+    """Summarize the result of the study in a few sentences."""
     base = find_base(rows)
     compared_rows = [row for row in rows if row.verdict.gain and row.verdict.p is not None]
     if base is None or base.verdict.accuracy is None or not compared_rows:
-        return ["No comparison is possible: the base variant, or every other one, is missing."]
+        return ["Nothing can be compared: the baseline, or every other variant, is missing."]
     real_rows = [row for row in compared_rows if is_significant(row)]
-    best = max(compared_rows, key=lambda row: row.verdict.gain.value if row.verdict.gain else 0)
-    base_accuracy = f"{_format_accuracy(base)} for the base variant"
-    kind = "variants" if all(row.variant for row in compared_rows) else "configs"
     if not real_rows:
-        return [
-            f"No evidence of a difference: of {len(compared_rows)} {kind}, none is told from the "
-            f"base ({base_accuracy}); the largest gain seen is {_format_gain(best)} ({best.label})."
-        ]
-    gains = "; ".join(f"{row.label} {_format_gain(row)}" for row in real_rows)
+        return [_deny_differences(compared_rows, base)]
+    better_rows = [row for row in real_rows if _get_gain(row).value > 0]
+    worse_rows = [row for row in real_rows if row not in better_rows]
     sentences = [
-        f"{len(real_rows)} of {len(compared_rows)} {kind} differ from the base ({base_accuracy}): "
-        f"{gains}."
+        *_describe_differences(better_rows, "more", base),
+        *_describe_differences(worse_rows, "less", base),
     ]
-    single_pair_labels = [row.label for row in real_rows if row.verdict.pairs == 1]
-    if single_pair_labels:
-        labels = ", ".join(single_pair_labels)
-        sentences.append(f"Of {labels} only one training is known; another may differ.")
+    if other_count := len(compared_rows) - len(real_rows):
+        subject = "one does" if other_count == 1 else f"{_spell_count(other_count)} do"
+        sentences.append(f"The other {subject} not differ significantly from the baseline.")
+    if single_rows := [row for row in real_rows if row.verdict.pairs == 1]:
+        verb = "was" if len(single_rows) == 1 else "were"
+        sentences.append(
+            f"{_name_rows(single_rows)} {verb} trained with one seed only: with another, the "
+            "result may differ."
+        )
     return sentences
 
 
+def _deny_differences(rows: Sequence[Row], base: Row) -> str:
+    """Say that no row differs significantly from the base."""
+    p_values = [row.verdict.p for row in rows if row.verdict.p is not None]
+    baseline = f"the baseline ({_format_accuracy(base)}"
+    if len(rows) == 1:
+        return (
+            f"{_name_rows(rows)} does not differ significantly from {baseline}; adjusted "
+            f"p = {p_values[0]:.3f})."
+        )
+    none = "Neither" if len(rows) == 2 else "None"
+    return (
+        f"{none} of the {_spell_count(len(rows))} {_choose_noun(rows)} differs significantly from "
+        f"{baseline}; smallest adjusted p = {min(p_values):.3f})."
+    )
+
+
+def _describe_differences(rows: Sequence[Row], comparison: str, base: Row) -> list[str]:
+    """Say in one sentence, if there are any rows, by how much they differ from the base.
+
+    All rows are better, or all are worse: `comparison` is `more` or `less`.
+    """
+    if not rows:
+        return []
+    verb = "is" if len(rows) == 1 else "are"
+    distances = _join_texts([_format_distance(row) for row in rows])
+    return [
+        f"{_name_rows(rows)} {verb} significantly {comparison} accurate than the baseline "
+        f"({_format_accuracy(base)}): by {distances}{', respectively' if len(rows) > 1 else ''}."
+    ]
+
+
+def _name_rows(rows: Sequence[Row]) -> str:
+    """Name rows as the subject of a sentence: `Variants 4 and 5`."""
+    noun = _choose_noun(rows).capitalize()
+    names = [str(row.variant) if noun == "Variants" else row.label for row in rows]
+    return f"{noun if len(rows) > 1 else noun.removesuffix('s')} {_join_texts(names)}"
+
+
+def _choose_noun(rows: Sequence[Row]) -> str:
+    return "variants" if all(row.variant for row in rows) else "configs"
+
+
+def _spell_count(count: int) -> str:
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    return words[count] if count < len(words) else str(count)
+
+
+def _join_texts(texts: Sequence[str]) -> str:
+    """Join texts as in `a`, `a and b`, `a, b and c`."""
+    *others, last = texts
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _get_gain(row: Row) -> Estimate:
+    gain = row.verdict.gain
+    assert gain is not None
+    return gain
+
+
 def is_significant(row: Row) -> bool:
-    """Return whether a row differs from the base beyond chance at `LEVEL`."""
+    """Return whether a row differs from the base significantly."""
     return row.verdict.p is not None and row.verdict.p < SIGNIFICANCE_LEVEL
 
 
@@ -74,7 +139,7 @@ def _describe_gain(row: Row, base: Row, field: str) -> str:
     name = field.replace("_", " ").replace("lr", "learning rate")
     change = f"{name} {_format_setting(row, field)} instead of {_format_setting(base, field)}"
     if row.verdict.gain is None or row.verdict.p is None:
-        return f"With {change}, nothing can be said: no seed is shared with the base."
+        return f"With {change}, nothing can be said: no seed is shared with the baseline."
     interval = f"{_format_gain(row)}, p = {row.verdict.p:.3f}".replace("p = 0.000", "p < 0.001")
     if not is_significant(row):
         return f"With {change}, there is no evidence of a difference ({interval})."
@@ -97,7 +162,7 @@ def _describe_learning_time(others: Sequence[Row], base: Row) -> str:
     low = f"{min(finite_ratios):.2f}"
     high = f"{max(finite_ratios):.2f}"
     times = low if low == high else f"{low} to {high}"
-    return f"Learning took {times} times the base's {seconds / 60:.1f} minutes (median)."
+    return f"Learning took {times} times the baseline's {seconds / 60:.1f} minutes (median)."
 
 
 def _format_setting(row: Row, field: str) -> str:
@@ -107,11 +172,18 @@ def _format_setting(row: Row, field: str) -> str:
 def _format_accuracy(row: Row) -> str:
     accuracy = row.verdict.accuracy
     assert accuracy is not None
-    interval = f"{100 * accuracy.low:.2f} to {100 * accuracy.high:.2f}"
-    return f"{100 * accuracy.value:.2f} % ({interval})"
+    interval = f"95 % interval {100 * accuracy.low:.2f} to {100 * accuracy.high:.2f}"
+    return f"{100 * accuracy.value:.2f} %, {interval}"
 
 
 def _format_gain(row: Row) -> str:
-    gain = row.verdict.gain
-    assert gain is not None
+    gain = _get_gain(row)
     return f"{100 * gain.value:+.2f} points ({100 * gain.low:+.2f} to {100 * gain.high:+.2f})"
+
+
+def _format_distance(row: Row) -> str:
+    """Format a gain or loss without its sign, which the sentence tells in words."""
+    gain = _get_gain(row)
+    sign = 1 if gain.value > 0 else -1
+    low, high = sorted(100 * sign * bound for bound in (gain.low, gain.high))
+    return f"{100 * sign * gain.value:.2f} points ({low:.2f} to {high:.2f})"

@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 from pipelines.compare.blocks import find_base
 from pipelines.compare.blocks import Row
 from pipelines.compare.evidence import DetailedRow
+from pipelines.compare.reflection import FACTORS
 from pipelines.page.figure import Chart
 from pipelines.page.figure import COLORS
 from pipelines.page.figure import style
@@ -147,14 +148,6 @@ def draw_times(rows: Sequence[Row]) -> Chart | None:
     return Chart("Accuracy against learning time", figure, "; ".join(descriptions))
 
 
-# Title of each factor, its config field, and the variants that differ in this factor alone
-FACTORS = {
-    "Hidden layers": ("hidden_layers", (1, 4, 5)),
-    "Dense units": ("dense_units", (1, 2, 3)),
-    "Learning rate": ("lr", (1, 6, 7)),
-}
-
-
 def draw_factors(rows: Sequence[Row]) -> Chart | None:
     """Draw how each factor changes accuracy against the base, with intervals."""
     base = find_base(rows)
@@ -172,7 +165,7 @@ def draw_factors(rows: Sequence[Row]) -> Chart | None:
             if gain is not None
         ]
     figure.update_xaxes(type="category")
-    figure.update_yaxes(title="points of accuracy above the base", row=1, col=1)
+    figure.update_yaxes(title="points of accuracy above the baseline", row=1, col=1)
     figure.add_hline(y=0, line={"dash": "dot", "width": 1, "color": "#888888"})
     figure.update_layout(height=400)
     return Chart("The effect of each factor", figure, "; ".join(descriptions))

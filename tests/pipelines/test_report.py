@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient
 from pipelines import report
 from pipelines.compare.blocks import build_blocks
 from pipelines.compare.blocks import find_base
+from pipelines.compare.blocks import Row
 from pipelines.compare.reflection import answer_questions
 from pipelines.compare.reflection import summarize_study
 from pipelines.compare.verdict import Verdict
@@ -24,6 +25,9 @@ from pipelines.page.report_page import Report
 from pipelines.runs.predictions import Answers
 from pipelines.runs.predictions import read_predictions
 from study.common.command import run_command
+from study.statistics.intervals import Estimate
+from study.variants import resolve_config
+from tests.pipelines.compare.test_verdict import a_run
 from tests.support.store import log_run
 from tests.support.store import study_of_chest
 
@@ -103,15 +107,62 @@ def test_charts_and_table_say_the_same(chest: Report) -> None:
 
 
 def test_the_reflection_says_what_is_real_and_what_is_not(chest: Report) -> None:
-    (line,) = summarize_study(chest.rows)
-    assert line.startswith("1 of 6 variants differ from the base (95.93 % ")
-    assert "5: D(8)·D(8)·D(8) · 1e-5 -25.00 points" in line
+    difference, others = summarize_study(chest.rows)
+    assert difference.startswith(
+        "Variant 5 is significantly less accurate than the baseline (95.93 %, 95 % interval "
+    )
+    assert "): by 25.00 points (" in difference
+    assert others == "The other five do not differ significantly from the baseline."
     layers, units, rates = (" ".join(lines) for lines in answer_questions(chest.rows).values())
     assert "hidden layers 2 instead of 1, there is no evidence of a difference" in layers
     assert "hidden layers 3 instead of 1, accuracy is worse (-25.00 points" in layers
     assert units.count("no evidence of a difference") == 2
     assert rates.count("no evidence of a difference") == 2
     assert "learning rate 5e-05" in rates
+
+
+def a_row(variant: int, value: float, p: float, pairs: int = 2) -> Row:
+    config = resolve_config("chest", variant, {})
+    run = dataclasses.replace(a_run(variant), config=config)
+    gain = None if variant == 1 else Estimate(value, value - 0.01, value + 0.01, p)
+    accuracy = Estimate(0.976, 0.97, 0.98)
+    return Row([run], Verdict(accuracy, gain=gain, p=gain and p, pairs=pairs))
+
+
+BASELINE = "the baseline (97.60 %, 95 % interval 97.00 to 98.00"
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentences"),
+    [
+        (
+            [(2, 0.01, 0.8), (3, -0.01, 0.314)],
+            [
+                "Neither of the two variants differs significantly from "
+                f"{BASELINE}; smallest adjusted p = 0.314)."
+            ],
+        ),
+        (
+            [(2, 0.01, 0.8)],
+            [f"Variant 2 does not differ significantly from {BASELINE}; adjusted p = 0.800)."],
+        ),
+        (
+            [(2, 0.03, 0.01), (3, -0.03, 0.01), (4, -0.05, 0.01, 1), (5, 0.001, 0.9)],
+            [
+                f"Variant 2 is significantly more accurate than {BASELINE}): by 3.00 points "
+                "(2.00 to 4.00).",
+                f"Variants 3 and 4 are significantly less accurate than {BASELINE}): by 3.00 "
+                "points (2.00 to 4.00) and 5.00 points (4.00 to 6.00), respectively.",
+                "The other one does not differ significantly from the baseline.",
+                "Variant 4 was trained with one seed only: with another, the result may differ.",
+            ],
+        ),
+    ],
+)
+def test_the_summary_is_plain_english(
+    rows: list[tuple[int, float, float]], sentences: list[str]
+) -> None:
+    assert summarize_study([a_row(1, 0, 1), *(a_row(*row) for row in rows)]) == sentences
 
 
 def test_one_seed_does_not_speak_for_another(chest: Report) -> None:
@@ -125,7 +176,7 @@ def test_one_seed_does_not_speak_for_another(chest: Report) -> None:
 def test_without_the_base_nothing_is_compared(chest: Report) -> None:
     rows = [row for row in chest.rows if row is not find_base(chest.rows)]
     assert answer_questions(rows) == {}
-    assert summarize_study(rows)[0].startswith("No comparison is possible")
+    assert summarize_study(rows)[0].startswith("Nothing can be compared")
 
 
 def test_what_the_report_prints_wrong_is_listed(page: str) -> None:
