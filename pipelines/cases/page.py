@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,8 @@ from pipelines.runs.protocol import pluralize
 from study.common.html import render_page
 from study.config import data_name
 
+HERE = Path(__file__).parent
+
 
 @dataclass(frozen=True)
 class CasesView:
@@ -37,17 +38,49 @@ class CasesView:
     no_heat_reason: str  # why there are no heat maps, "" if there are
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a data URI, with words for those who cannot see it."""
+
+    uri: str
+    alternative: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A case as the page shows it."""
+
+    case: Case
+    pictures: list[Picture]
+    siblings: str  # a sentence on them, "" if they are not known
+    heat_is_empty: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with the cards under it, or with a text if there are none."""
+
+    heading: str
+    cards: list[Card]
+    empty_text: str
+
+
 def render_cases(view: CasesView) -> str:
     """Return the page as HTML. The same pictures and maps give the same bytes."""
     wrong = select_mistakes(view.cases)
     right = select_hits(view.cases)
-    parts = [f"<p>{_escape_html(line)}</p>" for line in _describe_run(view, wrong)]
-    if line := _describe_leak(view.run):
-        parts.append(f'<p class="caution">{_escape_html(line)}</p>')
-    parts.append(f"<p>{_escape_html(_write_legend(view))}</p>")
-    parts += _render_section(view, "The most confident mistakes", wrong, "No test image is wrong.")
-    parts += _render_section(view, "The least confident hits", right, "No test image is right.")
-    return render_page(format_title(view.run), [Path(__file__).with_name("cases.css")], parts)
+    return render_page(
+        HERE / "cases.html.j2",
+        [HERE / "cases.css"],
+        title=format_title(view.run),
+        description=_describe_run(view, wrong),
+        caution=_describe_leak(view.run),
+        legend=_write_legend(view),
+        sections=[
+            _build_section(view, "The most confident mistakes", wrong, "No test image is wrong."),
+            _build_section(view, "The least confident hits", right, "No test image is right."),
+        ],
+    )
 
 
 def format_title(run: FinishedRun) -> str:
@@ -57,11 +90,6 @@ def format_title(run: FinishedRun) -> str:
     """
     settings = run.config.title.removeprefix(data_name(run.config.dataset))
     return f"Cases of {format_dataset_name(run.config.dataset)}{settings}"
-
-
-def _escape_html(text: str) -> str:
-    """Escape a text, and keep each number on one line with its percent sign."""
-    return escape(text).replace(" %", "&nbsp;%")
 
 
 def _describe_run(view: CasesView, wrong: Sequence[Case]) -> Iterator[str]:
@@ -105,48 +133,21 @@ def _write_legend(view: CasesView) -> str:
     )
 
 
-def _render_section(
+def _build_section(
     view: CasesView, heading: str, cases: Sequence[Case], empty_text: str
-) -> Iterator[str]:
+) -> Section:
     selected = cases[: view.count]
-    if not selected:
-        yield f"<h2>{heading}</h2>"
-        yield f"<p>{empty_text}</p>"
-        return
-    yield f"<h2>{heading}: {len(selected)} of {len(cases)}</h2>"
-    yield '<div class="cases">'
-    for case in selected:
-        yield from _render_card(view, case)
-    yield "</div>"
+    if selected:
+        heading = f"{heading}: {len(selected)} of {len(cases)}"
+    return Section(heading, [_build_card(view, case) for case in selected], empty_text)
 
 
-def _render_card(view: CasesView, case: Case) -> Iterator[str]:
+def _build_card(view: CasesView, case: Case) -> Card:
     pixels = view.pixels[case.image]
     heat = view.heat.get(case.image)
-    yield '<figure class="case">'
-    yield '<div class="pictures">'
-    yield _render_picture(pixels, f"{case.image}, of class {case.label}")
+    pictures = [Picture(encode_data_uri(pixels), f"{case.image}, of class {case.label}")]
     if heat is not None:
-        yield _render_picture(overlay_heat(pixels, heat), describe_heat(heat, case.predicted))
-    yield "</div>"
-    yield "<figcaption>"
-    yield from (f"<p{css}>{text}</p>" for css, text in _describe_case(case, heat))
-    yield "</figcaption>"
-    yield "</figure>"
-
-
-def _describe_case(case: Case, heat: NDArray[np.float32] | None) -> Iterator[tuple[str, str]]:
-    """Yield the attributes and the HTML of each line below the pictures."""
-    probability = _escape_html(f"{100 * case.probability:.1f} %")
-    yield "", f"said <strong>{_escape_html(case.predicted)}</strong>, {probability}"
-    yield "", f"is <strong>{_escape_html(case.label)}</strong>"
-    yield ' class="soft"', _escape_html(case.image)
-    if case.group is not None:
-        yield ' class="soft"', _escape_html(f"group {case.group}: {describe_siblings(case)}")
-    if heat is not None and not heat.any():
-        text = f"The heat map is empty: no place in the image speaks for {case.predicted}."
-        yield "", _escape_html(text)
-
-
-def _render_picture(pixels: NDArray[np.uint8], alternative: str) -> str:
-    return f'<img src="{encode_data_uri(pixels)}" alt="{escape(alternative)}">'
+        overlay = encode_data_uri(overlay_heat(pixels, heat))
+        pictures.append(Picture(overlay, describe_heat(heat, case.predicted)))
+    siblings = "" if case.group is None else f"group {case.group}: {describe_siblings(case)}"
+    return Card(case, pictures, siblings, heat_is_empty=heat is not None and not heat.any())

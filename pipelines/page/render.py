@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -16,15 +15,16 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from pipelines.compare.blocks import Block
-from pipelines.compare.columns import Column
 from pipelines.compare.columns import COLUMNS_BY_TITLE
 from pipelines.compare.columns import format_cells
 from pipelines.compare.columns import NUMERIC_TITLES
 from pipelines.compare.columns import select_columns
 from pipelines.compare.table import build_table
+from pipelines.page.html_table import build_html_table
 from study.common.html import render_page
 from study.common.progress import OutputConsole
 
+HERE = Path(__file__).parent
 NOTES = "Notes on the reported figures (misprints are corrected above)"
 # The columns that fit 100 characters, the width used where the output is no terminal
 TERMINAL = (
@@ -105,62 +105,14 @@ def _escape_markdown(text: str) -> str:
 
 def render_html(page: Page) -> str:
     """Return one self-contained HTML page: no script, nothing fetched."""
-    parts = [
-        f"<p>{escape(page.statement)}</p>",
-        *(f'<p class="caution">{escape(line)}</p>' for line in page.cautions),
-    ]
-    for block, rows in page.list_tables():
-        parts += render_html_table(block.protocol, rows)
-    if page.notes:
-        parts += [f"<h2>{NOTES}</h2>", "<ul>"]
-        parts += [*(f"<li>{escape(note)}</li>" for note in page.notes), "</ul>"]
-    return render_page(page.title, [Path(__file__).with_name("comparison.css")], parts)
-
-
-def render_html_table(name: str, rows: pd.DataFrame) -> list[str]:
-    """Return the HTML lines of a block's table, in a region that scrolls by itself."""
-    columns = select_columns(rows)
-    column_groups = itertools.groupby(column.group for column in columns)
-    spans = [(group, len(list(members))) for group, members in column_groups]
-    return [
-        f'<div class="scroll" role="region" aria-label="{escape(name)}" tabindex="0">',
-        "<table>",
-        f"<caption>{escape(name)}</caption>",
-        *(f'<colgroup span="{span}"></colgroup>' for _, span in spans),
-        "<thead>",
-        "<tr>",
-        *(f'<th scope="colgroup" colspan="{span}">{escape(group)}</th>' for group, span in spans),
-        "</tr>",
-        "<tr>",
-        *(
-            f'<th scope="col"{_render_class(column)}>{escape(column.title)}</th>'
-            for column in columns
-        ),
-        "</tr>",
-        "</thead>",
-        "<tbody>",
-        *(_render_html_row(columns, row) for row in format_cells(rows, columns, page=True)),
-        "</tbody>",
-        "</table>",
-        "</div>",
-    ]
-
-
-def _render_html_row(columns: Sequence[Column], texts: Sequence[str]) -> str:
-    row = dict(zip((column.title for column in columns), texts, strict=True))
-    label = f"variant {row['Variant']}" if row["Variant"] else row["Head"]
-    first = f'<th scope="row">{escape(texts[0])} <small>{escape(label)}</small></th>'
-    others = [
-        f"<td{_render_class(column)}>{escape(text)}</td>"
-        for column, text in zip(columns[1:], texts[1:], strict=True)
-    ]
-    return f"<tr>{first}{''.join(others)}</tr>"
-
-
-def _render_class(column: Column) -> str:
-    if column.title in NUMERIC_TITLES:
-        return ' class="n"'
-    return ' class="ids"' if column.title == "Run IDs" else ""
+    return render_page(
+        HERE / "comparison.html.j2",
+        [HERE / "comparison.css"],
+        title=page.title,
+        page=page,
+        tables=[build_html_table(block, rows) for block, rows in page.list_tables()],
+        notes_heading=NOTES,
+    )
 
 
 def print_page(page: Page) -> None:

@@ -1,10 +1,8 @@
 """Write a report as one self-contained HTML page with charts and a sortable table."""
 
 import json
-from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from plotly.offline import get_plotlyjs
@@ -15,12 +13,13 @@ from pipelines.compare.evidence import DetailedRow
 from pipelines.compare.reflection import answer_questions
 from pipelines.compare.reflection import summarize_study
 from pipelines.page.figure import Chart
+from pipelines.page.html_table import build_html_table
 from pipelines.page.render import NOTES
 from pipelines.page.render import Page
-from pipelines.page.render import render_html_table
 from pipelines.runs.protocol import describe_split
 from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import protocol
+from study.common.html import read_files
 from study.common.html import render_page
 from study.config import BACKBONES
 
@@ -40,26 +39,25 @@ class Report:
 def render_report(report: Report) -> str:
     """Return the whole page. The same runs give the same bytes."""
     page = report.page
-    rows = report.rows
-    tables = sorted(page.list_tables(), key=lambda table: table[0] is not report.main_block)
-    main, *others = [render_html_table(block.protocol, frame) for block, frame in tables]
-    body = [
-        f'<p class="question">{escape(_write_question(report))}</p>',
-        *_render_list(_describe_protocol(rows), "protocol"),
-        *(f'<p class="caution">{escape(line)}</p>' for line in page.cautions),
-        "<h2>In short</h2>",
-        *(f"<p>{escape(line)}</p>" for line in summarize_study(rows)),
-        "<h2>The table</h2>",
-        "<p>Select a heading to sort by it.</p>",
-        *main,
-        *_render_charts(report.charts),
-        *_render_reflection(rows),
-        *_render_errata(page.notes),
-        *(line for table in others for line in table),
-        f'<p class="fine">{escape(page.statement)}</p>',
-        *_render_scripts(report.charts),
+    tables = [
+        (block is report.main_block, build_html_table(block, rows))
+        for block, rows in page.list_tables()
     ]
-    return render_page(page.title.replace("Comparison table", "Report"), _list_styles(), body)
+    return render_page(
+        HERE / "report.html.j2",
+        [HERE / "comparison.css", HERE / "report.css"],
+        title=page.title.replace("Comparison table", "Report"),
+        page=page,
+        question=_write_question(report),
+        protocol=_describe_protocol(report.rows),
+        summary=summarize_study(report.rows),
+        answers=answer_questions(report.rows),
+        main_table=next(table for is_main, table in tables if is_main),
+        other_tables=[table for is_main, table in tables if not is_main],
+        charts=report.charts,
+        notes_heading=NOTES,
+        scripts=_list_scripts(report.charts),
+    )
 
 
 def _write_question(report: Report) -> str:
@@ -93,47 +91,16 @@ def _describe_protocol(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _render_list(lines: Sequence[str], kind: str) -> list[str]:
-    return [f'<ul class="{kind}">', *(f"<li>{escape(line)}</li>" for line in lines), "</ul>"]
-
-
-def _render_charts(charts: Sequence[Chart]) -> Iterator[str]:
-    for number, chart in enumerate(charts):
-        yield f'<section aria-labelledby="h{number}">'
-        yield f'<h2 id="h{number}">{escape(chart.title)}</h2>'
-        yield f'<div class="chart" id="chart{number}" role="img" aria-labelledby="h{number}"'
-        yield f' aria-describedby="w{number}" style="height:{chart.figure.layout.height}px"></div>'
-        yield f'<details><summary>In words</summary><p id="w{number}">{escape(chart.words)}</p>'
-        yield "</details></section>"
-
-
-def _render_reflection(rows: Sequence[Row]) -> Iterator[str]:
-    answers = answer_questions(rows)
-    if not answers:
-        return
-    yield "<h2>Reflection</h2>"
-    for question, sentences in answers.items():
-        yield f"<h3>{escape(question)}</h3>"
-        yield f"<p>{escape(' '.join(sentences))}</p>"
-
-
-def _render_errata(notes: Sequence[str]) -> list[str]:
-    if not notes:
-        return []
-    return [f"<h2>{NOTES}</h2>", *_render_list(notes, "errata")]
-
-
-def _render_scripts(charts: Sequence[Chart]) -> Iterator[str]:
+def _list_scripts(charts: Sequence[Chart]) -> list[str]:
+    """Return plotly, the data of the figures, and the script that draws them."""
     figures = [json.loads(chart.figure.to_json()) for chart in charts]
     for figure in figures:
         # The page has its own look, and plotly's takes 7 kB per figure
         figure["layout"].pop("template", None)
     # "</script>" in a label would end the script
     data = json.dumps(figures, separators=(",", ":")).replace("</", "<\\/")
-    yield f"<script>{get_plotlyjs()}</script>"
-    yield f"<script>const FIGURES = {data};</script>"
-    yield f"<script>{(HERE / 'report.js').read_text(encoding='utf-8')}</script>"
-
-
-def _list_styles() -> Sequence[Path]:
-    return [HERE / "comparison.css", HERE / "report.css"]
+    return [
+        get_plotlyjs(),
+        f"const FIGURES = {data};",
+        read_files(HERE / "report.js"),
+    ]

@@ -1,36 +1,44 @@
-"""The frame of the HTML pages.
+"""Make the HTML pages from Jinja2 templates, which escape every text.
 
-The pages are self-contained, light or dark, and neither run a script nor fetch anything.
+The pages are self-contained, light or dark, and fetch nothing.
 """
 
 from collections.abc import Iterable
-from html import escape
 from pathlib import Path
+from typing import Any
+
+import jinja2
+
+COMMON = Path(__file__).parent
 
 
-def render_page(title: str, styles: Iterable[Path], body: Iterable[str]) -> str:
-    """Return a whole page under a heading.
+def render_page(template: Path, styles: Iterable[Path], **values: Any) -> str:
+    """Return a whole page from a template that extends `page.html.j2`.
 
     Args:
-        title: plain text, for both the window and the heading.
+        template: the template's file. It finds the templates beside it, and those in this folder.
         styles: the page's own CSS files, which come after the CSS that all pages share.
-        body: lines of HTML below the heading.
+        values: what the template shows. `title` is for both the window and the heading.
     """
-    files = [Path(__file__).with_name("page.css"), *styles]
-    style = "".join(file.read_text(encoding="utf-8") for file in files)
-    lines = [
-        "<!DOCTYPE html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="color-scheme" content="light dark">',
-        f"<title>{escape(title)}</title>",
-        f"<style>\n{style}</style>",
-        "</head>",
-        "<body>",
-        "<main>",
-        f"<h1>{escape(title)}</h1>",
-        *body,
-    ]
-    return "\n".join([*lines, "</main>", "</body>", "</html>"]) + "\n"
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([template.parent, COMMON]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["keep_percents"] = keep_percents
+    return environment.get_template(template.name).render(
+        style=read_files(COMMON / "page.css", *styles), **values
+    )
+
+
+def read_files(*files: Path) -> str:
+    """Return the text of some CSS or JavaScript files, one after the other."""
+    return "".join(file.read_text(encoding="utf-8") for file in files)
+
+
+def keep_percents(text: str) -> str:
+    """Keep each number of a text on one line with its percent sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")

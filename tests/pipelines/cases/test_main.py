@@ -100,7 +100,7 @@ def test_the_surest_mistakes_come_first_then_the_least_sure_hits(page: Page) -> 
         (case.image, case.said, f"{100 * case.sure:.1f}", case.label)
         for case in [*wrong[:4].itertuples(), *right[:4].itertuples()]
     ]
-    words = r"said <strong>(.+?)</strong>, ([\d.]+)&nbsp;%.*is <strong>(.+?)</strong>"
+    words = r"said <strong>(.+?)</strong>, ([\d.]+)\xa0%.*is <strong>(.+?)</strong>"
     pattern = rf'alt="(\S+), of class.*{words}'
     found = [re.search(pattern, card, re.DOTALL) for card in page.cards()]
     assert [match.groups() for match in found if match] == expected
