@@ -37,9 +37,9 @@ def test_the_images_install_what_the_locks_pin() -> None:
 def test_ports_are_bound_to_this_machine_unless_the_user_says_otherwise() -> None:
     ports = {name: service["ports"] for name, service in services().items() if "ports" in service}
     assert ports == {
-        "postgres": ["${STUDY_BIND:-127.0.0.1}:5432:5432"],
-        "mlflow": ["${STUDY_BIND:-127.0.0.1}:5000:5000"],
-        "dashboard": ["127.0.0.1:8080:8080"],
+        "postgres": ["${STUDY_BIND:-127.0.0.1}:${STUDY_POSTGRES_PORT:-5432}:5432"],
+        "mlflow": ["${STUDY_BIND:-127.0.0.1}:${STUDY_MLFLOW_PORT:-5000}:5000"],
+        "dashboard": ["127.0.0.1:${STUDY_DASHBOARD_PORT:-8080}:8080"],
     }
 
 
