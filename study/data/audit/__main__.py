@@ -37,7 +37,7 @@ from study.data.audit.facts import build_audit
 from study.data.audit.facts import drop_repeated_images
 from study.data.audit.facts import ImageEvidence
 from study.data.audit.findings import ImageSet
-from study.data.audit.html import html_text
+from study.data.audit.html import render_audit
 from study.data.audit.scan import scan
 from study.data.audit.splits import draw_pooled_parts
 from study.data.audit.terminal import print_audit
@@ -126,7 +126,7 @@ def write_report(report: Report, out: Path) -> None:
     """
     contents = {
         "audit.json": report.audit.as_json().encode(),
-        "audit.html": html_text(report.audit, report.strips).encode(),
+        "audit.html": render_audit(report.audit, report.strips).encode(),
         GROUPS_FILE: format_groups_csv(report.group_of).encode("utf-8", "surrogateescape"),
     }
     with _write_errors_as_data_errors(out):

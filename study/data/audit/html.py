@@ -8,10 +8,10 @@ from pathlib import Path
 
 from study.common.html import render_page
 from study.data.audit.facts import Audit
-from study.data.audit.sections import cautions
-from study.data.audit.sections import printable
-from study.data.audit.sections import sections
-from study.data.audit.sections import summary
+from study.data.audit.sections import build_sections
+from study.data.audit.sections import escape_unprintable
+from study.data.audit.sections import list_cautions
+from study.data.audit.sections import summarize_audit
 from study.data.audit.thumbnails import Strip
 
 HERE = Path(__file__).parent
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 MOST_ROWS = 5000
 
 
-def html_text(audit: Audit, strips: Sequence[Strip]) -> str:
+def render_audit(audit: Audit, strips: Sequence[Strip]) -> str:
     """Render the page.
 
     The same audit gives the same bytes.
@@ -27,23 +27,23 @@ def html_text(audit: Audit, strips: Sequence[Strip]) -> str:
     return render_page(
         HERE / "audit.html.j2",
         [HERE / "audit.css"],
-        title=f"Audit of {printable(audit.dataset)}",
-        summary=summary(audit),
-        cautions=cautions(audit),
-        sections=sections(audit),
+        title=f"Audit of {escape_unprintable(audit.dataset)}",
+        summary=summarize_audit(audit),
+        cautions=list_cautions(audit),
+        sections=build_sections(audit),
         most_rows=MOST_ROWS,
         strips=strips,
-        caption=caption,
-        printable=printable,
+        format_caption=format_caption,
+        escape_unprintable=escape_unprintable,
     )
 
 
-def caption(strip: Strip) -> str:
+def format_caption(strip: Strip) -> str:
     """Return the caption of a strip.
 
     Such as `monocyte/original07 (monocyte), 26 images: 17 train, 4 val, 5 test`.
     """
-    classes = ", ".join(map(printable, strip.classes))
+    classes = ", ".join(map(escape_unprintable, strip.classes))
     parts = ", ".join(f"{count:,} {part}" for part, count in strip.parts.items())
-    text = f"{printable(strip.group)} ({classes}), {strip.count:,} images"
+    text = f"{escape_unprintable(strip.group)} ({classes}), {strip.count:,} images"
     return f"{text}: {parts}" if parts else text

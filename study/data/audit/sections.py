@@ -32,7 +32,7 @@ class Section:
     tables: list[Table] = field(default_factory=list)
 
 
-def printable(name: str) -> str:
+def escape_unprintable(name: str) -> str:
     """Return a file's name as it may be shown.
 
     A name with odd characters gets quotes and escapes.
@@ -40,7 +40,7 @@ def printable(name: str) -> str:
     return name if name.isprintable() else repr(name)
 
 
-def summary(audit: Audit) -> str:
+def summarize_audit(audit: Audit) -> str:
     """Summarize the audit in one sentence."""
     files = audit.files
     return (
@@ -49,7 +49,7 @@ def summary(audit: Audit) -> str:
     )
 
 
-def cautions(audit: Audit) -> list[str]:
+def list_cautions(audit: Audit) -> list[str]:
     """Return what a reader must not miss.
 
     The list is empty if all is well.
@@ -82,7 +82,7 @@ def cautions(audit: Audit) -> list[str]:
     return warnings
 
 
-def sections(audit: Audit) -> list[Section]:
+def build_sections(audit: Audit) -> list[Section]:
     """Return all sections but the pictures."""
     return [
         _describe_images(audit),
@@ -103,7 +103,7 @@ def _describe_images(audit: Audit) -> Section:
     rows = []
     for c in audit.classes:
         counts = (c.listed, c.usable, *(c.parts.get(part, 0) for part in parts))
-        rows.append([printable(c.name), *map(_format_number, counts)])
+        rows.append([escape_unprintable(c.name), *map(_format_number, counts)])
     files = audit.files
     lines = [
         f"Formats: {_format_counts(files.formats)}. Color modes: {_format_counts(files.modes)}.",
@@ -125,7 +125,10 @@ def _format_counts(counts: Mapping[str, int], most: int = 5) -> str:
 
 
 def _describe_unusable(audit: Audit) -> Section:
-    rows = [[printable(image), printable(reason)] for image, reason in audit.files.unusable]
+    rows = [
+        [escape_unprintable(image), escape_unprintable(reason)]
+        for image, reason in audit.files.unusable
+    ]
     if not rows:
         return Section("Files that cannot be used", ["None."])
     return Section("Files that cannot be used", [], [Table(["file", "reason"], rows, left=2)])
@@ -136,7 +139,7 @@ def _describe_unusual(audit: Audit) -> Section:
     for image, form in audit.files.unusual:
         images[form].append(image)
     rows = [
-        [form, printable(images[form][0]), _format_number(len(images[form]))]
+        [form, escape_unprintable(images[form][0]), _format_number(len(images[form]))]
         for form in sorted(images, key=lambda form: -len(images[form]))
     ]
     return Section(
@@ -177,7 +180,7 @@ def _tabulate_sets(
 ) -> list[Table]:
     rows = []
     for images in sets[:most_sets]:
-        names = ", ".join(map(printable, images[:most_images]))
+        names = ", ".join(map(escape_unprintable, images[:most_images]))
         if len(images) > most_images:
             names += f" and {len(images) - most_images:,} more"
         rows.append([names, _format_number(len(images))])
@@ -193,7 +196,7 @@ def _describe_groups(audit: Audit) -> Section:
     if not groups.known:
         lines.append("An image without a near-duplicate is a group of its own.")
     rows = [
-        [printable(c.name), _format_number(c.usable), _format_number(c.groups)]
+        [escape_unprintable(c.name), _format_number(c.usable), _format_number(c.groups)]
         for c in audit.classes
     ]
     return Section("Groups", lines, [Table(["class", "usable images", "groups"], rows)])
@@ -223,7 +226,7 @@ def _describe_splits(audit: Audit) -> Section:
     lines = ["A test image's sibling is an image of its group in train."]
     for p in audit.protocols:
         if p.impossible:
-            lines.append(f"The {p.name} split is not possible: {printable(p.impossible)}.")
+            lines.append(f"The {p.name} split is not possible: {escape_unprintable(p.impossible)}.")
     return Section("Splits, seed 0", lines, [Table(headings, rows)] if rows else [])
 
 
@@ -240,7 +243,7 @@ def _describe_intervals(audit: Audit) -> Section:
     names = [c.name for c in audit.classes]
     rows = [["all (accuracy)", *(_format_interval(p.accuracy) for p in possible)]]
     rows += [
-        [f"{printable(n)} (recall)", *(_format_interval(p.recall[n]) for p in possible)]
+        [f"{escape_unprintable(n)} (recall)", *(_format_interval(p.recall[n]) for p in possible)]
         for n in names
     ]
     lines = [

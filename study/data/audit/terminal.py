@@ -11,10 +11,10 @@ from rich.table import Table as Grid
 
 from study.common.progress import OutputConsole
 from study.data.audit.facts import Audit
-from study.data.audit.sections import cautions
-from study.data.audit.sections import printable
-from study.data.audit.sections import sections
-from study.data.audit.sections import summary
+from study.data.audit.sections import build_sections
+from study.data.audit.sections import escape_unprintable
+from study.data.audit.sections import list_cautions
+from study.data.audit.sections import summarize_audit
 from study.data.audit.sections import Table
 
 WIDTH = 100
@@ -31,11 +31,11 @@ def print_audit(audit: Audit, closing_lines: Sequence[str]) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     console = OutputConsole(markup=False, emoji=False, highlight=False)
     console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
-    console.print(f"Audit of {printable(audit.dataset)}", style="bold")
-    console.print(summary(audit))
-    for line in cautions(audit):
+    console.print(f"Audit of {escape_unprintable(audit.dataset)}", style="bold")
+    console.print(summarize_audit(audit))
+    for line in list_cautions(audit):
         console.print(f"! {line}")
-    for section in sections(audit):
+    for section in build_sections(audit):
         console.print(f"\n{section.title}", style="bold")
         for line in section.lines:
             console.print(f"{line}")

@@ -21,7 +21,7 @@ from study.data.audit.__main__ import main
 from study.data.audit.findings import add_twins
 from study.data.audit.findings import agreement_of
 from study.data.audit.findings import name_groups
-from study.data.audit.sections import printable
+from study.data.audit.sections import escape_unprintable
 from study.data.audit.splits import widest_interval
 from study.data.prepare import prepare
 from study.data.split import count_leaking_images
@@ -298,7 +298,7 @@ def test_odd_names_are_right_in_every_file(
     assert "\x1b" not in raw
     assert "\u202e" not in raw
     for name in ODD:
-        assert printable(f"b/{name}") in text
+        assert escape_unprintable(f"b/{name}") in text
     assert "\x1b" not in capsys.readouterr().out
     shutil.copy("out/groups.csv", root)
     groups = prepare(f"folder:{root}", 8).groups  # every name is found in the file
