@@ -12,6 +12,7 @@ from mlflow.entities import Run
 
 from study.config import parse_value
 from study.config import TrialConfig
+from study.tracking.moved_artifacts import point_to_moved_artifacts
 from study.variants import resolve_config
 from tests.support.commands import client_of
 from tests.support.commands import ROOT
@@ -77,6 +78,7 @@ def test_one_complete_run(trained: Path, expected: TrialConfig) -> None:
 
 def test_repeated_it_points_at_the_first_run(trained: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(trained, tmp_path / "copy")
+    point_to_moved_artifacts(f"sqlite:///{folder}/mlflow.db")
     first = only_run(folder)
     done = mlflow_run(folder, "local", **{**GIVEN, "lr": "0.00005"})
     assert done.returncode == 0, done.stderr
