@@ -35,6 +35,7 @@ from study.common.errors import ConfigError
 from study.common.errors import Pruned
 from study.common.errors import StudyError
 from study.common.progress import Progress
+from study.common.settings import check_keras_backend
 from study.config import fingerprint
 from study.config import TrialConfig
 from study.data.prepare import data_digest
@@ -261,6 +262,7 @@ def main() -> None:
     started = time.monotonic()
     args = _parse_args()
     count = 1 if args.workers is None else parse_count("workers", args.workers, MAX_WORKERS)
+    check_keras_backend()
     with contextlib.ExitStack() as stack:
         workers = make_local_workers(count, PRELOAD)
         for worker in workers:

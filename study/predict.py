@@ -27,6 +27,8 @@ from study.common.command import quiet_stderr
 from study.common.command import run_command
 from study.common.errors import StudyError
 from study.common.progress import Progress
+from study.common.settings import check_keras_backend
+from study.common.settings import keras_backend
 from study.common.settings import tracking_uri
 from study.data.intact import BadImage
 from study.data.listing import EXTENSIONS
@@ -51,6 +53,7 @@ def predict(model: str, folder: Path, out: Path, progress: Progress) -> None:
     Raises:
         StudyError: there is no such model, no image, or no way to write the file.
     """
+    check_keras_backend()
     images = _list_images(folder)
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise StudyError(f"cannot write {out}: name a file in a folder that exists")
@@ -101,6 +104,7 @@ def _load_classifier(uri: str, folder: str) -> "Classifier":
             f"no model {uri} at {connection.redact_credentials(tracking_uri())} ({message[:150]}): "
             "--register makes one"
         ) from None
+    os.environ["KERAS_BACKEND"] = keras_backend()  # else Keras asks keras.json
     with quiet_stderr():
         from study.serving.classifier import Classifier
     try:

@@ -31,6 +31,7 @@ from study.common.errors import Pruned
 from study.common.errors import StudyError
 from study.common.progress import format_duration
 from study.common.progress import Progress
+from study.common.settings import check_keras_backend
 from study.config import fingerprint
 from study.config import TrialConfig
 from study.data.prepare import data_digest
@@ -194,6 +195,7 @@ def main() -> None:
     add_variant_flag(parser)
     add_config_flags(parser)
     args = parser.parse_args()
+    check_keras_backend()
     config = config_from_flags(args)
     options = Options(
         use_cache=not args.no_cache,

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -13,9 +14,12 @@ import numpy as np
 
 from study.common.cache import cache_dir
 from study.common.command import quiet_stderr
+from study.common.errors import ConfigError
+from study.common.errors import first_line
 from study.common.files import no_space_as_study_error
 from study.common.progress import format_duration
 from study.common.progress import Progress
+from study.common.settings import keras_backend
 from study.common.version import code_version
 from study.config import compare_weights
 from study.config import PROTOCOL_VERSION
@@ -61,9 +65,20 @@ class Trial:
 
 
 def preload_training() -> None:
-    """Import Keras and its backend before the first trial, which takes seconds."""
-    with quiet_stderr():
-        importlib.import_module("study.training.fit")
+    """Import Keras and its backend before the first trial, which takes seconds.
+
+    Raises:
+        ConfigError: Keras does not start with the user's settings.
+    """
+    os.environ["KERAS_BACKEND"] = keras_backend()  # else Keras asks keras.json
+    try:
+        with quiet_stderr():
+            importlib.import_module("study.training.fit")
+    except (ImportError, OSError, ValueError) as error:
+        raise ConfigError(
+            f"Keras does not start ({first_line(error)}): see KERAS_BACKEND, and keras.json in "
+            "~/.keras (or KERAS_HOME)"
+        ) from error
 
 
 def prepare_trial(config: TrialConfig, progress: Progress, *, use_cache: bool) -> Trial:
@@ -149,10 +164,10 @@ def _fit(trial: Trial, log: RunLog, folder: Path, options: Options) -> "tuple[Tr
     Returns:
         The result, and the seconds of the epochs that an earlier process trained.
     """
-    with quiet_stderr():
-        # late, because loading TensorFlow takes seconds: errors in the config or data come first
-        from study.training import fit
-        from study.training import runtime
+    # late, because loading TensorFlow takes seconds: errors in the config or data come first
+    preload_training()
+    from study.training import fit
+    from study.training import runtime
 
     images = len(trial.split.train)
     epoch_log = EpochLog(trial.config.epochs, images, log, trial.progress, options)

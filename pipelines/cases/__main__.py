@@ -32,6 +32,7 @@ from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import StudyError
 from study.common.progress import Progress
+from study.common.settings import keras_backend
 from study.config import BACKBONES
 from study.data.prepare import Data
 from study.data.prepare import data_digest
@@ -143,7 +144,7 @@ def _compute_heat_maps(
         )
     file = _download(run.run_id, MODEL, folder)
     # Keras is loaded in the worker's process, never in this one
-    with contextlib.closing(Worker()) as worker:
+    with contextlib.closing(Worker({"KERAS_BACKEND": keras_backend()})) as worker:
         maps: NDArray[np.float32] = worker.call(
             "study.training.gradcam:compute_heat_maps_of_file", file, np.stack(images), classes
         )

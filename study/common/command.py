@@ -186,5 +186,5 @@ def quiet_stderr() -> Iterator[None]:
 def _silence_libraries() -> None:
     """Keep the libraries' warnings and notices out of the output. Errors still show."""
     warnings.filterwarnings("ignore")
-    for name in ("alembic", "optuna", "absl", "matplotlib"):
+    for name in ("alembic", "optuna", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)

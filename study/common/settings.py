@@ -1,9 +1,11 @@
 """The settings from environment variables or `.env`, as listed in `.env.example`."""
 
+import importlib.util
 import os
 
 from study.common.errors import ConfigError
 
+BACKENDS = ("tensorflow", "jax")
 PATIENCE = 30.0  # seconds that a trial waits at its end for a server that does not answer
 
 
@@ -53,3 +55,31 @@ def server_patience() -> float:
     if not 0 <= seconds < float("inf"):
         raise ConfigError(f"STUDY_PATIENCE={text!r} is no time: write seconds, such as 30")
     return seconds
+
+
+def keras_backend() -> str:
+    """Return `KERAS_BACKEND`, or `tensorflow`.
+
+    The backend in the user's keras.json does not count, because other work may have set it.
+
+    Raises:
+        ConfigError: it is a backend that cannot train here.
+    """
+    backend = os.environ.get("KERAS_BACKEND", "").strip() or "tensorflow"
+    if backend not in BACKENDS:
+        raise ConfigError(f"KERAS_BACKEND={backend} is not supported: use {' or '.join(BACKENDS)}")
+    return backend
+
+
+def check_keras_backend() -> None:
+    """Check that the backend can train on this machine, without the seconds of its import.
+
+    Raises:
+        ConfigError: it is unknown or not installed.
+    """
+    backend = keras_backend()
+    if importlib.util.find_spec(backend) is None:
+        raise ConfigError(
+            f"KERAS_BACKEND={backend}, but the package {backend} is not installed: "
+            "install it, or set another backend (docs/offline.md)"
+        )

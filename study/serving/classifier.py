@@ -27,6 +27,8 @@ class Classifier:
     """A trained network, with its image size and the names of its classes."""
 
     def __init__(self, file: str, classes: Sequence[str]) -> None:
+        # KERAS_MAX_STEPS_PER_EPOCH, an aid for debugging, would leave images out.
+        keras.config.set_max_steps_per_epoch(None)
         # Safe mode: a file from elsewhere must not bring code along.
         self._network = keras.saving.load_model(file, compile=False, safe_mode=True)
         self.classes = list(classes)

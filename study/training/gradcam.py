@@ -26,6 +26,8 @@ from study.common.errors import StudyError
 with quiet_stderr():  # Keras' libraries write to stderr while they load
     import keras
 
+    from study.training import runtime
+
 BATCH_SIZE = 4  # images, so that the largest backbone at the largest size fits into memory
 Array = NDArray[np.float32]
 
@@ -38,6 +40,7 @@ def compute_heat_maps_of_file(
     Raises:
         StudyError: the file does not load.
     """
+    runtime.reset_keras_settings()
     try:
         model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError) as error:

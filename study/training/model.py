@@ -7,6 +7,7 @@ import numpy as np
 
 from study.config import TrialConfig
 from study.training import backbone
+from study.training import runtime
 from study.training.fused_adam import FusedAdam
 
 # ImageNet's mean, which the caffe-trained backbones subtract (keras.applications.imagenet_utils)
@@ -32,6 +33,7 @@ def build_model(config: TrialConfig, num_classes: int, *, fused: bool = True) ->
 def _reset_keras(config: TrialConfig) -> None:
     """Clear Keras' session, and set the seed and precision of a config."""
     keras.utils.clear_session()
+    runtime.reset_keras_settings()
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
 

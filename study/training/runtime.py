@@ -14,7 +14,23 @@ import keras
 
 from study.common.cache import cache_dir
 
-DETERMINISTIC_OPS_FLAG = "--xla_gpu_deterministic_ops"
+DETERMINISTIC_OPS_FLAG = "--xla_gpu_deterministic_ops=true"
+# Environment variables with which the same computation is rounded otherwise, in alphabetical order
+ROUNDING_VARIABLES = (
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+)
+# What JAX computes and draws with, whatever the user's variables (such as JAX_ENABLE_X64) say
+JAX_SETTINGS = {
+    "jax_default_matmul_precision": None,  # that of the backend
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_enable_x64": False,
+    "jax_threefry_partitionable": True,
+}
 
 
 def prepare_backend() -> None:
@@ -30,13 +46,32 @@ def prepare_backend() -> None:
         # Its warning of retracing mistakes a process' second trial for an error.
         tf.get_logger().setLevel("ERROR")
     elif keras.backend.backend() == "jax":
-        import jax
+        _prepare_jax()
 
-        if DETERMINISTIC_OPS_FLAG not in (flags := os.environ.get("XLA_FLAGS", "")):
-            os.environ["XLA_FLAGS"] = f"{flags} {DETERMINISTIC_OPS_FLAG}=true".strip()
-        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
-        # Keep quick compilations, too: a new model asks for hundreds of them.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+def _prepare_jax() -> None:
+    import jax
+
+    if DETERMINISTIC_OPS_FLAG not in (flags := os.environ.get("XLA_FLAGS", "")):
+        os.environ["XLA_FLAGS"] = f"{flags} {DETERMINISTIC_OPS_FLAG}".strip()  # the last one counts
+    for name, value in JAX_SETTINGS.items():
+        jax.config.update(name, value)
+    platforms = jax.config.read("jax_platforms")  # such as "cuda"; empty if JAX chooses
+    if platforms and "cpu" not in platforms.split(","):
+        jax.config.update("jax_platforms", f"{platforms},cpu")  # `on_host` needs it
+    jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
+    # Keep quick compilations, too: a new model asks for hundreds of them.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def reset_keras_settings() -> None:
+    """Set what the user's keras.json may change to Keras' own defaults.
+
+    Call this before a layer is made.
+    """
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
 
 
 def on_host() -> contextlib.AbstractContextManager[Any]:
@@ -67,7 +102,7 @@ def is_on_gpu() -> bool:
 
 
 def collect_tags() -> dict[str, str]:
-    """Return the tags that name a run's backend and device, and their versions.
+    """Return the tags that name a run's backend and device, their versions and settings.
 
     They are no part of the fingerprint. Another backend, device or version gives other float noise,
     and JAX draws other numbers for dropout and augment than TensorFlow does. But it is the same
@@ -79,7 +114,19 @@ def collect_tags() -> dict[str, str]:
         "backend_version": str(importlib.import_module(backend).__version__),
         "keras_version": keras.__version__,
         "device": _read_device_name(backend),
+        **_collect_rounding_tag(),
     }
+
+
+def _collect_rounding_tag() -> dict[str, str]:
+    """Return the tag of the environment variables that change how sums are rounded, if any."""
+    # The flag that `prepare_backend` adds is no choice of the user.
+    values = {
+        name: os.environ.get(name, "").replace(DETERMINISTIC_OPS_FLAG, "").strip()
+        for name in ROUNDING_VARIABLES
+    }
+    text = " ".join(f"{name}={value}" for name, value in values.items() if value)
+    return {"rounding_settings": text} if text else {}
 
 
 def _read_device_name(backend: str) -> str:

@@ -9,6 +9,8 @@ from study.common.command import parse_count
 from study.common.command import Parser
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
+from study.common.settings import check_keras_backend
+from study.common.settings import keras_backend
 from study.common.settings import storage_url
 from study.common.settings import supports_concurrency
 from study.common.settings import tracking_uri
@@ -54,18 +56,20 @@ def open_workers(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
     Their processes end with the block.
 
     Raises:
-        ConfigError: a number is out of range.
+        ConfigError: a number is out of range, or Keras' backend cannot train here.
         StudyError: several workers would write to SQLite.
     """
     count = None if args.workers is None else parse_count("workers", args.workers, MAX_WORKERS)
     gpus = _parse_gpus(args.gpus_per_trial)
     if args.engine == "ray":
         _check_servers("--engine ray")
+        keras_backend()  # is known; it need not be installed here
         capacity = ray_cluster.connect(args.ray_address, gpus)
         workers: Sequence[Worker] = [RayWorker(gpus) for _ in range(count or capacity)]
     else:
         if count is not None and count > 1:
             _check_servers(f"--workers {count}")
+        check_keras_backend()
         workers = make_local_workers(count or 1, PRELOAD)
     with contextlib.ExitStack() as stack:
         for worker in workers:
