@@ -3,8 +3,8 @@
 Images go in, and the probability of each class comes out, by the name of the class.
 
 This file and those that decode images (see `CODE` in `export.py`) are copied into every logged
-model, as the package `finetune_study`. So the model works anywhere, from the pixels that training
-would see. None of these files may import anything else of `study`.
+model, as a package that is named after their content. So the model works anywhere, from the pixels
+that training would see. None of these files may import anything else of `study`.
 """
 
 import base64

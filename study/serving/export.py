@@ -3,6 +3,7 @@
 The folder has all that the model needs to work by itself.
 """
 
+import hashlib
 import io
 import shutil
 import tempfile
@@ -20,9 +21,7 @@ from mlflow.types.schema import Schema
 from numpy.typing import NDArray
 from PIL import Image
 
-# The name of the package that is copied into the model. Not `study`, because a package of that name
-# may be importable where the model is loaded.
-PACKAGE = "finetune_study"
+SOURCE = Path(__file__).parents[1]  # the folder of the package `study`
 CODE = ("serving/classifier.py", "data/decode.py", "data/grey.py", "data/intact.py")
 NEEDED = ("tensorflow", "keras", "numpy", "pandas", "pillow", "simplejpeg")
 
@@ -43,23 +42,34 @@ def save_model(model: Any, classes: Sequence[str], example: NDArray[Any], folder
     # Imported late, because it takes a second and only a trial's process needs it.
     import mlflow.pyfunc
 
+    package = _name_package()
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary_folder:
         parts = Path(temporary_folder)
         model.save(parts / "model.keras")
         for file in CODE:
-            (parts / PACKAGE / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(Path(__file__).parents[1] / file, parts / PACKAGE / file)
+            (parts / package / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(SOURCE / file, parts / package / file)
         mlflow.pyfunc.save_model(
             path=str(folder),
-            loader_module=f"{PACKAGE}.serving.classifier",
+            loader_module=f"{package}.serving.classifier",
             data_path=str(parts / "model.keras"),
-            code_paths=[str(parts / PACKAGE)],
+            code_paths=[str(parts / package)],
             model_config={"classes": list(classes)},
             signature=_make_signature(classes),
             input_example=pd.DataFrame({"image": [_encode_png(example)]}),
             # Otherwise MLflow would find them by loading the model in another process.
             pip_requirements=[f"{name}=={version(name)}" for name in NEEDED],
         )
+
+
+def _name_package() -> str:
+    """Return the name of the package that is copied into the model.
+
+    No other code has this name, because Python would import the first of two packages of one name
+    for both: somebody's `study`, or the code of another model in the same process.
+    """
+    code = b"".join((SOURCE / file).read_bytes() for file in CODE)
+    return f"finetune_study_{hashlib.sha256(code).hexdigest()[:12]}"
 
 
 def _make_signature(classes: Sequence[str]) -> ModelSignature:

@@ -54,14 +54,15 @@ def _prepare_jax() -> None:
 
     if DETERMINISTIC_OPS_FLAG not in (flags := os.environ.get("XLA_FLAGS", "")):
         os.environ["XLA_FLAGS"] = f"{flags} {DETERMINISTIC_OPS_FLAG}".strip()  # the last one counts
+    config: Any = jax.config  # whose attributes are not declared
     for name, value in JAX_SETTINGS.items():
-        jax.config.update(name, value)
-    platforms = jax.config.read("jax_platforms")  # such as "cuda"; empty if JAX chooses
+        config.update(name, value)
+    platforms = config.jax_platforms  # such as "cuda"; empty if JAX chooses
     if platforms and "cpu" not in platforms.split(","):
-        jax.config.update("jax_platforms", f"{platforms},cpu")  # `on_host` needs it
-    jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
+        config.update("jax_platforms", f"{platforms},cpu")  # `on_host` needs it
+    config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
     # Keep quick compilations, too: a new model asks for hundreds of them.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def reset_keras_settings() -> None:
