@@ -4,7 +4,8 @@
     python -m study.predict --model models:/blood/3 --out blood.csv FOLDER
 
 The file has a line for each image: its path in FOLDER, the likeliest class, and the probability of
-each class. Of an image that cannot be read, the column `error` says why. Not a medical device.
+each class. Of an image that cannot be read, the column `error` says why. Bytes of a name that are
+no UTF-8, and line breaks, are written as escapes. Not a medical device.
 """
 
 import os
@@ -30,8 +31,12 @@ from study.common.progress import Progress
 from study.common.settings import check_keras_backend
 from study.common.settings import keras_backend
 from study.common.settings import tracking_uri
+from study.data.digest import explain_unreadable
+from study.data.directory import list_tree
+from study.data.directory import ListedTree
+from study.data.directory import USUAL_ENDINGS
 from study.data.intact import BadImage
-from study.data.listing import EXTENSIONS
+from study.data.names import escape_name
 from study.data.parallel import map_in_threads
 from study.tracking import connection
 
@@ -54,37 +59,34 @@ def predict(model: str, folder: Path, out: Path, progress: Progress) -> None:
         StudyError: there is no such model, no image, or no way to write the file.
     """
     check_keras_backend()
-    images = _list_images(folder)
+    images, notes = _list_images(folder)
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise StudyError(f"cannot write {out}: name a file in a folder that exists")
     with tempfile.TemporaryDirectory() as temporary:
         classifier = _load_classifier(model, temporary)
+    for note in notes:
+        progress.say(f"  {note}")
     table, unreadable = _classify_images(classifier, folder, images, progress)
     for image, reason in unreadable:
-        progress.say(f"  skipped {image}: {reason}")
+        progress.say(f"  skipped {escape_name(image)}: {reason}")
     if table.empty:
         raise StudyError(f"none of the {len(images)} images in {folder} can be read")
-    errors = pd.DataFrame(unreadable, columns=["image", "error"])
+    rows = [(escape_name(image), reason) for image, reason in unreadable]
+    errors = pd.DataFrame(rows, columns=["image", "error"])
     try:
-        pd.concat([table, errors]).sort_values("image").to_csv(
-            out, index=False, errors="surrogateescape"
-        )
+        pd.concat([table, errors]).sort_values("image").to_csv(out, index=False)
     except OSError as error:
         raise StudyError(f"cannot write {out} ({error.strerror}): give another --out") from None
     progress.say(f"{len(table)} images classified, {len(unreadable)} skipped: see {out}")
 
 
-def _list_images(folder: Path) -> list[str]:
+def _list_images(folder: Path) -> ListedTree:
     if not folder.is_dir():
         raise StudyError(f"no folder at {folder}: give a folder of images")
-    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-    images = [path for path in files if path.suffix.lower() in EXTENSIONS]
-    visible = [
-        path.as_posix() for path in images if not any(part.startswith(".") for part in path.parts)
-    ]
-    if not visible:
-        raise StudyError(f"no image in {folder}: put some there ({', '.join(EXTENSIONS)})")
-    return sorted(visible)
+    listed = list_tree(folder)
+    if not listed.images:
+        raise StudyError(f"no image in {folder}: put some there ({', '.join(USUAL_ENDINGS)})")
+    return listed
 
 
 def _load_classifier(uri: str, folder: str) -> "Classifier":
@@ -126,6 +128,8 @@ def _classify_images(
     """
 
     def read(image: str) -> NDArray[np.uint8] | str:
+        if reason := explain_unreadable(folder / image):
+            return reason
         try:
             return classifier.pixels((folder / image).read_bytes())
         except OSError as error:
@@ -155,7 +159,7 @@ def _classify_batch(classifier: "Classifier", pixels: dict[str, NDArray[np.uint8
     table = classifier.predict_pixels(np.stack(list(pixels.values())))
     likeliest = table.idxmax(axis="columns")
     table = table.add_prefix("p_")
-    table.insert(0, "image", list(pixels))
+    table.insert(0, "image", [escape_name(image) for image in pixels])
     table.insert(1, "predicted", likeliest)
     return table
 

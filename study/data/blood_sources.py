@@ -33,7 +33,7 @@ from study.data.audit.registration import Features
 from study.data.blood import KAGGLE
 from study.data.blood import SOURCES
 from study.data.kaggle import find_image_root
-from study.data.kaggle import list_entries
+from study.data.kaggle import list_all_parts
 from study.data.parallel import map_in_threads
 
 ORIGINALS = "dataset-master/dataset-master"
@@ -69,7 +69,7 @@ def main() -> None:
     args = parser.parse_args()
     root = find_image_root(KAGGLE)
     photographs = _find_photographs(root)
-    images = [entry.image for entry in list_entries(KAGGLE, root)]
+    images = [entry.image for entry in list_all_parts(KAGGLE, root).entries]
     with cache_lock("blood_sources"):
         sources = find_sources(root, images, photographs, Progress())
     _write_sources(args.out, sources)

@@ -21,7 +21,7 @@ from .intact import BadImage
 from .intact import check_intact
 from .intact import RefusedImage
 
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000", "PPM", "AVIF", "DIB")
 MAX_PIXELS = 89_478_485  # the number from which on Pillow warns of a decompression bomb
 # Enters the digest of data sets that have unusual images, and of no other: raise it when unusual
 # images get other pixels.

@@ -11,9 +11,9 @@ import numpy as np
 
 from study.common.cache import cache_dir
 from study.common.cache import cache_lock
-from study.data.listing import check_entries
+from study.data.class_folders import ClassFolder
+from study.data.class_folders import list_images
 from study.data.listing import DataSet
-from study.data.listing import list_class_entries
 from study.data.listing import Listing
 from study.data.smear import augment_original
 from study.data.smear import draw_original
@@ -38,9 +38,7 @@ def find_images() -> Listing:
         with cache_lock("demo"):
             if not _is_complete(root):  # another process may have drawn them in the meantime
                 _draw_images(root)
-    entries = check_entries(
-        root, (entry for label in LABELS for entry in list_class_entries(root, label)), LABELS
-    )
+    entries = list_images(root, [ClassFolder(label) for label in LABELS]).entries
     groups = {entry.image: _parse_original(entry.image) for entry in entries}
     return Listing("synthetic", root, entries, groups, groups_from="drawn original")
 

@@ -1,9 +1,11 @@
 """Compute the digest of a data set from its images, classes and file contents."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import stat
 import time
 import warnings
 from collections.abc import Collection
@@ -66,12 +68,14 @@ def hash_files(
 def compute_digest(listing: Listing, hashes: dict[str, str]) -> str:
     """Return the SHA-256 (64 hex digits) of a data set.
 
-    It covers the image id, class and content of all listed files, and the decoding policy if there
-    are unusual images.
+    It covers the image id, class and content of all listed files, the decoding policy if there are
+    unusual images, and the listing's `rules`.
     """
     total = hashlib.sha256()
     lines = [(entry.image, entry.label, hashes[entry.image]) for entry in listing.entries]
     lines += [(name, "", hashes[name]) for name in listing.extras]
+    if listing.rules:
+        lines.append(("", "", listing.rules))
     for line in lines:
         total.update(json.dumps(line).encode() + b"\n")
     return total.hexdigest()
@@ -95,7 +99,27 @@ def hash_image(content: bytes, form: str) -> str:
     return hash_bytes(b"%s decoded by policy %d" % (content, POLICY) if form else content)
 
 
+def explain_unreadable(path: Path) -> str:
+    """Return why a file cannot be opened, or "" if it is a regular file.
+
+    To open anything else, such as a named pipe, could wait forever.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        is_link = path.is_symlink()
+        reason = "a link to a file that is not there" if is_link else "there is no such file"
+    except OSError as error:
+        is_loop = error.errno == errno.ELOOP
+        reason = "a link that leads back to itself" if is_loop else error.strerror or "no access"
+    else:
+        reason = "" if stat.S_ISREG(mode) else "neither a file nor a link to one"
+    return reason and f"cannot be read: {reason}"
+
+
 def _hash_file(root: Path, extras: Collection[str], name: str) -> str:
+    if explain_unreadable(root / name):
+        return UNREADABLE
     try:
         content = (root / name).read_bytes()
     except OSError:
@@ -107,10 +131,10 @@ def _read_stamp(path: str) -> Stamp:
     """Return the stamp of a file, or one that no file has if it cannot be read."""
     try:
         # pathlib takes three times as long, which matters for tens of thousands of files
-        stat = os.stat(path)  # noqa: PTH116
+        status = os.stat(path)  # noqa: PTH116
     except OSError:
         return [-1, 0, 0]
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def _is_at_rest(stamp: Stamp, now: int) -> bool:

@@ -4,17 +4,22 @@ The folder holds one folder per class, or train, test (and val) folders of class
 """
 
 import csv
+import os
 import re
 from collections.abc import Collection
 from collections.abc import Iterable
 from pathlib import Path
 
 from study.common.errors import DataError
-from study.data.listing import check_entries
+from study.data.class_folders import ClassFolder
+from study.data.class_folders import list_images
+from study.data.class_folders import note_stray_images
+from study.data.digest import explain_unreadable
+from study.data.directory import list_folders
+from study.data.directory import note_own_folders
 from study.data.listing import Entry
-from study.data.listing import list_class_entries
-from study.data.listing import list_folders
 from study.data.listing import Listing
+from study.data.names import check_writable
 
 PARTS = {
     "train": "train",
@@ -38,27 +43,26 @@ def find_images(path: str) -> Listing:
         DataError: the path, its layout or its `groups.csv` is wrong.
     """
     root = Path(path).expanduser().resolve()
+    check_writable(str(root), "the path of the data set,")
     names = list_folders(root)
     if not names:
         raise DataError(
             f"{root} has no class folders: make one folder per class and put its images there"
         )
     parts = [name for name in names if name.lower() in PARTS]
-    entries = _list_part_entries(root, names, parts) if parts else _list_flat_entries(root, names)
+    folders = _list_part_folders(root, names, parts) if parts else [ClassFolder(n) for n in names]
+    entries, notes = list_images(root, folders)
+    places = ["", *parts]
+    notes += note_stray_images(root, places) + note_own_folders(root / place for place in places)
     groups = _read_groups(root / GROUPS_FILE, entries)
     if groups is None:
-        return Listing(str(root), root, entries)
+        return Listing(str(root), root, entries, notes=notes)
     is_from_audit = all(AUDIT_GROUP_NAME.fullmatch(groups[entry.image]) for entry in entries)
     groups_from = f"{GROUPS_FILE}, as found by an audit" if is_from_audit else GROUPS_FILE
-    return Listing(str(root), root, entries, groups, (GROUPS_FILE,), groups_from)
+    return Listing(str(root), root, entries, groups, (GROUPS_FILE,), groups_from, notes=notes)
 
 
-def _list_flat_entries(root: Path, names: list[str]) -> tuple[Entry, ...]:
-    entries = [entry for name in names for entry in list_class_entries(root, name)]
-    return check_entries(root, entries, names)
-
-
-def _list_part_entries(root: Path, names: list[str], parts: list[str]) -> tuple[Entry, ...]:
+def _list_part_folders(root: Path, names: list[str], parts: list[str]) -> list[ClassFolder]:
     others = sorted(set(names) - set(parts))
     if others:
         raise DataError(
@@ -69,18 +73,15 @@ def _list_part_entries(root: Path, names: list[str], parts: list[str]) -> tuple[
     empty_parts = [part for part in parts if not labels[part]]
     if empty_parts:
         raise DataError(f"{root / empty_parts[0]} has no class folders: make one folder per class")
-    entries = [
-        entry
-        for part in parts
-        for label in labels[part]
-        for entry in list_class_entries(root, label, PARTS[part.lower()], part)
+    return [
+        ClassFolder(label, PARTS[part.lower()], part) for part in parts for label in labels[part]
     ]
-    return check_entries(root, entries, [label for part in parts for label in labels[part]])
 
 
 def _read_groups(file: Path, entries: Iterable[Entry]) -> dict[str, str] | None:
     """Return the group of each image, or None if there is no such file."""
-    if not file.is_file():
+    if not os.path.lexists(file):
+        _check_no_other_spelling(file)
         return None
     images = [entry.image for entry in entries]
     groups = _parse_groups(file, set(images))
@@ -91,6 +92,13 @@ def _read_groups(file: Path, entries: Iterable[Entry]) -> dict[str, str] | None:
             "give one line per image, with its path relative to that folder"
         )
     return groups
+
+
+def _check_no_other_spelling(file: Path) -> None:
+    """Raise DataError if a file beside it differs from its name by case or blanks only."""
+    for other in file.parent.iterdir():
+        if other.name != file.name and other.name.lower().replace(" ", "") == file.name:
+            raise DataError(f"{other} is not read as groups: rename it to {file.name}")
 
 
 def _parse_groups(file: Path, images: Collection[str]) -> dict[str, str]:
@@ -111,6 +119,8 @@ def _parse_groups(file: Path, images: Collection[str]) -> dict[str, str]:
 
 
 def _read_rows(file: Path) -> list[dict[str, str]]:
+    if reason := explain_unreadable(file):
+        raise DataError(f"{file} {reason}")
     try:
         # a file's name may hold any bytes, and the same bytes stand in its line
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:

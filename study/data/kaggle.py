@@ -4,6 +4,7 @@ The sets are public, so no account is needed.
 """
 
 import os
+from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,12 @@ from pathlib import Path
 from filelock import FileLock
 
 from study.common.errors import DataError
-from study.data.listing import check_entries
+from study.data.class_folders import ClassFolder
+from study.data.class_folders import list_images
+from study.data.class_folders import ListedImages
+from study.data.class_folders import note_stray_images
+from study.data.directory import list_folders
 from study.data.listing import Entry
-from study.data.listing import list_class_entries
 
 
 @dataclass(frozen=True)
@@ -69,17 +73,30 @@ def find_image_root(kaggle: KaggleSet) -> Path:
     )
 
 
-def list_entries(kaggle: KaggleSet, root: Path) -> tuple[Entry, ...]:
-    """Return all images of all parts, sorted by image.
+def list_all_parts(kaggle: KaggleSet, root: Path) -> ListedImages:
+    """List the images of all parts, sorted by image.
 
     A second copy of the set that is nested in the download is left out.
     """
-    entries: list[Entry] = []
-    for part in kaggle.parts:
-        for label in kaggle.labels:
-            if (root / part / label).is_dir():
-                entries += list_class_entries(root, label, part.lower(), part)
-    return check_entries(root, entries, kaggle.labels)
+    folders = [
+        ClassFolder(label, part.lower(), part)
+        for part in kaggle.parts
+        for label in kaggle.labels
+        if (root / part / label).is_dir()
+    ]
+    entries, notes = list_images(root, folders)
+    parts = sorted({folder.part_folder for folder in folders})
+    unknown = {f"{p}/{n}" for p in parts for n in list_folders(root / p) if n not in kaggle.labels}
+    if unknown:
+        names = ", ".join(map(repr, sorted(unknown)))
+        notes += (f"left out: {names}, which are no classes of {kaggle.name}",)
+    return ListedImages(entries, notes + note_stray_images(root, parts))
+
+
+def has_repeated_names(entries: Iterable[Entry]) -> bool:
+    """Return whether two images of one class have the same file name, in different parts."""
+    names = [(entry.label, entry.image.rsplit("/", 1)[-1]) for entry in entries]
+    return len(set(names)) < len(names)
 
 
 def _find_root(kaggle: KaggleSet, base: Path) -> Path | None:

@@ -21,6 +21,7 @@ from study.common.cache import cache_lock
 from study.common.errors import DataError
 from study.data.decode import decode
 from study.data.decode import describe_form
+from study.data.digest import explain_unreadable
 from study.data.digest import hash_image
 from study.data.digest import UNREADABLE
 from study.data.intact import BadImage
@@ -187,7 +188,7 @@ def _decode_one(
 ) -> tuple[Pixels | None, str]:
     """Return the image's pixels and what is unusual about it, or None and why it has none."""
     if hashes[image] == UNREADABLE:
-        return None, "cannot be read"
+        return None, explain_unreadable(root / image) or "cannot be read"
     try:
         content = (root / image).read_bytes()
     except OSError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from dataclasses import field
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,9 @@ class Samples:
     y: npt.NDArray[np.int64]  # (N,) index into classes
     folders: tuple[str, ...]  # N official parts in lower case, "" if the set has none
     groups: tuple[str, ...] | None  # N patients or originals; None if not known for this set
+    why_no_groups: str = field(default="", kw_only=True)  # as in `Listing`
+    one_per_name: bool = field(default=False, kw_only=True)  # as in `Listing`
+    notes: tuple[str, ...] = field(default=(), kw_only=True)  # as in `Listing`
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,9 @@ def build_samples(dataset: str, listing: Listing, unusable: Collection[str]) -> 
         y=np.array([class_index[entry.label] for entry in entries], np.int64),
         folders=tuple(entry.part for entry in entries),
         groups=None if groups is None else tuple(groups[entry.image] for entry in entries),
+        why_no_groups=listing.why_no_groups,
+        one_per_name=listing.one_per_name,
+        notes=listing.notes,
     )
 
 

@@ -137,9 +137,9 @@ def _draw_fold(data: Samples, rng: np.random.Generator, fold: int, folds: int) -
 def _pool_rows(data: Samples) -> Rows:
     """Return the rows that a split of the whole data set draws from.
 
-    These are all rows. For the reports' data sets it is the last row of each class and file name.
+    These are all rows, or the last row of each class and file name.
     """
-    if not get_dataset(data.dataset).one_per_name:
+    if not data.one_per_name:
         return np.arange(len(data.images))
     names = [image.rsplit("/", 1)[-1] for image in data.images]
     last_rows = {key: row for row, key in enumerate(zip(data.y.tolist(), names, strict=True))}
@@ -214,7 +214,9 @@ def _measure_groups(data: Samples, rows: Rows, needed: int) -> tuple[Rows, npt.N
     """
     if data.groups is None:
         raise DataError(
-            f"no groups known for {data.dataset}: use the pooled split"
+            f"no groups known for {data.dataset}"
+            + (f" ({data.why_no_groups})" if data.why_no_groups else "")
+            + ": use the pooled split"
             + (
                 f", or find groups with `python -m study.data.audit --dataset '{data.dataset}'`"
                 if data.dataset.startswith("folder:")

@@ -21,6 +21,7 @@ def data_of(
     folders: list[str] | None = None,
     dataset: str = "folder:somewhere",
     images: list[str] | None = None,
+    one_per_name: bool = False,
 ) -> Data:
     count = len(labels)
     return Data(
@@ -34,6 +35,7 @@ def data_of(
         groups=tuple(groups) if groups else None,
         skipped=(),
         digest="0" * 64,
+        one_per_name=one_per_name,
     )
 
 
@@ -312,7 +314,7 @@ def test_official_leaves_chests_useless_val_out() -> None:
 def test_of_kaggles_images_of_one_class_and_name_only_the_last_counts() -> None:
     names = [f"{part}/A/{i}.jpeg" for part in ("TEST", "TRAIN") for i in range(10)]
     names += [f"TRAIN/B/{i}.jpeg" for i in range(20)]
-    data = data_of([0] * 20 + [1] * 20, dataset="blood", images=names)
+    data = data_of([0] * 20 + [1] * 20, dataset="blood", images=names, one_per_name=True)
     used = sorted(row for part in parts(make_split(data, "pooled", 0)) for row in part)
     assert used == list(range(10, 40))
 

@@ -40,6 +40,7 @@ class Audit:
 
     dataset: str  # "chest", "blood", "demo" or "folder:NAME"
     digest: str  # as training records it
+    notes: tuple[str, ...]  # on files left out, and on groups that are not known
     files: Files
     classes: list[Class]
     identical_bytes: list[ImageSet]
@@ -111,6 +112,11 @@ def drop_repeated_images(records: Sequence[ImageRecord]) -> list[str]:
     return [r.image for r in records if not r.reason and r.image not in repeats]
 
 
+def _list_notes(listing: Listing) -> tuple[str, ...]:
+    reason = listing.why_no_groups
+    return (*listing.notes, f"the groups are not known: {reason}") if reason else listing.notes
+
+
 def build_audit(evidence: ImageEvidence) -> Audit:
     """Draw all conclusions from what was read."""
     group_of = {image: evidence.group_of[image] for image in evidence.samples.images}
@@ -120,6 +126,7 @@ def build_audit(evidence: ImageEvidence) -> Audit:
     return Audit(
         dataset=evidence.dataset,
         digest=evidence.digest,
+        notes=_list_notes(evidence.listing),
         files=files_of(evidence.records),
         classes=classes_of(evidence.listing.entries, group_of),
         identical_bytes=sets_of(bytes_of),

@@ -16,6 +16,7 @@ from study.common.errors import DataError
 from study.data.decode import describe_form
 from study.data.decode import FORMATS
 from study.data.decode import load_rgb_image
+from study.data.digest import explain_unreadable
 from study.data.digest import hash_image
 from study.data.digest import UNREADABLE
 from study.data.intact import BadImage
@@ -93,7 +94,8 @@ def read_checked(root: Path, image: str, digest: str) -> bytes:
 
 def _scan_image(root: Path, hashes: dict[str, str], image: str) -> ImageRecord:
     if hashes[image] == UNREADABLE:
-        return ImageRecord(image, 0, "", "", 0, 0, "", "cannot be read")
+        reason = explain_unreadable(root / image) or "cannot be read"
+        return ImageRecord(image, 0, "", "", 0, 0, "", reason)
     content = read_checked(root, image, hashes[image])
     try:
         rgb = load_rgb_image(content)

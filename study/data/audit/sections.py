@@ -54,7 +54,7 @@ def list_cautions(audit: Audit) -> list[str]:
 
     The list is empty if all is well.
     """
-    warnings = []
+    warnings = [f"{note[0].upper()}{note[1:]}." for note in audit.notes]
     if unusable := len(audit.files.unusable):
         warnings.append(
             f"{_format_count(unusable, 'file')} cannot be used; training leaves them out."
