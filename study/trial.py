@@ -25,6 +25,7 @@ from study.config import compare_weights
 from study.config import PROTOCOL_VERSION
 from study.config import TrialConfig
 from study.config import weights_kind
+from study.data.names import escape_name
 from study.data.prepare import Data
 from study.data.prepare import prepare
 from study.data.split import count_leaking_images
@@ -208,8 +209,10 @@ def _print_warnings(trial: Trial) -> None:
     if key in _warned_splits:
         return
     _warned_splits.add(key)
+    for note in data.notes:
+        say(f"  {note}")
     for image, reason in data.skipped[:5]:
-        say(f"  skipped {image}: {reason}")
+        say(f"  skipped {escape_name(image)}: {reason}")
     if len(data.skipped) > 5:
         say(f"  skipped {len(data.skipped) - 5} more: see the run's skipped.csv")
     for form, count in Counter(form for _, form in data.unusual).most_common():
@@ -222,7 +225,11 @@ def _print_warnings(trial: Trial) -> None:
             f"{_format_sizes(report)}"
         )
     if trial.leaks is None:
-        say("  groups are not known, hence neither is what leaks: see python -m study.data.audit")
+        reason = f" ({data.why_no_groups})" if data.why_no_groups else ""
+        say(
+            f"  groups are not known{reason}, hence neither is what leaks: see "
+            "python -m study.data.audit"
+        )
     elif trial.leaks:
         say(
             f"  warning: {trial.leaks} of {len(split.test)} test images have a sibling (same "

@@ -34,6 +34,7 @@ from study.common.errors import StudyError
 from study.common.progress import Progress
 from study.common.settings import keras_backend
 from study.config import BACKBONES
+from study.data.names import escape_name
 from study.data.prepare import Data
 from study.data.prepare import data_digest
 from study.data.prepare import prepare
@@ -90,9 +91,11 @@ def build_view(client: MlflowClient, run_id: str, count: int) -> CasesView:
     with tempfile.TemporaryDirectory() as folder:
         predictions = pd.read_parquet(_download(run_id, "predictions.parquet", folder))
         data = _prepare_images(run)
-        cases = build_cases(predictions, dict(zip(data.images, data.groups or (), strict=False)))
+        row_by_image = _index_images(data.images)
+        groups = data.groups or ()
+        group_of = {image: groups[row] for image, row in row_by_image.items() if groups}
+        cases = build_cases(predictions, group_of)
         selected = select_mistakes(cases)[:count] + select_hits(cases)[:count]
-        row_by_image = {image: row for row, image in enumerate(data.images)}
         pixels = {case.image: np.asarray(data.x[row_by_image[case.image]]) for case in selected}
         classes = [data.classes.index(case.predicted) for case in selected]
         try:
@@ -100,6 +103,13 @@ def build_view(client: MlflowClient, run_id: str, count: int) -> CasesView:
         except StudyError as error:
             return CasesView(run, cases, count, pixels, {}, str(error))
     return CasesView(run, cases, count, pixels, dict(zip(pixels, maps, strict=True)), "")
+
+
+def _index_images(images: Sequence[str]) -> dict[str, int]:
+    """Return the row of each image by its name, and by its escaped name, as runs record it."""
+    # names as they are stand in the predictions of early runs
+    rows = {image: row for row, image in enumerate(images)}
+    return rows | {escape_name(image): row for image, row in rows.items()}
 
 
 def _prepare_images(run: FinishedRun) -> Data:

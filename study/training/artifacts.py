@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from study.config import TrialConfig
+from study.data.names import escape_name
 from study.data.prepare import Data
 from study.data.split import Split
 
@@ -48,7 +49,8 @@ def write_artifacts(
     )
     draw_curves(history).savefig(folder / "curves.png", dpi=110)
     if data.skipped:
-        skipped = pd.DataFrame(list(data.skipped), columns=["image", "reason"])
+        rows = [(escape_name(image), reason) for image, reason in data.skipped]
+        skipped = pd.DataFrame(rows, columns=["image", "reason"])
         skipped.to_csv(folder / "skipped.csv", index=False)
 
 
@@ -57,14 +59,14 @@ def tabulate_predictions(
 ) -> pd.DataFrame:
     """Return a table with one row for each image of val and test.
 
-    Columns: image, split, label, group (a patient or an original; empty if groups are not known for
-    the data set), and `p_<class>` for each class.
+    Columns: image (as `escape_name` writes it), split, label, group (a patient or an original;
+    empty if groups are not known for the data set), and `p_<class>` for each class.
     """
     tables = []
     for part, values in probabilities.items():
         rows = getattr(split, part)
         table = pd.DataFrame(values, columns=[f"p_{name}" for name in data.classes])
-        table.insert(0, "image", [data.images[row] for row in rows])
+        table.insert(0, "image", [escape_name(data.images[row]) for row in rows])
         table.insert(1, "split", part)
         table.insert(2, "label", [data.classes[data.y[row]] for row in rows])
         groups = [data.groups[row] for row in rows] if data.groups else None
