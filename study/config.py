@@ -45,6 +45,11 @@ BACKBONES = {
 }
 MOBILENET_ALPHAS = (0.25, 0.5, 0.75, 1.0)
 MAX_TITLE_LENGTH = 80  # characters
+MAX_DATA_NAME_LENGTH = 100  # characters; MLflow has room for titles of 250
+# Characters of a data set's name in the name of an experiment or a study. MLflow has room for 256
+# in all, and Optuna for 512.
+MAX_EXPERIMENT_LENGTH = 250
+MAX_STUDY_DATASET_LENGTH = 400
 # Fields that a title always shows, in its own notation
 TITLE_FIELDS = ("head", "hidden_layers", "dense_units", "lr", "seed", "fold", "folds")
 
@@ -255,9 +260,18 @@ class TrialConfig:
 
 
 def data_name(dataset: str) -> str:
-    """Return a data set's name: `blood`, or the last part of a `folder:PATH`."""
+    """Return a data set's name: `blood`, or the last part of a `folder:PATH`, which may be cut."""
     kind, _, path = dataset.partition(":")
-    return PurePath(path.strip()).name or "folder" if kind == "folder" else dataset
+    name = PurePath(path.strip()).name or "folder" if kind == "folder" else dataset
+    return shorten_name(name, MAX_DATA_NAME_LENGTH)
+
+
+def shorten_name(name: str, limit: int) -> str:
+    """Return a name cut to at most `limit` characters, of which the last 8 tell it from others."""
+    if len(name) <= limit:
+        return name
+    content = name.encode(errors="surrogateescape")
+    return f"{name[: limit - 9]}-{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 def _append_differences(title: str, differences: dict[str, Any]) -> str:

@@ -2,11 +2,15 @@
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from study.common.command import Parser
 from study.common.errors import ConfigError
+from study.common.paths import list_writes_inside
+from study.common.paths import resolve_path
 from study.config import parse_value
 from study.config import recipe
 from study.config import RECIPES
@@ -82,7 +86,31 @@ def config_from_flags(args: argparse.Namespace) -> TrialConfig:
     names = [spec.name for spec in dataclasses.fields(TrialConfig)]
     flags = {name: parse_value(name, texts[name]) for name in names if name in texts}
     variant = _parse_variant(texts["variant"]) if "variant" in texts else None
-    return resolve_config(flags.pop("dataset", "demo"), variant, flags)
+    dataset = resolve_dataset(str(flags.pop("dataset", "demo")))
+    _note_writes_inside(dataset)
+    return resolve_config(dataset, variant, flags)
+
+
+def resolve_dataset(dataset: str) -> str:
+    """Return a data set's name, with the one path that a `folder:PATH` has however it is typed.
+
+    Raises:
+        StudyError: the path cannot be followed.
+    """
+    kind, _, path = dataset.partition(":")
+    return f"folder:{resolve_path(path.strip())}" if kind == "folder" and path.strip() else dataset
+
+
+def _note_writes_inside(dataset: str) -> None:
+    """Say on stderr what the command would write into the data set's own folder."""
+    kind, _, path = dataset.partition(":")
+    writes = list_writes_inside(Path(path)) if kind == "folder" and path else []
+    if writes:
+        print(
+            f"note: the study writes into the data set, {', '.join(writes)}: it takes these for no "
+            "classes, but to keep them apart, work in another folder",
+            file=sys.stderr,
+        )
 
 
 def _parse_variant(text: str) -> int:

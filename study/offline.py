@@ -34,6 +34,7 @@ from study.common.command import run_command
 from study.common.errors import ConfigError
 from study.common.errors import Pruned
 from study.common.errors import StudyError
+from study.common.paths import check_outside
 from study.common.progress import Progress
 from study.common.settings import check_keras_backend
 from study.config import fingerprint
@@ -218,6 +219,8 @@ def _parse_minutes(text: str | None) -> float:
 def _make_scheduler(args: argparse.Namespace, started: float, workers: int) -> JobScheduler:
     end = started + 60 * _parse_minutes(args.minutes)
     base, space = plan_grid(args)
+    if base.dataset.startswith("folder:"):
+        check_outside(Path(args.out), base.dataset.removeprefix("folder:"))
     configs = _select_variants(make_configs(base, space), args.variants)
     digest = data_digest(base.dataset)
     parent_run = {

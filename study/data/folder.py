@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from study.common.errors import DataError
+from study.common.paths import resolve_path
 from study.data.class_folders import ClassFolder
 from study.data.class_folders import list_images
 from study.data.class_folders import note_stray_images
@@ -42,7 +43,7 @@ def find_images(path: str) -> Listing:
     Raises:
         DataError: the path, its layout or its `groups.csv` is wrong.
     """
-    root = Path(path).expanduser().resolve()
+    root = resolve_path(path)
     check_writable(str(root), "the path of the data set,")
     names = list_folders(root)
     if not names:

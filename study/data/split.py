@@ -3,6 +3,7 @@
 The split is pooled as in the reports, official or grouped.
 """
 
+import shlex
 from dataclasses import dataclass
 
 import numpy as np
@@ -213,16 +214,11 @@ def _measure_groups(data: Samples, rows: Rows, needed: int) -> tuple[Rows, npt.N
         DataError: the groups are unknown, or a class has fewer than `needed` groups.
     """
     if data.groups is None:
-        raise DataError(
-            f"no groups known for {data.dataset}"
-            + (f" ({data.why_no_groups})" if data.why_no_groups else "")
-            + ": use the pooled split"
-            + (
-                f", or find groups with `python -m study.data.audit --dataset '{data.dataset}'`"
-                if data.dataset.startswith("folder:")
-                else ""
-            )
-        )
+        reason = f" ({data.why_no_groups})" if data.why_no_groups else ""
+        command = f"`python -m study.data.audit --dataset {shlex.quote(data.dataset)}`"
+        is_folder = data.dataset.startswith("folder:")
+        advice = f", or find groups with {command}" if is_folder else ""
+        raise DataError(f"no groups known for {data.dataset}{reason}: use the pooled split{advice}")
     names, group_of_row = np.unique(np.array(data.groups)[rows], return_inverse=True)
     counts = np.zeros((len(names), len(data.classes)))
     np.add.at(counts, (group_of_row, data.y[rows]), 1)

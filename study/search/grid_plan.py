@@ -13,6 +13,8 @@ from typing import NamedTuple
 from study.common.command import parse_count
 from study.common.command import Parser
 from study.config import data_name
+from study.config import MAX_STUDY_DATASET_LENGTH
+from study.config import shorten_name
 from study.config import TrialConfig
 from study.config import weights_kind
 from study.flags import config_from_flags
@@ -103,7 +105,8 @@ def grid_name(base: TrialConfig, digest: str) -> str:
     weights = {"weights": "imagenet"} if weights_kind(base) == "imagenet" else {}
     settings = json.dumps([shared_fields(base) | weights, digest], sort_keys=True)
     settings_hash = hashlib.sha256(settings.encode()).hexdigest()[:8]
-    return f"grid-{base.dataset}-{base.image_size}px-{base.epochs}ep-{settings_hash}"
+    dataset = shorten_name(base.dataset, MAX_STUDY_DATASET_LENGTH)
+    return f"grid-{dataset}-{base.image_size}px-{base.epochs}ep-{settings_hash}"
 
 
 def parent_run_title(kind: str, base: TrialConfig) -> str:

@@ -18,7 +18,9 @@ from optuna.distributions import IntDistribution
 
 from study.common.errors import ConfigError
 from study.config import BACKBONES
+from study.config import MAX_STUDY_DATASET_LENGTH
 from study.config import parse_value
+from study.config import shorten_name
 from study.config import TrialConfig
 from study.variants import variant_fields
 from study.variants import VARIANTS
@@ -102,7 +104,8 @@ class Space:
         free = {name: distribution_to_json(values) for name, values in self.free.items()}
         content = json.dumps([self.settings(), self.point(self.base.as_dict()), free, *more])
         content_hash = hashlib.sha256(content.encode()).hexdigest()[:8]
-        return f"search-{self.base.dataset}-{self.base.epochs}ep-{content_hash}"
+        dataset = shorten_name(self.base.dataset, MAX_STUDY_DATASET_LENGTH)
+        return f"search-{dataset}-{self.base.epochs}ep-{content_hash}"
 
 
 def make_space(base: TrialConfig, fixed: Collection[str] = ()) -> Space:

@@ -16,6 +16,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
 
+from study.config import MAX_EXPERIMENT_LENGTH
+from study.config import shorten_name
 from study.job import Outcome
 from study.tracking.connection import mlflow_errors_as_study_errors
 
@@ -30,11 +32,11 @@ def experiment_id(client: MlflowClient, dataset: str) -> str:
     """Return the id of the experiment for a data set's runs, creating it if need be.
 
     `mlflow run` (by `MLFLOW_EXPERIMENT_ID`) or `MLFLOW_EXPERIMENT_NAME` chooses the experiment.
-    Otherwise it has the name of the data set.
+    Otherwise it has the name of the data set, cut to `MAX_EXPERIMENT_LENGTH`.
     """
     if chosen_id := os.environ.get("MLFLOW_EXPERIMENT_ID"):
         return chosen_id
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or dataset
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or shorten_name(dataset, MAX_EXPERIMENT_LENGTH)
     # Twice, because another process may create it after the look-up and before the creation.
     for _ in range(2):
         if (experiment := client.get_experiment_by_name(name)) is not None:

@@ -37,6 +37,20 @@ def test_params_may_be_there_already_as_they_were_typed(
     assert params == expected | {"lr": "0.00005"}
 
 
+def test_one_folder_may_be_typed_in_two_ways(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = recipe("folder:/data/images")
+    opened = client.create_run(experiment_id(client, "demo")).info.run_id
+    client.log_param(opened, "dataset", "folder:./images")
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+    with open_run(client, PLACE, resumable=True) as log:
+        log.log_params(config.as_dict())
+        with pytest.raises(TrackingError, match=r"has dataset=folder:\./images"):
+            log.log_params(recipe("demo").as_dict())
+    assert client.get_run(opened).data.params["dataset"] == "folder:./images"
+
+
 @pytest.mark.parametrize(
     ("source", "kind"),
     [("synthetic", "code"), ("https://kaggle.com/x", "http"), ("/somewhere/images", "local")],

@@ -30,6 +30,8 @@ from study.common.cache import cache_lock
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import DataError
+from study.common.paths import check_outside
+from study.common.paths import resolve_path
 from study.common.progress import Progress
 from study.data.audit import near_duplicates
 from study.data.audit.facts import Audit
@@ -115,7 +117,7 @@ def name_without_path(dataset: str) -> str:
     kind, _, path = dataset.partition(":")
     if kind != "folder":
         return dataset
-    return f"folder:{Path(path.strip()).expanduser().resolve().name or 'root'}"
+    return f"folder:{resolve_path(path.strip()).name or 'root'}"
 
 
 def write_report(report: Report, out: Path) -> None:
@@ -172,7 +174,7 @@ def main() -> None:
     out = Path(
         args.out or Path("audits") / name_without_path(args.dataset).replace(":", "-")
     ).expanduser()
-    _check_outside_image_root(out, root)
+    check_outside(out, root)
     _check_writable(out)
     progress = Progress()
     try:
@@ -181,13 +183,6 @@ def main() -> None:
         progress.close()
     write_report(report, out)
     print_audit(report.audit, format_closing_lines(report, out, root))
-
-
-def _check_outside_image_root(out: Path, root: str) -> None:
-    if root and Path(root).expanduser().resolve() in out.resolve().parents:
-        raise DataError(
-            f"{out} lies in {root}, where each folder is a class: choose another with --out"
-        )
 
 
 def _check_writable(out: Path) -> None:

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from study.common.errors import StudyError
+from study.common.paths import check_outside
+from study.common.paths import list_writes_inside
+from study.common.paths import resolve_path
+
+
+@pytest.mark.parametrize("text", ["loop", "~no-such-user-here/images"])
+def test_resolve_path_that_leads_nowhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(StudyError, match=f"cannot follow the path '{text}'"):
+        resolve_path(text)
+
+
+def test_writes_inside_are_the_databases_and_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path.resolve() / "data"
+    (data / "a").mkdir(parents=True)
+    for name in ("MLFLOW_TRACKING_URI", "STUDY_STORAGE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    assert list_writes_inside(data) == []
+    monkeypatch.chdir(data)
+    names = ["exports", "mlflow.db", "mlruns", "study.db"]
+    assert list_writes_inside(data) == [str(data / name) for name in names]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STUDY_CACHE", str(data / "a" / "cache"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{data / 'runs.db'}")
+    monkeypatch.setenv("STUDY_STORAGE", "postgresql://host/study")
+    assert list_writes_inside(data) == [str(data / "a" / "cache"), str(data / "runs.db")]
+
+
+def test_check_outside_refuses_a_folder_among_the_classes(tmp_path: Path) -> None:
+    check_outside(tmp_path / "out", str(tmp_path / "data"))
+    check_outside(tmp_path / "out", "")
+    with pytest.raises(StudyError, match="choose another with --out"):
+        check_outside(tmp_path / "data" / "out", str(tmp_path / "data"))

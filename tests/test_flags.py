@@ -1,0 +1,72 @@
+"""The data set that flags name: one folder, however its path is typed."""
+
+from pathlib import Path
+
+import pytest
+
+from study.common.command import Parser
+from study.config import fingerprint
+from study.config import MAX_EXPERIMENT_LENGTH
+from study.config import recipe
+from study.config import shorten_name
+from study.data.prepare import data_digest
+from study.flags import add_config_flags
+from study.flags import config_from_flags
+from study.search.grid_plan import grid_name
+from study.search.space import make_space
+from tests.support.images import class_folders
+
+
+def parse_dataset(dataset: str) -> str:
+    parser = Parser("", "test")
+    add_config_flags(parser)
+    return config_from_flags(parser.parse_args(["--dataset", dataset])).dataset
+
+
+def test_folder_is_the_same_data_set_however_its_path_is_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = class_folders(tmp_path.resolve() / "my images", {"a": 1, "b": 1})
+    (tmp_path / "link").symlink_to(root)
+    monkeypatch.chdir(tmp_path)
+    typed = ["my images", "./my images/", "my images/../my images", "link", str(root) + "/"]
+    assert {parse_dataset(f"folder:{path}") for path in typed} == {f"folder:{root}"}
+    assert parse_dataset("demo") == "demo"
+
+
+@pytest.mark.parametrize("name", ["it's", "a b", "50%20off", "no#1", "x,y", "[1]"])
+def test_odd_characters_in_a_path_stay(tmp_path: Path, name: str) -> None:
+    root = class_folders(tmp_path.resolve() / name, {"a": 1, "b": 1})
+    dataset = parse_dataset(f"folder:{root}")
+    assert dataset == f"folder:{root}"
+    assert len(fingerprint(recipe(dataset), data_digest(dataset))) == 64
+
+
+def test_writes_into_the_data_set_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    root = class_folders(tmp_path.resolve() / "set", {"a": 1, "b": 1})
+    monkeypatch.chdir(tmp_path)
+    parse_dataset(f"folder:{root}")
+    assert capsys.readouterr().err == ""
+    monkeypatch.chdir(root)
+    parse_dataset("folder:.")
+    assert f"writes into the data set, {root / 'exports'}, {root / 'mlflow.db'}" in (
+        capsys.readouterr().err
+    )
+
+
+def test_long_paths_fit_into_the_names_that_databases_hold() -> None:
+    base = recipe("folder:/" + "/".join(["x" * 60] * 12))
+    other = base.replace(dataset=base.dataset + "y")
+    for names in (
+        [shorten_name(config.dataset, MAX_EXPERIMENT_LENGTH) for config in (base, other)],
+        [grid_name(config, "0" * 64) for config in (base, other)],
+        [make_space(config).name() for config in (base, other)],
+    ):
+        assert max(len(name) for name in names) <= 512
+        assert len(set(names)) == 2
+    assert len(shorten_name(base.dataset, MAX_EXPERIMENT_LENGTH)) == 250
+    assert len(recipe("folder:/" + "x" * 240).title) < 200
+    assert shorten_name("folder:/data", MAX_EXPERIMENT_LENGTH) == "folder:/data"
