@@ -1,5 +1,6 @@
 """The real command `python -m study.predict`: a folder of images in, a CSV file out."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,11 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
+from numpy.typing import NDArray
 from PIL import Image
 
 from study.common.command import run_command
+from study.common.progress import Progress
 from study.data.prepare import prepare
 from study.predict import main
+from study.predict import predict
 from tests.support.commands import refusal
 from tests.support.commands import succeed
 
@@ -148,3 +152,35 @@ def test_only_broken_images_leave_no_file(
     assert run_command(main) == 2
     assert "none of the 1 images in images can be read" in capsys.readouterr().err
     assert not (tmp_path / "predictions.csv").exists()
+
+
+class StubClassifier:
+    """A classifier that knows no image, but is made at once."""
+
+    def pixels(self, content: bytes) -> NDArray[np.uint8]:
+        return np.frombuffer(content[:3], np.uint8)
+
+    def predict_pixels(self, pixels: NDArray[np.uint8]) -> pd.DataFrame:
+        return pd.DataFrame({"a": [0.75] * len(pixels), "b": [0.25] * len(pixels)})
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such names")
+def test_odd_names_are_escaped_and_left_out_files_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("study.predict._load_classifier", lambda *_: StubClassifier())
+    for name in (b"caf\xe9.png", b"two\nlines.jfif", b"scan.dcm", b"exports/curves.png"):
+        path = Path(os.fsdecode(b"images/" + name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"123")
+    os.mkfifo("images/pipe.jpg")
+    Path("images/lost.jpg").symlink_to("nowhere.jpg")
+    predict("any", Path("images"), Path("out.csv"), Progress())
+    assert list(pd.read_csv("out.csv")["image"]) == ["caf\\xe9.png", "two\\nlines.jfif"]
+    output = capsys.readouterr().err
+    assert "left out: 1 file (1 .dcm)" in output
+    assert "left out: exports, which the study has written" in output
+    assert "skipped pipe.jpg: cannot be read: neither a file nor a link to one" in output
+    assert "skipped lost.jpg: cannot be read: a link to a file that is not there" in output
+    assert "2 images classified, 2 skipped" in output

@@ -64,7 +64,7 @@ def check_similar_labels(parts_of_label: Mapping[str, Set[str]]) -> list[str]:
     for labels in labels_by_look.values():
         if len(labels) == 1:
             continue
-        names = " and ".join(ascii(label) for label in labels)
+        names = " and ".join(_format_label(label, parts_of_label[label]) for label in labels)
         difference = _name_difference(labels)
         is_in_same_parts = len({frozenset(parts_of_label[label]) for label in labels}) == 1
         if difference != "case" or not is_in_same_parts:
@@ -75,6 +75,12 @@ def check_similar_labels(parts_of_label: Mapping[str, Set[str]]) -> list[str]:
             )
         notes.append(f"classes {names} differ by case only and are trained as {len(labels)}")
     return notes
+
+
+def _format_label(label: str, parts: Set[str]) -> str:
+    """Return a label in ASCII, so that the difference shows, with the parts that it is in."""
+    place = ", ".join(sorted(parts - {""}))
+    return f"{label!a} (in {place})" if place else ascii(label)
 
 
 def _normalize_label(label: str) -> str:
