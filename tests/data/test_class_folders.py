@@ -92,9 +92,7 @@ def test_class_without_training_images_is_refused(tmp_path: Path, label: str) ->
 
 def test_class_spelled_differently_in_test_is_refused(tmp_path: Path) -> None:
     root = make_parts(tmp_path, {"Normal": 2, "dog": 2}, {"NORMAL": 1, "dog": 1})
-    with pytest.raises(
-        DataError, match=r"'NORMAL' \(in test\) and 'Normal' \(in train\) differ by"
-    ):
+    with pytest.raises(DataError, match=r"'NORMAL' \(in test\) and 'Normal' .* differ by"):
         find_images(str(root))
 
 

@@ -50,7 +50,8 @@ def test_classes_that_look_alike_in_two_parts_are_refused(
 def test_classes_that_differ_by_case_in_the_same_parts_are_noted() -> None:
     labels = {"a": {"train", "test"}, "A": {"train", "test"}}
     assert check_similar_labels(labels) == [
-        "classes 'A' (in test, train) and 'a' (in test, train) differ by case only and are trained as 2"
+        "classes 'A' (in test, train) and 'a' (in test, train) differ by case only and are "
+        "trained as 2"
     ]
 
 
