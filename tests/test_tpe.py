@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import optuna
 import psutil
@@ -15,7 +15,6 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
-from study.common.command import run_command
 from study.common.errors import ConfigError
 from study.common.errors import OutOfMemory
 from study.common.errors import Pruned
@@ -24,24 +23,23 @@ from study.common.errors import TrialFailed
 from study.common.errors import WorkerDied
 from study.config import recipe
 from study.config import TrialConfig
-from study.job import Outcome
 from study.search import pruning
 from study.search.space import make_space
 from study.search.space import parse_fix
-from study.tpe import main
 from study.tpe import parse_duration
 from study.variants import find_variant
 from study.variants import format_command
-from study.workers.local import Worker
 from tests.support.commands import client_of
 from tests.support.commands import finish
 from tests.support.commands import history_of
-from tests.support.commands import refusal
+from tests.support.commands import run_here
 from tests.support.commands import runs_of
 from tests.support.commands import start
-from tests.support.commands import succeed
+from tests.support.commands import succeed_here
 from tests.support.commands import TINY
 from tests.support.commands import wait_until
+from tests.support.training import make_outcome
+from tests.support.training import StubTraining
 
 EPOCHS = 3
 FLAGS = (*TINY, "--epochs", str(EPOCHS))
@@ -87,7 +85,7 @@ def searched(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     psutil.wait_procs(workers, timeout=20)
     (begun,) = trial_runs(client)
     assert "finished" not in begun.data.tags
-    output = succeed("study.tpe", *FLAGS, "--trials", "2", "--confirm", "1", cwd=folder)
+    output = succeed_here("study.tpe", *FLAGS, "--trials", "2", "--confirm", "1", cwd=folder)
     return Searched(folder, client, begun.info.run_id, output)
 
 
@@ -140,7 +138,7 @@ def test_the_winner_is_named_with_its_command(searched: Searched) -> None:
 
 def test_a_repeat_trains_nothing(searched: Searched) -> None:
     flags = (*FLAGS, "--trials", "2", "--confirm", "1")
-    output = succeed("study.tpe", *flags, cwd=searched.folder)
+    output = succeed_here("study.tpe", *flags, cwd=searched.folder)
     assert "2 trials ended already" in output
     assert "0 trained by this call" in output
     assert "epoch 1/" not in output
@@ -149,7 +147,7 @@ def test_a_repeat_trains_nothing(searched: Searched) -> None:
 
 def test_earlier_runs_are_reused_where_a_field_is_fixed(searched: Searched) -> None:
     flags = (*FLAGS, "--fix", "head=gap", "--trials", "2", "--confirm", "0")
-    output = succeed("study.tpe", *flags, cwd=searched.folder)
+    output = succeed_here("study.tpe", *flags, cwd=searched.folder)
     assert "2 trials ended already, 2 of them from earlier runs" in output
     assert "epoch 1/" not in output
     (new,) = (s for s in studies(searched.folder).values() if "head" not in s.trials[0].params)
@@ -169,7 +167,7 @@ def test_a_poor_trial_is_pruned_and_in_no_table(searched: Searched) -> None:
             )
         )
     flags = (*FLAGS, "--trials", "8", "--confirm", "0")
-    output = succeed("study.tpe", *flags, cwd=searched.folder)
+    output = succeed_here("study.tpe", *flags, cwd=searched.folder)
     pruned = trial_runs(searched.client)[-1]
     assert pruned.data.tags["variant"] == "3"
     assert pruned.data.tags["pruned"].startswith("epoch 2: val_accuracy ")
@@ -179,7 +177,7 @@ def test_a_poor_trial_is_pruned_and_in_no_table(searched: Searched) -> None:
     assert "finished" not in pruned.data.tags
     assert pruned.info.status == "KILLED"
     assert study.trials[-1].state == TrialState.PRUNED
-    succeed("pipelines.export", "--dataset", "demo", cwd=searched.folder)
+    succeed_here("pipelines.export", "--dataset", "demo", cwd=searched.folder)
     table = searched.folder / "exports" / "demo" / "comparison.csv"
     assert len(table.read_text().splitlines()) == 3  # a header, and variants 1 and 2
 
@@ -281,32 +279,18 @@ Command = Callable[..., tuple[int, list[TrialConfig], str]]
 
 
 @pytest.fixture
-def stubbed(
-    empty_database: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Command:
+def stubbed(empty_database: Path, tmp_path: Path) -> Command:
     """Runs the command with `train(config)` in place of training: exit code, configs, stderr."""
     shutil.copy(empty_database, tmp_path / "mlflow.db")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
 
-    def format_command(
+    def search(
         *flags: str, train: Callable[[TrialConfig], float] = lambda c: c.lr
     ) -> tuple[int, list[TrialConfig], str]:
-        asked: list[TrialConfig] = []
+        worker = StubTraining(lambda config: make_outcome(train(config)))
+        done = run_here("study.tpe", *flags, cwd=tmp_path, worker=worker)
+        return done.returncode, worker.asked, done.stderr
 
-        def call(*args: Any) -> Outcome:  # worker, function, config, options
-            asked.append(args[2])
-            value = train(args[2])
-            return Outcome("run", value, 0.5, 1 - value, value / 2)
-
-        monkeypatch.setattr(Worker, "call", call)
-        monkeypatch.setattr("sys.argv", ["study.tpe", *flags])
-        return run_command(main), asked, capsys.readouterr().err
-
-    return format_command
+    return search
 
 
 def test_a_search_ends_at_its_number_and_goes_on_from_it(stubbed: Command) -> None:
@@ -469,42 +453,17 @@ def test_a_search_in_which_no_config_has_a_figure_ends(stubbed: Command) -> None
     assert "error: 5 trials failed in a row, the last one: run run has no val_auc" in err
 
 
-def test_no_trial_starts_after_the_timeout(stubbed: Command) -> None:
+def test_no_trial_starts_after_the_timeout(
+    monkeypatch: pytest.MonkeyPatch, stubbed: Command
+) -> None:
     def train(_: TrialConfig) -> float:
-        time.sleep(2.5)
+        clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 7200)
+        monkeypatch.setattr("study.search.search_scheduler.time", clock)
         return 0.5
 
-    code, asked, err = stubbed("--timeout", "2", "--confirm", "0", train=train)
+    code, asked, err = stubbed("--timeout", "1h", "--confirm", "0", train=train)
     assert (code, len(asked)) == (0, 1)
     assert "the time is up; 1 trained by this call" in err
-
-
-@pytest.mark.parametrize(
-    ("flags", "word"),
-    [
-        (("--trials", "0"), "trials='0'"),
-        (("--timeout", "soon"), "timeout='soon'"),
-        (("--confirm", "-1"), "confirm='-1'"),
-        (("--fix", "lr"), "name=value"),
-        (("--fix", "epochs=3"), "not a searched field"),
-        (("--fix", "lr=fast"), "lr='fast'"),
-        (("--fix", "lr=1e-3", "--lr", "1e-4"), "contradicts"),
-        (("--fix", "dropout=2"), "dropout=2.0 is out of range"),
-        (("--sampler", "best"), "--sampler"),
-        (("--dataset", "mnist"), "dataset='mnist'"),
-    ],
-)
-def test_a_bad_value_is_one_error_line(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    flags: tuple[str, ...],
-    word: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["command", *flags])
-    assert word in refusal(main, capsys)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("sampler", "package"), [("gp", "torch"), ("cmaes", "cmaes")])

@@ -18,19 +18,23 @@ from study.job import Outcome
 from study.search.grid_plan import search_space
 from study.tpe import main as search
 from study.tracking.ui_links import NOTE_TAG
-from study.workers.local import Worker
 from tests.support.commands import runs_of
 from tests.support.images import class_folders
+from tests.support.training import make_outcome
+from tests.support.training import StubTraining
+from tests.support.training import use_worker
 
-Trains = Callable[[TrialConfig], Outcome]
+Trains = Callable[[Callable[[TrialConfig], Outcome]], StubTraining]
 
 
 @pytest.fixture
-def trains(monkeypatch: pytest.MonkeyPatch) -> Callable[[Trains], None]:
-    """Sets what a worker answers in place of training."""
+def trains(monkeypatch: pytest.MonkeyPatch) -> Trains:
+    """Makes the worker that answers so in place of training, which the commands use, too."""
 
-    def replace(answer: Trains) -> None:
-        monkeypatch.setattr(Worker, "call", lambda *args: answer(args[2]))
+    def replace(answer: Callable[[TrialConfig], Outcome]) -> StubTraining:
+        worker = StubTraining(answer)
+        use_worker(monkeypatch, worker)
+        return worker
 
     return replace
 
@@ -38,7 +42,8 @@ def trains(monkeypatch: pytest.MonkeyPatch) -> Callable[[Trains], None]:
 def made(config: TrialConfig, test: float = 0.5) -> Outcome:
     """Better on validation with each layer, and with each seed; on test as given."""
     value = 0.5 + config.hidden_layers / 10 + config.seed / 100
-    return Outcome(f"{config.hidden_layers:016}{config.seed:016}", value, test, 1 - value)
+    run_id = f"{config.hidden_layers:016}{config.seed:016}"
+    return make_outcome(value, run_id=run_id, test_accuracy=test)
 
 
 def parent(client: MlflowClient) -> Run:
@@ -47,10 +52,10 @@ def parent(client: MlflowClient) -> Run:
 
 
 def test_a_grid_names_the_best_variant_by_the_mean_of_its_seeds(
-    client: MlflowClient, trains: Callable[[Trains], None]
+    client: MlflowClient, trains: Trains
 ) -> None:
-    trains(lambda config: made(config, test=0.4 + config.seed / 10))
-    run_grid(recipe("demo"), search_space(recipe("demo"), 2), Options(), [Worker()])
+    worker = trains(lambda config: made(config, test=0.4 + config.seed / 10))
+    run_grid(recipe("demo"), search_space(recipe("demo"), 2), Options(), [worker])
     run = parent(client)
     assert run.info.run_name == "demo · 7 variants · pooled split · 18 epochs"
     assert run.data.metrics == pytest.approx(
@@ -79,7 +84,7 @@ def test_a_grid_names_the_best_variant_by_the_mean_of_its_seeds(
 )
 def test_a_grid_that_ends_early_tells_what_is_known(
     client: MlflowClient,
-    trains: Callable[[Trains], None],
+    trains: Trains,
     monkeypatch: pytest.MonkeyPatch,
     error: type[BaseException],
     count: str,
@@ -102,7 +107,7 @@ def test_a_grid_that_ends_early_tells_what_is_known(
 
 
 def test_a_grid_without_a_finished_trial_names_none(
-    client: MlflowClient, trains: Callable[[Trains], None], monkeypatch: pytest.MonkeyPatch
+    client: MlflowClient, trains: Trains, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(config: TrialConfig) -> Outcome:
         raise TrialFailed(f"no {config.dataset}")
@@ -115,10 +120,10 @@ def test_a_grid_without_a_finished_trial_names_none(
 
 
 def test_a_figure_that_is_not_delivered_yet_is_no_figure(
-    client: MlflowClient, trains: Callable[[Trains], None]
+    client: MlflowClient, trains: Trains
 ) -> None:
-    trains(lambda config: made(config, test=float("nan")))
-    run_grid(recipe("demo"), search_space(recipe("demo")), Options(), [Worker()])
+    worker = trains(lambda config: made(config, test=float("nan")))
+    run_grid(recipe("demo"), search_space(recipe("demo")), Options(), [worker])
     assert "best_test_accuracy" not in parent(client).data.metrics
     assert "test accuracy not delivered yet" in parent(client).data.tags[NOTE_TAG]
 
@@ -126,7 +131,7 @@ def test_a_figure_that_is_not_delivered_yet_is_no_figure(
 @pytest.mark.parametrize("fresh", [0, 2])
 def test_a_search_shows_test_accuracies_of_fresh_seeds_alone(
     client: MlflowClient,
-    trains: Callable[[Trains], None],
+    trains: Trains,
     monkeypatch: pytest.MonkeyPatch,
     fresh: int,
 ) -> None:
@@ -146,12 +151,11 @@ def test_a_search_shows_test_accuracies_of_fresh_seeds_alone(
 
 
 def test_a_parent_says_nothing_of_a_folders_place_but_in_its_commands(
-    client: MlflowClient, trains: Callable[[Trains], None], tmp_path: Path
+    client: MlflowClient, trains: Trains, tmp_path: Path
 ) -> None:
     folder = class_folders(tmp_path / "my cells", {"a": 12, "b": 12})
     base = recipe(f"folder:{folder}")
-    trains(made)
-    run_grid(base, search_space(base), Options(), [Worker()])
+    run_grid(base, search_space(base), Options(), [trains(made)])
     run = parent(client)
     assert run.info.run_name == "my cells · 7 variants · pooled split · 30 epochs"
     note = run.data.tags[NOTE_TAG]

@@ -1,5 +1,12 @@
-"""Runs the real commands as a user does: in a process of their own, in an empty folder."""
+"""Runs the real commands in an empty folder: in a process of their own, or in this one.
 
+`run` and `succeed` do as a user does, for what a process alone shows: kills, signals, exit codes
+of the system, output to a pipe. `run_here` and `succeed_here` are for everything else.
+"""
+
+import contextlib
+import importlib
+import io
 import os
 import signal
 import subprocess
@@ -8,13 +15,18 @@ import time
 from collections.abc import Callable
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from typing import IO
 
+import mlflow
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from study.common.command import run_command
+from study.workers.pool import Worker
+from tests.support.training import InlineWorker
+from tests.support.training import use_worker
 
 ROOT = Path(__file__).resolve().parents[2]
 # A trial of a few seconds; its numbers mean nothing
@@ -87,6 +99,59 @@ def run(module: str, *flags: str, cwd: Path, **settings: str) -> "subprocess.Com
 def succeed(module: str, *flags: str, cwd: Path, **settings: str) -> str:
     """Run a command that must succeed; what it wrote to stderr."""
     done = run(module, *flags, cwd=cwd, **settings)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def run_here(
+    module: str, *flags: str, cwd: Path, worker: Worker | None = None, **settings: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command as `run` does, but in this process: a new one takes seconds to import Keras.
+
+    Its trials are trained by `worker`, else in this process, too.
+    """
+    out = io.StringIO()
+    err = io.StringIO()
+    # MLflow keeps, for the whole process, the file that a relative address first named
+    settings = {"MLFLOW_TRACKING_URI": f"sqlite:///{cwd}/mlflow.db"} | settings
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        _set_environment(patch, _environment(settings))
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", [module, *flags])
+        patch.setattr("study.trial._warned_splits", set())
+        use_worker(patch, worker or InlineWorker())
+        mlflow.set_tracking_uri(None)
+        try:
+            code: Any = run_command(find_main(module))
+        except SystemExit as ended:
+            code = ended.code
+        mlflow.set_tracking_uri(None)
+    return subprocess.CompletedProcess([module, *flags], code, out.getvalue(), err.getvalue())
+
+
+def _set_environment(patch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - environment.keys():
+        patch.delenv(name)
+    for name, value in environment.items():
+        patch.setenv(name, value)
+
+
+def find_main(module: str) -> Callable[[], None]:
+    """The function that `python -m module` runs."""
+    found = importlib.import_module(module)
+    if hasattr(found, "__path__"):  # a package
+        found = importlib.import_module(f"{module}.__main__")
+    main: Callable[[], None] = found.main
+    return main
+
+
+def succeed_here(module: str, *flags: str, cwd: Path, **settings: str) -> str:
+    """Run a command in this process, which must succeed; what it wrote to stderr."""
+    done = run_here(module, *flags, cwd=cwd, **settings)
     assert done.returncode == 0, done.stderr
     return done.stderr
 

@@ -1,0 +1,57 @@
+"""What stands for training where a test is not about it.
+
+`study.grid` and `study.tpe` have a worker call `study.train:train` for each config. `StubTraining`
+is such a worker: it answers at once, with figures that the test makes up, and there are no images,
+no Keras and no run of the trial. All else is real: the plan, the claims in Optuna's storage, the
+parent run in MLflow. `InlineWorker` does train, but in this process, which has loaded Keras.
+"""
+
+from collections.abc import Callable
+from pkgutil import resolve_name
+from typing import Any
+
+import pytest
+
+from study.config import TrialConfig
+from study.job import Options
+from study.job import Outcome
+from study.workers.pool import Worker
+
+
+def make_outcome(value: float, *, run_id: str = "run", test_accuracy: float = 0.5) -> Outcome:
+    """An outcome of this validation accuracy; the loss is 1 - value, the AUC is value / 2."""
+    return Outcome(run_id, value, test_accuracy, 1 - value, value / 2)
+
+
+class InlineWorker:
+    """A worker whose calls run in this process; a process of its own takes seconds to start."""
+
+    def call(self, function: str, *args: Any) -> Any:
+        return resolve_name(function)(*args)
+
+    def interrupt(self) -> None:
+        """Nothing is left to interrupt: a call that is under way has raised the error itself."""
+
+    def close(self) -> None:
+        pass
+
+
+class StubTraining(InlineWorker):
+    """A worker that answers `answer(config)` in place of training, and keeps what it was asked."""
+
+    def __init__(self, answer: Callable[[TrialConfig], Outcome]) -> None:
+        self.answer = answer
+        self.asked: list[TrialConfig] = []
+
+    def call(self, function: str, *args: Any) -> Outcome:
+        assert function == "study.train:train"
+        config, options = args
+        assert isinstance(options, Options)
+        self.asked.append(config)
+        return self.answer(config)
+
+
+def use_worker(monkeypatch: pytest.MonkeyPatch, worker: Worker) -> None:
+    """Have the commands use this worker where they would start processes on this machine."""
+    for module in ("study.workers.flags", "study.offline"):
+        monkeypatch.setattr(f"{module}.make_local_workers", lambda count, _: [worker] * count)
