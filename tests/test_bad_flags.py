@@ -1,0 +1,125 @@
+"""A bad flag ends any command at once: one line that says what to write, and nothing left behind.
+
+A new case is a line in the table of its command. What a command refuses for another reason, such
+as a missing model, is tested beside the command.
+"""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import run_here
+
+# For each command its flags, and what the line must say of them
+GRID = {
+    "--seeds 0": ["seeds='0'"],
+    "--seeds two": ["seeds='two'"],
+    "--variant 2": ["--variant"],
+    "--lr 1e-3": ["--lr"],
+    "--dataset mnist": ["dataset='mnist'"],
+    "--folds 5": ["set split=grouped"],
+    "--split grouped --folds 1": ["use 2 to 1000"],
+    "--split grouped --folds many": ["folds='many'"],
+    "--split grouped --fold 1": ["add folds"],
+    "--split grouped --folds 3 --fold 4": ["use 1 to 3"],
+    "--budget fast --dataset demo --epochs 2": ["epochs=2 are too few for a fast budget"],
+    "--budget fast --dataset demo --register": ["--register needs a finished model"],
+    "--budget quick --dataset demo": ["invalid choice"],
+}
+TPE = {
+    "--trials 0": ["trials='0'"],
+    "--timeout soon": ["timeout='soon'"],
+    "--confirm -1": ["confirm='-1'"],
+    "--fix lr": ["name=value"],
+    "--fix epochs=3": ["not a searched field"],
+    "--fix lr=fast": ["lr='fast'"],
+    "--fix lr=1e-3 --lr 1e-4": ["contradicts"],
+    "--fix dropout=2": ["dropout=2.0 is out of range"],
+    "--sampler best": ["--sampler"],
+    "--dataset mnist": ["dataset='mnist'"],
+}
+WORKERS = {
+    "--workers 0": ["workers='0' is out of range: use 1 to 1000"],
+    "--workers 1001": ["workers='1001'"],
+    "--workers -1": ["workers='-1'"],
+    "--workers two": ["workers='two'"],
+    "--gpus-per-trial -1": ["gpus_per_trial='-1' is out of range: use 0 to 64"],
+    "--gpus-per-trial 65": ["gpus_per_trial='65'"],
+    "--gpus-per-trial nan": ["gpus_per_trial='nan'"],
+    "--gpus-per-trial all --engine ray": ["gpus_per_trial='all'"],
+    "--engine threads": ["--engine"],
+}
+TRAIN = {
+    "--dataset mnist": ["dataset='mnist'", "folder:PATH"],
+    "--lr abc": ["lr='abc'", "float"],
+    "--lr -1": ["lr=-1", "range"],
+    "--lr nan": ["lr=nan", "range"],
+    "--epochs 1.5": ["epochs='1.5'", "int"],
+    "--image-size 16": ["image_size=16", "32"],
+    "--image_size=16": ["image_size=16", "32"],
+    "--backbone inception_v3 --alpha 1 --image-size 64": ["75"],
+    "--weights nowhere.h5": ["weights", "'nowhere.h5'", "imagenet"],
+    "--variant 8": ["variant=8", "1 to 7"],
+    "--variant two": ["variant='two'"],
+    "--split grouped --folds 5": ["folds=5", "fold=1", "study.grid"],
+    "--folds 5 --fold 1": ["folds=5", "split=grouped"],
+    "--learning-rate 1": ["--learning-rate", "--help"],
+    "--epoch 1": ["--epoch", "--help"],  # no abbreviations
+    "--lr": ["--lr", "--help"],
+    "stray": ["stray", "--help"],
+}
+OFFLINE = {
+    "--out records --minutes 0": ["minutes='0' is out of range"],
+    "--out records --variant 1,9": ["variant='1,9' is unknown"],
+    "--out records --lr 1e-3": ["--lr"],
+    "--out records --workers 0": ["workers='0' is out of range: use 1 to 1000"],
+}
+AUDIT = {
+    "--dataset mnist": ["'mnist'", "folder:PATH"],
+    "--dataset folder:/no/such/place": ["/no/such/place", "check the path"],
+    "--data demo": ["--data", "--help"],
+    "--dataset folder:.": ["audits/folder-", "each folder is a class", "--out"],
+    "--dataset demo --out file": ["file", "--out"],
+}
+CASES = {
+    "--run 0 --count=0": ["count=0 is out of range"],
+    "--run 0 --count=-3": ["count=-3 is out of range"],
+    "--run 0 --count=many": ["count=many is out of range"],
+}
+TABLE = {
+    "study.train": TRAIN,
+    "study.grid": GRID | WORKERS,
+    "study.tpe": TPE | WORKERS,
+    "study.offline": OFFLINE,
+    "study.sync": {"--from nowhere": ["no records in nowhere"]},
+    "study.predict": {"images": ["--model", "--help"]},
+    "study.data.audit": AUDIT,
+    "pipelines.cases": CASES,
+    "pipelines.export": {"--data demo": ["--data", "--help"]},
+    "pipelines.report": {"--dataset nothing": ["dataset='nothing'"]},
+}
+
+
+def list_cases() -> list[object]:
+    return [
+        pytest.param(module, flags, words, id=f"{module} {flags}")
+        for module, refused in TABLE.items()
+        for flags, words in refused.items()
+    ]
+
+
+@pytest.mark.parametrize(("module", "flags", "words"), list_cases())
+def test_command_with_a_bad_flag_ends_with_one_line_that_names_it(
+    tmp_path: Path, module: str, flags: str, words: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    done = run_here(module, *shlex.split(flags), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert [word for word in words if word not in done.stderr] == []
+    left = {path.name for path in tmp_path.iterdir()} - {"file"}
+    # The audit makes its folder first, to see that it can
+    assert left <= ({"audits"} if module == "study.data.audit" else set())
+    assert not [path for path in tmp_path.glob("audits/**/*") if path.is_file()]
