@@ -11,7 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from study.tracking.connection import connect
-from tests.support.commands import succeed
+from tests.support.commands import succeed_here
 from tests.support.commands import TINY
 from tests.support.servers import Postgres
 
@@ -62,7 +62,7 @@ def registered(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -
     shutil.copy(empty_database, folder / "mlflow.db")
     # so that it tells images apart after two epochs
     flags = (*TINY, "--epochs", "2", "--hidden-layers", "0", "--bn-momentum", "0.5", "--register")
-    (folder / "said.txt").write_text(succeed("study.train", *flags, cwd=folder))
+    (folder / "said.txt").write_text(succeed_here("study.train", *flags, cwd=folder))
     return folder
 
 

@@ -14,26 +14,25 @@ from optuna.trial import TrialState
 
 from study.common.command import run_command
 from study.config import recipe
-from study.config import TrialConfig
 from study.grid import main
 from study.grid import make_grid
 from study.grid import run_grid
 from study.job import Options
-from study.job import Outcome
 from study.search.grid_plan import Cell
 from study.search.grid_plan import search_space
 from study.variants import find_variant
 from study.variants import VARIANTS
-from study.workers.local import Worker
 from tests.support.commands import client_of
 from tests.support.commands import finish
-from tests.support.commands import refusal
-from tests.support.commands import run
+from tests.support.commands import run_here
 from tests.support.commands import runs_of
 from tests.support.commands import start
 from tests.support.commands import succeed
+from tests.support.commands import succeed_here
 from tests.support.commands import TINY
 from tests.support.commands import wait_until
+from tests.support.training import make_outcome
+from tests.support.training import StubTraining
 
 FLAGS = (*TINY, "--epochs", "1", "--limit", "60")
 NUMBERS = [str(variant.number) for variant in VARIANTS]
@@ -148,7 +147,7 @@ def test_optuna_knows_all_variants_though_it_was_killed_before_a_record(trained:
 
 def test_a_repeat_trains_nothing(trained: Trained) -> None:
     before = runs_of(trained.client)
-    output = succeed("study.grid", *FLAGS, cwd=trained.folder)
+    output = succeed_here("study.grid", *FLAGS, cwd=trained.folder)
     assert "7 trials, 7 finished already" in output
     assert "epoch" not in output
     after = runs_of(trained.client)
@@ -166,7 +165,7 @@ def test_a_failed_cell_stops_no_other_and_is_tried_again(
     obstacle = folder / "state.npz"  # a folder where the trial's checkpoint would be
     obstacle.mkdir(parents=True)
 
-    broken = run("study.grid", *FLAGS, cwd=trained.folder)
+    broken = run_here("study.grid", *FLAGS, cwd=trained.folder)
     assert broken.returncode == 2
     assert "Traceback" not in broken.stderr
     assert "variant 3 with seed 0 failed: " in broken.stderr
@@ -180,7 +179,7 @@ def test_a_failed_cell_stops_no_other_and_is_tried_again(
     assert halfway["5"][0].info.run_id != before["5"][0].info.run_id
 
     obstacle.rmdir()
-    mended = succeed("study.grid", *FLAGS, cwd=trained.folder)
+    mended = succeed_here("study.grid", *FLAGS, cwd=trained.folder)
     assert "7 trials, 6 finished already" in mended
     assert mended.count("epoch 1/1") == 1
     _, after = trained.runs()
@@ -248,36 +247,27 @@ def test_folds_without_a_fold_are_all_trained(
 
 
 @pytest.fixture
-def trained_cells(
-    empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> list[TrialConfig]:
-    """An empty folder to work in; the configs that the worker is asked for, without training."""
+def stub(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StubTraining:
+    """A worker for which all configs are equally good, and an empty folder to work in."""
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
-    asked: list[TrialConfig] = []
-
-    def call(*args: Any) -> Outcome:  # worker, function, config, options
-        asked.append(args[2])
-        return Outcome("run", 0.5, 0.5, 0.7)
-
-    monkeypatch.setattr(Worker, "call", call)
-    return asked
+    return StubTraining(lambda _: make_outcome(0.5))
 
 
-def test_optuna_asks_for_every_fold_once(trained_cells: list[TrialConfig]) -> None:
-    run_grid(FOLDED, search_space(FOLDED, every_fold=True), Options(), [Worker()])
-    cells = [(find_variant(config), config.fold) for config in trained_cells]
+def test_optuna_asks_for_every_fold_once(stub: StubTraining) -> None:
+    run_grid(FOLDED, search_space(FOLDED, every_fold=True), Options(), [stub])
+    cells = [(find_variant(config), config.fold) for config in stub.asked]
     assert sorted(cells, key=str) == [(k, fold) for k in range(1, 8) for fold in (1, 2, 3)]
 
 
-def test_a_later_call_may_have_more_seeds(trained_cells: list[TrialConfig]) -> None:
+def test_a_later_call_may_have_more_seeds(stub: StubTraining) -> None:
     base = recipe("demo")
     for seeds in (1, 2):
-        trained_cells.clear()
-        session = run_grid(base, search_space(base, seeds), Options(), [Worker()])
+        stub.asked.clear()
+        session = run_grid(base, search_space(base, seeds), Options(), [stub])
         assert not session.failed
-        assert {config.seed for config in trained_cells} == set(range(seeds))
-        assert len(trained_cells) == 7 * seeds
+        assert {config.seed for config in stub.asked} == set(range(seeds))
+        assert len(stub.asked) == 7 * seeds
 
 
 def test_one_grid_per_config_and_data() -> None:
@@ -295,39 +285,11 @@ def test_one_grid_per_config_and_data() -> None:
     assert name not in others
 
 
-@pytest.mark.parametrize(
-    ("flags", "word"),
-    [
-        (("--seeds", "0"), "seeds='0'"),
-        (("--seeds", "two"), "seeds='two'"),
-        (("--variant", "2"), "--variant"),
-        (("--lr", "1e-3"), "--lr"),
-        (("--dataset", "mnist"), "dataset='mnist'"),
-        (("--folds", "5"), "set split=grouped"),
-        (("--split", "grouped", "--folds", "1"), "use 2 to 1000"),
-        (("--split", "grouped", "--folds", "many"), "folds='many'"),
-        (("--split", "grouped", "--fold", "1"), "add folds"),
-        (("--split", "grouped", "--folds", "3", "--fold", "4"), "use 1 to 3"),
-    ],
-)
-def test_a_bad_value_is_one_error_line(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    flags: tuple[str, ...],
-    word: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["command", *flags])
-    assert word in refusal(main, capsys)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_an_impossible_split_ends_a_grid_with_one_error(
     empty_database: Path, tmp_path: Path
 ) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
-    done = run("study.grid", *FLAGS, "--split", "grouped", "--folds", "400", cwd=tmp_path)
+    done = run_here("study.grid", *FLAGS, "--split", "grouped", "--folds", "400", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("failed") == 0
     assert "error: " in done.stderr.splitlines()[-1]
@@ -340,7 +302,7 @@ def test_an_optuna_storage_that_does_not_answer_is_one_error(
 ) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     storage = "sqlite:////nowhere/at/all/study.db"
-    done = run("study.grid", *FLAGS, cwd=tmp_path, STUDY_STORAGE=storage)
+    done = run_here("study.grid", *FLAGS, cwd=tmp_path, STUDY_STORAGE=storage)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 2
     assert storage in done.stderr

@@ -15,8 +15,6 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from study import sync as sync_file
-from study.offline import main
 from study.sync import sync_folder
 from study.tracking import import_offline
 from study.tracking.journal import Journal
@@ -26,12 +24,12 @@ from tests.support.commands import client_of
 from tests.support.commands import finish
 from tests.support.commands import finished_of
 from tests.support.commands import history_of
-from tests.support.commands import refusal
 from tests.support.commands import ROOT
 from tests.support.commands import run
 from tests.support.commands import runs_of
 from tests.support.commands import start
 from tests.support.commands import succeed
+from tests.support.commands import succeed_here
 from tests.support.commands import TINY
 from tests.support.commands import wait_until
 
@@ -179,27 +177,11 @@ def test_what_is_not_finished_waits(client: MlflowClient, records: Path) -> None
     assert runs_of(client) == []
 
 
-def test_no_records_and_odd_flags_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["study.sync", "--from", "nowhere"])
-    assert "no records in nowhere" in refusal(sync_file.main, capsys)
-    for flags, said in (
-        (["--minutes", "0"], "minutes='0' is out of range"),
-        (["--variant", "1,9"], "variant='1,9' is unknown"),
-        (["--lr", "1e-3"], "--lr"),
-        (["--workers", "0"], "workers='0' is out of range: use 1 to 1000"),
-    ):
-        monkeypatch.setattr(sys, "argv", ["study.offline", "--out", "records", *flags])
-        assert said in refusal(main, capsys)
-
-
 def test_the_table_and_a_grid_take_it_for_trained(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "records", tmp_path / "records")
-    succeed("study.sync", "--from", "records", cwd=tmp_path)
-    succeed("pipelines.export", "--dataset", "demo", cwd=tmp_path)
-    again = succeed("study.train", *TINY, "--epochs", str(EPOCHS), cwd=tmp_path)
+    succeed_here("study.sync", "--from", "records", cwd=tmp_path)
+    succeed_here("pipelines.export", "--dataset", "demo", cwd=tmp_path)
+    again = succeed_here("study.train", *TINY, "--epochs", str(EPOCHS), cwd=tmp_path)
     assert "already finished" in again
     assert len(finished_of(client_of(tmp_path))) == 1
 

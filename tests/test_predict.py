@@ -17,7 +17,7 @@ from study.data.prepare import prepare
 from study.predict import main
 from study.predict import predict
 from tests.support.commands import refusal
-from tests.support.commands import succeed
+from tests.support.commands import succeed_here
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def images(tmp_path: Path) -> Path:
 def test_each_image_gets_a_line_and_broken_ones_are_named(registered: Path, images: Path) -> None:
     out = images.parent / "out.csv"
     flags = ("--model", "models:/demo@best", str(images), "--out", str(out))
-    output = succeed("study.predict", *flags, cwd=registered)
+    output = succeed_here("study.predict", *flags, cwd=registered)
     assert "skipped broken.png: no image that can be read" in output
     assert "skipped empty.jpg: empty file" in output
     assert f"3 images classified, 2 skipped: see {out}" in output

@@ -12,7 +12,7 @@ from mlflow.entities import Run
 from study.data.split import get_report_sizes
 from tests.support.commands import client_of
 from tests.support.commands import runs_of
-from tests.support.commands import succeed
+from tests.support.commands import succeed_here
 
 pytestmark = pytest.mark.shared
 
@@ -48,7 +48,7 @@ def trained(
         *("--weights", str(shared_dir / "weights" / WEIGHTS[dataset])),
         *("--variant", "7", "--epochs", "1", "--batch-size", "16", "--register"),
     )
-    output = succeed("study.train", *flags, cwd=folder, DATA_DIR=str(shared_dir / "data"))
+    output = succeed_here("study.train", *flags, cwd=folder, DATA_DIR=str(shared_dir / "data"))
     (run,) = runs_of(client_of(folder))
     return Trained(dataset, run, output, folder)
 
@@ -95,7 +95,7 @@ def test_the_registered_model_says_the_same_of_the_files(
         (images / image).parent.mkdir(parents=True, exist_ok=True)
         (images / image).symlink_to(root / image)
     flags = ("--model", f"models:/{trained.dataset}@best", "--out", str(tmp_path / "out.csv"))
-    succeed("study.predict", *flags, str(images), cwd=trained.folder)
+    succeed_here("study.predict", *flags, str(images), cwd=trained.folder)
     found = pd.read_csv(tmp_path / "out.csv").set_index("image")
     assert list(found.index) == list(expected.index)
     columns = [name for name in expected if name.startswith("p_")]

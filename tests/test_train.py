@@ -3,13 +3,9 @@
 import dataclasses
 import io
 import json
-import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +31,14 @@ from study.variants import resolve_config
 from tests.support.commands import client_of
 from tests.support.commands import history_of
 from tests.support.commands import ROOT
-from tests.support.commands import run
+from tests.support.commands import run_here
 from tests.support.commands import runs_of
 from tests.support.commands import succeed
+from tests.support.commands import succeed_here
 from tests.support.commands import TINY
-from tests.support.commands import wait_until
 from tests.support.images import class_folders
+from tests.support.servers import free_port
+from tests.support.servers import new_server
 
 FLAGS = (*TINY, "--variant", "4", "--epochs", "2", "--dense-units", "12")
 CONFIG = resolve_config(
@@ -243,7 +241,7 @@ def test_no_state_is_left_behind(trained: Trained, session_cache: Path) -> None:
 
 def test_a_finished_config_is_not_trained_again(trained: Trained) -> None:
     spelled = (*FLAGS, "--patience", "0", "--no-cache")
-    output = succeed("study.train", *spelled, cwd=trained.folder)
+    output = succeed_here("study.train", *spelled, cwd=trained.folder)
     assert "already finished" in output
     assert trained.run.info.run_id in output
     assert "epoch 1/" not in output
@@ -268,7 +266,7 @@ def again(trained: Trained, tmp_path_factory: pytest.TempPathFactory, session_ca
     shutil.copy(trained.folder / "mlflow.db", folder)
     before = times_of(session_cache)
     flags = (*FLAGS, "--again", "--no-cache", "--log-model")
-    output = succeed("study.train", *flags, cwd=folder)
+    output = succeed_here("study.train", *flags, cwd=folder)
     after = times_of(session_cache)
     touched = {path for path in after if after[path] != before.get(path)}
     first, second = runs_of(client_of(folder))
@@ -330,75 +328,21 @@ def test_the_logged_model_predicts_the_same(
 # --- what is refused --------------------------------------------------------------------------
 
 
-def refused(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *flags: str
-) -> str:
-    """The one or two lines of a command that must leave nothing behind."""
-    monkeypatch.setattr(sys, "argv", ["study.train", *flags])
-    assert run_command(main) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: ")
-    assert 1 <= len(err.splitlines()) <= 2
-    assert list(Path.cwd().iterdir()) == []
-    return err
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (("--dataset", "mnist"), ("dataset='mnist'", "folder:PATH")),
-        (("--lr", "abc"), ("lr='abc'", "float")),
-        (("--lr", "-1"), ("lr=-1", "range")),
-        (("--lr", "nan"), ("lr=nan", "range")),
-        (("--epochs", "1.5"), ("epochs='1.5'", "int")),
-        (("--image-size", "16"), ("image_size=16", "32")),
-        (("--image_size=16",), ("image_size=16", "32")),
-        (("--backbone", "inception_v3", "--alpha", "1", "--image-size", "64"), ("75",)),
-        (("--weights", "nowhere.h5"), ("weights", "'nowhere.h5'", "imagenet")),
-        (("--variant", "8"), ("variant=8", "1 to 7")),
-        (("--variant", "two"), ("variant='two'",)),
-        (("--split", "grouped", "--folds", "5"), ("folds=5", "fold=1", "study.grid")),
-        (("--folds", "5", "--fold", "1"), ("folds=5", "split=grouped")),
-        (("--learning-rate", "1"), ("--learning-rate", "--help")),
-        (("--epoch", "1"), ("--epoch", "--help")),  # no abbreviations
-        (("--lr",), ("--lr", "--help")),
-        (("stray",), ("stray", "--help")),
-    ],
-)
-def test_a_bad_value_is_one_error_line(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    flags: tuple[str, ...],
-    words: tuple[str, ...],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    message = refused(capsys, monkeypatch, *flags)
-    assert all(word in message for word in words)
-
-
-def test_a_file_store_is_refused(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_file_store_is_refused(tmp_path: Path) -> None:
     for uri in ("./mlruns", "mlruns", "file:///tmp/mlruns", str(tmp_path / "mlruns")):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        message = refused(capsys, monkeypatch, *TINY)
-        assert uri in message
-        assert "sqlite:///mlflow.db" in message
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        done = run_here("study.train", *TINY, cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert 1 <= len(done.stderr.splitlines()) <= 2
+        assert done.stderr.startswith("error: ")
+        assert uri in done.stderr
+        assert "sqlite:///mlflow.db" in done.stderr
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
     port = free_port()
     uri = f"http://somebody:secret@127.0.0.1:{port}"
-    done = run("study.train", *TINY, cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
+    done = run_here("study.train", *TINY, cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
     assert done.returncode == 2
     assert 1 <= len(done.stderr.splitlines()) <= 2
     assert f"http://127.0.0.1:{port}" in done.stderr
@@ -436,7 +380,7 @@ def test_a_failure_while_training_is_recorded_with_its_reason(
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     (tmp_path / "wrong.partial.h5").write_text("no weights")
     flags = (*TINY, "--weights", "wrong.partial.h5")
-    done = run("study.train", *flags, cwd=tmp_path)
+    done = run_here("study.train", *flags, cwd=tmp_path)
     assert done.returncode == 2
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
     assert "wrong.partial.h5 does not fit MobileNet" in line
@@ -465,28 +409,15 @@ def test_help_explains_every_field(
 
 
 def test_a_run_goes_to_a_server(empty_database: Path, tmp_path: Path) -> None:
-    port = free_port()
-    uri = f"http://127.0.0.1:{port}"
-    shutil.copy(empty_database, tmp_path / "server.db")
-    log = (tmp_path / "server.log").open("w")
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-            *("--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--workers", "1"),
-            *("--artifacts-destination", str(tmp_path / "artifacts")),
-        ],
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
+    server = new_server(tmp_path, empty_database)
     here = tmp_path / "here"
     here.mkdir()
+    server.start()
     try:
-        wait_until(lambda: answers(uri))
         flags = (*TINY, "--epochs", "1")
-        output = succeed("study.train", *flags, cwd=here, MLFLOW_TRACKING_URI=uri)
-        again = succeed("study.train", *flags, cwd=here, MLFLOW_TRACKING_URI=uri)
-        client = MlflowClient(tracking_uri=uri)
+        output = succeed_here("study.train", *flags, cwd=here, MLFLOW_TRACKING_URI=server.uri)
+        again = succeed_here("study.train", *flags, cwd=here, MLFLOW_TRACKING_URI=server.uri)
+        client = server.client
         (trained,) = runs_of(client)
         assert trained.info.status == "FINISHED"
         assert trained.data.tags["finished"] == "true"
@@ -494,25 +425,7 @@ def test_a_run_goes_to_a_server(empty_database: Path, tmp_path: Path) -> None:
         names = {file.path for file in client.list_artifacts(trained.info.run_id)}
         assert names == {"config.json", "history.csv", "predictions.parquet", "curves.png"}
     finally:
-        stop(server)
-        log.close()
+        server.kill()
     assert trained.info.run_id in output
     assert "already finished" in again
     assert list(here.iterdir()) == []
-
-
-def answers(uri: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{uri}/health", timeout=2) as reply:
-            return bool(reply.status == 200)
-    except OSError:
-        return False
-
-
-def stop(server: "subprocess.Popen[bytes]") -> None:
-    """End a server and the processes that it started."""
-    os.killpg(server.pid, signal.SIGTERM)
-    try:
-        server.wait(20)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)

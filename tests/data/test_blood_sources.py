@@ -8,7 +8,7 @@ from study.data.audit.registration import extract_features
 from study.data.audit.registration import match_features
 from study.data.blood import SOURCES
 from tests.support import images as make
-from tests.support.commands import run
+from tests.support.commands import run_here
 
 LABELS = make.BLOOD_LABELS
 
@@ -38,7 +38,8 @@ def download(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_image_gets_its_photograph_or_is_listed(download: Path, tmp_path: Path) -> None:
-    done = run("study.data.blood_sources", "--out", "out.csv", cwd=tmp_path, DATA_DIR=str(download))
+    flags = ("--out", "out.csv")
+    done = run_here("study.data.blood_sources", *flags, cwd=tmp_path, DATA_DIR=str(download))
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
     assert list(table.columns) == ["image", "original", "inliers", "field"]
@@ -58,7 +59,7 @@ def test_every_image_gets_its_photograph_or_is_listed(download: Path, tmp_path: 
 
 def test_without_the_photographs_it_says_where_they_are_from(tmp_path: Path) -> None:
     make.blood(tmp_path / "images")
-    done = run("study.data.blood_sources", cwd=tmp_path, DATA_DIR=str(tmp_path))
+    done = run_here("study.data.blood_sources", cwd=tmp_path, DATA_DIR=str(tmp_path))
     assert done.returncode == 2
     assert "no photographs" in done.stderr
     assert "kaggle.com" in done.stderr

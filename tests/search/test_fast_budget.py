@@ -14,7 +14,6 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from study.common.errors import ConfigError
-from study.grid import main
 from study.search.fast_budget import describe_factors
 from study.search.fast_budget import fast_epochs
 from study.search.fast_budget import mean_by_variant
@@ -26,10 +25,9 @@ from tests.support.commands import client_of
 from tests.support.commands import finish
 from tests.support.commands import finished_of
 from tests.support.commands import history_of
-from tests.support.commands import refusal
 from tests.support.commands import runs_of
 from tests.support.commands import start
-from tests.support.commands import succeed
+from tests.support.commands import succeed_here
 from tests.support.commands import TINY
 from tests.support.commands import wait_until
 
@@ -62,7 +60,7 @@ def fast(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
         driver.kill()
     finish(driver)
     psutil.wait_procs(workers, timeout=20)
-    return folder, succeed("study.grid", *FLAGS, "--budget", "fast", cwd=folder)
+    return folder, succeed_here("study.grid", *FLAGS, "--budget", "fast", cwd=folder)
 
 
 def test_every_trial_waits_after_a_third(fast: tuple[Path, str]) -> None:
@@ -95,7 +93,7 @@ def test_nothing_of_it_is_in_the_table(fast: tuple[Path, str]) -> None:
 def test_repeating_it_trains_nothing(fast: tuple[Path, str]) -> None:
     folder, output = fast
     before = {run.info.run_id: run.info.end_time for run in trials_in(folder)}
-    again = succeed("study.grid", *FLAGS, "--budget", "fast", cwd=folder)
+    again = succeed_here("study.grid", *FLAGS, "--budget", "fast", cwd=folder)
     assert {run.info.run_id: run.info.end_time for run in trials_in(folder)} == before
     said = "leads on validation"
     assert [x for x in again.splitlines() if said in x] == [
@@ -106,7 +104,7 @@ def test_repeating_it_trains_nothing(fast: tuple[Path, str]) -> None:
 def test_the_full_grid_goes_on_in_the_same_runs(fast: tuple[Path, str]) -> None:
     folder, _ = fast
     began = {run.info.run_id: run.data.metrics["val_loss"] for run in trials_in(folder)}
-    output = succeed("study.grid", *FLAGS, cwd=folder)
+    output = succeed_here("study.grid", *FLAGS, cwd=folder)
     trials = trials_in(folder)
     assert {run.info.run_id for run in trials} == began.keys()
     assert output.count("going on after epoch 1") == len(VARIANTS)
@@ -116,24 +114,6 @@ def test_the_full_grid_goes_on_in_the_same_runs(fast: tuple[Path, str]) -> None:
         assert history[0][1] == began[run.info.run_id]
         assert run.info.status == "FINISHED"
         assert "paused" not in run.data.tags
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (("--epochs", "2"), "epochs=2 are too few for a fast budget"),
-        (("--register",), "--register needs a finished model"),
-        (("--budget", "quick"), "invalid choice"),
-    ],
-)
-def test_what_it_cannot_do_is_refused(
-    flags: tuple[str, ...],
-    said: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("sys.argv", ["study.grid", "--budget", "fast", "--dataset", "demo", *flags])
-    assert said in refusal(main, capsys)
 
 
 @given(st.integers(SHARE, 10_000))

@@ -20,9 +20,9 @@ from study.serving.registry import register_model
 from study.tracking.queries import experiment_id
 from tests.support.commands import client_of
 from tests.support.commands import finished_of
-from tests.support.commands import run
+from tests.support.commands import run_here
 from tests.support.commands import runs_of
-from tests.support.commands import succeed
+from tests.support.commands import succeed_here
 from tests.support.commands import TINY
 
 FLAGS = (*TINY, "--epochs", "1")
@@ -144,7 +144,7 @@ def test_the_best_of_a_grid_is_the_best_variants_best_on_validation() -> None:
 @pytest.mark.slow
 def test_a_grid_registers_its_best(empty_database: Path, tmp_path: Path) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
-    output = succeed("study.grid", *FLAGS, "--register", cwd=tmp_path)
+    output = succeed_here("study.grid", *FLAGS, "--register", cwd=tmp_path)
     client = client_of(tmp_path)
     version = client.get_model_version_by_alias("demo", "best")
     values = {r.info.run_id: r.data.metrics["val_accuracy"] for r in finished_of(client)}
@@ -159,20 +159,20 @@ def test_a_grid_without_models_registers_after_one_is_trained_again(
     empty_database: Path, tmp_path: Path
 ) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
-    succeed("study.grid", *FLAGS, cwd=tmp_path)
-    refused = run("study.grid", *FLAGS, "--register", cwd=tmp_path)
+    succeed_here("study.grid", *FLAGS, cwd=tmp_path)
+    refused = run_here("study.grid", *FLAGS, "--register", cwd=tmp_path)
     assert refused.returncode == 2
     command = refused.stderr.splitlines()[-1].split()
     assert command[:3] == ["python", "-m", "study.train"]
-    succeed("study.train", *command[3:], cwd=tmp_path)
-    assert "version 1" in succeed("study.grid", *FLAGS, "--register", cwd=tmp_path)
+    succeed_here("study.train", *command[3:], cwd=tmp_path)
+    assert "version 1" in succeed_here("study.grid", *FLAGS, "--register", cwd=tmp_path)
 
 
 @pytest.mark.slow
 def test_a_search_registers_its_confirmed_winner(empty_database: Path, tmp_path: Path) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     flags = ("--trials", "2", "--confirm", "2", "--epochs", "1", "--limit", "80", "--register")
-    succeed("study.tpe", "--dataset", "demo", *flags, cwd=tmp_path)
+    succeed_here("study.tpe", "--dataset", "demo", *flags, cwd=tmp_path)
     client = client_of(tmp_path)
     version = client.get_model_version_by_alias("demo", "best")
     runs = finished_of(client)

@@ -15,12 +15,12 @@ from study.config import recipe
 from study.grid import run_grid
 from study.job import Options
 from study.tracking import ui_links
-from study.workers.local import Worker
 from tests.support.browser import opened
 from tests.support.browser import Tab
 from tests.support.commands import runs_of
 from tests.support.servers import new_server
 from tests.support.servers import Server
+from tests.support.training import InlineWorker
 
 # What MLflow's own pages complain of
 KNOWN = {
@@ -68,7 +68,7 @@ def tab() -> Iterator[Tab]:
 @pytest.fixture(scope="module")
 def server(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = new_server(tmp_path_factory.mktemp("ui"), empty_database)
-    server.launch()  # while the grid's process starts
+    server.launch()  # while the browser starts
     yield server
     server.kill()
 
@@ -80,7 +80,7 @@ def shown(tab: Tab, server: Server) -> Shown:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(server.folder)
         patch.setenv("MLFLOW_TRACKING_URI", server.uri)
-        run_grid(base, {"variant": VARIANTS}, Options(), [Worker()])
+        run_grid(base, {"variant": VARIANTS}, Options(), [InlineWorker()])
         patch.setattr("sys.argv", ["pipelines.export", "--dataset", "demo"])
         assert run_command(export) == 0
     parent, *children = sorted(runs_of(server.client), key=lambda run: "study" not in run.data.tags)

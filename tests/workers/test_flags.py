@@ -47,35 +47,6 @@ def test_many_workers_need_servers(
 
 
 @DRIVERS
-@pytest.mark.parametrize(
-    ("flags", "word"),
-    [
-        (("--workers", "0"), "workers='0' is out of range: use 1 to 1000"),
-        (("--workers", "1001"), "workers='1001'"),
-        (("--workers", "-1"), "workers='-1'"),
-        (("--workers", "two"), "workers='two'"),
-        (("--gpus-per-trial", "-1"), "gpus_per_trial='-1' is out of range: use 0 to 64"),
-        (("--gpus-per-trial", "65"), "gpus_per_trial='65'"),
-        (("--gpus-per-trial", "nan"), "gpus_per_trial='nan'"),
-        (("--gpus-per-trial", "all", "--engine", "ray"), "gpus_per_trial='all'"),
-        (("--engine", "threads"), "--engine"),
-    ],
-)
-def test_a_bad_value_is_one_error_line(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    main: Callable[[], None],
-    flags: tuple[str, ...],
-    word: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["command", *flags])
-    assert word in refusal(main, capsys)
-    assert list(tmp_path.iterdir()) == []
-
-
-@DRIVERS
 @pytest.mark.usefixtures("client")
 def test_a_bad_heartbeat_is_one_error_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, main: Callable[[], None]

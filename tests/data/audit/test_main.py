@@ -29,6 +29,7 @@ from study.data.split import make_split
 from tests.data.test_decode import break_files
 from tests.support.commands import finish
 from tests.support.commands import run
+from tests.support.commands import run_here
 from tests.support.commands import start
 from tests.support.commands import wait_until
 from tests.support.images import chest
@@ -356,7 +357,7 @@ def test_killed_in_the_scan_it_goes_on_from_there(tmp_path: Path) -> None:
     kept = records()
     assert 100 < kept < 1400
     assert not any((tmp_path / "audits").rglob("*.*"))
-    done = run(*flags, cwd=tmp_path)
+    done = run_here(*flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert records() == 1400  # none was made twice
     found = json.loads((tmp_path / "audits" / "folder-set" / "audit.json").read_bytes())
@@ -366,7 +367,8 @@ def test_killed_in_the_scan_it_goes_on_from_there(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
     root = plain(tmp_path / "set", 2)
     (tmp_path / "taken").write_text("a file")
-    done = run("study.data.audit", "--dataset", f"folder:{root}", "--out", "taken", cwd=tmp_path)
+    flags = ("--dataset", f"folder:{root}", "--out", "taken")
+    done = run_here("study.data.audit", *flags, cwd=tmp_path)
     assert done.returncode == 2
     assert "cannot write to taken" in done.stderr
     assert "--out" in done.stderr
@@ -383,36 +385,6 @@ def test_ctrl_c_says_that_it_goes_on(tmp_path: Path) -> None:
     assert done.returncode == 130
     assert "goes on from here" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-# --- what is refused ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (("--dataset", "mnist"), ("'mnist'", "folder:PATH")),
-        (("--dataset", "folder:/no/such/place"), ("/no/such/place", "check the path")),
-        (("--data", "demo"), ("--data", "--help")),
-        (("--dataset", "folder:."), ("audits/folder-", "each folder is a class", "--out")),
-        (("--dataset", "demo", "--out", "file"), ("file", "--out")),
-    ],
-)
-def test_a_mistake_is_one_error_line(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    flags: tuple[str, ...],
-    words: tuple[str, ...],
-) -> None:
-    Path("file").write_text("")
-    monkeypatch.setattr(near_duplicates, "near_groups", lambda *_: [])
-    monkeypatch.setattr(sys, "argv", ["audit", *flags])
-    assert run_command(main) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: ")
-    assert len(err.splitlines()) == 1
-    assert all(word in err for word in words)
 
 
 # --- the arithmetic -----------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from tests.support.commands import client_of
 from tests.support.commands import finished_of
 from tests.support.commands import refusal
 from tests.support.commands import run
-from tests.support.commands import succeed
+from tests.support.commands import succeed_here
 from tests.support.commands import TINY
 from tests.support.images import class_folders
 from tests.support.images import noise
@@ -72,7 +72,7 @@ def page(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Page
     """Of a run with groups and a model, four cases of each kind."""
     folder = tmp_path_factory.mktemp("cases")
     shutil.copy(empty_database, folder / "mlflow.db")
-    succeed("study.train", *DEMO, cwd=folder)
+    succeed_here("study.train", *DEMO, cwd=folder)
     client = client_of(folder)
     (trained,) = finished_of(client)
     run_id = trained.info.run_id
@@ -151,7 +151,7 @@ def plain(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("plain")
     shutil.copy(empty_database, folder / "mlflow.db")
     class_folders(folder / "my images", {"a": 15, "<b>": 15})
-    succeed("study.train", *flags_of(folder), cwd=folder)
+    succeed_here("study.train", *flags_of(folder), cwd=folder)
     return folder
 
 
@@ -199,7 +199,7 @@ def test_trained_again_with_a_model_a_map_of_one_cell_is_not_shown(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    succeed("study.train", *flags_of(plain), "--log-model", "--again", cwd=plain)
+    succeed_here("study.train", *flags_of(plain), "--log-model", "--again", cwd=plain)
     again = finished_of(client_of(plain))[-1]
     assert again.info.run_id != here.info.run_id
     ask(monkeypatch, again.info.run_id, "--out", str(tmp_path))
@@ -247,14 +247,6 @@ def test_a_run_that_is_not_of_a_finished_trial_is_refused(
     for run_id, message in refusals.items():
         ask(monkeypatch, run_id)
         assert message in refusal(main, capsys)
-
-
-@pytest.mark.parametrize("count", ["0", "-3", "many"])
-def test_a_count_must_be_one(
-    count: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ask(monkeypatch, "0", f"--count={count}")
-    assert f"count={count} is out of range" in refusal(main, capsys)
 
 
 # --- the parts ---------------------------------------------------------------------------------
