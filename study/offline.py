@@ -151,7 +151,7 @@ def train_job(job: Job) -> None:
         with tempfile.TemporaryDirectory() as files:
             log = RunLog(record, Path(files), seen=_collect_points(record.operations))
             train_and_record(trial, log, folder / STATE, started, options)
-        record.put(Operation("end", {"status": "FINISHED", "time": _now_ms()}))
+        record.append(Operation("end", {"status": "FINISHED", "time": _now_ms()}))
         shutil.rmtree(folder / STATE, ignore_errors=True)
 
 
@@ -170,7 +170,7 @@ def _open_record(job: Job) -> Journal:
             "time": _now_ms(),
             "study": dict(job.study),
         }
-        record.put(Operation("begin", body))
+        record.append(Operation("begin", body))
     return record
 
 

@@ -35,7 +35,7 @@ class Journal:
 
     @property
     def operations(self) -> list[Operation]:
-        """Return all operations in the order in which they were put."""
+        """Return all operations in the order in which they were appended."""
         entries = [json.loads(line) for line in self._read_complete_lines().splitlines()]
         return [
             Operation(
@@ -46,14 +46,14 @@ class Journal:
             for entry in entries
         ]
 
-    def put(self, operation: Operation) -> None:
+    def append(self, operation: Operation) -> None:
         """Append an operation, with a copy of its files."""
         self.folder.mkdir(parents=True, exist_ok=True)
         complete_lines = self._read_complete_lines()
         name = None
         if operation.folder is not None:
             name = f"{complete_lines.count(NEWLINE):04}"
-            # An earlier `put` that was cut off may have left this folder.
+            # An earlier `append` that was cut off may have left this folder.
             shutil.rmtree(self.folder / name, ignore_errors=True)
             shutil.copytree(operation.folder, self.folder / name)
         line = json.dumps({"kind": operation.kind, "body": operation.body, "files": name})

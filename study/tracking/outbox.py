@@ -37,7 +37,7 @@ class Outbox:
         self._state_changed = threading.Condition()  # also the lock of all of these
         threading.Thread(target=self._deliver_all, name=f"outbox {run_id}", daemon=True).start()
 
-    def put(self, operation: Operation) -> None:
+    def append(self, operation: Operation) -> None:
         """Queue an operation for delivery after all earlier ones."""
         with self._state_changed:
             self._queue.append(operation)

@@ -52,7 +52,7 @@ class StudyRun:
         If the server does not answer, they wait on this machine as the records of trials do.
         """
         for operation in operations:
-            self.outbox.put(operation)
+            self.outbox.append(operation)
 
 
 @mlflow_errors_as_study_errors()

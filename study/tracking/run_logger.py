@@ -66,14 +66,14 @@ class RunLog:
                     f"run {self.run_id} has {name}={self.given[name]}: not this config"
                 )
         new = {name: value for name, value in params.items() if name not in self.given}
-        self._put(operations.params(new))
+        self._append(operations.params(new))
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Write tags in one call.
 
         A later value of a tag replaces an earlier one.
         """
-        self._put(operations.tags(tags))
+        self._append(operations.tags(tags))
 
     def log_metrics(self, figures: Mapping[str, float], step: int) -> None:
         """Write one step's points in one call, except those that the run already has."""
@@ -81,7 +81,7 @@ class RunLog:
             name: float(value) for name, value in figures.items() if (name, step) not in self.seen
         }
         if new:
-            self._put(operations.metrics(new, int(time.time() * 1000), step))
+            self._append(operations.metrics(new, int(time.time() * 1000), step))
 
     def log_epoch(self, epoch: Mapping[str, float]) -> None:
         """Write one epoch's figures at step `epoch`."""
@@ -92,7 +92,7 @@ class RunLog:
 
     def log_dataset(self, name: str, source: str, digest: str) -> None:
         """Log which images are the run's input."""
-        self._put(Operation("dataset", {"name": name, "source": source, "digest": digest}))
+        self._append(Operation("dataset", {"name": name, "source": source, "digest": digest}))
 
     def new_folder(self) -> Path:
         """Create an empty folder, to be filled and handed to `log_folder`."""
@@ -103,16 +103,16 @@ class RunLog:
 
         A later file replaces an earlier one of the same name.
         """
-        self._put(Operation("files", folder=folder))
+        self._append(Operation("files", folder=folder))
 
     def log_model(self, folder: Path) -> None:
         """Upload an MLflow model from the folder that `study.serving.export` wrote it to.
 
         That folder is named `model`.
         """
-        self._put(Operation("model", folder=folder))
+        self._append(Operation("model", folder=folder))
 
-    def _put(self, operation: Operation) -> None:
+    def _append(self, operation: Operation) -> None:
         """Hand an operation to the outbox, unless MLflow refused an earlier one."""
         self.outbox.check()
-        self.outbox.put(operation)
+        self.outbox.append(operation)

@@ -61,7 +61,7 @@ def end_run_on_exit(outbox: Outbox) -> Iterator[None]:
         status = "FAILED"
         raise
     finally:
-        outbox.put(Operation("end", {"status": status, "time": int(time.time() * 1000)}))
+        outbox.append(Operation("end", {"status": status, "time": int(time.time() * 1000)}))
         _deliver_or_spool(outbox, seconds)
 
 
@@ -92,7 +92,7 @@ def save_spool(run_id: str, operations: Sequence[Operation]) -> Path:
         try:
             record = Journal(unfinished)
             for operation in operations:
-                record.put(operation)
+                record.append(operation)
             return unfinished.rename(root / name)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)

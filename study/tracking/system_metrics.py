@@ -39,7 +39,7 @@ class Monitor(SystemMetricsMonitor):
         prefix = self._metrics_prefix + (f"{self.node_id}/" if self.node_id else "")
         figures = {prefix + name: float(value) for name, value in metrics.items()}
         now = int(time.time() * 1000)
-        self.outbox.put(operations.metrics(figures, now, self._logging_step))
+        self.outbox.append(operations.metrics(figures, now, self._logging_step))
         self._logging_step += 1
         for monitor in self.monitors:
             monitor.clear_metrics()

@@ -90,14 +90,14 @@ def _tag_failure_reason(outbox: Outbox) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except Paused as error:
-        outbox.put(operations.tags({PAUSED_TAG: str(error)}))
+        outbox.append(operations.tags({PAUSED_TAG: str(error)}))
         raise
     except Pruned as error:
-        outbox.put(operations.tags({"pruned": str(error)[:500], "given_up": "pruned"}))
+        outbox.append(operations.tags({"pruned": str(error)[:500], "given_up": "pruned"}))
         raise
     except BaseException as error:
         message = f"{type(error).__name__}: {describe_error(error)}"
-        outbox.put(operations.tags({"given_up": message}))
+        outbox.append(operations.tags({"given_up": message}))
         raise
 
 

@@ -54,7 +54,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 def filled(client: object, count: int) -> Outbox:
     box = Outbox(client, "r")  # type: ignore[arg-type]
     for number in range(count):
-        box.put(operations.tags({"n": str(number)}))
+        box.append(operations.tags({"n": str(number)}))
     return box
 
 
@@ -82,7 +82,7 @@ def test_what_is_left_is_what_has_not_arrived(arrived: int, failures: int) -> No
     assert client.written + left == list(range(8))
 
 
-def test_putting_waits_for_nobody() -> None:
+def test_appending_waits_for_nobody() -> None:
     answer = threading.Event()
 
     class Slow(Unreliable):
@@ -112,7 +112,7 @@ def test_a_refusal_is_told_once_and_drops_what_follows() -> None:
     with pytest.raises(TrackingError, match=r"run r: too long$"):
         box.check()
     box.check()
-    box.put(operations.tags({"n": "9"}))
+    box.append(operations.tags({"n": "9"}))
     box.wait(60)
     assert client.written == [0, 9]
 
