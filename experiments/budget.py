@@ -22,6 +22,7 @@ import numpy as np
 from dotenv import load_dotenv
 from statsmodels.stats.multitest import multipletests
 
+from study.common.files import atomic_write
 from study.common.progress import Progress
 from study.config import recipe
 from study.config import TrialConfig
@@ -102,9 +103,7 @@ def read_or_train(args: argparse.Namespace) -> Curves:
     for seed in range(args.seeds):
         path = args.folder / f"{args.setting}-{seed}.pkl"
         if not path.exists():
-            part = path.with_suffix(".part")
-            part.write_bytes(pickle.dumps(train_seed(base.replace(seed=seed))))
-            part.rename(path)
+            atomic_write(path, pickle.dumps(train_seed(base.replace(seed=seed))))
         curves[seed] = pickle.loads(path.read_bytes())
     return curves
 

@@ -34,6 +34,7 @@ from study.common.command import run_command
 from study.common.errors import ConfigError
 from study.common.errors import Pruned
 from study.common.errors import StudyError
+from study.common.files import exclusive_lock
 from study.common.paths import check_outside
 from study.common.progress import Progress
 from study.common.settings import check_keras_backend
@@ -51,7 +52,6 @@ from study.search.grid_plan import make_configs
 from study.search.grid_plan import parent_run_title
 from study.search.grid_plan import plan_grid
 from study.search.grid_plan import shared_fields
-from study.tracking.journal import exclusive_lock
 from study.tracking.journal import is_finished
 from study.tracking.journal import Journal
 from study.tracking.operations import Operation

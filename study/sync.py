@@ -20,12 +20,12 @@ from study.common.command import run_command
 from study.common.errors import first_line
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
+from study.common.files import exclusive_lock
 from study.common.settings import tracking_uri
 from study.tracking import import_offline
 from study.tracking import spool
 from study.tracking.connection import connect
 from study.tracking.connection import redact_credentials
-from study.tracking.journal import exclusive_lock
 from study.tracking.journal import is_finished
 from study.tracking.journal import Journal
 from study.tracking.journal import OPERATIONS

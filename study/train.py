@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import filelock
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -28,7 +27,7 @@ from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import Paused
 from study.common.errors import Pruned
-from study.common.errors import StudyError
+from study.common.files import exclusive_lock
 from study.common.progress import format_duration
 from study.common.progress import Progress
 from study.common.settings import check_keras_backend
@@ -176,14 +175,11 @@ def _lock_state_folder(key: str, *, wait: bool) -> Iterator[Path]:
         StudyError: another process has the lock, and `wait` is false.
     """
     folder = cache_dir() / "trials" / key
-    try:
+    message = "another process is training this config: wait for it to end"
+    with contextlib.ExitStack() as stack:
         with cache_errors_as_data_errors():
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(f"{folder}.lock", timeout=-1 if wait else 0).acquire()
-    except filelock.Timeout:
-        raise StudyError("another process is training this config: wait for it to end") from None
-    with lock:
-        folder.mkdir(exist_ok=True)  # the process that had the lock may have removed it
+            stack.enter_context(exclusive_lock(folder, message, wait=wait))
+            folder.mkdir(exist_ok=True)
         yield folder
 
 

@@ -1,4 +1,4 @@
-"""The cache folder: where it is, how its files are written, and how it is emptied."""
+"""The cache folder: where it is, how it is locked, and how it is emptied."""
 
 import contextlib
 import os
@@ -97,18 +97,3 @@ def cache_lock(name: str) -> Iterator[None]:
         locks.mkdir(parents=True, exist_ok=True)
         with FileLock(locks / f"{name}.lock"):
             yield
-
-
-def atomic_write(file: Path, content: bytes) -> None:
-    """Write a file atomically: a reader sees the old content or the new, never a part.
-
-    Raises:
-        OSError: the folder cannot be made or written.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,9 +1,13 @@
-"""Report a full disk in one line."""
+"""Lock and write files, and report a full disk in one line."""
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+
+import filelock
 
 from study.common.errors import StudyError
 
@@ -31,3 +35,56 @@ def no_space_as_study_error(what: str, folder: Path) -> Iterator[None]:
             f"no room to write {what} to {folder} ({error.strerror}): "
             "make some and repeat the command"
         ) from None
+
+
+@contextlib.contextmanager
+def exclusive_lock(
+    target: Path, message: str | None = None, *, wait: bool = False
+) -> Iterator[None]:
+    """Lock a file or folder against other processes.
+
+    Args:
+        target: what is locked, by the file beside it that ends in `.lock`.
+        message: of the error if another process holds the lock, or None for a general one.
+        wait: for a process that holds the lock now.
+
+    Raises:
+        StudyError: another process holds the lock, and `wait` is false.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(f"{target}.lock", timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        message = message or f"another process is at work on {target}: wait for it to end"
+        raise StudyError(message) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def open_atomically(file: Path) -> Iterator[IO[bytes]]:
+    """Open a file whose content is replaced when the block has succeeded.
+
+    A reader sees the old content or the new, never a part. The folder must exist.
+    """
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        with unfinished.open("wb") as stream:
+            yield stream
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def atomic_write(file: Path, content: bytes) -> None:
+    """Write a file, and its folder if need be, as `open_atomically` does.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open_atomically(file) as stream:
+        stream.write(content)

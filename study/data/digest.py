@@ -12,8 +12,8 @@ from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
-from study.common.cache import atomic_write
 from study.common.cache import cache_dir
+from study.common.files import atomic_write
 from study.data.decode import describe_form
 from study.data.decode import POLICY
 from study.data.listing import Listing

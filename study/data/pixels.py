@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from study.common.cache import atomic_write
 from study.common.cache import cache_dir
 from study.common.cache import cache_lock
 from study.common.errors import DataError
+from study.common.files import atomic_write
 from study.data.decode import decode
 from study.data.decode import describe_form
 from study.data.digest import explain_unreadable

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Literal
 from typing import TypeVar
 
-import filelock
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.exceptions import StorageInternalError
@@ -26,6 +25,7 @@ from study.common.cache import cache_dir
 from study.common.cache import cache_errors_as_data_errors
 from study.common.errors import first_line
 from study.common.errors import StudyError
+from study.common.files import exclusive_lock
 from study.common.settings import heartbeat_seconds
 from study.common.settings import storage_url
 from study.common.settings import supports_concurrency
@@ -107,18 +107,15 @@ class Storage:
         if supports_concurrency(self.url):
             yield
             return
-        folder = cache_dir() / "studies"
         name_hash = hashlib.sha256(self.name.encode()).hexdigest()[:16]
-        try:
+        message = (
+            f"another process runs {self.name}: wait for it to end, or let both work on "
+            "PostgreSQL (STUDY_STORAGE)"
+        )
+        with contextlib.ExitStack() as stack:
             with cache_errors_as_data_errors():
-                folder.mkdir(parents=True, exist_ok=True)
-                lock = filelock.FileLock(folder / f"{name_hash}.lock", timeout=0).acquire()
-        except filelock.Timeout:
-            raise StudyError(
-                f"another process runs {self.name}: wait for it to end, or let both work on "
-                "PostgreSQL (STUDY_STORAGE)"
-            ) from None
-        with lock:
+                lock = exclusive_lock(cache_dir() / "studies" / name_hash, message)
+                stack.enter_context(lock)
             yield
 
     def under_lock(self, action: Callable[[], T]) -> T:

@@ -5,17 +5,12 @@ operation are in a folder named by the operation's number. Each operation is the
 at all, so a record survives the end of its process at any moment.
 """
 
-import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
-
-from study.common.errors import StudyError
 from study.tracking.operations import Operation
 
 OPERATIONS = "operations.jsonl"
@@ -83,22 +78,3 @@ def is_finished(record: Journal) -> bool:
     """Return True if a record is complete."""
     operations = record.operations
     return bool(operations) and operations[-1].kind == "end"
-
-
-@contextlib.contextmanager
-def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Lock a record's folder against other processes.
-
-    Raises:
-        StudyError: another process holds the lock.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(f"{folder}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise StudyError(f"another process is at work on {folder}: wait for it to end") from None
-    try:
-        yield
-    finally:
-        lock.release()

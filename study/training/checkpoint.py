@@ -1,7 +1,6 @@
 """Keep a trial's whole training state in one file, which each epoch replaces."""
 
 import json
-import os
 import re
 import zipfile
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from study.common.errors import StudyError
 from study.common.errors import TrialFailed
+from study.common.files import open_atomically
 
 STATE_FILE = "state.npz"
 # epoch (from 1), loss, accuracy, val_loss, val_accuracy, val_auc (if there is one), seconds
@@ -34,10 +34,8 @@ def save_checkpoint(folder: Path, model: keras.Model, history: list[Epoch]) -> N
         )
     arrays["history"] = np.array(json.dumps(history))
     arrays["backend"] = np.array(keras.backend.backend())
-    unfinished_file = folder / f"{STATE_FILE}.{os.getpid()}.part"
-    with unfinished_file.open("wb") as file:
+    with open_atomically(folder / STATE_FILE) as file:
         np.savez(file, **arrays)
-    unfinished_file.replace(folder / STATE_FILE)
 
 
 def load_checkpoint(folder: Path, model: keras.Model) -> list[Epoch]:

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 from study.common.errors import StudyError
+from study.common.files import atomic_write
+from study.common.files import exclusive_lock
 from study.common.files import no_space_as_study_error
+from study.common.files import open_atomically
 from tests.support.commands import client_of
 from tests.support.commands import finish
 from tests.support.commands import history_of
@@ -44,6 +47,28 @@ def test_no_room_is_a_line_that_says_for_what(tmp_path: Path, number: int) -> No
 def test_other_errors_are_left_alone(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), no_space_as_study_error("a file", tmp_path):
         raise PermissionError(errno.EACCES, "no")
+
+
+def test_exclusive_lock_held_by_another_process_is_an_error_with_the_given_message(
+    tmp_path: Path,
+) -> None:
+    target = tmp_path / "folder that is made" / "a state"
+    with exclusive_lock(target):
+        with pytest.raises(StudyError, match=f"at work on {target}: wait"), exclusive_lock(target):
+            pass
+        with pytest.raises(StudyError, match="busy"), exclusive_lock(target, "busy"):
+            pass
+    with exclusive_lock(target, wait=True):
+        pass
+
+
+def test_open_atomically_after_an_error_leaves_the_old_content(tmp_path: Path) -> None:
+    file = tmp_path / "state.npz"
+    atomic_write(file, b"old")
+    with pytest.raises(TypeError), open_atomically(file) as stream:
+        stream.writelines([b"new", "not bytes"])  # type: ignore[list-item]
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 # --- real trials ------------------------------------------------------------------------------

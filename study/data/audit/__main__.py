@@ -24,12 +24,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.common.cache import atomic_write
 from study.common.cache import cache_dir
 from study.common.cache import cache_lock
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import DataError
+from study.common.files import atomic_write
 from study.common.paths import check_outside
 from study.common.paths import resolve_path
 from study.common.progress import Progress

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from study.common.cache import atomic_write
+from study.common.files import atomic_write
 from study.data.audit.registration import extract_features
 from study.data.audit.registration import Features
 from study.data.audit.registration import Match

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from study.common.cache import atomic_write
+from study.common.files import atomic_write
 from study.data.audit.facts import ImageEvidence
 from study.data.audit.findings import ImageSet
 from study.data.audit.scan import read_checked
