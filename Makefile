@@ -24,8 +24,9 @@ demo: setup ## Train the seven variants on synthetic images, one also without le
 	@echo "The table as .csv, .md and .html: exports/"
 
 ui: setup ## Serve the MLflow UI of the runs on this machine (port 5000)
-	@uri=$$($(BIN)/python -c 'import os, dotenv; dotenv.load_dotenv(".env"); \
-		print(os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db")'); \
+	@uri=$$($(BIN)/python -c 'import sys; from study.common.command import run_command; \
+		from study.common.settings import tracking_uri; \
+		sys.exit(run_command(lambda: print(tracking_uri())))') || exit 2; \
 	case $$uri in \
 		http*) echo "The runs are on a server: open $$uri" ;; \
 		*) echo "Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"; \

@@ -1,7 +1,6 @@
 """The cache folder: where it is, how it is locked, and how it is emptied."""
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from filelock import Timeout
 
 from study.common.errors import DataError
 from study.common.files import NO_SPACE_ERRNOS
+from study.common.settings import read_folder
 
 # The folders that clear_cache removes. Lock files stay. JAX keeps its compiled programs in
 # `compiled`.
@@ -21,17 +21,8 @@ def cache_dir() -> Path:
     """Return the cache folder, which may not exist yet.
 
     It is `STUDY_CACHE` if that is set, else the user's cache folder of this system.
-
-    Raises:
-        DataError: `STUDY_CACHE` begins with the `~` of a user who does not exist.
     """
-    setting = os.environ.get("STUDY_CACHE", "").strip()
-    try:
-        return Path(setting or _find_user_cache()).expanduser().absolute()
-    except RuntimeError:
-        raise DataError(
-            f"STUDY_CACHE={setting} is in the home folder of nobody here: write the whole path"
-        ) from None
+    return (read_folder("STUDY_CACHE") or Path(_find_user_cache())).absolute()
 
 
 def _find_user_cache() -> str:

@@ -19,6 +19,7 @@ from typing import TextIO
 
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
+from study.common.settings import trim_environment
 
 # The exit code that shells show for a program that SIGPIPE ended. Python ignores that signal, and
 # so it should: a trial would die of it without a word to MLflow.
@@ -93,6 +94,7 @@ def _run_and_report(main: Callable[[], None]) -> int:
     with _interrupt_on_signals():
         try:
             _load_env_file()
+            trim_environment()
             main()
         except StudyError as error:
             print(f"error: {error}", file=sys.stderr)

@@ -1,22 +1,124 @@
-"""The settings from environment variables or `.env`, as listed in `.env.example`."""
+"""The settings from environment variables or `.env`, as listed in `.env.example`.
+
+What a shell, an editor or Docker leaves around a value is trimmed here, for every setting: blanks,
+Windows line ends, a byte order mark, quotes.
+"""
 
 import importlib.util
 import os
+import re
+import unicodedata
+from pathlib import Path
 
 from study.common.errors import ConfigError
 
 BACKENDS = ("tensorflow", "jax")
 PATIENCE = 30.0  # seconds that a trial waits at its end for a server that does not answer
+# The settings that are trimmed in the environment, because libraries read some of them there.
+PREFIXES = ("MLFLOW_", "STUDY_", "KERAS_")
+NAMES = ("DATA_DIR", "KAGGLEHUB_CACHE", "PGPASSWORD")
+# Spaces of no width: byte order mark, zero-width space, word joiner. `str.strip` keeps them.
+ZERO_WIDTH = "\ufeff\u200b\u2060"
+
+
+def read_setting(name: str) -> str:
+    """Return an environment variable without what surrounds its value, or `""`.
+
+    Raises:
+        ConfigError: there is an invisible character within the value.
+    """
+    value = _trim(name, os.environ.get(name, ""))
+    for character in value:
+        if unicodedata.category(character) == "Cc" or character in ZERO_WIDTH:
+            raise ConfigError(
+                f"{name}={value!r} has an invisible character in it, {character!r}: "
+                "write the value anew"
+            )
+    return value
+
+
+def read_folder(name: str) -> Path | None:
+    """Return the folder that an environment variable names, or None if it is not set.
+
+    Raises:
+        ConfigError: there is an invisible character within the value, or it begins with the `~` of
+            a user who does not exist.
+    """
+    value = read_setting(name)
+    try:
+        return Path(value).expanduser() if value else None
+    except RuntimeError:
+        raise ConfigError(
+            f"{name}={value} is in the home folder of nobody here: write the whole path"
+        ) from None
+
+
+def trim_environment() -> None:
+    """Trim the settings in the environment itself, where libraries and child processes read them.
+
+    A setting without a value is removed.
+    """
+    for name, text in list(os.environ.items()):
+        if name.startswith(PREFIXES) or name in NAMES:
+            value = _trim(name, text)
+            if name == "KAGGLEHUB_CACHE" and value.startswith("~"):
+                value = str(read_folder(name))
+            if value:
+                os.environ[name] = value
+            else:
+                del os.environ[name]
+
+
+def _trim(name: str, text: str) -> str:
+    if name.endswith(("PASSWORD", "TOKEN")):
+        return text.rstrip("\r\n")  # blanks and quotes may belong to a secret
+    value = text.strip().strip(ZERO_WIDTH).strip()
+    quoted = re.fullmatch(r"""(["'])((?:(?!\1).)*)\1""", value)
+    return quoted[2].strip() if quoted else value
 
 
 def tracking_uri() -> str:
-    """Return `MLFLOW_TRACKING_URI`, or the SQLite file of the working directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    """Return `MLFLOW_TRACKING_URI`, or the SQLite file of the working directory.
+
+    Raises:
+        ConfigError: it names a database that cannot be meant.
+    """
+    return _read_address("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
 
 
 def storage_url() -> str:
-    """Return `STUDY_STORAGE`, or the SQLite file of the working directory."""
-    return os.environ.get("STUDY_STORAGE") or "sqlite:///study.db"
+    """Return `STUDY_STORAGE`, or the SQLite file of the working directory.
+
+    Raises:
+        ConfigError: it names a database that cannot be meant.
+    """
+    return _read_address("STUDY_STORAGE", "sqlite:///study.db")
+
+
+def _read_address(name: str, default: str) -> str:
+    """Return the address in a setting, with its scheme in lower case and `~` expanded."""
+    address = read_setting(name) or default
+    if match := re.match(r"[A-Za-z][\w+.-]*(?=://)", address):
+        address = match[0].lower() + address[match.end() :]
+    if address.startswith("postgres:"):
+        raise ConfigError(f"{name} begins with postgres:// and must begin with postgresql://")
+    if not address.startswith("sqlite"):
+        return address
+    parts = re.fullmatch(r"(sqlite(?:\+\w+)?)://(?:/([^?]*))?(\?.*)?", address)
+    if parts is None:
+        raise ConfigError(
+            f"{name}={address} names no file: write three slashes before its path, as in {default}"
+        )
+    path = parts[2] or ""
+    query = parts[3] or ""
+    if path in ("", ":memory:") or "mode=memory" in query:
+        raise ConfigError(
+            f"{name}={address} is a database in memory, which is lost when the command ends: "
+            f"name a file, as in {default}"
+        )
+    if path.startswith("~"):
+        path = str(Path(path).expanduser())
+    return f"{parts[1]}:///{path}{query}"
 
 
 def supports_concurrency(url: str) -> bool:
@@ -35,7 +137,7 @@ def heartbeat_seconds() -> int:
     Raises:
         ConfigError: it is not a whole number above 0.
     """
-    text = os.environ.get("STUDY_HEARTBEAT") or "15"
+    text = read_setting("STUDY_HEARTBEAT") or "15"
     if not text.isdecimal() or int(text) == 0:
         raise ConfigError(f"STUDY_HEARTBEAT={text!r} is out of range: use seconds, 1 or more")
     return int(text)
@@ -47,7 +149,7 @@ def server_patience() -> float:
     Raises:
         ConfigError: it is not a number, or below 0.
     """
-    text = os.environ.get("STUDY_PATIENCE", "").strip()
+    text = read_setting("STUDY_PATIENCE")
     try:
         seconds = float(text) if text else PATIENCE
     except ValueError:

@@ -3,7 +3,6 @@
 The sets are public, so no account is needed.
 """
 
-import os
 from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from study.common.errors import DataError
+from study.common.settings import read_folder
 from study.data.class_folders import ClassFolder
 from study.data.class_folders import list_images
 from study.data.class_folders import ListedImages
@@ -50,9 +50,9 @@ def find_image_root(kaggle: KaggleSet) -> Path:
         DataError: it is in none of these places; the message says what was tried and what to do.
     """
     attempts = []
-    data_dir = os.environ.get("DATA_DIR", "").strip()
-    if data_dir:
-        root = _find_root(kaggle, Path(data_dir).expanduser())
+    data_dir = read_folder("DATA_DIR")
+    if data_dir is not None:
+        root = _find_root(kaggle, data_dir)
         if root:
             return root
         attempts.append(f"DATA_DIR={data_dir} (no {kaggle.landmark}/ there)")
@@ -119,8 +119,7 @@ def _is_root(kaggle: KaggleSet, root: Path) -> bool:
 
 
 def _locate_kagglehub_cache() -> Path:
-    default = Path.home() / ".cache" / "kagglehub"
-    return Path(os.environ.get("KAGGLEHUB_CACHE") or default)
+    return read_folder("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub"
 
 
 def _find_cached_root(kaggle: KaggleSet) -> Path | None:

@@ -24,6 +24,8 @@ from dotenv import load_dotenv
 from study.common.errors import first_line
 from study.common.errors import StudyError
 from study.common.errors import WorkerDied
+from study.common.settings import read_setting
+from study.common.settings import trim_environment
 from study.config import PROTOCOL_VERSION
 
 RETRIES = 3  # by Ray, on any machine, if the process or machine of a call went away
@@ -70,7 +72,7 @@ def connect(address: str, gpus: float = 0) -> int:
     """
     if not 0 <= gpus < 1 and gpus != round(gpus):
         raise StudyError(f"gpus={gpus:g} is neither a part of one GPU nor a whole number of them")
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    uri = read_setting("MLFLOW_TRACKING_URI")
     if not uri or re.match(r"sqlite:///(?!/)", uri):
         raise StudyError("--engine ray needs an MLflow server: set MLFLOW_TRACKING_URI")
     ray = _ray()
@@ -236,6 +238,7 @@ def run_here(work: bytes, protocol: int) -> Any:
     # Ray interrupts by SIGINT, which processes that a shell starts in the background ignore.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     load_dotenv(".env")
+    trim_environment()
     function, args = pickle.loads(work)
     return resolve_name(function)(*args)
 
