@@ -25,6 +25,10 @@ class TrackingError(StudyError):
     """An MLflow server that cannot be reached or read, or lacks what was asked for."""
 
 
+class TrackingRefused(TrackingError):
+    """A request that MLflow refuses for good: nothing is gained by waiting or by repeating it."""
+
+
 class TrialFailed(StudyError):
     """A trial that failed by itself, as by a loss that is not a number."""
 
@@ -65,6 +69,14 @@ class WorkerLost(StudyError):
     """
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, at most 200 characters, or else its class name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def first_line(error: BaseException, *, length: int = 300) -> str:
+    """Return the first line of an error's text, shortened to `length`, or else its class name."""
+    return shorten((str(error).strip().splitlines() or [type(error).__name__])[0], length)
+
+
+def shorten(text: str, length: int = 300) -> str:
+    """Cut the middle out of a text that is too long: the cause often stands at its end."""
+    if len(text) <= length:
+        return text
+    half = (length - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"

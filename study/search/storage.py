@@ -21,6 +21,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from study.common.backoff import retry_with_backoff
 from study.common.cache import cache_dir
 from study.common.cache import cache_errors_as_data_errors
 from study.common.errors import first_line
@@ -32,9 +33,12 @@ from study.common.settings import supports_concurrency
 from study.tracking.connection import redact_credentials
 from study.tracking.connection import require_utf8
 from study.tracking.connection import schema_lock
+from study.tracking.schema import find_schema_owner
 
 PATIENCE = 600.0  # s to wait for a storage that does not answer in the middle of a study
 BEATS_UNTIL_DEAD = 4  # missed in a row
+# UpdateFinishedTrialError: another process thought a trial of ours dead, just now.
+OUTAGES = (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError)
 T = TypeVar("T")
 
 
@@ -45,7 +49,13 @@ def make_storage(url: str) -> RDBStorage:
 
     Raises:
         TrackingError: a PostgreSQL database is not in UTF-8.
+        StudyError: the database is MLflow's.
     """
+    if find_schema_owner(url) == "MLflow":
+        raise StudyError(
+            f"{redact_credentials(url)} is a database of MLflow's, which Optuna cannot share: give "
+            "STUDY_STORAGE and MLFLOW_TRACKING_URI a database each"
+        )
     if not supports_concurrency(url):
         with schema_lock(url):
             return RDBStorage(url)
@@ -147,18 +157,18 @@ class Storage:
         Raises:
             StudyError: the storage did not answer for `patience` seconds.
         """
-        started_at = time.monotonic()
-        pause = 0.2
-        while True:
-            try:
-                return action()
-            # UpdateFinishedTrialError: another process thought a trial of ours dead, just now.
-            except (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError) as error:
-                self.answering_since = time.monotonic()
-                if self.answering_since + pause > started_at + patience:
-                    raise StudyError(_unreachable_message(self.url, error)) from error
-            time.sleep(pause)
-            pause = min(pause * 2, 5.0)
+        try:
+            return retry_with_backoff(
+                action, self._note_outage, seconds=patience, first_pause=0.2, longest_pause=5.0
+            )
+        except OUTAGES as error:
+            raise StudyError(_unreachable_message(self.url, error)) from error
+
+    def _note_outage(self, error: Exception) -> bool:
+        """Return True if an error is an outage, and note its time."""
+        if isinstance(error, OUTAGES):
+            self.answering_since = time.monotonic()
+        return isinstance(error, OUTAGES)
 
 
 @contextlib.contextmanager
@@ -167,6 +177,22 @@ def _storage_errors_as_study_errors(url: str) -> Iterator[None]:
         yield
     except (StorageInternalError, SQLAlchemyError, ImportError, ValueError) as error:
         raise StudyError(_unreachable_message(url, error)) from error
+    except RuntimeError as error:  # Optuna's complaint about the version of its tables
+        raise StudyError(_explain_outdated_schema(url, error)) from error
+
+
+def _explain_outdated_schema(url: str, error: RuntimeError) -> str:
+    address = redact_credentials(url)
+    if "storage upgrade" not in str(error):
+        return (
+            f"the Optuna storage {address} was made by a newer Optuna than {optuna.__version__}, "
+            "which is here: install that newer version, or set STUDY_STORAGE to another database"
+        )
+    return (
+        f"the Optuna storage {address} was made by an older Optuna than {optuna.__version__}, "
+        "which is here: copy it as a backup, then bring it up to date with "
+        f"optuna storage upgrade --storage {address}"
+    )
 
 
 def _unreachable_message(url: str, error: Exception) -> str:

@@ -9,10 +9,14 @@ import threading
 import time
 from collections import deque
 
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from study.common.backoff import growing_pauses
 from study.common.errors import TrackingError
+from study.common.errors import TrackingRefused
 from study.tracking.connection import describe_error
+from study.tracking.connection import is_login_refusal
 from study.tracking.connection import is_retryable
 from study.tracking.connection import LONGEST_PAUSE
 from study.tracking.operations import Operation
@@ -29,7 +33,7 @@ class Outbox:
         self.run_id = run_id
         self.problem = ""  # why the last attempt failed
         self._queue: deque[Operation] = deque()
-        self._refusal = ""  # why MLflow refused an operation, until `check` raises it
+        self._refusal: TrackingError | None = None  # until `check` raises it
         # Times by time.monotonic:
         self._failing_since: float | None = None  # None unless the last attempt failed
         self._closing_since: float | None = None  # None before the first `wait`
@@ -47,13 +51,15 @@ class Outbox:
         """Raise an error if MLflow refused an operation, once for each refusal.
 
         Raises:
-            TrackingError: MLflow refused an operation for good. Those queued after it were dropped.
+            TrackingError: the run was deleted.
+            TrackingRefused: MLflow refused an operation for good. Those queued after it were
+                dropped.
         """
         with self._state_changed:
             refusal = self._refusal
-            self._refusal = ""
-        if refusal:
-            raise TrackingError(f"MLflow does not take the record of run {self.run_id}: {refusal}")
+            self._refusal = None
+        if refusal is not None:
+            raise refusal
 
     def wait(self, seconds: float) -> None:
         """Wait until every operation is delivered or refused.
@@ -84,16 +90,15 @@ class Outbox:
 
     def _deliver_all(self) -> None:
         """Deliver one operation after the other until `stop` is called."""
-        pause = FIRST_PAUSE
+        pauses = growing_pauses(FIRST_PAUSE, LONGEST_PAUSE)
         while (operation := self._await_next()) is not None:
             try:
                 write_operation(self.client, self.run_id, operation)
             except Exception as error:
-                self._handle_failure(error, pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                self._handle_failure(error, next(pauses))
             else:
                 self._remove_delivered()
-                pause = FIRST_PAUSE
+                pauses = growing_pauses(FIRST_PAUSE, LONGEST_PAUSE)
 
     def _await_next(self) -> Operation | None:
         """Wait for an operation and return it, or None after `stop`.
@@ -117,15 +122,31 @@ class Outbox:
 
         The pause is in seconds. `wait` shortens it to `FIRST_PAUSE`, and `stop` ends it.
         """
-        with self._state_changed:
-            if not is_retryable(error):
-                self._refusal = self._refusal or describe_error(error)
+        if not (is_retryable(error) or is_login_refusal(error)):
+            refusal = self._describe_refusal(error)
+            with self._state_changed:
+                self._refusal = self._refusal or refusal
                 self._queue.clear()
                 self._state_changed.notify_all()
-                return
+            return
+        with self._state_changed:
             self.problem = describe_error(error)
             self._failing_since = self._failing_since or time.monotonic()
             if self._closing_since is not None:
                 self._state_changed.wait_for(lambda: self._is_stopped, FIRST_PAUSE)
             else:
                 self._state_changed.wait_for(lambda: self._is_stopped or self._closing_since, pause)
+
+    def _describe_refusal(self, error: Exception) -> TrackingError:
+        """Return the error for `check` to raise.
+
+        That a run was deleted says nothing of other runs. Any other refusal awaits them, too.
+        """
+        try:
+            is_deleted = self.client.get_run(self.run_id).info.lifecycle_stage != "active"
+        except MlflowException as problem:
+            is_deleted = problem.error_code == "RESOURCE_DOES_NOT_EXIST"
+        kind = TrackingError if is_deleted else TrackingRefused
+        return kind(
+            f"MLflow does not take the record of run {self.run_id}: {describe_error(error)}"
+        )

@@ -21,11 +21,13 @@ from mlflow.tracking import MlflowClient
 from study.common.cache import cache_dir
 from study.common.cache import cache_errors_as_data_errors
 from study.common.errors import Pruned
+from study.common.errors import shorten
 from study.common.errors import TrackingError
 from study.common.files import no_space_as_study_error
 from study.common.progress import Progress
 from study.common.settings import server_patience
 from study.tracking.connection import describe_error
+from study.tracking.connection import is_login_refusal
 from study.tracking.connection import is_retryable
 from study.tracking.journal import Journal
 from study.tracking.operations import Operation
@@ -73,8 +75,9 @@ def _deliver_or_spool(outbox: Outbox, seconds: float) -> None:
         undelivered = outbox.stop()
         if undelivered:
             folder = save_spool(outbox.run_id, undelivered)
+            problem = shorten(outbox.problem, 120)
             Progress().say(
-                f"  MLflow does not answer ({outbox.problem[:120]}): run {outbox.run_id} waits in "
+                f"  MLflow does not answer ({problem}): run {outbox.run_id} waits in "
                 f"{folder.parent}; deliver it with python -m study.sync"
             )
 
@@ -160,7 +163,7 @@ def _deliver_spool(client: MlflowClient, folder: Path, report: DeliveryReport) -
         for operation in Journal(folder).operations:
             deliver_operation(client, run_id, operation)
     except Exception as error:
-        if is_retryable(error) or isinstance(error, OSError):
+        if is_retryable(error) or is_login_refusal(error) or isinstance(error, OSError):
             report.waiting[run_id] = describe_error(error)
             return
         report.refused.append(run_id)

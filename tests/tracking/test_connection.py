@@ -1,6 +1,7 @@
 """The MLflow server: its address, whether it answers, and which of its failures pass."""
 
 import pickle
+import shutil
 import threading
 import traceback
 from collections.abc import Iterator
@@ -14,9 +15,17 @@ import pytest
 import requests
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2
+from mlflow.tracking import MlflowClient
+from sqlalchemy import create_engine
+from sqlalchemy import text
+from sqlalchemy.exc import ArgumentError
 
+from study.common import backoff
 from study.common.errors import TrackingError
+from study.common.errors import TrackingRefused
 from study.tracking import connection
+from study.tracking import operations
+from study.tracking.writer import write_operation
 from tests.support.commands import client_of
 from tests.support.commands import runs_of
 from tests.support.data_tasks import answers_of
@@ -71,16 +80,16 @@ def answered(status: int) -> requests.HTTPError:
     [
         MlflowException("API request to http://h failed with exception ..."),
         MlflowException("database is locked", databricks_pb2.TEMPORARILY_UNAVAILABLE),
-        MlflowException("no", databricks_pb2.CUSTOMER_UNAUTHORIZED),
-        MlflowException("no", databricks_pb2.PERMISSION_DENIED),
+        MlflowException("QueuePool limit of size 5 reached", databricks_pb2.BAD_REQUEST),
+        MlflowException("(psycopg2.InterfaceError) closed", databricks_pb2.BAD_REQUEST),
         MlflowException("slow down", databricks_pb2.REQUEST_LIMIT_EXCEEDED),
-        *(answered(status) for status in (401, 403, 404, 429, 500, 503)),
+        *(answered(status) for status in (404, 429, 500, 503)),
         requests.ConnectionError(),
         requests.JSONDecodeError("of a proxy", "", 0),
         TimeoutError(),
     ],
 )
-def test_what_passes_by_waiting(error: Exception) -> None:
+def test_is_retryable_of_an_outage_is_true(error: Exception) -> None:
     assert connection.is_retryable(error)
 
 
@@ -90,12 +99,16 @@ def test_what_passes_by_waiting(error: Exception) -> None:
         MlflowException("gone", databricks_pb2.RESOURCE_DOES_NOT_EXIST),
         MlflowException("bad", databricks_pb2.INVALID_PARAMETER_VALUE),
         MlflowException("bad", databricks_pb2.INVALID_STATE),
-        answered(400),
+        MlflowException("no", databricks_pb2.CUSTOMER_UNAUTHORIZED),
+        MlflowException("no", databricks_pb2.PERMISSION_DENIED),
+        MlflowException("(sqlite3.DataError) bad", databricks_pb2.BAD_REQUEST),
+        ArgumentError("Could not parse SQLAlchemy URL"),
+        *(answered(status) for status in (400, 401, 403)),
         OSError(28, "No space left on device"),
         ValueError(),
     ],
 )
-def test_what_does_not(error: Exception) -> None:
+def test_is_retryable_of_a_refusal_is_false(error: Exception) -> None:
     assert not connection.is_retryable(error)
 
 
@@ -169,10 +182,135 @@ def test_a_server_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
         return "a client"
 
     monkeypatch.setattr(connection, "connect", connect)
-    monkeypatch.setattr(connection.time, "sleep", pauses.append)
+    monkeypatch.setattr(backoff.time, "sleep", pauses.append)
     assert connection.wait_for_server(60) == "a client"
     assert pauses == [1, 2, 4]
     pauses.clear()
     with pytest.raises(TrackingError, match="down"):
         connection.wait_for_server(0.5)
     assert pauses == []
+
+
+def test_wait_for_server_that_refuses_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def connect() -> None:
+        calls.append(1)
+        raise TrackingRefused("no")
+
+    monkeypatch.setattr(connection, "connect", connect)
+    with pytest.raises(TrackingRefused, match="no"):
+        connection.wait_for_server(60)
+    assert calls == [1]
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (MlflowException("Permission denied", databricks_pb2.PERMISSION_DENIED), True),
+        (MlflowException("No Experiment with id=7", databricks_pb2.RESOURCE_DOES_NOT_EXIST), True),
+        (MlflowException("try later", databricks_pb2.TEMPORARILY_UNAVAILABLE), False),
+    ],
+)
+def test_study_error_tells_a_refusal_from_an_outage(error: Exception, *, refused: bool) -> None:
+    with pytest.raises(TrackingError) as caught, connection.mlflow_errors_as_study_errors():
+        raise error
+    assert isinstance(caught.value, TrackingRefused) == refused
+
+
+@pytest.mark.parametrize(
+    ("text", "described"),
+    [
+        (
+            "API request to http://h/api failed with exception HTTPConnectionPool(host='h', "
+            "port=80): Max retries exceeded with url: /api (Caused by NewConnectionError("
+            "\"HTTPConnection(host='h', port=80): Failed to establish a new connection: "
+            '[Errno 111] Connection refused"))',
+            "Failed to establish a new connection: [Errno 111] Connection refused",
+        ),
+        (
+            "HTTPConnectionPool(host='h', port=80): Max retries exceeded (Caused by "
+            "ConnectTimeoutError(<HTTPConnection object at 0x7f>, 'Connection to h timed out.'))",
+            "Connection to h timed out.",
+        ),
+        ("x" * 400 + " because of this", None),
+    ],
+)
+def test_described_error_keeps_its_cause(text: str, described: str | None) -> None:
+    answer = connection.describe_error(MlflowException(text))
+    assert len(answer) <= 300
+    assert answer == described if described else answer.endswith("because of this")
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("./mlruns", "MLFLOW_TRACKING_URI=./mlruns is a folder"),
+        ("file:///tmp/x", "MLFLOW_TRACKING_URI=file:///tmp/x is a folder"),
+        ("127.0.0.1:5068", "lacks its scheme: write http://127.0.0.1:5068"),
+        ("localhost:5000/mlflow", "lacks its scheme: write http://localhost:5000/mlflow"),
+        ("ftp://h", "no MLflow at ftp://h: .*unsupported URI"),
+    ],
+)
+def test_connect_to_an_odd_address_names_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, uri: str, message: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(TrackingRefused, match=message):
+        connection.connect()
+
+
+@pytest.mark.parametrize("uri", ["HTTP://127.0.0.1:9", "databricks"])
+def test_connect_leaves_a_servers_address_to_mlflow(
+    monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(TrackingError, match=f"no MLflow at {uri.lower()}"):
+        connection.connect()
+
+
+def test_connect_to_optunas_database_is_refused_and_leaves_it_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/one.db"
+    optuna.create_study(storage=url, study_name="x")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+    with pytest.raises(TrackingRefused, match=r"one\.db is a database of Optuna's") as caught:
+        connection.connect()
+    assert len(str(caught.value).splitlines()) == 1
+    with create_engine(url).connect() as database:
+        names = database.execute(text("SELECT name FROM sqlite_master")).scalars().all()
+    assert "experiments" not in names
+
+
+@pytest.mark.parametrize(
+    ("revision", "message"),
+    [("451aebb31d03", "by an older MLflow .* mlflow db upgrade sqlite:"), ("f0f0", "by a newer")],
+)
+def test_connect_to_another_schema_says_which_side_is_older(
+    empty_database: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    revision: str,
+    message: str,
+) -> None:
+    url = f"sqlite:///{shutil.copy(empty_database, tmp_path / 'other.db')}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+    with create_engine(url).begin() as database:
+        database.execute(text(f"UPDATE alembic_version SET version_num = '{revision}'"))
+    with pytest.raises(TrackingRefused, match=message) as caught:
+        connection.connect()
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("variable", ["MLFLOW_ACTIVE_MODEL_ID", "_MLFLOW_ACTIVE_MODEL_ID"])
+def test_metric_is_not_attached_to_a_model_that_an_earlier_job_left(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    foreign = client.create_logged_model("0", "live-model")
+    monkeypatch.setenv(variable, foreign.model_id)
+    own_client = connection.connect()
+    run_id = own_client.create_run("0").info.run_id
+    write_operation(own_client, run_id, operations.metrics({"loss": 0.5}, 1, 1))
+    assert client.get_logged_model(foreign.model_id).metrics in (None, [])
+    assert client.get_run(run_id).data.metrics == {"loss": 0.5}

@@ -7,11 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
+from mlflow.entities import Run
+from mlflow.entities import RunInfo
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from mlflow.tracking import MlflowClient
 
 from study.common.errors import TrackingError
+from study.common.errors import TrackingRefused
 from study.tracking import operations
 from study.tracking import outbox as outbox_file
 from study.tracking.outbox import Outbox
@@ -29,6 +33,10 @@ class Unreliable:
         self.answers = list(answers)
         self.calls: list[int] = []  # what was asked for, by number
         self.written: list[int] = []  # what arrived
+        self.stage = "active"  # of the run
+
+    def get_run(self, run_id: str) -> Run:
+        return Run(RunInfo(run_id, "0", "me", "RUNNING", 1, None, self.stage), None)
 
     def log_batch(self, *body: Any) -> None:
         number = int(body[-1][0].value)
@@ -109,12 +117,31 @@ def test_a_refusal_is_told_once_and_drops_what_follows() -> None:
     client = Unreliable(None, REFUSED)
     box = filled(client, 5)
     box.wait(60)
-    with pytest.raises(TrackingError, match=r"run r: too long$"):
+    with pytest.raises(TrackingRefused, match=r"run r: too long$"):
         box.check()
     box.check()
     box.append(operations.tags({"n": "9"}))
     box.wait(60)
     assert client.written == [0, 9]
+
+
+def test_outbox_of_a_deleted_run_does_not_speak_of_other_runs() -> None:
+    client = Unreliable(REFUSED)
+    client.stage = "deleted"
+    box = filled(client, 1)
+    box.wait(60)
+    with pytest.raises(TrackingError) as caught:
+        box.check()
+    assert type(caught.value) is TrackingError
+
+
+def test_outbox_keeps_its_operations_while_the_login_is_refused() -> None:
+    denied = MlflowException("Permission denied", PERMISSION_DENIED)
+    client = Unreliable(*[denied] * 3)
+    box = filled(client, 2)
+    box.wait(60)
+    box.check()
+    assert client.written == [0, 1]
 
 
 @pytest.mark.parametrize("error", [DOWN, TimeoutError("no answer")])

@@ -1,0 +1,47 @@
+"""Repeat what fails for a while, with pauses that grow."""
+
+import itertools
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def growing_pauses(first: float, longest: float) -> Iterator[float]:
+    """Yield pauses in seconds without end, each twice the one before, up to `longest`."""
+    for number in itertools.count():
+        # A larger exponent than 60 only overflows: the longest pause has come long before.
+        yield min(first * 2 ** min(number, 60), longest)
+
+
+def retry_with_backoff(
+    action: Callable[[], T],
+    should_retry: Callable[[Exception], bool],
+    *,
+    seconds: float,
+    first_pause: float,
+    longest_pause: float,
+) -> T:
+    """Run `action` until it succeeds, with growing pauses in between.
+
+    Args:
+        action: must bear repetition.
+        should_retry: tells whether an error of `action` may pass.
+        seconds: no attempt begins later than this after the first one.
+        first_pause: in seconds; each pause is twice as long as the one before.
+        longest_pause: in seconds.
+
+    Raises:
+        Exception: of the last attempt.
+    """
+    end = time.monotonic() + seconds
+    for pause in growing_pauses(first_pause, longest_pause):
+        try:
+            return action()
+        except Exception as error:
+            if not should_retry(error) or time.monotonic() + pause > end:
+                raise
+        time.sleep(pause)
+    raise AssertionError("pauses have no end")
