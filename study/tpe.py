@@ -25,6 +25,7 @@ from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
+from study.config import parse_value
 from study.config import TrialConfig
 from study.data.prepare import data_digest
 from study.data.prepare import has_groups
@@ -255,7 +256,8 @@ def main() -> None:
     """Run the command."""
     args = _make_parser().parse_args()
     for name, value in parse_fix(args.fix).items():
-        if getattr(args, name) not in (None, value):
+        flag = getattr(args, name)
+        if flag is not None and parse_value(name, flag) != parse_value(name, value):
             raise ConfigError(f"--fix {name}={value} contradicts the flag: leave one out")
         setattr(args, name, value)
     # the fields that flags fix, noted before the default split is filled in

@@ -9,7 +9,6 @@ same run. Look at the runs with `mlflow ui`.
 
 import contextlib
 import math
-import os
 import shutil
 import sys
 import time
@@ -44,7 +43,8 @@ from study.serving.registry import register_model
 from study.tracking import connection
 from study.tracking import queries
 from study.tracking import spool
-from study.tracking.connection import mlflow_errors_as_study_errors
+from study.tracking.project_run import point_to_finished_run
+from study.tracking.project_run import take_project_run
 from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec
@@ -67,6 +67,7 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     progress = Progress(options.label, bars=not options.plain_progress)
     client = connection.connect()
     progress.say(config.title)
+    project_run = None if options.parent else take_project_run(client, config)
     key = fingerprint(config, data_digest(config.dataset))
     with _lock_state_folder(key, wait=options.wait_for_lock) as folder:
         runs = _deliver_and_find_runs(client, key)
@@ -74,13 +75,13 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
         if finished_run is not None:
             with contextlib.suppress(OSError):  # not empty: a run that was killed at its very end
                 folder.rmdir()
-            return _reuse_run(client, finished_run, progress, options)
+            return _reuse_run(client, finished_run, progress, options, project_run)
         unfinished_runs = queries.select_unfinished_runs(runs)
         if options.force and not unfinished_runs:
             shutil.rmtree(folder)  # left by a finished run that was killed at its very end
             folder.mkdir()
         trial = prepare_trial(config, progress, use_cache=options.use_cache)
-        spec = RunSpec(config.dataset, config.title, key, options.parent)
+        spec = RunSpec(config.dataset, config.title, key, options.parent, project_run)
         resumable = any(folder.iterdir())
         run = open_run(client, spec, resumable=resumable, unfinished_runs=unfinished_runs)
         return _train_in_run(trial, run, folder, started, options)
@@ -145,8 +146,9 @@ def _deliver_and_find_runs(client: MlflowClient, key: str) -> list[Run]:
     return runs
 
 
-@mlflow_errors_as_study_errors()
-def _reuse_run(client: MlflowClient, run: Run, progress: Progress, options: Options) -> Outcome:
+def _reuse_run(
+    client: MlflowClient, run: Run, progress: Progress, options: Options, project_run: str | None
+) -> Outcome:
     """Return the outcome of a finished run instead of training its config again."""
     outcome = queries.read_outcome(run)
     run_id = outcome.run_id
@@ -154,11 +156,8 @@ def _reuse_run(client: MlflowClient, run: Run, progress: Progress, options: Opti
         "" if options.hide_test_metrics else f"test accuracy {outcome.test_accuracy:.4f}, "
     )
     progress.say(f"  already finished: {test_figures}run {run_id} (--again trains it once more)")
-    # `mlflow run` has opened a run, which stays empty: it says where the figures are
-    if empty_run_id := os.environ.get("MLFLOW_RUN_ID"):
-        client.update_run(empty_run_id, name=f"same as {run.info.run_name}")
-        client.set_tag(empty_run_id, "same_as", run_id)
-        client.set_tag(empty_run_id, "mlflow.note.content", f"Already finished in run {run_id}.")
+    if project_run is not None:
+        point_to_finished_run(client, project_run, run)
     return outcome
 
 

@@ -26,12 +26,14 @@ from study.config import TrialConfig
 from study.search import pruning
 from study.search.space import make_space
 from study.search.space import parse_fix
+from study.tpe import main
 from study.tpe import parse_duration
 from study.variants import find_variant
 from study.variants import format_command
 from tests.support.commands import client_of
 from tests.support.commands import finish
 from tests.support.commands import history_of
+from tests.support.commands import refusal
 from tests.support.commands import run_here
 from tests.support.commands import runs_of
 from tests.support.commands import start
@@ -241,6 +243,26 @@ def test_fix_takes_names_and_values() -> None:
     assert parse_fix(["lr=1e-5", "image-size=96"]) == {"lr": "1e-5", "image_size": "96"}
     with pytest.raises(ConfigError, match="not a searched field"):
         parse_fix(["epochs=3"])
+
+
+def test_fix_given_twice_contradicts_only_with_another_value() -> None:
+    assert parse_fix(["lr=1e-5", "lr=0.00001"]) == {"lr": "1e-5"}
+    with pytest.raises(ConfigError, match="lr=2e-5 contradicts --fix lr=1e-5"):
+        parse_fix(["lr=1e-5", "lr=2e-5"])
+
+
+@pytest.mark.parametrize(("flag", "contradicts"), [("0.00001", False), ("2e-5", True)])
+def test_fix_contradicts_a_flag_only_with_another_value(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flag: str,
+    *,
+    contradicts: bool,
+) -> None:
+    # A count that is out of range ends the command before it asks a server.
+    flags = ["--lr", flag, "--fix", "lr=1e-5", "--seeds", "0"]
+    monkeypatch.setattr("sys.argv", ["study.tpe", *flags])
+    assert ("contradicts the flag" in refusal(main, capsys)) == contradicts
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5h", 5400)])

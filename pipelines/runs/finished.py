@@ -35,6 +35,7 @@ from study.data.prepare import data_digest
 from study.tracking.connection import connect
 from study.tracking.connection import redact_credentials
 from study.tracking.queries import list_missing_figures
+from study.tracking.run_logger import strip_shell_quotes
 
 PAGE = 200  # runs per request, small enough for one answer to take well under a second
 COMPLETE = "tags.finished = 'true' and attributes.status = 'FINISHED'"
@@ -152,8 +153,8 @@ def _find_experiment_ids(client: MlflowClient, name: str | None) -> list[str]:
 
 def _search_runs(client: MlflowClient, experiment_ids: list[str], dataset: str) -> Iterator[Run]:
     # The server returns the runs of all folders, because a path may be spelled in many ways.
-    # `read_runs` then compares images and folders.
-    condition = f"= '{dataset}'" if dataset in RECIPES else "LIKE 'folder:%'"
+    # `read_runs` then compares images and folders. `mlflow run` logs some of the paths in quotes.
+    condition = f"= '{dataset}'" if dataset in RECIPES else "LIKE '%folder:%'"
     query = f"{COMPLETE} and params.dataset {condition}"
     token: str | None = None
     while experiment_ids and (token is None or token):
@@ -207,7 +208,7 @@ def parse_run(run: Run) -> FinishedRun:
         ConfigError: a param is not a valid value of its config field in this version.
         NoRunsError: the run lacks what every finished run has.
     """
-    params = dict(run.data.params)
+    params = {name: strip_shell_quotes(value) for name, value in run.data.params.items()}
     tags = run.data.tags
     missing = [*({"dataset"} - params.keys()), *list_missing_figures(run)]
     if missing:

@@ -107,8 +107,8 @@ class Search(Scheduler[ClaimedTrial]):
         """
         if self.seeds > 1:
             return 0  # a trial of several seeds finds its finished runs one by one
-        query = f"tags.finished = 'true' and tags.data_digest = '{self.digest}'"
-        runs = queries.search_runs(self.client, query)
+        tags = {"finished": "true", "data_digest": self.digest}
+        runs = queries.search_runs_by_tags(self.client, tags)
         known = self.claims.finished_by_fingerprint()
         trials = [
             self._make_trial(run) for run in runs if run.data.tags["fingerprint"] not in known

@@ -132,12 +132,13 @@ def parse_fix(texts: Collection[str]) -> dict[str, str]:
     Raises:
         ConfigError: not of that form, the field is not searched, or a value is not of its type.
     """
-    fixed = dict(_split_pair(text) for text in texts)
+    fixed: dict[str, str] = {}
     names = list(make_ranges(TrialConfig()))
-    for name, value in fixed.items():
+    for name, value in map(_split_pair, texts):
         if name not in names:
             raise ConfigError(f"--fix {name}: not a searched field; these are: {', '.join(names)}")
-        parse_value(name, value)
+        if parse_value(name, fixed.setdefault(name, value)) != parse_value(name, value):
+            raise ConfigError(f"--fix {name}={value} contradicts --fix {name}={fixed[name]}")
     return fixed
 
 

@@ -9,6 +9,7 @@ from mlflow.entities import Run
 from study.config import BACKBONES
 from study.config import data_name
 from study.statistics.intervals import Estimate
+from study.tracking.run_logger import strip_shell_quotes
 
 MAX_CLASSES = 20  # named in the card
 WEIGHTS = {
@@ -39,8 +40,9 @@ def format_card(run: Run, classes: Sequence[str], chosen: str, interval: Estimat
         "Results": _describe_results(run, interval),
         "Limits": _describe_limits(run),
     }
+    dataset = strip_shell_quotes(params["dataset"])
     head = [
-        f"# {data_name(params['dataset'])}: {backbone} for {len(classes)} classes",
+        f"# {data_name(dataset)}: {backbone} for {len(classes)} classes",
         "**Not a medical device.** A model from a hyperparameter study, for research and teaching: "
         "not for diagnosis, nor for any decision about a patient.",
     ]
@@ -73,7 +75,7 @@ def _describe_data(run: Run) -> Iterator[str]:
     tags = run.data.tags
     has_folds = params.get("folds", "0") != "0"
     fold = f", fold {params['fold']} of {params['folds']}" if has_folds else ""
-    yield f"{data_name(params['dataset'])}, digest `{tags['data_digest']}`."
+    yield f"{data_name(strip_shell_quotes(params['dataset']))}, digest `{tags['data_digest']}`."
     yield f"Split `{tags['split']}`{fold}: {tags['sizes']} images for training/validation/test."
     if tags["leak"] == "unknown":
         yield "Leak: unknown, for it is not known which images belong together (same patient)."

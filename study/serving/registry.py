@@ -86,7 +86,7 @@ def _find_run_with_model(
             "python -m study.sync on the machine that trained it, then repeat the command"
         )
     key = run.data.tags["fingerprint"]
-    others = queries.search_runs(client, f"tags.fingerprint = '{key}' and tags.finished = 'true'")
+    others = queries.search_runs_by_tags(client, {"fingerprint": key, "finished": "true"})
     for candidate in (run, *reversed(others)):
         if (model := _find_model(client, candidate)) is not None:
             return candidate, model

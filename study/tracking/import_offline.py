@@ -60,7 +60,7 @@ def _find_or_create_run(
         begin: the body of the record's first operation.
         parents: the parent runs opened so far, by the names of their studies; a new one is added.
     """
-    earlier_runs = queries.search_runs(client, f"tags.{RECORD_TAG} = '{begin['id']}'")
+    earlier_runs = queries.search_runs_by_tags(client, {RECORD_TAG: begin["id"]})
     if earlier_runs:
         return earlier_runs[0] if earlier_runs[0].info.status != "FINISHED" else None
     if queries.find_finished_run(client, begin["fingerprint"]) is not None:

@@ -11,6 +11,7 @@ from typing import Any
 from mlflow.entities import Param
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from study.common.version import code_version
 from study.tracking import ui_links
@@ -18,7 +19,7 @@ from study.tracking.connection import mlflow_errors_as_study_errors
 from study.tracking.operations import Operation
 from study.tracking.outbox import Outbox
 from study.tracking.queries import experiment_id
-from study.tracking.queries import search_runs
+from study.tracking.queries import search_runs_by_tags
 from study.tracking.queries import terminate_run
 from study.tracking.spool import end_run_on_exit
 from study.tracking.spool import flush_spool
@@ -62,7 +63,7 @@ def open_parent_run(client: MlflowClient, spec: StudySpec) -> Run:
     Hold a lock: two processes that call this at the same time may create two runs.
     """
     flush_spool(client)  # the run's last end may still wait in a spool
-    runs = search_runs(client, f"tags.study = '{spec.name}'")
+    runs = search_runs_by_tags(client, {"study": spec.name})
     if runs:
         run = runs[0]
         client.update_run(run.info.run_id, status="RUNNING")
@@ -101,10 +102,10 @@ def kill_orphaned_runs(client: MlflowClient, parent: str, alive: Collection[str]
     Returns:
         The number of killed runs.
     """
-    query = f"tags.mlflow.parentRunId = '{parent}' and attributes.status = 'RUNNING'"
+    running = "attributes.status = 'RUNNING'"
     orphaned_runs = [
         run
-        for run in search_runs(client, query)
+        for run in search_runs_by_tags(client, {MLFLOW_PARENT_RUN_ID: parent}, running)
         if "finished" not in run.data.tags and run.data.tags.get("fingerprint") not in alive
     ]
     for run in orphaned_runs:
@@ -115,5 +116,5 @@ def kill_orphaned_runs(client: MlflowClient, parent: str, alive: Collection[str]
 def is_complete(client: MlflowClient, study: str) -> bool:
     """Return True if a study has a parent run that ended well."""
     return any(
-        run.info.status == "FINISHED" for run in search_runs(client, f"tags.study = '{study}'")
+        run.info.status == "FINISHED" for run in search_runs_by_tags(client, {"study": study})
     )

@@ -2,7 +2,7 @@
 
 import functools
 import math
-import os
+import re
 import sys
 from collections.abc import Callable
 from collections.abc import Collection
@@ -11,15 +11,20 @@ from collections.abc import Mapping
 from typing import Any
 from typing import TypeVar
 
+from mlflow.entities import Experiment
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
 
+from study.common.errors import TrackingRefused
+from study.common.settings import read_setting
+from study.common.settings import tracking_uri
 from study.config import MAX_EXPERIMENT_LENGTH
 from study.config import shorten_name
 from study.job import Outcome
 from study.tracking.connection import mlflow_errors_as_study_errors
+from study.tracking.connection import redact_credentials
 
 # Runs a request. For 1,000, MLflow's default, a busy server takes longer than a request may take.
 PAGE = 200
@@ -31,21 +36,85 @@ PAUSED_TAG = "paused"  # a tag with the epoch after which a run was paused, to g
 def experiment_id(client: MlflowClient, dataset: str) -> str:
     """Return the id of the experiment for a data set's runs, creating it if need be.
 
-    `mlflow run` (by `MLFLOW_EXPERIMENT_ID`) or `MLFLOW_EXPERIMENT_NAME` chooses the experiment.
-    Otherwise it has the name of the data set, cut to `MAX_EXPERIMENT_LENGTH`.
+    `MLFLOW_EXPERIMENT_ID` or `MLFLOW_EXPERIMENT_NAME` chooses the experiment. Otherwise it has the
+    name of the data set, cut to `MAX_EXPERIMENT_LENGTH`.
+
+    Raises:
+        TrackingRefused: the experiment is deleted, the two settings contradict each other, or
+            there is no experiment of that id.
     """
-    if chosen_id := os.environ.get("MLFLOW_EXPERIMENT_ID"):
-        return chosen_id
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or shorten_name(dataset, MAX_EXPERIMENT_LENGTH)
+    chosen_id = read_setting("MLFLOW_EXPERIMENT_ID")
+    chosen_name = read_setting("MLFLOW_EXPERIMENT_NAME")
+    if chosen_id:
+        experiment = _get_experiment(client, chosen_id)
+        if chosen_name and experiment.name != chosen_name:
+            raise TrackingRefused(
+                f"MLFLOW_EXPERIMENT_ID={chosen_id} is the experiment {experiment.name!r}, and not "
+                f"MLFLOW_EXPERIMENT_NAME={chosen_name}: unset one of the two"
+            )
+    else:
+        name = chosen_name or shorten_name(dataset, MAX_EXPERIMENT_LENGTH)
+        experiment = _get_or_create_experiment(client, name)
+    if experiment.lifecycle_stage != "active":
+        raise TrackingRefused(
+            f"the experiment {experiment.name!r} is deleted: restore it with mlflow experiments "
+            f"restore --experiment-id {experiment.experiment_id}, or choose another by "
+            "MLFLOW_EXPERIMENT_NAME"
+        )
+    return str(experiment.experiment_id)
+
+
+def _get_experiment(client: MlflowClient, chosen_id: str) -> Experiment:
+    try:
+        return client.get_experiment(chosen_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+    raise TrackingRefused(
+        f"MLFLOW_EXPERIMENT_ID={chosen_id} names no experiment at "
+        f"{redact_credentials(tracking_uri())}: unset it, or choose one by MLFLOW_EXPERIMENT_NAME"
+    )
+
+
+def _get_or_create_experiment(client: MlflowClient, name: str) -> Experiment:
     # Twice, because another process may create it after the look-up and before the creation.
     for _ in range(2):
         if (experiment := client.get_experiment_by_name(name)) is not None:
-            return str(experiment.experiment_id)
+            return experiment
         try:
-            return str(client.create_experiment(name))
+            return client.get_experiment(client.create_experiment(name))
         except MlflowException as error:
             problem = error
     raise problem
+
+
+def search_runs_by_tags(
+    client: MlflowClient, tags: Mapping[str, str], *conditions: str
+) -> list[Run]:
+    """Return the active runs that have these tags, earliest first.
+
+    Args:
+        client: of the server.
+        tags: names and values. A value may have any characters in it.
+        conditions: further ones, in MLflow's filter language.
+    """
+    clauses = [_match_tag(name, value) for name, value in tags.items()]
+    runs = search_runs(client, " and ".join([*clauses, *conditions]))
+    return [run for run in runs if all(run.data.tags.get(name) == tags[name] for name in tags)]
+
+
+def _match_tag(name: str, value: str) -> str:
+    """Return an MLflow filter for a tag's value, which may match other values as well.
+
+    MLflow's filters know no escapes: a value in one kind of quotes cannot have that kind in it, and
+    a backslash only in double quotes. A value with both is matched with a wildcard in their places.
+    """
+    if not re.search(r"['\\]", value):
+        return f"tags.{name} = '{value}'"
+    if '"' not in value:
+        return f'tags.{name} = "{value}"'
+    pattern = re.sub(r"""['"\\]""", "_", value)
+    return f"tags.{name} LIKE '{pattern}'"
 
 
 @mlflow_errors_as_study_errors()
@@ -75,7 +144,7 @@ def _fetch_all_pages(fetch_page: Callable[[str | None], PagedList[T]]) -> list[T
 
 def find_runs(client: MlflowClient, fingerprint: str) -> list[Run]:
     """Return all runs of a config on its data, earliest first."""
-    return search_runs(client, f"tags.fingerprint = '{fingerprint}'")
+    return search_runs_by_tags(client, {"fingerprint": fingerprint})
 
 
 def find_runs_by_fingerprint(

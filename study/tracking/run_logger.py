@@ -4,6 +4,7 @@ A run is complete when its tag `finished` is `true`. That tag is written last. P
 written twice: a run that is resumed is first asked which points it has.
 """
 
+import shlex
 import tempfile
 import time
 from collections.abc import Mapping
@@ -57,11 +58,7 @@ class RunLog:
             TrackingError: a param of the run has another value.
         """
         for name in self.given.keys() & params.keys():
-            given_value = parse_value(name, self.given[name])
-            # one folder may be typed in many ways, and the digest tells whether its images differ
-            if name == "dataset" and "folder:" == given_value[:7] == str(params[name])[:7]:
-                continue
-            if given_value != params[name]:
+            if not has_param_value(name, self.given[name], params):
                 raise TrackingError(
                     f"run {self.run_id} has {name}={self.given[name]}: not this config"
                 )
@@ -116,3 +113,27 @@ class RunLog:
         """Hand an operation to the outbox, unless MLflow refused an earlier one."""
         self.outbox.check()
         self.outbox.append(operation)
+
+
+def strip_shell_quotes(text: str) -> str:
+    """Return a param without the quotes in which `mlflow run` logs it.
+
+    `folder:/my cells` is logged as `'folder:/my cells'`. A param without such quotes stays.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError:  # an apostrophe of its own
+        return text
+    return words[0] if len(words) == 1 and shlex.quote(words[0]) == text else text
+
+
+def has_param_value(name: str, text: str, values: Mapping[str, Any]) -> bool:
+    """Return True if a param's text, as `mlflow run` may have logged it, is the value of `name`.
+
+    Two paths of a folder count as the same: one folder may be typed in many ways, and the digest of
+    its images tells whether they differ.
+    """
+    value = parse_value(name, strip_shell_quotes(text))
+    if name == "dataset" and str(value).startswith("folder:"):
+        return str(values[name]).startswith("folder:")
+    return bool(value == values[name])

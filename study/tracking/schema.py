@@ -44,7 +44,7 @@ def find_outdated_revision(message: str) -> str | None:
 
 def is_newer_schema(revision: str) -> bool:
     """Return True if this MLflow does not know a revision, hence only a newer one does."""
-    script = ScriptDirectory.from_config(_get_alembic_config(""))
+    script = ScriptDirectory.from_config(_get_alembic_config(""))  # type: ignore[no-untyped-call]
     try:
         return script.get_revision(revision) is None
     except CommandError:

@@ -1,7 +1,6 @@
 """Open the MLflow run that a trial writes to, and end it."""
 
 import contextlib
-import os
 import platform
 import tempfile
 from collections.abc import Iterator
@@ -33,12 +32,16 @@ from study.tracking.system_metrics import monitor_system
 
 @dataclass(frozen=True)
 class RunSpec:
-    """A run's data set, name and parent, and the fingerprint that finds it again."""
+    """A run's data set, name and parent, and the fingerprint that finds it again.
+
+    The run itself is new, resumed, or the one that `mlflow run` opened.
+    """
 
     dataset: str
     name: str
     fingerprint: str
     parent: str | None = None  # run id
+    project_run: str | None = None  # id of the run that `mlflow run` opened for this trial
 
 
 @contextlib.contextmanager
@@ -110,7 +113,8 @@ def _open_or_create_run(
     Returns:
         The run, and the points that it already has, as (name, step).
     """
-    run_id = _choose_existing_run(client, unfinished_runs, resumable)
+    run_id = spec.project_run or _choose_resumable_run(unfinished_runs, resumable=resumable)
+    _give_up_other_runs(client, unfinished_runs, run_id)
     tags = {"fingerprint": spec.fingerprint, "machine": platform.node()}
     if run_id is None:
         if spec.parent is not None:
@@ -126,25 +130,21 @@ def _open_or_create_run(
     return run, _fetch_points(client, run)
 
 
-def _choose_existing_run(
-    client: MlflowClient, unfinished_runs: Sequence[Run], resumable: bool
-) -> str | None:
-    """Return the id of the existing run to write to, or None if a new one is needed.
+def _choose_resumable_run(unfinished_runs: Sequence[Run], *, resumable: bool) -> str | None:
+    """Return the id of the config's run to go on with, or None if there is none."""
+    if unfinished_runs and (resumable or _is_blank(unfinished_runs[-1])):
+        return str(unfinished_runs[-1].info.run_id)
+    return None
 
-    The config's other unfinished runs are tagged as given up and set to KILLED.
-    """
-    mlflow_run_id = os.environ.pop("MLFLOW_RUN_ID", None)  # of the run that `mlflow run` opened
-    last_run = (
-        unfinished_runs[-1]
-        if unfinished_runs and (resumable or _is_blank(unfinished_runs[-1]))
-        else None
-    )
-    chosen_id = mlflow_run_id or (last_run.info.run_id if last_run else None)
+
+def _give_up_other_runs(
+    client: MlflowClient, unfinished_runs: Sequence[Run], chosen_id: str | None
+) -> None:
+    """Tag the config's unfinished runs as given up and set them to KILLED, but for one."""
     for run in unfinished_runs:
         if run.info.run_id != chosen_id:
             client.set_tag(run.info.run_id, "given_up", "trained in another run")
             client.set_terminated(run.info.run_id, "KILLED")
-    return chosen_id
 
 
 def _is_blank(run: Run) -> bool:

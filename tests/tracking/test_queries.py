@@ -9,6 +9,7 @@ from mlflow.entities import Metric
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from study.common.errors import TrackingRefused
 from study.tracking import connection
 from study.tracking import operations
 from study.tracking import queries
@@ -33,6 +34,40 @@ def test_the_experiment_is_the_dataset_unless_it_is_named(
     assert queries.experiment_id(client, "demo") == first
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     assert client.get_experiment(queries.experiment_id(client, "demo")).name == "mine"
+
+
+def test_experiment_of_a_stale_id_is_refused_by_name(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = client.create_experiment("mine")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", mine)
+    assert queries.experiment_id(client, "demo") == mine
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+    with pytest.raises(TrackingRefused, match="ID=1 is the experiment 'mine', and not MLFLOW"):
+        queries.experiment_id(client, "demo")
+    for unknown in ("77", "abc"):
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", unknown)
+        with pytest.raises(TrackingRefused, match=f"ID={unknown} names no experiment at sqlite"):
+            queries.experiment_id(client, "demo")
+
+
+def test_deleted_experiment_is_named_with_a_way_on(client: MlflowClient) -> None:
+    client.delete_experiment(queries.experiment_id(client, "demo"))
+    message = r"'demo' is deleted: restore it with .* --experiment-id 1"
+    with pytest.raises(TrackingRefused, match=message):
+        queries.experiment_id(client, "demo")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["plain", "o'brien", 'say "b"', "o'b\"c", "a\\", "o'b\"c\\d", "100%", "a_b -- c"],
+)
+def test_run_is_found_by_a_tag_with_any_characters(client: MlflowClient, value: str) -> None:
+    name = f"grid-folder:/{value}"
+    others = [name.replace("'", "x").replace('"', "x"), name.upper(), f"{name}y"]
+    ids = {tag: client.create_run("0", tags={"study": tag}).info.run_id for tag in {name, *others}}
+    found = queries.search_runs_by_tags(client, {"study": name}, "attributes.status = 'RUNNING'")
+    assert [run.info.run_id for run in found] == [ids[name]]
 
 
 def test_only_a_complete_run_counts_as_finished(client: MlflowClient) -> None:

@@ -1,6 +1,8 @@
 """What a trial writes gets into its run, and waits for nobody."""
 
 import contextlib
+import dataclasses
+import shlex
 import sqlite3
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from mlflow.tracking import MlflowClient
 from study.common.errors import TrackingError
 from study.config import recipe
 from study.tracking.queries import experiment_id
+from study.tracking.run_logger import strip_shell_quotes
 from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec
 from tests.support.commands import history_of
@@ -19,14 +22,13 @@ PLACE = RunSpec("demo", "a trial", "f1")
 EPOCH = {"epoch": 1.0, "loss": 0.5, "accuracy": 0.75, "val_loss": 0.25, "seconds": 2.0}
 
 
-def test_params_may_be_there_already_as_they_were_typed(
-    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = recipe("demo").replace(lr=5e-5)
+def test_params_may_be_there_already_as_they_were_typed(client: MlflowClient) -> None:
+    config = recipe("folder:/my cells").replace(lr=5e-5)
     opened = client.create_run(experiment_id(client, "demo")).info.run_id
     client.log_param(opened, "lr", "0.00005")
-    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
-    with open_run(client, PLACE, resumable=True) as log:
+    client.log_param(opened, "dataset", "'folder:/my cells'")  # as `mlflow run` quotes it
+    spec = dataclasses.replace(PLACE, project_run=opened)
+    with open_run(client, spec, resumable=True) as log:
         log.log_params(config.as_dict())
         log.log_params(config.as_dict())
         with pytest.raises(TrackingError, match=r"has lr=0.00005"):
@@ -34,7 +36,19 @@ def test_params_may_be_there_already_as_they_were_typed(
     assert log.run_id == opened
     params = client.get_run(log.run_id).data.params
     expected = {name: str(value) for name, value in config.as_dict().items()}
-    assert params == expected | {"lr": "0.00005"}
+    assert params == expected | {"lr": "0.00005", "dataset": "'folder:/my cells'"}
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "my cells", "o'brien", "100% of $HOME", 'a "b" `c`', "'", "", "'quoted'"]
+)
+def test_strip_shell_quotes_gives_back_what_was_quoted(text: str) -> None:
+    assert strip_shell_quotes(shlex.quote(text)) == text
+
+
+@pytest.mark.parametrize("text", ["plain", "my cells", "folder:/o'brien", "0.00005"])
+def test_strip_shell_quotes_leaves_a_text_that_is_not_quoted(text: str) -> None:
+    assert strip_shell_quotes(text) == text
 
 
 def test_one_folder_may_be_typed_in_two_ways(
