@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 PYTHONS = ("3.11", "3.12", "3.13")
 
-GETTERS = {"os.environ.get", "os.getenv"}
+GETTERS = {"os.environ.get", "os.getenv", "read_setting", "read_folder", "_read_address"}
 # Read by the code, but set by `mlflow run`, by the programs themselves, or by the tests.
 NOT_FOR_USERS = {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "CUDA_VISIBLE_DEVICES", "XLA_FLAGS"}
 # Named in `.env.example`, but read by the libraries.
@@ -128,7 +128,7 @@ def test_make_help_does_not_depend_on_the_folder() -> None:
 
 
 def environment_variables_read(path: Path) -> Iterator[str]:
-    """Names given to `os.environ.get`, `os.getenv` or `os.environ[...]`, constants resolved.
+    """Names given to one of `GETTERS` or to `os.environ[...]`, constants resolved.
 
     Names in loop variables (settings put aside for a while) are left out.
     """

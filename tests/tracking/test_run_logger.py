@@ -51,14 +51,12 @@ def test_strip_shell_quotes_leaves_a_text_that_is_not_quoted(text: str) -> None:
     assert strip_shell_quotes(text) == text
 
 
-def test_one_folder_may_be_typed_in_two_ways(
-    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_folder_may_be_typed_in_two_ways(client: MlflowClient) -> None:
     config = recipe("folder:/data/images")
     opened = client.create_run(experiment_id(client, "demo")).info.run_id
     client.log_param(opened, "dataset", "folder:./images")
-    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
-    with open_run(client, PLACE, resumable=True) as log:
+    spec = dataclasses.replace(PLACE, project_run=opened)
+    with open_run(client, spec, resumable=True) as log:
         log.log_params(config.as_dict())
         with pytest.raises(TrackingError, match=r"has dataset=folder:\./images"):
             log.log_params(recipe("demo").as_dict())
