@@ -19,6 +19,7 @@ from study.common.errors import ConfigError
 from study.common.errors import OutOfMemory
 from study.common.errors import Pruned
 from study.common.errors import StudyError
+from study.common.errors import TrackingRefused
 from study.common.errors import TrialFailed
 from study.common.errors import WorkerDied
 from study.config import recipe
@@ -395,9 +396,12 @@ def test_a_search_that_only_fails_is_one_error(stubbed: Command) -> None:
     assert "Traceback" not in err
 
 
-def test_a_cause_that_every_trial_shares_ends_the_search_at_once(stubbed: Command) -> None:
+@pytest.mark.parametrize("error", [StudyError, TrackingRefused])
+def test_a_cause_that_every_trial_shares_ends_the_search_at_once(
+    stubbed: Command, error: type[StudyError]
+) -> None:
     def fail(_: TrialConfig) -> float:
-        raise StudyError("no weights: copy them here")
+        raise error("no weights: copy them here")
 
     code, asked, err = stubbed("--trials", "40", train=fail)
     assert (code, len(asked)) == (2, 1)

@@ -21,6 +21,9 @@ def cache_dir() -> Path:
     """Return the cache folder, which may not exist yet.
 
     It is `STUDY_CACHE` if that is set, else the user's cache folder of this system.
+
+    Raises:
+        ConfigError: `STUDY_CACHE` begins with the `~` of a user who does not exist.
     """
     return (read_folder("STUDY_CACHE") or Path(_find_user_cache())).absolute()
 

@@ -45,11 +45,15 @@ def read_folder(name: str) -> Path | None:
             a user who does not exist.
     """
     value = read_setting(name)
+    return _expand_home(name, value) if value else None
+
+
+def _expand_home(name: str, path: str) -> Path:
     try:
-        return Path(value).expanduser() if value else None
+        return Path(path).expanduser()
     except RuntimeError:
         raise ConfigError(
-            f"{name}={value} is in the home folder of nobody here: write the whole path"
+            f"{name}={path} is in the home folder of nobody here: write the whole path"
         ) from None
 
 
@@ -62,7 +66,7 @@ def trim_environment() -> None:
         if name.startswith(PREFIXES) or name in NAMES:
             value = _trim(name, text)
             if name == "KAGGLEHUB_CACHE" and value.startswith("~"):
-                value = str(read_folder(name))
+                value = str(_expand_home(name, value))
             if value:
                 os.environ[name] = value
             else:
@@ -117,7 +121,7 @@ def _read_address(name: str, default: str) -> str:
             f"name a file, as in {default}"
         )
     if path.startswith("~"):
-        path = str(Path(path).expanduser())
+        path = str(_expand_home(name, path))
     return f"{parts[1]}:///{path}{query}"
 
 
@@ -167,7 +171,7 @@ def keras_backend() -> str:
     Raises:
         ConfigError: it is a backend that cannot train here.
     """
-    backend = os.environ.get("KERAS_BACKEND", "").strip() or "tensorflow"
+    backend = read_setting("KERAS_BACKEND") or "tensorflow"
     if backend not in BACKENDS:
         raise ConfigError(f"KERAS_BACKEND={backend} is not supported: use {' or '.join(BACKENDS)}")
     return backend

@@ -5,6 +5,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from study.common.settings import read_setting
+
 ROOT = Path(__file__).resolve().parents[2]  # of the checkout
 PACKAGE = "study"  # the folder of the code that decides a run's figures
 
@@ -16,7 +18,7 @@ def code_version() -> str:
     `-dirty` if files are changed. Outside Git it is `source-` and a digest of the package's Python
     files.
     """
-    setting = os.environ.get("STUDY_CODE_VERSION", "").strip()
+    setting = read_setting("STUDY_CODE_VERSION")
     return setting or _describe_commit() or f"source-{_digest_source()}"
 
 

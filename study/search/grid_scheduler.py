@@ -18,6 +18,7 @@ from optuna.distributions import IntDistribution
 from optuna.trial import create_trial
 from optuna.trial import TrialState
 
+from study.common.errors import TrackingRefused
 from study.common.progress import format_duration
 from study.common.progress import Progress
 from study.config import fingerprint
@@ -143,6 +144,8 @@ class GridScheduler(Scheduler[ClaimedCell]):
         """Claim one of the remaining cells, or return how to go on without one."""
         try:
             self._refresh_finished()
+        except TrackingRefused:
+            raise
         except connection.TrackingError:
             connection.wait_for_server(MAX_OUTAGE_SECONDS)
             return StepResult.DONE

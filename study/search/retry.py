@@ -10,6 +10,7 @@ from study.common.errors import first_line
 from study.common.errors import OutOfMemory
 from study.common.errors import Pruned
 from study.common.errors import StudyError
+from study.common.errors import TrackingRefused
 from study.common.errors import TrialFailed
 from study.common.errors import WorkerDied
 from study.common.errors import WorkerLost
@@ -32,8 +33,8 @@ def run_claimed(
 
     Raises:
         TrialFailed: the trial failed by itself. Optuna knows.
-        StudyError: what every trial would meet, such as missing weights or an impossible split. The
-            claim is released.
+        StudyError: what every trial would meet, such as missing weights, an impossible split, or a
+            server that refuses the login. The claim is released.
         WorkerLost: its process or server went away. Its config can be claimed again.
         Pruned: the trial's watch ended it. The caller reports that to Optuna.
         KeyboardInterrupt: the worker was interrupted. The claim is released.
@@ -43,6 +44,9 @@ def run_claimed(
         try:
             return train()
         except Pruned:
+            raise
+        except TrackingRefused:
+            claims.release(trial)
             raise
         except (WorkerDied, connection.TrackingError) as error:
             connection.wait_for_server(MAX_OUTAGE_SECONDS)

@@ -48,8 +48,7 @@ def make_storage(url: str) -> RDBStorage:
     It uses heartbeats where several processes may work at once.
 
     Raises:
-        TrackingError: a PostgreSQL database is not in UTF-8.
-        StudyError: the database is MLflow's.
+        StudyError: the database is MLflow's, or a PostgreSQL database that is not in UTF-8.
     """
     if find_schema_owner(url) == "MLflow":
         raise StudyError(
@@ -124,8 +123,7 @@ class Storage:
         )
         with contextlib.ExitStack() as stack:
             with cache_errors_as_data_errors():
-                lock = exclusive_lock(cache_dir() / "studies" / name_hash, message)
-                stack.enter_context(lock)
+                stack.enter_context(exclusive_lock(cache_dir() / "studies" / name_hash, message))
             yield
 
     def under_lock(self, action: Callable[[], T]) -> T:

@@ -147,7 +147,7 @@ def connect() -> MlflowClient:
         ConfigError: the address cannot be meant.
         TrackingError: the server does not answer, or cannot be written.
         TrackingRefused: the server refuses the login, is of another major version, or its database
-            is not in UTF-8 or not one of this MLflow.
+            is not one of this MLflow, or not in UTF-8.
         DataError: the cache folder cannot be written.
         StudyError: the database was moved or copied with the files of its runs.
     """

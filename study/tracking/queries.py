@@ -98,23 +98,23 @@ def search_runs_by_tags(
         tags: names and values. A value may have any characters in it.
         conditions: further ones, in MLflow's filter language.
     """
-    clauses = [_match_tag(name, value) for name, value in tags.items()]
+    clauses = [_match_text(f"tags.{name}", value) for name, value in tags.items()]
     runs = search_runs(client, " and ".join([*clauses, *conditions]))
     return [run for run in runs if all(run.data.tags.get(name) == tags[name] for name in tags)]
 
 
-def _match_tag(name: str, value: str) -> str:
-    """Return an MLflow filter for a tag's value, which may match other values as well.
+def _match_text(field: str, value: str) -> str:
+    """Return an MLflow filter for a tag or param, which may match other values as well.
 
     MLflow's filters know no escapes: a value in one kind of quotes cannot have that kind in it, and
     a backslash only in double quotes. A value with both is matched with a wildcard in their places.
     """
     if not re.search(r"['\\]", value):
-        return f"tags.{name} = '{value}'"
+        return f"{field} = '{value}'"
     if '"' not in value:
-        return f'tags.{name} = "{value}"'
+        return f'{field} = "{value}"'
     pattern = re.sub(r"""['"\\]""", "_", value)
-    return f"tags.{name} LIKE '{pattern}'"
+    return f"{field} LIKE '{pattern}'"
 
 
 @mlflow_errors_as_study_errors()
@@ -163,7 +163,7 @@ def find_runs_by_fingerprint(
     runs_by_fingerprint: dict[str, list[Run]] = {key: [] for key in fingerprints}
     if not runs_by_fingerprint:
         return {}
-    clauses = [f"params.{name} = '{value}'" for name, value in common_params.items()]
+    clauses = [_match_text(f"params.{name}", str(value)) for name, value in common_params.items()]
     for run in search_runs(client, " and ".join(clauses)):
         if (key := run.data.tags.get("fingerprint", "")) in runs_by_fingerprint:
             runs_by_fingerprint[key].append(run)
