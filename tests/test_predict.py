@@ -177,7 +177,8 @@ def test_odd_names_are_escaped_and_left_out_files_are_counted(
     os.mkfifo("images/pipe.jpg")
     Path("images/lost.jpg").symlink_to("nowhere.jpg")
     predict("any", Path("images"), Path("out.csv"), Progress())
-    assert list(pd.read_csv("out.csv")["image"]) == ["caf\\xe9.png", "two\\nlines.jfif"]
+    names = ["caf\\xe9.png", "lost.jpg", "pipe.jpg", "two\\nlines.jfif"]
+    assert list(pd.read_csv("out.csv")["image"]) == names
     output = capsys.readouterr().err
     assert "left out: 1 file (1 .dcm)" in output
     assert "left out: exports, which the study has written" in output
