@@ -5,7 +5,9 @@ they cannot share a database: the one that comes second fails, and leaves its ta
 """
 
 import re
+from collections.abc import Callable
 
+from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from mlflow.store.db.utils import _get_alembic_config
@@ -44,7 +46,8 @@ def find_outdated_revision(message: str) -> str | None:
 
 def is_newer_schema(revision: str) -> bool:
     """Return True if this MLflow does not know a revision, hence only a newer one does."""
-    script = ScriptDirectory.from_config(_get_alembic_config(""))  # type: ignore[no-untyped-call]
+    make_config: Callable[[str], Config] = _get_alembic_config  # which MLflow does not annotate
+    script = ScriptDirectory.from_config(make_config(""))
     try:
         return script.get_revision(revision) is None
     except CommandError:
