@@ -6,8 +6,6 @@ from typing import Any
 
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from study.tracking import queries
@@ -15,6 +13,7 @@ from study.tracking.connection import mlflow_errors_as_study_errors
 from study.tracking.journal import Journal
 from study.tracking.parent_run import open_parent_run
 from study.tracking.parent_run import StudySpec
+from study.tracking.trial_run import add_source_tags
 from study.tracking.writer import write_operation
 
 RECORD_TAG = "record"  # a run's tag with the id of its record, by which the run is found again
@@ -74,7 +73,4 @@ def _find_or_create_run(
     tags = {name: begin[name] for name in ("fingerprint", "machine")}
     tags |= {RECORD_TAG: begin["id"], MLFLOW_PARENT_RUN_ID: parent.info.run_id}
     experiment = queries.experiment_id(client, dataset)
-    run_tags = resolve_tags(tags)
-    # MLflow adds the commit of this checkout, which need not be the one that trained.
-    run_tags.pop(MLFLOW_GIT_COMMIT, None)
-    return client.create_run(experiment, begin["time"], run_tags, begin["name"])
+    return client.create_run(experiment, begin["time"], add_source_tags(tags), begin["name"])

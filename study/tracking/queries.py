@@ -1,6 +1,7 @@
 """Query MLflow for experiments, runs and metrics while training."""
 
 import functools
+import hashlib
 import math
 import re
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from typing import TypeVar
 
@@ -82,10 +84,23 @@ def _get_or_create_experiment(client: MlflowClient, name: str) -> Experiment:
         if (experiment := client.get_experiment_by_name(name)) is not None:
             return experiment
         try:
-            return client.get_experiment(client.create_experiment(name))
+            location = _choose_location(name)
+            return client.get_experiment(client.create_experiment(name, artifact_location=location))
         except MlflowException as error:
             problem = error
     raise problem
+
+
+def _choose_location(experiment: str) -> str | None:
+    """Return where a new experiment's files go, or None for MLflow's own choice.
+
+    Beside an SQLite file MLflow takes the path of the working directory for a URL: it decodes `%20`
+    and leaves out what follows `#` or `?`. The files would go to another folder.
+    """
+    folder = Path.cwd() / "mlruns"
+    if not tracking_uri().startswith("sqlite:") or not set("%#?") & set(str(folder)):
+        return None
+    return (folder / hashlib.sha256(experiment.encode()).hexdigest()[:16]).as_uri()
 
 
 def search_runs_by_tags(

@@ -4,6 +4,7 @@ import contextlib
 import platform
 import tempfile
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from study.tracking.queries import select_unfinished_runs
 from study.tracking.run_logger import RunLog
 from study.tracking.spool import end_run_on_exit
 from study.tracking.system_metrics import monitor_system
+
+GIT_TAGS = "mlflow.source.git."  # how the names begin
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def _open_or_create_run(
         if spec.parent is not None:
             tags[MLFLOW_PARENT_RUN_ID] = spec.parent
         experiment = experiment_id(client, spec.dataset)
-        new_run = client.create_run(experiment, tags=resolve_tags(tags), run_name=spec.name)
+        new_run = client.create_run(experiment, tags=add_source_tags(tags), run_name=spec.name)
         return new_run, frozenset()
     client.update_run(run_id, "RUNNING", spec.name)
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
@@ -135,6 +138,16 @@ def _choose_resumable_run(unfinished_runs: Sequence[Run], *, resumable: bool) ->
     if unfinished_runs and (resumable or _is_blank(unfinished_runs[-1])):
         return str(unfinished_runs[-1].info.run_id)
     return None
+
+
+def add_source_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return a new run's tags with those that MLflow adds, such as `mlflow.user`.
+
+    MLflow's tags of the Git repository are left out. It may be somebody else's, of a folder above
+    or of `GIT_DIR`, and its address may hold a password. `code_version` names this code's commit.
+    """
+    all_tags = resolve_tags(dict(tags))
+    return {name: text for name, text in all_tags.items() if not name.startswith(GIT_TAGS)}
 
 
 def _give_up_other_runs(

@@ -194,3 +194,16 @@ def test_a_failing_server_is_a_line(client: MlflowClient, tmp_path: Path) -> Non
     with pytest.raises(connection.TrackingError, match="MLflow at sqlite:") as caught:
         queries.search_runs(client, "")
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["a b#c", "50%20off", "why?"])
+def test_experiment_id_in_a_folder_with_an_odd_name_keeps_files_there(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    run = client.create_run(queries.experiment_id(client, "demo"))
+    client.log_text(run.info.run_id, "here", "note.txt")
+    assert [path.name for path in folder.glob("mlruns/**/note.txt")] == ["note.txt"]
+    assert {path.name for path in tmp_path.iterdir()} == {name, "mlflow.db"}

@@ -6,6 +6,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from study.common.errors import TrackingError
+from study.tracking import trial_run
 from study.tracking.queries import experiment_id
 from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
@@ -145,3 +146,17 @@ def test_system_metrics_are_counted_on(
             stop_after(count)
     (run,) = runs_of(client)
     assert steps(run.info.run_id) == list(range(len(steps(run.info.run_id))))
+
+
+def test_a_run_has_no_tags_of_the_repository_around(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = {"mlflow.source.git.commit": "0f3a", "mlflow.source.git.repoURL": "https://u:p@host"}
+    monkeypatch.setattr(
+        trial_run, "resolve_tags", lambda tags: tags | theirs | {"mlflow.user": "somebody"}
+    )
+    with open_run(client, PLACE, resumable=True) as log:
+        pass
+    tags = client.get_run(log.run_id).data.tags
+    assert tags["mlflow.user"] == "somebody"
+    assert not [name for name in tags if "git" in name]
