@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 from study import train
 from study.common.cache import cache_dir
 from study.common.cache import cache_errors_as_data_errors
+from study.common.errors import ConfigError
 from study.common.errors import DataError
 from study.config import TrialConfig
 from study.data import prepare
@@ -90,5 +91,5 @@ def test_a_lock_that_is_held_is_not_mistaken_for_an_unwritable_cache(tmp_path: P
 
 def test_cache_dir_of_an_unknown_users_home_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUDY_CACHE", "~nobody-of-that-name/cache")
-    with pytest.raises(DataError, match=r"STUDY_CACHE=~nobody-of-that-name/cache is in the home"):
+    with pytest.raises(ConfigError, match=r"STUDY_CACHE=~nobody-of-that-name/cache is in the home"):
         cache_dir()
