@@ -79,7 +79,9 @@ def select_table_runs(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
     """
     table_runs = [run for run in runs if run.role != "search" or find_variant(run.config)]
     if not table_runs:
-        raise NoRunsError("only runs of a search: train the variants with python -m study.grid")
+        raise NoRunsError(
+            "MLflow has only runs of searches: train the variants with python -m study.grid"
+        )
     return table_runs
 
 

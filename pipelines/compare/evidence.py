@@ -1,4 +1,4 @@
-"""Read what charts need of a block's rows: learning curves and predictions."""
+"""Read what the charts of a block's rows need: learning curves and predictions."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ from pipelines.compare.blocks import find_base
 from pipelines.compare.blocks import Row
 from study.statistics.intervals import Estimate
 
-SIGNIFICANCE_LEVEL = 0.05  # a difference is called real if its p by Holm's method is below this
+SIGNIFICANCE_LEVEL = 0.05  # a difference is significant if its p by Holm's method is below this
 # Title of each factor, its config field, and the variants that differ in this factor alone
 FACTORS = {
     "Hidden layers": ("hidden_layers", (1, 4, 5)),
@@ -38,20 +38,23 @@ def summarize_study(rows: Sequence[Row]) -> list[str]:
     base = find_base(rows)
     compared_rows = [row for row in rows if row.verdict.gain and row.verdict.p is not None]
     if base is None or base.verdict.accuracy is None or not compared_rows:
-        return ["Nothing can be compared: the baseline, or every other variant, is missing."]
-    real_rows = [row for row in compared_rows if is_significant(row)]
-    if not real_rows:
+        return [
+            "No comparison is possible: the results of the baseline, or of all other variants, are "
+            "missing."
+        ]
+    significant_rows = [row for row in compared_rows if is_significant(row)]
+    if not significant_rows:
         return [_deny_differences(compared_rows, base)]
-    better_rows = [row for row in real_rows if _get_gain(row).value > 0]
-    worse_rows = [row for row in real_rows if row not in better_rows]
+    better_rows = [row for row in significant_rows if _get_gain(row).value > 0]
+    worse_rows = [row for row in significant_rows if row not in better_rows]
     sentences = [
         *_describe_differences(better_rows, "more", base),
         *_describe_differences(worse_rows, "less", base),
     ]
-    if other_count := len(compared_rows) - len(real_rows):
+    if other_count := len(compared_rows) - len(significant_rows):
         subject = "one does" if other_count == 1 else f"{_spell_count(other_count)} do"
         sentences.append(f"The other {subject} not differ significantly from the baseline.")
-    if single_rows := [row for row in real_rows if row.verdict.pairs == 1]:
+    if single_rows := [row for row in significant_rows if row.verdict.pairs == 1]:
         verb = "was" if len(single_rows) == 1 else "were"
         sentences.append(
             f"{_name_rows(single_rows)} {verb} trained with one seed only: with another, the "
@@ -129,7 +132,7 @@ def _answer_question(rows: Sequence[Row], base: Row, factor: str) -> list[str]:
     field, variants = FACTORS[factor]
     others = [row for row in rows if row.variant in variants and row is not base]
     if not others:
-        return ["No variant that changes it has been trained."]
+        return ["No variant that changes this was trained."]
     sentences = [_describe_gain(row, base, field) for row in others]
     return [*sentences, _describe_learning_time(others, base)]
 
@@ -139,15 +142,17 @@ def _describe_gain(row: Row, base: Row, field: str) -> str:
     name = field.replace("_", " ").replace("lr", "learning rate")
     change = f"{name} {_format_setting(row, field)} instead of {_format_setting(base, field)}"
     if row.verdict.gain is None or row.verdict.p is None:
-        return f"With {change}, nothing can be said: no seed is shared with the baseline."
+        return (
+            f"With {change}, no comparison is possible: no seed has predictions of both variants."
+        )
     interval = f"{_format_gain(row)}, p = {row.verdict.p:.3f}".replace("p = 0.000", "p < 0.001")
     if not is_significant(row):
         return f"With {change}, there is no evidence of a difference ({interval})."
     direction = "better" if row.verdict.gain.value > 0 else "worse"
     if row.verdict.pairs == 1:
         return (
-            f"With {change}, this one training was {direction} ({interval}); whether another "
-            "would be, one seed cannot say."
+            f"With {change}, this one training was {direction} ({interval}). One seed cannot "
+            "show whether another training would be, too."
         )
     return f"With {change}, accuracy is {direction} ({interval})."
 

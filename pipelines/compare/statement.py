@@ -1,4 +1,4 @@
-"""Plain words above a table: what was run, under which protocol, with what flaws."""
+"""Write the text above a table: what was run, under which protocol, with what flaws."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ STATED_SETTINGS = (
     "backbone",
     "limit",
 )
-# Fields of a protocol that are no settings of the reports at all.
+# Fields of a protocol that are not settings of the reports.
 NOT_SETTINGS = ("dataset", "weights_file", "weights_digest", "data_digest", "protocol_version")
 # A copy of a report's data set may lack up to this share of the report's test images.
 MISSING_IMAGES = 0.01
@@ -74,9 +74,10 @@ def describe_runs(runs: Sequence[FinishedRun], rows: int) -> str:
         f"{models} with {weights}, {_join_texts(describe_split(run) for run in runs)},"
         f" images of {sizes} pixels, at most {epochs} {'epoch' if epochs == '1' else 'epochs'}.",
         f"{pluralize(len(runs), 'run')} in {pluralize(rows, 'row')};"
-        " each figure is the mean over the seeds of its row (learning time: the median)."
-        " Against the base: variant 1 on the same images and seeds; p by Holm's method for all of a"
-        " block; P(better): of trainings, the share that beat the base's.",
+        " each figure is the mean over the seeds of its row, and learning times are medians."
+        " Each row is compared with the base (variant 1) on the same images and seeds. Within a"
+        " block, p is adjusted by Holm's method over all variants, and likewise over all other"
+        " configs. P(better) is the share of trainings that beat the base's with the same seed.",
         *_explain_cross_validation(runs),
         *_describe_unusual_settings(runs),
         *_compare_with_report_protocol(runs),
@@ -181,8 +182,8 @@ def _explain_cross_validation(runs: Sequence[FinishedRun]) -> list[str]:
     if not any(run.config.folds for run in runs):
         return []
     return [
-        "Where a row has folds, its test loss and accuracy are over the test images of all of them"
-        " together: with every fold there, each image is tested once per seed."
+        "In rows with folds, test loss and accuracy are computed over the test images of all folds"
+        " together. If no fold is missing, each image is tested once per seed."
     ]
 
 
@@ -193,8 +194,9 @@ def _warn_of_single_seeds(blocks: Sequence[Block]) -> list[str]:
         return []
     where = "One seed" if count == len(rows) else f"One seed in {count} of {len(rows)} rows"
     return [
-        f"{where}: such intervals are about other test images, not about another training, which"
-        " may move accuracy by points. A difference may be luck of the training: use --seeds 5."
+        f"{where}: the intervals account for the choice of test images, but not for that of the"
+        " seed, which may change accuracy by some points. A difference may be due to chance: use"
+        " --seeds 5."
     ]
 
 
@@ -253,11 +255,9 @@ def _compare_with_report_protocol(runs: Sequence[FinishedRun]) -> list[str]:
         image_counts = _describe_test_image_counts(runs)
         return [f"This is the report's protocol, as far as it is known{image_counts}."]
     settings = _join_texts(name.replace("_", " ") for names in departures_of_runs for name in names)
-    all_depart = len(departing_runs) == len(runs)
-    subject = "These are" if all_depart else f"{_format_share(departing_runs, runs)} are"
     return [
-        f"{subject} not under the report's protocol (different: {settings}):"
-        " their difference from a reported accuracy neither confirms nor refutes it."
+        f"In {_format_share(departing_runs, runs)}, the protocol is not the report's (different:"
+        f" {settings}), so the accuracy neither confirms nor refutes a reported one."
     ]
 
 

@@ -1,4 +1,4 @@
-"""Tell which configs really differ from the base variant of their table."""
+"""Judge which configs differ significantly from the base variant of their table."""
 
 import math
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ BASE = 1  # the variant that the others are compared with
 
 
 class MixedProtocolsError(StudyError):
-    """Error for a comparison of runs that were not trained and tested alike."""
+    """Error for a comparison of runs with different protocols."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Verdict:
     time_ratio: the median learning time divided by the base's.
     seeds: the number of seeds with predictions.
     pairs: the number of these that the base has, too.
-    grouped: whether the interval respects groups.
+    grouped: whether the interval takes groups into account.
     """
 
     accuracy: Estimate | None = None
@@ -76,7 +76,7 @@ def judge_rows(rows: Rows, tested: Mapping[str, GroupCounts]) -> list[Verdict]:
         name for name in find_differing_settings(runs) if name != "limit" or _count_limits(runs) > 1
     ]:
         raise MixedProtocolsError(
-            f"runs of mixed protocols are not comparable: they differ in {', '.join(fields)}"
+            f"runs of different protocols cannot be compared: they differ in {', '.join(fields)}"
         )
     base = next((row for row in rows if find_variant(row[0].config) == BASE), None)
     verdicts = [_judge_alone(row, tested) for row in rows]

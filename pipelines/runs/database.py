@@ -27,7 +27,9 @@ def check_database(uri: str) -> None:
     """
     if not re.match(r"(sqlite|postgresql|mysql|mssql)\b", uri):
         return
-    advice = "set MLFLOW_TRACKING_URI to where the runs are, or train some first"
+    advice = (
+        "set MLFLOW_TRACKING_URI to the database or server that has the runs, or train some first"
+    )
     try:
         path = sqlalchemy.make_url(uri).database
         if uri.startswith("sqlite") and path and not Path(path).is_file():
@@ -37,7 +39,7 @@ def check_database(uri: str) -> None:
         reason = first_line(error)
         raise TrackingError(f"cannot read {redact_credentials(uri)}: {reason}\n{advice}") from error
     if "experiments" not in tables:
-        raise TrackingError(f"{redact_credentials(uri)} is no MLflow database\n{advice}")
+        raise TrackingError(f"{redact_credentials(uri)} is not an MLflow database\n{advice}")
 
 
 def _list_table_names(uri: str) -> list[str]:

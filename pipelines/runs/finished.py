@@ -120,8 +120,8 @@ def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
         )
         raise NoRunsError(
             f"no finished run of {dataset} in {where}\n"
-            f"make some with `python -m study.grid --dataset {shlex.quote(dataset)}`, "
-            "or set MLFLOW_TRACKING_URI to where they are"
+            f"train some with `python -m study.grid --dataset {shlex.quote(dataset)}`, "
+            "or set MLFLOW_TRACKING_URI to the database or server that has them"
         )
     return runs
 

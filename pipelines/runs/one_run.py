@@ -47,6 +47,8 @@ def _check_finished_trial(run: Run) -> None:
     # `mlflow run` leaves such a run behind where a finished run has the same config.
     if "same_as" in tags:
         other = tags["same_as"]
-        raise NoRunsError(f"run {run_id} trained nothing: name run {other}, which is the same")
+        raise NoRunsError(
+            f"run {run_id} is empty, because its config was finished already: name run {other}"
+        )
     if tags.get("finished") != "true" or status != "FINISHED":
-        raise NoRunsError(f"run {run_id} is no finished trial ({status}): name one that is")
+        raise NoRunsError(f"run {run_id} is not a finished trial ({status}): name a finished one")

@@ -31,7 +31,7 @@ PARALLEL_DOWNLOADS = 8  # because a server answers several as fast as one
 # Why a run has no predictions
 NOT_FOUND = "not found among the artifacts"
 UNREADABLE = "unreadable"
-OF_ANOTHER = "not giving the run's accuracy"  # of another training
+OF_ANOTHER = "not matching the run's accuracy"  # of another training
 
 
 @dataclass(frozen=True)

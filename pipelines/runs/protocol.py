@@ -1,6 +1,6 @@
-"""Protocol of a run: what must agree before two runs may share a row of a table.
+"""Protocol of a run: the settings that two runs must share to be in one row of a table.
 
-This module also says it in plain words.
+This module also describes it in words.
 
 A protocol is every setting but those that the study varies (hidden layers, their units, the
 learning rate) and those of which a row is the mean (the seed, and the fold of a cross-validation).

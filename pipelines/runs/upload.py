@@ -1,4 +1,4 @@
-"""Upload tables and reports to MLflow, as artifacts of the studies they are about."""
+"""Upload tables and reports to MLflow, as artifacts of the studies that they describe."""
 
 import sys
 from collections.abc import Iterable

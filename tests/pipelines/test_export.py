@@ -108,7 +108,7 @@ def table_of(runs: list[FinishedRun]) -> pd.DataFrame:
 
 
 def warnings_of(runs: list[FinishedRun]) -> list[str]:
-    """With predictions; but for what one seed cannot say."""
+    """Cautions of runs with predictions, but for that about single seeds."""
     lines = list_cautions(build_blocks(runs, {}), {})
     return [line for line in lines if not line.startswith("One seed")]
 
@@ -204,7 +204,7 @@ def test_statement_says_what_was_run() -> None:
         "96 x 96 pixels",
         "at most 4 epochs",
         "17 runs",
-        "not under the report's protocol",
+        "the protocol is not the report's",
         "dropout 0.2 and 0.5",
     ):
         assert words in paragraph
@@ -405,7 +405,7 @@ def test_runs_under_the_reports_protocol_are_said_to_be() -> None:
     assert "This is the report's protocol" in describe_runs([a_run()], 1)
     assert warnings_of([a_run()]) == []
     mixed = [a_run(), a_run({"epochs": 2})]
-    assert "1 of 2 runs are not under the report's protocol (different: epochs)" in describe_runs(
+    assert "In 1 of 2 runs, the protocol is not the report's (different: epochs)" in describe_runs(
         mixed, 2
     )
 
@@ -415,7 +415,7 @@ def test_a_few_missing_test_images_leave_it_the_reports_protocol() -> None:
     assert "as far as it is known, on 1168 test images instead of 1170." in describe_runs(
         [nearly], 1
     )
-    assert "not under the report's protocol (different: test images)" in describe_runs([fewer], 1)
+    assert "the protocol is not the report's (different: test images)" in describe_runs([fewer], 1)
 
 
 def test_unknown_leak_is_told() -> None:
