@@ -94,7 +94,7 @@ def draw_curves(rows: Sequence[DetailedRow]) -> Chart | None:
         "Loss and accuracy over epochs",
         figure,
         "Thick: validation, thin: training. Select or hide a variant in the legend. "
-        f"Last validation loss of {'; '.join(last_losses)}",
+        f"Final validation loss of {'; '.join(last_losses)}",
     )
 
 
@@ -165,7 +165,7 @@ def draw_factors(rows: Sequence[Row]) -> Chart | None:
             if gain is not None
         ]
     figure.update_xaxes(type="category")
-    figure.update_yaxes(title="points of accuracy above the baseline", row=1, col=1)
+    figure.update_yaxes(title="gain over the baseline (percentage points)", row=1, col=1)
     figure.add_hline(y=0, line={"dash": "dot", "width": 1, "color": "#888888"})
     figure.update_layout(height=400)
     return Chart("The effect of each factor", figure, "; ".join(descriptions))

@@ -52,7 +52,7 @@ def draw_confusions(rows: Sequence[DetailedRow]) -> Chart | None:
     return Chart(
         "Confusion matrices",
         figure,
-        "True class down, predicted across, percent of the true class. Recall: "
+        "Rows are true classes, columns predicted ones, in percent of the true class. Recall: "
         + "; ".join(descriptions),
     )
 
@@ -85,7 +85,7 @@ def _add_confusion(
         colorscale="Blues",
         showscale=False,
         texttemplate="%{z:.1f}",
-        hovertemplate="%{y} taken for %{x}: %{z:.1f} %<extra></extra>",
+        hovertemplate="%{y} predicted as %{x}: %{z:.1f} %<extra></extra>",
     )
 
 
@@ -107,7 +107,7 @@ def draw_recalls(rows: Sequence[DetailedRow]) -> Chart | None:
             marker={"color": style(number)["color"]},
             hovertemplate=f"{row.label}<br>%{{x}} %{{y:.1f}} %<extra></extra>",
         )
-        descriptions.append(f"{row.label} least {min(percents):.1f} %")
+        descriptions.append(f"{row.label}: lowest {min(percents):.1f} %")
     if not descriptions:
         return None
     figure.update_layout(yaxis={"title": "recall (%)"}, barmode="group", height=400)
@@ -187,16 +187,17 @@ def draw_reliability(rows: Sequence[DetailedRow]) -> Chart | None:
             mode="lines+markers",
             name=row.label,
             line={**style(number), "width": 2},
-            hovertemplate=f"{row.label}<br>said %{{x:.3f}}, right %{{y:.3f}}<extra></extra>",
+            hovertemplate=f"{row.label}<br>predicted %{{x:.3f}}, right %{{y:.3f}}<extra></extra>",
         )
         descriptions.append(
-            f"{row.label} says {confidence.mean():.3f} on average, is right {is_correct.mean():.3f}"
+            f"{row.label}: mean predicted probability {confidence.mean():.3f}, share that is right "
+            f"{is_correct.mean():.3f}"
         )
     if not descriptions:
         return None
     figure.add_trace(DIAGONAL)
     figure.update_layout(
-        xaxis={"title": "probability of the class named"},
+        xaxis={"title": "probability of the predicted class"},
         yaxis={"title": "share that is right"},
         height=450,
     )

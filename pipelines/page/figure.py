@@ -12,7 +12,7 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure with its title, and its content in words for those who cannot see it."""
+    """A figure with its title, and a description for readers who cannot see it."""
 
     title: str
     figure: go.Figure

@@ -13,7 +13,7 @@ COLUMNS = (
     *("Reported Accuracy", "In Interval", "Gain (points)", "Gain Low", "Gain High", "p (Holm)"),
     *("P(better)", "Learning Time(ms)", "Time Ratio"),
 )
-# How LaTeX writes the characters that mean something to it
+# How to write the characters that are special to LaTeX
 SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"}
 SPECIAL |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 SPECIAL |= {"<": r"\textless{}", ">": r"\textgreater{}"}

@@ -77,17 +77,17 @@ def _describe_protocol(rows: Sequence[Row]) -> list[str]:
     group_counts = [
         round(run.metrics["test_groups"]) for run in runs if "test_groups" in run.metrics
     ]
-    groups = f"from {min(group_counts)} groups or more" if group_counts else "of unknown groups"
+    groups = f"from at least {min(group_counts)} groups" if group_counts else "of unknown groups"
     return [
         f"Model: {BACKBONES[first.config.backbone].title}, {describe_weights(first)}, all "
         f"images {first.config.image_size} x {first.config.image_size} pixels.",
         f"Training: at most {fields['epochs']} epochs, batches of {fields['batch_size']}, Adam, "
-        "the last weights.",
+        "weights of the last epoch.",
         f"Split: {describe_split(first)}, {first.sizes} images for training, validation and test, "
         f"{groups}.",
         f"Seeds: {len(seeds)} ({', '.join(map(str, seeds))}); {len(runs)} runs.",
-        "Intervals (95 %) and paired tests respect the groups of the test images and the seeds; "
-        "p by Holm's method.",
+        "95 % intervals and paired tests take the groups of the test images and the seeds into "
+        "account. p is adjusted by Holm's method.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Draw a search: which fields mattered, and where the good configs lie."""
+"""Draw a search: how important each field is, and where the good configs lie."""
 
 import contextlib
 from collections.abc import Sequence
@@ -71,7 +71,9 @@ def _draw_importances(study: optuna.Study) -> Chart:
         height=130 + 32 * len(percents),
     )
     words = "; ".join(f"{name}: {percent:.1f} %" for name, percent in percents.items())
-    return Chart(f"What mattered in the search ({len(study.trials)} trials)", figure, words)
+    return Chart(
+        f"Importance of each field in the search ({len(study.trials)} trials)", figure, words
+    )
 
 
 def _draw_coordinates(study: optuna.Study) -> Chart:
