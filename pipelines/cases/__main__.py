@@ -52,13 +52,13 @@ class CasesError(StudyError):
 def main() -> None:
     """Parse the flags, build the page, and store it in the folder and in the run."""
     parser = Parser(__doc__ or "", "pipelines.cases")
-    parser.add_argument("--run", required=True, metavar="ID", help="of a finished run, at MLflow")
+    parser.add_argument("--run", required=True, metavar="ID", help="ID of a finished run in MLflow")
     parser.add_argument(
         "--count",
         type=_parse_count,
         default=12,
         metavar="N",
-        help="cases of each kind [default: 12]",
+        help="number of cases of each kind [default: 12]",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="folder to write to [default: exports/cases-ID]"
@@ -117,8 +117,8 @@ def _prepare_images(run: FinishedRun) -> Data:
     dataset = run.config.dataset
     if data_digest(dataset) != run.data_digest:
         raise CasesError(
-            f"the images of {dataset} here are not those of run {run.run_id}: some were added, "
-            "removed or changed. Put those it was trained on in their place."
+            f"the images of {dataset} on this machine are not those of run {run.run_id}: some were "
+            "added, removed or changed. Put the original ones back."
         )
     return prepare(dataset, run.config.image_size, progress=Progress().step)
 
@@ -150,7 +150,8 @@ def _compute_heat_maps(
     """
     if not _has_model(client, run.run_id):
         raise CasesError(
-            "the run holds no model; train it once more with --log-model --again, and name that run"
+            "the run has no model: train it again with --log-model --again, and give the ID of the "
+            "new run"
         )
     file = _download(run.run_id, MODEL, folder)
     # Keras is loaded in the worker's process, never in this one
@@ -162,8 +163,8 @@ def _compute_heat_maps(
         size = run.config.image_size
         backbone = BACKBONES[run.config.backbone].title
         raise CasesError(
-            f"of {size} x {size} pixels {backbone} makes a single cell, which shows no place; "
-            "train with a larger --image-size"
+            f"{backbone} turns {size} x {size} pixels into a single cell, so a heat map cannot "
+            "show a place: train with a larger --image-size"
         )
     return maps
 

@@ -40,7 +40,7 @@ class CasesView:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as a data URI, with words for those who cannot see it."""
+    """A picture as a data URI, with a description for readers who cannot see it."""
 
     uri: str
     alternative: str
@@ -77,8 +77,8 @@ def render_cases(view: CasesView) -> str:
         caution=_describe_leak(view.run),
         legend=_write_legend(view),
         sections=[
-            _build_section(view, "The most confident mistakes", wrong, "No test image is wrong."),
-            _build_section(view, "The least confident hits", right, "No test image is right."),
+            _build_section(view, "The most confident mistakes", wrong, "No prediction is wrong."),
+            _build_section(view, "The least confident hits", right, "No prediction is right."),
         ],
     )
 
@@ -96,8 +96,7 @@ def _describe_run(view: CasesView, wrong: Sequence[Case]) -> Iterator[str]:
     """Yield the protocol of the run, and how many test images and groups are wrong."""
     run = view.run
     yield f"{describe_protocol(run, ['limit'] if run.config.limit else [])}; run {run.run_id}."
-    verb = "is" if len(wrong) == 1 else "are"
-    text = f"{len(wrong)} of {pluralize(len(view.cases), 'test image')} {verb} wrong."
+    text = f"Wrong predictions: {len(wrong)} of {pluralize(len(view.cases), 'test image')}."
     groups = {case.group for case in view.cases}
     if None in groups:
         yield f"{text} Groups are not recorded, so it is not known which images are siblings."
@@ -117,7 +116,7 @@ def _describe_leak(run: FinishedRun) -> str:
     verb = "has" if leaking_count == 1 else "have"
     return (
         f"{leaking_count} of {pluralize(test_count, 'test image')} {verb} a sibling in train"
-        " (the same original or the same patient): a hit may be memory."
+        " (the same original or the same patient), so a right answer may be memory."
     )
 
 
@@ -126,10 +125,9 @@ def _write_legend(view: CasesView) -> str:
         return f"No heat maps: {view.no_heat_reason}"
     height, width = next(iter(view.heat.values())).shape
     return (
-        "Beside each image is its heat map (Grad-CAM, Selvaraju et al. 2017): the more color, up to"
-        " yellow, the more speaks there for the predicted class."
-        f" It has {height} x {width} cells, drawn smoothly over the image, and is scaled to its own"
-        " maximum."
+        "Beside each image is its heat map (Grad-CAM, Selvaraju et al. 2017):"
+        " brighter colors, up to yellow, mark the places that support the predicted class."
+        f" The map has {height} x {width} cells, is smoothed, and is scaled to its own maximum."
     )
 
 

@@ -100,7 +100,7 @@ def test_the_surest_mistakes_come_first_then_the_least_sure_hits(page: Page) -> 
         (case.image, case.said, f"{100 * case.sure:.1f}", case.label)
         for case in [*wrong[:4].itertuples(), *right[:4].itertuples()]
     ]
-    words = r"said <strong>(.+?)</strong>, ([\d.]+)\xa0%.*is <strong>(.+?)</strong>"
+    words = r"predicted <strong>(.+?)</strong>, ([\d.]+)\xa0%.*true class <strong>(.+?)</strong>"
     pattern = rf'alt="(\S+), of class.*{words}'
     found = [re.search(pattern, card, re.DOTALL) for card in page.cards()]
     assert [match.groups() for match in found if match] == expected
@@ -176,10 +176,10 @@ def test_without_a_model_the_page_has_no_heat_maps_and_says_how_to_get_them(
     ask(monkeypatch, here.info.run_id, "--out", str(tmp_path / "out"))
     assert run_command(main) == 0
     line = capsys.readouterr().out.splitlines()[0]
-    assert line.startswith("no heat maps: the run holds no model")
+    assert line.startswith("no heat maps: the run has no model")
     assert "--log-model --again" in line
     text = (tmp_path / "out" / "cases.html").read_text()
-    assert "No heat maps: the run holds no model" in text
+    assert "No heat maps: the run has no model" in text
     assert "Groups are not recorded" in text
     assert "It is not known how many test images have a sibling in train." in text
     assert "<h1>Cases of folder my images · " in text
@@ -204,7 +204,7 @@ def test_trained_again_with_a_model_a_map_of_one_cell_is_not_shown(
     assert again.info.run_id != here.info.run_id
     ask(monkeypatch, again.info.run_id, "--out", str(tmp_path))
     assert run_command(main) == 0
-    assert "of 32 x 32 pixels MobileNet makes a single cell" in capsys.readouterr().out
+    assert "MobileNet turns 32 x 32 pixels into a single cell" in capsys.readouterr().out
     text = (tmp_path / "cases.html").read_text()
     assert text.count("<img ") == text.count('<figure class="case">') == 6
 
@@ -240,7 +240,7 @@ def test_a_run_that_is_not_of_a_finished_trial_is_refused(
         "0" * 32: "no run 000",
         "../x": "no run ../x",
         whole: "stands for a whole study",
-        begun: "is no finished trial (RUNNING)",
+        begun: "is not a finished trial (RUNNING)",
         same: "name run abc, which is the same",
         deleted: "is deleted",
     }
@@ -324,7 +324,7 @@ def test_a_run_without_mistakes_says_so_and_names_its_leak() -> None:
     pixels = {"x.png": np.zeros((32, 32, 3), np.uint8)}
     shown = CasesView(a_run(leak="1/1"), [case], 12, pixels, {}, "none here")
     text = render_cases(shown)
-    assert "<p>No test image is wrong.</p>" in text
+    assert "<p>No prediction is wrong.</p>" in text
     assert "hits: 1 of 1" in text
     assert "1 of 1 test image has a sibling in train" in text
     assert "<p>No heat maps: none here</p>" in text
