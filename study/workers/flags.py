@@ -95,6 +95,6 @@ def _check_servers(flag: str) -> None:
     missing = " and ".join(name for name, is_single in takes_one_writer.items() if is_single)
     if missing:
         raise StudyError(
-            f"{flag} needs PostgreSQL and an MLflow server, for SQLite locks out all writers but "
-            f"one: set {missing} (see docs/cluster.md: the server stack), or leave the flag out"
+            f"{flag} needs PostgreSQL and an MLflow server, because SQLite allows only one writer: "
+            f"set {missing} (see docs/cluster.md: the server stack), or leave the flag out"
         )

@@ -61,7 +61,7 @@ class Scheduler(ABC, Generic[TaskT]):
 
     @abstractmethod
     def claim_next(self) -> TaskT | StepResult:
-        """Return a task for a worker that is free, or how the worker goes on without one."""
+        """Return a task for a free worker, or the result of its turn if there is none."""
 
     @abstractmethod
     def train(self, task: TaskT, worker: Worker) -> None:
@@ -85,7 +85,7 @@ class Scheduler(ABC, Generic[TaskT]):
         try:
             self.train(task, worker)
         except WorkerLost as error:
-            self.progress.say(f"{task}: {error}; it will be taken up again")
+            self.progress.say(f"{task}: {error}; it will be tried again")
         except (TrialFailed, WorkerDied) as error:
             self.note_failure(task, first_line(error))
         return StepResult.DONE

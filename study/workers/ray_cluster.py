@@ -71,7 +71,7 @@ def connect(address: str, gpus: float = 0) -> int:
             can reach.
     """
     if not 0 <= gpus < 1 and gpus != round(gpus):
-        raise StudyError(f"gpus={gpus:g} is neither a part of one GPU nor a whole number of them")
+        raise StudyError(f"gpus={gpus:g} is neither a fraction of one GPU nor a whole number")
     uri = read_setting("MLFLOW_TRACKING_URI")
     if not uri or re.match(r"sqlite:///(?!/)", uri):
         raise StudyError("--engine ray needs an MLflow server: set MLFLOW_TRACKING_URI")
@@ -113,7 +113,7 @@ class RayWorker:
             *args: its arguments.
 
         Raises:
-            WorkerDied: its process or machine went away, and again in every retry.
+            WorkerDied: its process or machine failed, also in every retry.
             KeyboardInterrupt: it was interrupted, here or there.
             Exception: whatever the function raises.
         """
@@ -258,6 +258,6 @@ def _translate_error(error: Any) -> BaseException:
     if isinstance(cause, Exception):
         return cause
     return WorkerDied(
-        "its process or machine went away, again and again: the same command goes on with it "
+        "its process or machine failed repeatedly: repeat the command to continue "
         f"({type(error).__name__})"
     )

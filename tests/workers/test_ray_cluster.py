@@ -208,7 +208,7 @@ def test_errors_survive_the_journey(kind: type[StudyError]) -> None:
 def test_a_call_that_kills_its_process_is_given_up_after_the_retries(
     worker: RayWorker, tmp_path: Path
 ) -> None:
-    with pytest.raises(WorkerDied, match="again and again") as caught:
+    with pytest.raises(WorkerDied, match="failed repeatedly") as caught:
         worker.call("tests.support.ray_tasks:die", str(tmp_path / "deaths"))
     assert "\n" not in str(caught.value)
     deaths = (tmp_path / "deaths").read_text().splitlines()
@@ -254,7 +254,7 @@ def test_settings_arrive_and_are_in_no_file_of_ray(worker: RayWorker, cluster: C
 def test_gpus_that_no_node_has_are_refused(cluster: Cluster) -> None:
     with pytest.raises(StudyError, match="no machine of the Ray cluster has 1 GPU"):
         connect(cluster.address, gpus=1)
-    with pytest.raises(StudyError, match="neither a part of one GPU nor a whole number"):
+    with pytest.raises(StudyError, match="neither a fraction of one GPU nor a whole number"):
         connect(cluster.address, gpus=1.5)
 
 
