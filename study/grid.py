@@ -6,11 +6,11 @@
     python -m study.grid --dataset chest --seeds 3 --budget fast
 
 The runs stand under one parent run. Repeating the command trains only what is not finished: an
-interrupted variant goes on from its last epoch, and a failed one is tried again. On PostgreSQL, the
-same command on another machine helps to train the rest. The variants set hidden_layers, dense_units
-and lr, so these have no flags. With --folds and no --fold, each fold in turn is the test set of a
-trial. With --budget fast, every trial is paused after a third of its epochs, and the same command
-without it trains the remaining epochs.
+interrupted variant continues from its last epoch, and a failed one is tried again. On PostgreSQL,
+the same command on another machine helps to train the rest. The variants set hidden_layers,
+dense_units and lr, so these have no flags. With --folds and no --fold, each fold in turn is the
+test set of a trial. With --budget fast, every trial is paused after a third of its epochs, and the
+same command without it trains the remaining epochs.
 """
 
 import dataclasses
@@ -124,10 +124,10 @@ def _summarize(session: GridScheduler) -> None:
     if session.finished and session.options.pause_after_epoch:
         done = len(session.finished)
         total = len(grid.configs)
-        epochs = f"epoch {session.options.pause_after_epoch} of {grid.base.epochs}"
-        say(f"{done} of {total} are trained to {epochs}")
+        epochs = f"{session.options.pause_after_epoch} of {grid.base.epochs} epochs"
+        say(f"{done} of {total} trials have trained {epochs}")
         say(fast_budget.describe_budget(session.finished))
-        say("no test image was looked at; the same command without --budget fast trains the rest")
+        say("no test image was used; repeat the command without --budget fast to train the rest")
     elif session.finished:
         best = best_cell(session.finished)
         outcome = session.finished[best]
@@ -147,10 +147,13 @@ def _summarize(session: GridScheduler) -> None:
 def _register_best(session: GridScheduler) -> None:
     """Register the model of the best variant's best training."""
     cell = best_cell(session.finished)
-    reason = (
-        f"the best of {len(VARIANTS)} variants by mean validation accuracy, and of its "
-        f"{len(session.finished) // len(VARIANTS)} trainings the best on validation"
+    count = len(session.finished) // len(VARIANTS)
+    training = (
+        "the only training"
+        if count == 1
+        else f"the best (by validation accuracy) of {count} trainings"
     )
+    reason = f"{training} of the best of {len(VARIANTS)} variants (by mean validation accuracy)"
     run_id = session.finished[cell].run_id
     config = session.grid.configs[cell]
     session.progress.say(f"best variant by mean validation accuracy: {cell}")

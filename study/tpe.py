@@ -4,7 +4,7 @@
     python -m study.tpe --dataset demo --fix lr=1e-3 --fix head=gap --timeout 2h
 
 The search starts from the seven variants and from finished runs in MLflow, and trains nothing
-twice. Repeating the command goes on where it stopped. A config flag such as --lr fixes a searched
+twice. Repeating the command continues where it stopped. A config flag such as --lr fixes a searched
 field, as --fix does. At the end the best config is trained with fresh seeds, and only then are test
 accuracies shown.
 """
@@ -68,7 +68,7 @@ class SearchPlan:
     """The length of a search, and its numbers of seeds."""
 
     bounds: Bounds
-    seeds: int  # at most for each config, which must earn each of them
+    seeds: int  # for each config, at most
     confirm: int  # fresh seeds for the best config
     register: bool = False  # register the best model of these fresh seeds
 
@@ -202,7 +202,7 @@ def parse_duration(text: str) -> float:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     if match is None or float(match[1]) == 0:
-        raise ConfigError(f"timeout={text!r} is no time: write seconds, or 30m, or 2h")
+        raise ConfigError(f"timeout={text!r} is not a time: use seconds, or 30m, or 2h")
     return float(match[1]) * SECONDS[match[2]]
 
 
@@ -235,15 +235,15 @@ def _make_parser() -> Parser:
         "--objective",
         choices=("accuracy", "auc", "loss"),
         default="accuracy",
-        help="of validation [default: accuracy]",
+        help="validation figure to judge by [default: accuracy]",
     )
-    add("--sampler", choices=tuple(SAMPLERS), default="tpe", help="of Optuna [default: tpe]")
+    add("--sampler", choices=tuple(SAMPLERS), default="tpe", help="Optuna's sampler [default: tpe]")
     add("--pruner", choices=tuple(PRUNERS), default="median", help="ends poor trials early")
     add(
         "--seeds",
         metavar="K",
         default="1",
-        help="judge a config by up to K seeds; it must earn each [default: 1]",
+        help="judge a config by up to K seeds; one that is clearly worse gets no more [default: 1]",
     )
     add("--confirm", metavar="K", default="3", help="fresh seeds for the winner [default: 3]")
     add_engine_flags(parser)
@@ -256,9 +256,10 @@ def main() -> None:
     """Run the command."""
     args = _make_parser().parse_args()
     for name, value in parse_fix(args.fix).items():
-        flag = getattr(args, name)
-        if flag is not None and parse_value(name, flag) != parse_value(name, value):
-            raise ConfigError(f"--fix {name}={value} contradicts the flag: leave one out")
+        text = getattr(args, name)
+        if text is not None and parse_value(name, text) != parse_value(name, value):
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(f"--fix {name}={value} contradicts {flag}: leave one of them out")
         setattr(args, name, value)
     # the fields that flags fix, noted before the default split is filled in
     flags_on_line = {name for name, value in vars(args).items() if value is not None}

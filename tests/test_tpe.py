@@ -382,7 +382,7 @@ def test_a_config_whose_process_dies_is_tried_again_but_not_for_ever(stubbed: Co
     code, asked, err = stubbed("--trials", "3", "--confirm", "0", train=train)
     assert code == 0
     assert [find_variant(config) for config in asked] == [1, 2, 2, *[3] * 10, 4, 5]
-    assert err.count("it was killed; it will be taken up again") == 9
+    assert err.count("it was killed; it will be tried again") == 9
     assert err.count("failed: it was killed") == err.count("failed: no memory") == 1
 
 
@@ -414,7 +414,7 @@ def test_it_converges(stubbed: Command) -> None:
     code, asked, err = stubbed("--until-converged", "--confirm", "0", train=lambda _: 0.5)
     assert code == 0
     assert 20 <= len(asked) <= 25
-    assert "no better one for 20 trials" in err
+    assert "no improvement in 20 trials" in err
 
 
 def test_loss_is_minimized(stubbed: Command) -> None:

@@ -28,7 +28,7 @@ from study.search.storage import Storage
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_DEATHS = 10  # at the same epoch, after which a config is not tried again
-LAST_WORDS = 5.0  # s, to report an interrupted trial to a storage that does not answer
+RELEASE_SECONDS = 5.0  # to release an interrupted trial if the storage does not answer
 T = TypeVar("T")
 
 
@@ -109,11 +109,11 @@ class Claims:
         self._awaited_count = count
         if count in (0, last_count):
             return None
-        subject = "a trial is" if count == 1 else f"{count} trials are"
+        subject = "a trial" if count == 1 else f"{count} trials"
         seconds = heartbeat_seconds() * BEATS_UNTIL_DEAD
         return (
-            f"{subject} in training elsewhere: waiting "
-            f"(and taking up what is silent for {seconds} s)"
+            f"waiting for {subject} of other processes "
+            f"(a process that gives no sign for {seconds} s loses its trial)"
         )
 
     def orphaned(self, trials: list[FrozenTrial] | None = None) -> list[FrozenTrial]:
@@ -190,7 +190,7 @@ class Claims:
     def fail(self, trial: optuna.Trial, reason: str) -> None:
         """Mark a trial as failed by itself.
 
-        Nobody takes it up again unless asked to.
+        Its config is not tried again unless somebody repeats the command.
         """
         self._record_end(trial, {"reason": reason[:500]}, state=TrialState.FAIL)
 
@@ -200,7 +200,7 @@ class Claims:
         If the storage does not answer, the missing heartbeats release the claim later.
         """
         with contextlib.suppress(Exception):
-            self._record_end(trial, {}, state=TrialState.FAIL, patience=LAST_WORDS)
+            self._record_end(trial, {}, state=TrialState.FAIL, patience=RELEASE_SECONDS)
 
     def mark_orphaned(
         self, trial: optuna.Trial, epochs: int, reason: str, limit: int = MAX_DEATHS

@@ -32,11 +32,11 @@ def confirm(
 ) -> dict[TrialConfig, Outcome]:
     """Train a config with these seeds.
 
-    All processes that work on the search share the seeds out. Finished trainings are looked up,
-    not repeated.
+    The processes that work on the search divide the seeds among themselves. Finished trainings are
+    looked up, not repeated.
 
     Args:
-        name: of the Optuna study that shares the seeds out.
+        name: of the Optuna study by which the processes divide the seeds.
         config: the winner.
         seeds: that the search has not seen.
         digest: of the data.
@@ -66,7 +66,7 @@ def confirm(
 def report(outcomes: Collection[Outcome], progress: Progress) -> None:
     """Print the validation and test accuracy of the confirming runs.
 
-    Of several runs, the mean comes first, then each value.
+    If there are several, their mean comes first.
     """
     for name in ("val_accuracy", "test_accuracy"):
         values = [getattr(outcome, name) for outcome in outcomes]
@@ -88,8 +88,10 @@ def register_best(
         StudyError: that run was recorded without its model.
     """
     config = max(confirmed, key=lambda config: confirmed[config].val_accuracy)
-    reason = (
-        f"the winner of a search by validation, trained with {len(confirmed)} fresh seeds, and of "
-        "these the best on validation"
+    training = (
+        "the only training with a fresh seed"
+        if len(confirmed) == 1
+        else f"the best (by validation accuracy) of {len(confirmed)} trainings with fresh seeds"
     )
+    reason = f"{training} of the config that won a search"
     register_model(client, confirmed[config].run_id, config, reason, progress)

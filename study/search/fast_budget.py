@@ -32,8 +32,8 @@ def fast_epochs(epochs: int) -> int:
     """
     if epochs < SHARE:
         raise ConfigError(
-            f"epochs={epochs} are too few for a fast budget, which trains a third of them: "
-            f"use {SHARE} or more, or the full budget"
+            f"--budget fast trains a third of the epochs, so epochs={epochs} is too few: "
+            f"use {SHARE} or more, or --budget full"
         )
     return epochs // SHARE
 
@@ -89,19 +89,24 @@ def _compute_p_value(gains: Sequence[float]) -> float:
     return 1.0 if are_equal else float(ttest_1samp(gains, 0).pvalue)
 
 
-def describe_factors(apart: Mapping[int, int]) -> dict[str, str]:
-    """Describe what each factor does to accuracy, from the variants that change it.
+def describe_factors(directions: Mapping[int, int]) -> dict[str, str]:
+    """Describe the effect of each factor on accuracy, from the variants that change it.
 
     Args:
-        apart: the directions that `significant_directions` returns.
+        directions: those that `significant_directions` returns.
     """
-    words = {(): "not told apart", (1,): "raises", (-1,): "lowers", (-1, 1): "raises and lowers"}
+    words = {
+        (): "not significant",
+        (1,): "positive",
+        (-1,): "negative",
+        (-1, 1): "positive and negative",
+    }
     descriptions = {}
     for factor, field in FACTORS.items():
         base_value = getattr(VARIANTS[BASE - 1], field)
         variants = [each.number for each in VARIANTS if getattr(each, field) != base_value]
-        directions = {apart.get(variant, 0) for variant in variants} - {0}
-        descriptions[factor] = words[tuple(sorted(directions))]
+        effects = {directions.get(variant, 0) for variant in variants} - {0}
+        descriptions[factor] = words[tuple(sorted(effects))]
     return descriptions
 
 
@@ -120,5 +125,6 @@ def describe_budget(finished: Mapping[Cell, Outcome]) -> str:
         for factor, effect in describe_factors(significant_directions(accuracies)).items()
     )
     return (
-        f"variant {best} leads on validation (mean {mean[best]:.4f}); against the base: {effects}"
+        f"variant {best} leads on validation (mean {mean[best]:.4f}); effects on accuracy, "
+        f"compared with the base: {effects}"
     )

@@ -141,7 +141,7 @@ class GridScheduler(Scheduler[ClaimedCell]):
         return queries.is_running(self.client, str(trial.user_attrs.get("run_id")))
 
     def claim_next(self) -> ClaimedCell | StepResult:
-        """Claim one of the remaining cells, or return how to go on without one."""
+        """Claim one of the remaining cells, or return why there is none."""
         try:
             self._refresh_finished()
         except TrackingRefused:

@@ -33,7 +33,7 @@ PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     "hyperband": lambda epochs: HyperbandPruner(1, epochs),
     "none": lambda _: NopPruner(),
 }
-RULES = {"median": "the median of earlier trials", "hyperband": "what hyperband lets go on"}
+RULES = {"median": "the median of earlier trials", "hyperband": "hyperband's limit"}
 SEED_ALPHA = 0.1  # p-value below which a config gets no further seed
 
 StudyLocation = tuple[str, str]  # of a study: the storage's URL, the name
@@ -90,7 +90,7 @@ def report_epoch(
 
 @lru_cache(maxsize=1)
 def _get_unreported(trial_id: int) -> dict[int, float]:  # noqa: ARG001
-    """Return the figures that the storage has yet to hear of, by epoch.
+    """Return the figures that the storage does not have yet, by epoch.
 
     The cache keeps the same dictionary for as long as the trial is the same.
     """
@@ -112,21 +112,21 @@ def _load_study(place: StudyLocation, pruner: str, epochs: int) -> optuna.Study:
 def not_worth_another_seed(
     values: Sequence[float], others: Sequence[Sequence[float]], *, minimize: bool
 ) -> str | None:
-    """Return why a config does not get its next seed, or None if it has earned it.
+    """Return why a config gets no further seed, or None if it gets one.
 
     The test is a one-sided t-test of the config's mean difference from the best config, over the
     seeds that both have. One seed means one split, so values of the same seed pair. The spread of a
     difference is pooled over all configs that have all their seeds. A rank test, such as that of
-    Optuna's WilcoxonPruner, cannot tell anything before the fourth seed.
+    Optuna's WilcoxonPruner, cannot show anything before the fourth seed.
 
     The rule errs more often than `SEED_ALPHA`, because the best of many configs was also lucky, and
-    each seed is another test. With ten configs and three seeds, it ends this share of the configs
+    each seed is another test. With ten configs and three seeds, it stops this share of the configs
     that are as good as the best:
 
     - If configs differ as much as repeats do: a sixth at the first seed, a quarter by the second.
     - If all configs are alike: a quarter at the first seed, two fifths by the second.
 
-    Of the configs that are three spreads worse, it ends 19 in 20 at the first seed.
+    Of the configs that are three spreads worse, it stops 19 in 20 at the first seed.
 
     Args:
         values: of the config's seeds so far, at least one.

@@ -32,10 +32,10 @@ def run_claimed(
     The caller reports the outcome to Optuna.
 
     Raises:
-        TrialFailed: the trial failed by itself. Optuna knows.
-        StudyError: what every trial would meet, such as missing weights, an impossible split, or a
-            server that refuses the login. The claim is released.
-        WorkerLost: its process or server went away. Its config can be claimed again.
+        TrialFailed: the trial failed by itself. This is recorded in Optuna.
+        StudyError: every trial would fail, for example because weights are missing, the split is
+            impossible, or a server refuses the login. The claim is released.
+        WorkerLost: its process or its server went away. Its config can be claimed again.
         Pruned: the trial's watch ended it. The caller reports that to Optuna.
         KeyboardInterrupt: the worker was interrupted. The claim is released.
         TrackingError: MLflow was away for longer than `MAX_OUTAGE_SECONDS`.

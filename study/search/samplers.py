@@ -14,7 +14,7 @@ from optuna.terminator import Terminator
 
 from study.common.errors import StudyError
 
-STAGNATION = 20  # trials without a better one after which a search counts as converged
+STAGNATION = 20  # a search counts as converged after this many trials without improvement
 SAMPLERS: dict[str, Callable[[int | None], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(multivariate=True, constant_liar=True, seed=seed),
     "random": lambda seed: RandomSampler(seed=seed),

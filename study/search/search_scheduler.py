@@ -77,7 +77,7 @@ class Search(Scheduler[ClaimedTrial]):
     client: MlflowClient
     bounds: Bounds
     pruner: str = "median"
-    seeds: int = 1  # that a config is trained with, if it earns them
+    seeds: int = 1  # of each config, at most
     options: Options = field(default_factory=Options)
     progress: Progress = field(default_factory=Progress)
     starts: list[dict[str, Any]] = field(default_factory=list)  # points to try first
@@ -150,7 +150,7 @@ class Search(Scheduler[ClaimedTrial]):
         if self.failures >= MAX_FAILURES:
             raise StudyError(
                 f"{self.failures} trials failed in a row, the last one: {self.last_failure}\n"
-                "Mend the cause and repeat the command, or narrow the search with --fix."
+                "Remove the cause and repeat the command, or narrow the search with --fix."
             )
         claimed: ClaimedTrial | StepResult = self.claims.under_lock(self._claim_proposed)
         if claimed is StepResult.WAIT and (message := self.claims.waiting_message()) is not None:
@@ -158,7 +158,7 @@ class Search(Scheduler[ClaimedTrial]):
         return claimed
 
     def _claim_proposed(self) -> ClaimedTrial | StepResult:
-        """Claim the next trial that is new, or return how to go on without one."""
+        """Claim the next trial that is new, or return why there is none."""
         max_trials = self.bounds.trials
         while True:
             trials = self.claims.trials()
@@ -189,9 +189,9 @@ class Search(Scheduler[ClaimedTrial]):
         ):
             return "the time is up"
         if self.bounds.converged(self.claims.study):
-            return f"no better one for {STAGNATION} trials"
+            return f"no improvement in {STAGNATION} trials"
         if self.repeats >= MAX_REPEATS:
-            return f"nothing new among {MAX_REPEATS} proposals: the space is exhausted"
+            return f"none of {MAX_REPEATS} proposals was new: the space is exhausted"
         return None
 
     def _enqueue_next(self, orphaned_trials: list[FrozenTrial], known_keys: set[str]) -> None:
@@ -207,7 +207,7 @@ class Search(Scheduler[ClaimedTrial]):
             self.claims.study.enqueue_trial(self.starts.pop(0))
 
     def _close_repeat(self, trial: optuna.Trial, key: str, earlier: FrozenTrial | None) -> None:
-        """End a trial whose config has ended already, or is in training."""
+        """End a trial whose config another trial has finished or is training."""
         self.repeats += 1
         trial.set_user_attr("fingerprint", key)
         if earlier is None:
@@ -252,7 +252,7 @@ class Search(Scheduler[ClaimedTrial]):
         self.claims.complete(trial, sum(values) / len(values), run_ids=run_ids, values=values)
 
     def _train_seeds(self, task: ClaimedTrial, worker: Worker) -> list[Outcome]:
-        """Train a config with one seed after the other, as long as it earns the next."""
+        """Train a config with one seed after the other, until the pruner ends it."""
         config = self.space.config(task.trial.params)
         watch = pruning.make_watch(task.trial, self.pruner, config.epochs, self.metric)
         options = replace(
@@ -273,7 +273,7 @@ class Search(Scheduler[ClaimedTrial]):
         return outcomes
 
     def _check_seeds(self, values: list[float]) -> None:
-        """Raise Pruned if a config with these values has not earned its next seed."""
+        """Raise Pruned if a config with these values gets no further seed."""
         if len(values) == self.seeds or self.pruner == "none":
             return
         others = [

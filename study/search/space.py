@@ -122,7 +122,7 @@ def make_space(base: TrialConfig, fixed: Collection[str] = ()) -> Space:
         if name not in fixed and not values.single()
     }
     if not free:
-        raise ConfigError("every field is fixed: leave one of them to search")
+        raise ConfigError("every field is fixed: leave at least one to be searched")
     return Space(base, free)
 
 

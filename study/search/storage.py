@@ -129,7 +129,7 @@ class Storage:
     def under_lock(self, action: Callable[[], T]) -> T:
         """Run `action` while holding the study's cross-process lock.
 
-        It is tried again while the storage does not answer, so it must bear repetition.
+        It is tried again while the storage does not answer, so it must be safe to repeat.
 
         Raises:
             StudyError: the storage did not answer for `PATIENCE`.
@@ -150,7 +150,7 @@ class Storage:
     def retry_until_available(self, action: Callable[[], T], patience: float = PATIENCE) -> T:
         """Run `action`, again and again while the storage does not answer.
 
-        `action` must bear repetition. The pauses grow from 0.2 to 5 seconds.
+        `action` must be safe to repeat. The pauses grow from 0.2 to 5 seconds.
 
         Raises:
             StudyError: the storage did not answer for `patience` seconds.
@@ -197,5 +197,5 @@ def _unreachable_message(url: str, error: Exception) -> str:
     reason = first_line(error.__cause__ or error)
     return (
         f"no Optuna storage at {redact_credentials(url)}: {reason}\n"
-        "Mend STUDY_STORAGE, or unset it to use study.db in this folder."
+        "Correct STUDY_STORAGE, or unset it to use study.db in this folder."
     )

@@ -18,8 +18,8 @@ from study.tracking.parent_run import StudySpec
 def open_study_run(claims: Claims, client: MlflowClient, spec: StudySpec) -> Iterator[StudyRun]:
     """Open a study's parent run, and close it after the block.
 
-    Runs below it that a dead process left RUNNING are set to KILLED. They go on when their config
-    is claimed again.
+    Runs below it that a dead process left RUNNING are set to KILLED. They continue when their
+    config is claimed again.
     """
 
     def open_run() -> Run:

@@ -80,9 +80,8 @@ def summarize_fast_grid(session: GridScheduler, run: Run) -> list[Operation]:
     share = pause_epoch / epochs
     paragraphs.append(
         f"Fast grid of the {len(VARIANTS)} variants: {len(session.finished)} of {total} trials "
-        f"trained to epoch {pause_epoch}, {total * pause_epoch} of the full grid's "
-        f"{total * epochs} epochs of the same images and pixels ({share:.0%}), and paused there; "
-        "the same command without `--budget fast` trains the rest. "
+        f"have trained {pause_epoch} of {epochs} epochs ({share:.0%} of their compute) "
+        "and are paused. The same command without `--budget fast` trains the rest. "
         f"{_describe_protocol(grid.base)}."
     )
     return _make_operations(run, grid.base, paragraphs, figures)
@@ -170,8 +169,8 @@ def _make_links(run: Run, base: TrialConfig) -> Iterator[str]:
         f"[all finished runs, the best first]({ui_links.view_link(experiment)})"
     )
     yield (
-        "The table, and how sure the differences are (what leaks, intervals, tests), which also "
-        "become artifacts of this run:"
+        "These commands write the table and the report, with leaks, intervals and tests, and add "
+        "them to this run's artifacts:"
     )
     dataset = shlex.quote(base.dataset)
     commands = [f"python -m pipelines.{name} --dataset {dataset}" for name in ("export", "report")]

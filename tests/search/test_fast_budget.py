@@ -74,15 +74,15 @@ def test_every_trial_waits_after_a_third(fast: tuple[Path, str]) -> None:
         assert run.data.params["epochs"] == "3"
         assert [step for step, _ in history_of(client_of(folder), run, "val_loss")] == [1]
         assert not [name for name in run.data.metrics if name.startswith("test")]
-    assert "7 of 7 are trained to epoch 1 of 3" in output
-    assert "no test image was looked at" in output
+    assert "7 of 7 trials have trained 1 of 3 epochs" in output
+    assert "no test image was used" in output
 
 
 def test_its_parent_says_what_was_spent(fast: tuple[Path, str]) -> None:
     (parent,) = parents_in(fast[0])
     note = parent.data.tags["mlflow.note.content"]
     assert parent.info.status == "FINISHED"
-    assert "7 of the full grid's 21 epochs" in note
+    assert "7 of 7 trials have trained 1 of 3 epochs (33% of their compute)" in note
     assert "leads on validation" in note
 
 
@@ -142,7 +142,7 @@ def test_verdicts_depend_on_accuracies_alone(table: list[list[float]], random: o
 
 def test_one_seed_tells_nothing_apart() -> None:
     assert significant_directions({Cell(variant, 0): variant / 10 for variant in range(1, 8)}) == {}
-    assert set(describe_factors({}).values()) == {"not told apart"}
+    assert set(describe_factors({}).values()) == {"not significant"}
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -166,6 +166,6 @@ def test_a_gain_that_never_varies_claims_nothing() -> None:
 def test_a_factor_is_judged_by_the_variants_that_change_it() -> None:
     assert describe_factors({2: 0, 3: 1, 4: -1, 5: -1, 6: -1, 7: 1}) == {
         "hidden layers": "lowers",
-        "dense units": "raises",
-        "lr": "raises and lowers",
+        "dense units": "positive",
+        "lr": "positive and negative",
     }
