@@ -72,7 +72,7 @@ class Classifier:
             try:
                 image = base64.b64decode(image)
             except binascii.Error:
-                raise BadImage("no base64") from None
+                raise BadImage("not base64") from None
         if isinstance(image, bytes):
             return decode(image, self.size)
         picture = Image.fromarray(_check_pixels(image))

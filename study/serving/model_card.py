@@ -1,4 +1,4 @@
-"""Write a model card from nothing but the MLflow run that trained the model."""
+"""Write a model card from the MLflow run that trained the model."""
 
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -60,8 +60,8 @@ def _describe_model(run: Run, classes: Sequence[str], chosen: str) -> Iterator[s
     tags = run.data.tags
     more = f" and {len(classes) - MAX_CLASSES} more" if len(classes) > MAX_CLASSES else ""
     yield (
-        "Takes one RGB image of any size (stretched to "
-        f"{params['image_size']} x {params['image_size']} pixels inside), gives a probability for "
+        "Takes one RGB image of any size, stretches it to "
+        f"{params['image_size']} x {params['image_size']} pixels, and gives a probability for "
         f"each class: {', '.join(classes[:MAX_CLASSES])}{more}."
     )
     yield f"Started from {WEIGHTS[tags['weights_kind']]}."
@@ -78,11 +78,11 @@ def _describe_data(run: Run) -> Iterator[str]:
     yield f"{data_name(strip_shell_quotes(params['dataset']))}, digest `{tags['data_digest']}`."
     yield f"Split `{tags['split']}`{fold}: {tags['sizes']} images for training/validation/test."
     if tags["leak"] == "unknown":
-        yield "Leak: unknown, for it is not known which images belong together (same patient)."
+        yield "Leak: unknown, because the groups of the images (such as patients) are not known."
         return
     yield (
         f"Leak: {tags['leak']} test images have a sibling (same patient or original) in training; "
-        f"the test images are of {run.data.metrics['test_groups']:.0f} such groups."
+        f"the test images come from {run.data.metrics['test_groups']:.0f} such groups."
     )
 
 
@@ -97,7 +97,7 @@ def _describe_results(run: Run, interval: Estimate | None) -> Iterator[str]:
     )
     if interval is not None:
         yield (
-            f"95 % interval of the test accuracy, over other test images of the kind: "
+            "95 % interval of the accuracy on other test images of this kind: "
             f"{interval.low:.4f} to {interval.high:.4f}."
         )
     yield f"Validation accuracy {metrics['val_accuracy']:.4f} ({sizes[1]} images)."
@@ -111,13 +111,13 @@ def _describe_limits(run: Run) -> Iterator[str]:
     params = run.data.params
     tags = run.data.tags
     if params["dataset"] == "demo":
-        yield "The images are **synthetic** drawings: it knows nothing of real blood."
+        yield "The images are **synthetic** drawings: the model has never seen real blood."
     if tags["leak"] not in ("unknown", "0") and not tags["leak"].startswith("0/"):
-        yield "As the split leaks, test accuracy measures memory, too: expect less on new images."
+        yield "The split leaks, so test accuracy partly measures memory: expect less on new images."
     if params.get("limit", "0") != "0":
         yield f"Trained and tested on a subset of about {params['limit']} images."
     if tags["skipped"] != "0":
         yield f"{tags['skipped']} files of the data set could not be read and were left out."
-    yield "One data set, and one training of one seed: another gives other figures."
-    yield "Whatever it is shown, even no such image at all, it names one of its classes."
-    yield "Probabilities are as the network gives them, not calibrated."
+    yield "It is one training with one seed on one data set. Another training gives other figures."
+    yield "It always answers with one of its classes, even for an image of something else."
+    yield "Its probabilities are not calibrated."

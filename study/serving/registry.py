@@ -168,7 +168,7 @@ def _move_alias_if_better(client: MlflowClient, version: ModelVersion, progress:
         # A version that somebody else made and gave the alias has no score, and keeps the alias.
         if not float(version.tags[SCORE_NAME]) >= float(holder_tags.get(SCORE_NAME, "nan")):
             progress.say(
-                f"{ALIAS} stays version {holder}: validation accuracy "
+                f"{ALIAS} stays at version {holder}: validation accuracy "
                 f"{holder_tags.get(SCORE_NAME, 'unknown')} (split "
                 f"{holder_tags.get('split', 'unknown')}), here "
                 f"{version.tags[SCORE_NAME]} (split {version.tags['split']})"

@@ -125,7 +125,7 @@ def test_rows_keep_their_names_and_none_is_no_row(model: PyFuncModel) -> None:
     [
         (b"broken", "no image"),
         (b"", "empty file"),
-        ("a", "no base64"),
+        ("a", "not base64"),
         (None, "neither"),
         (np.zeros((8, 8), np.uint8), "neither"),
         (np.zeros((0, 8, 3), np.uint8), "neither"),

@@ -41,7 +41,7 @@ def test_the_best_version_is_the_runs_model_with_its_card(registered: Path) -> N
     assert version.tags["data_digest"] == trained.data.tags["data_digest"]
     (card,) = registered.glob("mlruns/*/models/*/artifacts/card.md")
     assert version.description == card.read_text()
-    assert "95 % interval of the test accuracy" in version.description
+    assert "95 % interval of the accuracy on other test images" in version.description
     assert f"{trained.data.metrics['test_accuracy']:.4f}" in version.description
     assert "models:/demo@best" in (registered / "said.txt").read_text()
 
@@ -114,7 +114,7 @@ def test_the_alias_moves_to_none_that_is_worse(
         assert holder(client) == best
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        "best stays version 2: validation accuracy 0.5 (split pooled), here 0.4 (split pooled)"
+        "best stays at version 2: validation accuracy 0.5 (split pooled), here 0.4 (split pooled)"
     )
 
 
