@@ -80,7 +80,7 @@ def hash_file(path: Path, algorithm: str) -> str:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Return what tells the caches below that a file has changed: its time and size."""
+    """Return a file's time and size, by which the caches below notice a change."""
     stat = path.stat()
     return stat.st_mtime_ns, stat.st_size
 

@@ -119,8 +119,8 @@ def _make_half_width(counts: Counts) -> HalfWidth:
     """Return a function from an error level to half the width of a mean's interval.
 
     The mean is that over seeds. With one seed, the half-width is Student's t with the jackknife's
-    variance over groups. Its degrees of freedom are Satterthwaite's, as if the images of a group
-    were all alike, because uneven groups are then worth the fewest.
+    variance over groups. Its degrees of freedom are Satterthwaite's for groups whose images are
+    all alike. This is the cautious choice, because uneven groups then count least.
 
     With several seeds, the squared half-width is a sum. Its first part is that of the groups, as
     above. Its second part is the variance between seeds beyond what their groups explain, as in an

@@ -15,10 +15,10 @@ PREDICTIONS_FILE = "predictions.parquet"
 
 @dataclass(frozen=True)
 class GroupCounts:
-    """One run's test images by group: how many were tested, how many predicted right.
+    """One run's test images by group: how many were tested, and how many predicted right.
 
-    `groups` has the names, in order; single images stand for groups where none are known. Runs of
-    one test set share the array.
+    `groups` has their names, in order. Without known groups, each image is a group. Runs of one
+    test set share the array.
     """
 
     groups: NDArray[np.str_]

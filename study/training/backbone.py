@@ -63,9 +63,9 @@ def build_backbone(config: TrialConfig, *, fused: bool) -> keras.Model:
 def reuse_backbone(config: TrialConfig) -> keras.layers.Layer:
     """Return the backbone that trials of this process share, reset to its start.
 
-    It equals what `fresh` would build, but TensorFlow traces it once for all trials, whatever their
-    heads. Only the trial that asked last may use it. On another backend, each trial gets a backbone
-    of its own.
+    It equals what `build_backbone` would build, but TensorFlow traces it once for all trials,
+    whatever their heads. Only the trial that asked last may use it. On another backend, each trial
+    gets a backbone of its own.
     """
     if keras.backend.backend() != "tensorflow":
         return build_backbone(config, fused=True)
@@ -170,7 +170,7 @@ def _make_key(config: TrialConfig) -> tuple[Any, ...]:
 
 
 def _count_draws_since(state_before: Any) -> int:
-    """Count the seeds that Keras drew since Python's generator was in a state."""
+    """Count the seeds that Keras has drawn since Python's generator had a given state."""
     state_now = random.getstate()
     count = 0
     random.setstate(state_before)
@@ -221,9 +221,9 @@ def _check_download(config: TrialConfig, model: keras.Model) -> None:
         return
     title = BACKBONES[config.backbone].title
     raise StudyError(
-        f"Keras' ImageNet weights of {title} are not the published ones: delete their file in the "
-        "models folder of ~/.keras (or KERAS_HOME),\nso that Keras downloads them again, or name "
-        "the file as what it is: --weights FILE"
+        f"Keras' ImageNet weights of {title} are not the published ones: delete the file in the "
+        "folder models of ~/.keras (or KERAS_HOME),\nso that Keras downloads it again, or use it "
+        "as a weights file: --weights FILE"
     )
 
 

@@ -53,8 +53,8 @@ def load_checkpoint(folder: Path, model: keras.Model) -> list[Epoch]:
         return []  # none yet, or damaged from outside: an epoch lost is better than a wrong one
     if backend != keras.backend.backend():
         raise StudyError(
-            f"this trial was begun with KERAS_BACKEND={backend}: set that to go on with it, or "
-            f"delete {folder} to begin anew"
+            f"this trial was started with KERAS_BACKEND={backend}: set that to continue, or "
+            f"delete {folder} to start anew"
         )
     for variable, value in zip(_list_variables(model), values, strict=True):
         variable.assign(value)

@@ -99,7 +99,9 @@ class TrialResult:
 def fit(
     config: TrialConfig, arrays: Arrays, folder: Path, callbacks: Callbacks | None = None
 ) -> TrialResult:
-    """Train, select nothing, evaluate once with the weights of the last epoch.
+    """Train, and evaluate once with the weights of the last epoch.
+
+    No epoch is selected.
 
     Args:
         config: the trial.
@@ -131,7 +133,7 @@ def fit(
 def _is_finished(config: TrialConfig, history: list[Epoch]) -> bool:
     """Return whether all epochs ran or patience is exhausted.
 
-    It is when `patience` epochs passed without a lower validation loss.
+    Patience is exhausted after `patience` epochs without a lower validation loss.
     """
     losses = [epoch["val_loss"] for epoch in history]
     if len(losses) >= config.epochs:
@@ -148,7 +150,7 @@ def _build_probe(model: keras.Model) -> keras.Model:
 
 
 class Loop(Protocol):
-    """A backend's way of taking rows through a model, batch by batch.
+    """The training and prediction loops of one backend.
 
     See `loop_tensorflow` and `loop_jax`.
     """
@@ -183,7 +185,7 @@ def shuffle_training_rows(config: TrialConfig, arrays: Arrays, done: int) -> NDA
 
 @dataclass(frozen=True)
 class _Learner:
-    """A model in training, and the loop that takes rows through it."""
+    """A model in training, and its loop."""
 
     config: TrialConfig
     arrays: Arrays

@@ -45,7 +45,7 @@ def compute_heat_maps_of_file(
         model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError) as error:
         reason = first_line(error)
-        raise StudyError(f"the run's model does not load here: {reason}") from error
+        raise StudyError(f"cannot load the run's model on this machine: {reason}") from error
     return compute_heat_maps(model, images, classes)
 
 

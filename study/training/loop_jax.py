@@ -1,6 +1,6 @@
 """Keras' training step and prediction on JAX, many steps in one device call.
 
-The images lie on the device, copied there once per process, and a call takes row numbers. Its
+The images are copied to the device once per process, and each call passes only row numbers. Its
 program is compiled once for all trials of one architecture: weights, learning rate and seeds are
 inputs. Programs are also kept in the cache folder, so that a restarted process need not compile
 them.
@@ -222,7 +222,7 @@ def _make_predict_function(probe: keras.Model) -> Program:
 
 
 def _place_on_device(x: NDArray[np.uint8]) -> jax.Array | None:
-    """Return the images on the device, or None if there is no room for them."""
+    """Return the images on the device, or None if they do not fit."""
     for host_images, device_images in _images_on_device:
         if host_images is x or _identify_file(host_images) == _identify_file(x) is not None:
             return device_images

@@ -78,9 +78,9 @@ def reset_keras_settings() -> None:
 def on_host() -> contextlib.AbstractContextManager[Any]:
     """Return a context in which JAX makes new arrays in the host's memory.
 
-    To make a model takes hundreds of small computations. Each is compiled by itself, which takes a
-    GPU's compiler ten times as long as the processor's. On another backend the context does
-    nothing.
+    Making a model takes hundreds of small computations, each compiled by itself. The compiler for a
+    GPU takes ten times as long for each as the one for the processor. On another backend the
+    context does nothing.
     """
     if keras.backend.backend() != "jax":
         return contextlib.nullcontext()

@@ -128,5 +128,5 @@ def test_a_saved_model_has_the_same_maps(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_model_is_named_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "model.keras").write_bytes(b"no model")
-    with pytest.raises(StudyError, match=r"^the run's model does not load here: .+$"):
+    with pytest.raises(StudyError, match=r"^cannot load the run's model on this machine: .+$"):
         compute_heat_maps_of_file(tmp_path / "model.keras", noise(1, 64), [0])

@@ -92,7 +92,7 @@ def test_without_room_for_the_images_the_batches_come_from_the_host(folder: Path
 
 
 def test_a_trial_begun_on_jax_is_not_gone_on_with_by_another(folder: Path) -> None:
-    with pytest.raises(StudyError, match=r"begun with KERAS_BACKEND=jax: set that"):
+    with pytest.raises(StudyError, match=r"started with KERAS_BACKEND=jax: set that"):
         fit(RANDOM, arrays(), folder / "state")
 
 
