@@ -99,13 +99,12 @@ def _load_classifier(uri: str, folder: str) -> "Classifier":
         flavor = Model.load(model_folder).flavors[FLAVOR_NAME]
         classes = flavor["config"]["classes"]
         weights_file = Path(model_folder, flavor["data"])
-    except (MlflowException, OSError, KeyError, TypeError) as error:
-        is_foreign = isinstance(error, KeyError | TypeError)
-        message = "it is none of this study's" if is_foreign else connection.describe_error(error)
-        raise StudyError(
-            f"no model {uri} at {connection.redact_credentials(tracking_uri())} ({message[:150]}): "
-            "--register makes one"
-        ) from None
+    except (KeyError, TypeError):
+        raise StudyError(f"{uri} is not a model of this study: --register makes one") from None
+    except (MlflowException, OSError) as error:
+        place = connection.redact_credentials(tracking_uri())
+        reason = connection.describe_error(error)[:150]
+        raise StudyError(f"no model {uri} at {place} ({reason}): --register makes one") from None
     os.environ["KERAS_BACKEND"] = keras_backend()  # else Keras asks keras.json
     with quiet_stderr():
         from study.serving.classifier import Classifier
@@ -113,7 +112,7 @@ def _load_classifier(uri: str, folder: str) -> "Classifier":
         return Classifier(str(weights_file), classes)
     except Exception as error:  # whatever Keras raises
         raise StudyError(
-            f"model {uri} does not load here: {connection.describe_error(error)}"
+            f"cannot load model {uri} on this machine: {connection.describe_error(error)}"
         ) from error
 
 

@@ -98,7 +98,7 @@ def test_a_model_of_another_kind_is_refused(
     other.mkdir()
     (other / "MLmodel").write_text("flavors:\n  sklearn:\n    code: null\n")
     error = refused(capsys, monkeypatch, "--model", str(other), str(images))
-    assert "it is none of this study's" in error
+    assert "is not a model of this study: --register makes one" in error
 
 
 def test_a_broken_model_is_refused(
@@ -115,7 +115,7 @@ def test_a_broken_model_is_refused(
     flavor = "python_function:\n    data: model.keras\n    config: {classes: [a, b]}\n"
     (broken / "MLmodel").write_text(f"flavors:\n  {flavor}")
     error = refused(capsys, monkeypatch, "--model", str(broken), str(images))
-    assert f"model {broken} does not load here: " in error
+    assert f"cannot load model {broken} on this machine: " in error
 
 
 def test_an_empty_folder_is_refused(
