@@ -28,7 +28,7 @@ PROTOCOL_VERSION = 2
 
 @dataclass(frozen=True)
 class Backbone:
-    """A Keras application, as far as a config must know it."""
+    """The properties of a Keras application that a config needs."""
 
     title: str  # its name in tables
     min_image_size: int  # pixels, the least that `include_top=False` accepts
@@ -73,9 +73,10 @@ def knob(default: Any, help: str, *, affects: str, **limits: Any) -> Any:
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """A trial's config: with the images, all that decides its numbers.
+    """The config of a trial.
 
-    It is immutable, and checked when it is made.
+    Together with the images, it decides all of the trial's numbers. It is immutable, and checked
+    when it is made.
 
     Raises:
         ConfigError: a value is unknown, out of range, or contradicts another.
@@ -105,7 +106,7 @@ class TrialConfig:
     )
     head: str = knob(
         "flatten",
-        "what joins backbone and dense layers",
+        "layer between backbone and dense layers: flatten, or global average pooling",
         affects="program",
         choices=("flatten", "gap"),
     )
@@ -120,14 +121,15 @@ class TrialConfig:
     )
     trainable: float = knob(
         1.0,
-        "share of the backbone's layers that train, the last ones; 0 trains the head only",
+        "share of the backbone's layers to train, counted from its end; 0 trains the head only",
         affects="backbone program",
         low=0.0,
         high=1.0,
     )
     augment: float = knob(
         0.0,
-        "random flip, and at 1 turn by 36 degrees, zoom by 20%, shift by 10%, contrast by 50%",
+        "strength of random changes: 1 flips, turns by up to 36 degrees, zooms by 20%, shifts by "
+        "10%, changes contrast by 50%; 0 changes nothing",
         affects="program",
         low=0.0,
         high=1.0,
@@ -141,7 +143,7 @@ class TrialConfig:
     )
     weight_decay: float = knob(
         0.0,
-        "share of each kernel that Adam takes away at every step, times lr",
+        "every step of Adam subtracts lr times this share of each kernel",
         affects="program",
         low=0.0,
         high=1.0,
@@ -169,7 +171,7 @@ class TrialConfig:
     )
     split: str = knob(
         "pooled",
-        "how images part into train, val and test",
+        "how images are split into train, val and test",
         affects="images",
         choices=("pooled", "official", "grouped"),
     )
@@ -178,14 +180,14 @@ class TrialConfig:
     )
     folds: int = knob(
         0,
-        "cross-validate the grouped split in this many folds, 2 or more; 0 does not",
+        "cross-validate the grouped split in this many folds (2 or more); 0 for no folds",
         affects="images",
         low=0,
         high=1000,
     )
     limit: int = knob(
         0,
-        "use about this many images, class shares kept; 0 uses all",
+        "use about this many images, with the same share of each class; 0 uses all",
         affects="images",
         low=0,
         high=100_000_000,
@@ -315,7 +317,7 @@ def _check_folds(config: TrialConfig) -> None:
     if folds == 1:
         raise ConfigError("folds=1 tests on all images: use 2 to 1000, or 0 for no folds")
     if fold and not folds:
-        raise ConfigError(f"fold={fold} says not of how many: add folds, such as folds=5")
+        raise ConfigError(f"fold={fold} needs the number of folds: add folds, such as folds=5")
     if folds and config.split != "grouped":
         raise ConfigError(
             f"folds={folds} needs groups, not split={config.split}: set split=grouped"
@@ -336,7 +338,7 @@ def _check_folder(dataset: str) -> None:
             f"dataset={dataset!r} is unknown: choose one of {', '.join(RECIPES)}, or folder:PATH"
         )
     if not path.strip():
-        raise ConfigError("dataset=folder: names no path: write folder:PATH")
+        raise ConfigError("dataset=folder: has no path: use folder:PATH")
 
 
 # The fields in which a data set differs from the defaults above, which are the chest report's.
@@ -381,7 +383,7 @@ def parse_value(name: str, text: str) -> Any:
     """
     specs = {spec.name: spec for spec in dataclasses.fields(TrialConfig)}
     if name not in specs:
-        raise ConfigError(f"{name} is no field of the config: choose from {', '.join(specs)}")
+        raise ConfigError(f"{name} is not a field of the config: choose from {', '.join(specs)}")
     field_type: Any = type(specs[name].default)
     try:
         return field_type(text)

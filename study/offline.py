@@ -4,7 +4,7 @@
     python -m study.sync --from records
 
 Run the second command on the machine with MLflow. Repeating the first one trains only what is not
-finished: an interrupted config goes on from its last epoch. With --workers, several configs train
+finished: an interrupted config continues from its last epoch. With --workers, several configs train
 at once, on a GPU or on the cores that they share. With --minutes, the command ends after the epoch
 in which the time runs out. Exit code: 0 if all is finished, 3 if there is more to do, 2 after an
 error.
@@ -137,7 +137,7 @@ def train_job(job: Job) -> None:
     """Train the remaining epochs of a config into its record.
 
     Raises:
-        Pruned: the time is over; the next call goes on from the last epoch.
+        Pruned: the time is over; the next call continues from the last epoch.
         TrialFailed: training cannot give a result.
     """
     started = time.perf_counter()
@@ -156,7 +156,7 @@ def train_job(job: Job) -> None:
 
 
 def _open_record(job: Job) -> Journal:
-    """Return the record of a config, begun anew if its training state is missing."""
+    """Return the record of a config, started anew if its training state is missing."""
     record = job.record
     if not (record.folder / STATE).is_dir():
         shutil.rmtree(record.folder, ignore_errors=True)
@@ -245,14 +245,27 @@ def _make_scheduler(args: argparse.Namespace, started: float, workers: int) -> J
 def _parse_args() -> argparse.Namespace:
     parser = Parser(__doc__ or "", "study.offline")
     add = parser.add_argument
-    add("--out", metavar="DIR", required=True, help="a folder for each config, by fingerprint")
-    add("--minutes", metavar="M", help="end after the epoch they end in [default: never]")
-    add("--workers", metavar="N", help="train N at once, on shared GPUs or cores [default: 1]")
+    add(
+        "--out",
+        metavar="DIR",
+        required=True,
+        help="folder to write to; each config gets a folder in it",
+    )
+    add(
+        "--minutes",
+        metavar="M",
+        help="end after the epoch in which M minutes are over [default: never]",
+    )
+    add(
+        "--workers",
+        metavar="N",
+        help="train N configs at once, which share GPUs or cores [default: 1]",
+    )
     add(
         "--variant",
         metavar="N",
         dest="variants",
-        help="only these, in this order, such as 1,6,7 [default: all]",
+        help="train only these, in this order, such as 1,6,7 [default: all]",
     )
     add("--no-cache", action="store_true", help="keep decoded images in memory, not on disk")
     add_seeds_flag(parser)
@@ -284,7 +297,7 @@ def _report_outcome(scheduler: JobScheduler, out: str) -> None:
     say = functools.partial(print, file=sys.stderr)
     summary = f"{scheduler.finished()} of {len(scheduler.jobs)} finished in {out}"
     if not scheduler.in_time:
-        say(f"{summary}; the time is over: the same command goes on from here")
+        say(f"{summary}; the time is over: repeat the command to continue")
         sys.exit(EXIT_UNFINISHED)
     if scheduler.failed:
         cell, reason = next(iter(scheduler.failed.items()))
@@ -292,7 +305,7 @@ def _report_outcome(scheduler: JobScheduler, out: str) -> None:
             f"{summary}, {len(scheduler.failed)} failed, such as {cell}: {reason}\n"
             "Repeat the command to try them again."
         )
-    say(f"{summary}; bring them to MLflow: python -m study.sync --from {shlex.quote(out)}")
+    say(f"{summary}; deliver them to MLflow: python -m study.sync --from {shlex.quote(out)}")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ def sync_spool() -> str:
     if report.unknown:
         raise StudyError(
             f"{summary}; MLflow at {redact_credentials(tracking_uri())} does not know "
-            f"{_format_runs(len(report.unknown))}: set MLFLOW_TRACKING_URI to where they were begun"
+            f"{_format_runs(len(report.unknown))}: set MLFLOW_TRACKING_URI to the server on "
+            "which their training started"
         )
     return summary
 
@@ -103,7 +104,9 @@ def _format_runs(count: int) -> str:
 def main() -> None:
     """Run the command."""
     parser = Parser(__doc__ or "", "study.sync")
-    parser.add_argument("--from", metavar="DIR", dest="folder", help="what study.offline wrote")
+    parser.add_argument(
+        "--from", metavar="DIR", dest="folder", help="folder that study.offline wrote to"
+    )
     parser.add_argument(
         "--moved", action="store_true", help="mlflow.db and mlruns were moved or copied"
     )

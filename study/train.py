@@ -3,7 +3,7 @@
     python -m study.train --dataset chest --variant 2
     python -m study.train --dataset demo --epochs 3
 
-A finished config is not trained again, and an interrupted one goes on from its last epoch, in the
+A finished config is not trained again, and an interrupted one continues from its last epoch, in the
 same run. Look at the runs with `mlflow ui`.
 """
 
@@ -141,7 +141,7 @@ def _deliver_and_find_runs(client: MlflowClient, key: str) -> list[Run]:
         if run.info.run_id in waiting:
             raise connection.TrackingError(
                 f"the record of this config's run {run.info.run_id} waits on this machine, and "
-                f"MLflow does not take it now: {waiting[run.info.run_id]}"
+                f"MLflow does not accept it now: {waiting[run.info.run_id]}"
             )
     return runs
 
@@ -155,7 +155,7 @@ def _reuse_run(
     test_figures = (
         "" if options.hide_test_metrics else f"test accuracy {outcome.test_accuracy:.4f}, "
     )
-    progress.say(f"  already finished: {test_figures}run {run_id} (--again trains it once more)")
+    progress.say(f"  already finished: {test_figures}run {run_id} (--again trains it anew)")
     if project_run is not None:
         point_to_finished_run(client, project_run, run)
     return outcome

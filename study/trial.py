@@ -108,8 +108,8 @@ def train_and_record(
     Raises:
         Pruned: the callback ended the trial; the run is not complete.
         Paused: the trial has trained `options.pause_after_epoch` epochs; the run is not complete,
-            but goes on when it is trained again.
-        StudyError: MLflow refuses the record, or there is no room on the disk.
+            but continues when it is trained again.
+        StudyError: MLflow refuses the record, or there is no space on the disk.
     """
     log.log_params(trial.config.as_dict())
     log.log_tags(_make_tags(trial))
@@ -227,13 +227,13 @@ def _print_warnings(trial: Trial) -> None:
     if trial.leaks is None:
         reason = f" ({data.why_no_groups})" if data.why_no_groups else ""
         say(
-            f"  groups are not known{reason}, hence neither is what leaks: see "
+            f"  neither groups nor leak are known{reason}: find the groups with "
             "python -m study.data.audit"
         )
     elif trial.leaks:
         say(
             f"  warning: {trial.leaks} of {len(split.test)} test images have a sibling (same "
-            "original or patient) in train: test accuracy measures memory, too"
+            "original or patient) in train, so test accuracy partly measures memory"
         )
 
 

@@ -23,7 +23,7 @@ GRID = {
     "--split grouped --folds many": ["folds='many'"],
     "--split grouped --fold 1": ["add folds"],
     "--split grouped --folds 3 --fold 4": ["use 1 to 3"],
-    "--budget fast --dataset demo --epochs 2": ["epochs=2 are too few for a fast budget"],
+    "--budget fast --dataset demo --epochs 2": ["so epochs=2 is too few: use 3 or more"],
     "--budget fast --dataset demo --register": ["--register needs a finished model"],
     "--budget quick --dataset demo": ["invalid choice"],
 }

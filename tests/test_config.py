@@ -207,7 +207,7 @@ def test_text_of_another_type_is_refused(name: str, text: str) -> None:
 
 
 def test_an_unknown_field_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^momentum is no field"):
+    with pytest.raises(ConfigError, match=r"^momentum is not a field"):
         parse_value("momentum", "1")
 
 

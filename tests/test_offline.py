@@ -77,7 +77,7 @@ def test_when_the_time_is_over_it_says_so(trained: Path) -> None:
     code, *lines = (trained / "stopped.txt").read_text().splitlines()
     assert code == "3"
     assert lines[-1] == (
-        "0 of 1 finished in records; the time is over: the same command goes on from here"
+        "0 of 1 finished in records; the time is over: repeat the command to continue"
     )
 
 
@@ -88,7 +88,7 @@ def test_killed_it_goes_on_from_its_last_epoch(trained: Path) -> None:
     lines = (trained / "finished.txt").read_text().splitlines()
     assert any("going on after epoch" in line for line in lines)
     assert lines[-1] == (
-        "1 of 1 finished in records; bring them to MLflow: python -m study.sync --from records"
+        "1 of 1 finished in records; deliver them to MLflow: python -m study.sync --from records"
     )
 
 

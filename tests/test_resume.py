@@ -131,7 +131,7 @@ def test_exit_codes_and_words(story: Story) -> None:
     assert story.exit_codes == [-signal.SIGKILL, 130, 130, 0]
     for output in story.outputs[1:3]:  # SIGTERM, as of a container that is stopped, is as Ctrl-C
         assert "Traceback" not in output
-        assert output.endswith("the same command goes on from here\n")
+        assert output.endswith("repeat the command to continue\n")
     for saved, output in zip(story.saved, story.outputs[1:], strict=False):
         assert f"going on after epoch {saved}\n" in output
 
