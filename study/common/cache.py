@@ -71,7 +71,7 @@ def cache_errors_as_data_errors() -> Iterator[None]:
         raise
     except OSError as error:
         if error.errno in NO_SPACE_ERRNOS:
-            advice = "make space, set STUDY_CACHE to a larger disk, or train with --no-cache"
+            advice = "free some space, set STUDY_CACHE to a larger disk, or train with --no-cache"
         else:
             advice = "set STUDY_CACHE to a folder that can be written"
         raise DataError(

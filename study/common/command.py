@@ -102,7 +102,7 @@ def _run_and_report(main: Callable[[], None]) -> int:
         except KeyboardInterrupt:
             if _drop_unread_output():
                 return UNREAD
-            print("\nstopped; the same command goes on from here", file=sys.stderr)
+            print("\nstopped: repeat the command to continue", file=sys.stderr)
             return 130
     return 0
 
@@ -124,7 +124,7 @@ def _has_lost_reader(stream: TextIO) -> bool:
     try:
         stream.flush()
         poll = select.poll()  # of use where the stream has no buffer
-        poll.register(stream.fileno(), 0)  # of the events, errors are always told
+        poll.register(stream.fileno(), 0)  # errors are reported whatever the events asked for
         return bool(poll.poll(0))
     except BrokenPipeError:
         return True
@@ -139,8 +139,8 @@ def _load_env_file() -> None:
         from dotenv import load_dotenv
     except ImportError:  # on a machine that has only what training needs
         raise StudyError(
-            "python-dotenv is not installed, so .env cannot be read: set by hand what is in it, "
-            "and move it away"
+            "python-dotenv is not installed, so .env cannot be read: set its variables yourself, "
+            "and remove the file"
         ) from None
     load_dotenv(".env")
 
@@ -152,10 +152,10 @@ def _interrupt_on_signals() -> Iterator[None]:
     def interrupt(signum: int, frame: object) -> NoReturn:  # noqa: ARG001
         for number in signals:
             signal.signal(number, lambda *_: os._exit(130))
-        os.write(2, b"\nstopping; once more ends at once\n")
+        os.write(2, b"\nstopping; a second Ctrl-C ends at once\n")
         raise KeyboardInterrupt
 
-    # A shell makes the commands that it starts in the background ignore Ctrl-C; that shall stay.
+    # A shell makes its background commands ignore Ctrl-C. Keep it so.
     signals = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
     previous_handlers = {number: signal.signal(number, interrupt) for number in signals}
     try:

@@ -1,7 +1,4 @@
-"""Every error that a command reports in a line or two.
-
-Among them is every reason to end a trial early.
-"""
+"""Errors that a command reports in a line or two, and reasons to end a trial early."""
 
 from collections.abc import Mapping
 

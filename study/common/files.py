@@ -22,7 +22,7 @@ def no_space_as_study_error(what: str, folder: Path) -> Iterator[None]:
     Unfinished files (`*.part`) are removed from `folder` then.
 
     Raises:
-        StudyError: there is no room.
+        StudyError: there is no space.
     """
     try:
         yield
@@ -32,8 +32,8 @@ def no_space_as_study_error(what: str, folder: Path) -> Iterator[None]:
         for unfinished in filter(Path.is_file, folder.glob("*.part")):
             unfinished.unlink(missing_ok=True)
         raise StudyError(
-            f"no room to write {what} to {folder} ({error.strerror}): "
-            "make some and repeat the command"
+            f"no space to write {what} to {folder} ({error.strerror}): "
+            "free some and repeat the command"
         ) from None
 
 

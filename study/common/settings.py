@@ -159,7 +159,7 @@ def server_patience() -> float:
     except ValueError:
         seconds = -1
     if not 0 <= seconds < float("inf"):
-        raise ConfigError(f"STUDY_PATIENCE={text!r} is no time: write seconds, such as 30")
+        raise ConfigError(f"STUDY_PATIENCE={text!r} is not a time: use seconds, such as 30")
     return seconds
 
 

@@ -78,7 +78,7 @@ def test_reading_the_spool_of_an_unwritable_cache_finds_nothing(
 
 def test_a_full_disk_also_offers_to_train_without_the_cache() -> None:
     with (
-        pytest.raises(DataError, match=r"\(full\): make space, .* or train with --no-cache$"),
+        pytest.raises(DataError, match=r"\(full\): free some space, .* or train with --no-cache$"),
         cache_errors_as_data_errors(),
     ):
         raise OSError(errno.ENOSPC, "full")

@@ -67,7 +67,7 @@ def test_a_bad_number_is_named() -> None:
     [
         (None, 0, ""),
         (StudyError("no room\nmake some"), 2, "error: no room\nmake some\n"),
-        (KeyboardInterrupt(), 130, "\nstopped; the same command goes on from here\n"),
+        (KeyboardInterrupt(), 130, "\nstopped: repeat the command to continue\n"),
     ],
 )
 def test_exit_codes(

@@ -38,7 +38,7 @@ def test_no_room_is_a_line_that_says_for_what(tmp_path: Path, number: int) -> No
     ):
         raise OSError(number, "too much")
     assert str(caught.value) == (
-        f"no room to write the training state to {tmp_path} (too much): make some and repeat "
+        f"no space to write the training state to {tmp_path} (too much): free some and repeat "
         "the command"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
@@ -103,7 +103,7 @@ def test_a_full_disk_ends_the_trial_and_harms_no_state(
     done = finish(process)
     assert done.returncode == 2
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
-    assert line.startswith(f"error: no room to write the training state to {state.parent} (")
+    assert line.startswith(f"error: no space to write the training state to {state.parent} (")
     assert "Traceback" not in done.stderr
     assert [path.name for path in state.parent.iterdir()] == ["state.npz"]
     with np.load(state) as saved:
@@ -111,7 +111,7 @@ def test_a_full_disk_ends_the_trial_and_harms_no_state(
         assert all(saved[name].shape is not None for name in saved.files)
     (failed,) = runs_of(client_of(tmp_path))
     assert failed.info.status == "FAILED"
-    assert "no room to write" in failed.data.tags["given_up"]
+    assert "no space to write" in failed.data.tags["given_up"]
 
 
 def test_a_cache_that_is_removed_meanwhile_is_not_missed(

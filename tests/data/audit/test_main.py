@@ -383,7 +383,7 @@ def test_ctrl_c_says_that_it_goes_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     done = finish(process)
     assert done.returncode == 130
-    assert "goes on from here" in done.stderr
+    assert "stopped: repeat the command to continue" in done.stderr
     assert "Traceback" not in done.stderr
 
 
