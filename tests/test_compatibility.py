@@ -107,7 +107,7 @@ def test_a_registered_model_predicts(folder: Path, now: dict[str, str]) -> None:
 def test_an_interrupted_trial_goes_on_in_its_run(folder: Path, now: dict[str, str]) -> None:
     had = epochs_of(folder)
     output = succeed("study.train", *INTERRUPTED, cwd=folder, **now)
-    assert f"going on after epoch {had[-1]}" in output
+    assert f"continuing after epoch {had[-1]}" in output
     assert epochs_of(folder) == [1, 2, 3, 4, 5, 6]
 
 

@@ -86,7 +86,7 @@ def test_killed_it_goes_on_from_its_last_epoch(trained: Path) -> None:
     assert 1 <= len(killed) < EPOCHS
     assert epochs_of(trained) == list(range(1, EPOCHS + 1))
     lines = (trained / "finished.txt").read_text().splitlines()
-    assert any("going on after epoch" in line for line in lines)
+    assert any("continuing after epoch" in line for line in lines)
     assert lines[-1] == (
         "1 of 1 finished in records; deliver them to MLflow: python -m study.sync --from records"
     )

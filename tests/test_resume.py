@@ -133,7 +133,7 @@ def test_exit_codes_and_words(story: Story) -> None:
         assert "Traceback" not in output
         assert output.endswith("repeat the command to continue\n")
     for saved, output in zip(story.saved, story.outputs[1:], strict=False):
-        assert f"going on after epoch {saved}\n" in output
+        assert f"continuing after epoch {saved}\n" in output
 
 
 @pytest.mark.parametrize(

@@ -228,14 +228,14 @@ def test_a_second_ctrl_c_ends_at_once(server: Server, tmp_path: Path) -> None:
     freeze(server, signal.SIGSTOP)  # so that the end has to wait
     try:
         process.send_signal(signal.SIGINT)
-        said = next(line for line in process.stderr if "once more ends at once" in line)
+        said = next(line for line in process.stderr if "a second Ctrl-C ends at once" in line)
         process.send_signal(signal.SIGINT)
         done = finish(process)
     finally:
         process.kill()
         freeze(server, signal.SIGCONT)
     assert done.returncode == 130
-    assert (said, done.stderr) == ("stopping; once more ends at once\n", "")
+    assert (said, done.stderr) == ("stopping; a second Ctrl-C ends at once\n", "")
     assert spool.list_spools() == []  # it did not come to that
 
 
@@ -369,7 +369,7 @@ def test_a_trial_stopped_without_a_server_goes_on_later(server: Server, tmp_path
     again = succeed(
         "study.train", *FLAGS, "--seed", "7", cwd=tmp_path, MLFLOW_TRACKING_URI=server.uri
     )
-    assert "going on after epoch" in again
+    assert "continuing after epoch" in again
     assert spool.list_spools() == []
     found = last_run(server)
     assert (found.info.status, found.data.tags["finished"]) == ("FINISHED", "true")

@@ -100,7 +100,7 @@ def test_a_killed_search_goes_on_in_the_same_run(searched: Searched) -> None:
     run_ids = [each.info.run_id for each in trial_runs(searched.client)]
     assert run_ids[0] == searched.begun
     assert len(run_ids) == 3
-    assert "  going on after epoch " in searched.output
+    assert "  continuing after epoch " in searched.output
     begun = searched.client.get_run(searched.begun)
     steps = [step for step, _ in history_of(searched.client, begun, "val_loss")]
     assert steps == list(range(1, EPOCHS + 1))

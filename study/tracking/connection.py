@@ -111,7 +111,7 @@ def is_login_refusal(error: Exception) -> bool:
     """Return True if MLflow does not accept the login, or does not let it do this.
 
     Somebody may be changing the password while a trial trains. What that trial has recorded is kept
-    for later, although nothing new should be begun.
+    for later, although nothing new should be started.
     """
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code in (401, 403)
@@ -229,7 +229,7 @@ def _explain_failure(uri: str, error: Exception) -> TrackingError:
     if "error code 401" in str(error):
         return TrackingRefused(
             f"MLflow at {address} refuses the login: "
-            "mend MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            "correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     if (revision := find_outdated_revision(str(error))) is not None:
         return TrackingRefused(_explain_outdated_schema(address, revision))
@@ -241,7 +241,7 @@ def _explain_failure(uri: str, error: Exception) -> TrackingError:
     kind = TrackingError if is_retryable(error) else TrackingRefused
     return kind(
         f"no MLflow at {address}: {reason}\n"
-        "Start it, mend MLFLOW_TRACKING_URI, or unset that to use mlflow.db in this folder."
+        "Start it, correct MLFLOW_TRACKING_URI, or unset that to use mlflow.db in this folder."
     )
 
 

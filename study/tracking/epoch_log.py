@@ -41,8 +41,8 @@ class EpochLog:
         for epoch in history:
             self.log.log_epoch(epoch)
         if history:
-            self.progress.say(f"  going on after epoch {len(history)}")
-        # the watcher may not know of these epochs, or its answer may not have been carried out
+            self.progress.say(f"  continuing after epoch {len(history)}")
+        # it may have been killed before it asked the watcher, too, or before it obeyed the answer
         for epoch in history:
             self.end_early(epoch)
 

@@ -52,7 +52,7 @@ def _find_or_create_run(
 ) -> Run | None:
     """Return the run to write a record to, or None if there is nothing to write.
 
-    The run is new, or was begun by an earlier import.
+    The run is new, or an earlier import has started it.
 
     Args:
         client: of the server.

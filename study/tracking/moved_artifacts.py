@@ -85,7 +85,7 @@ def point_to_moved_artifacts(uri: str) -> str:
     old_folders = find_old_folders(uri)
     database = _get_database_path(uri)
     if not old_folders or database is None:
-        return "nothing to mend: no run's files were moved or copied with mlflow.db"
+        return "nothing to do: no run's files were moved or copied with mlflow.db"
     here = database.parent / FOLDER
     new_folder = str(here).replace("%", "%25")  # MLflow reads a path as the path of a URI
     with _open_database(database) as connection:

@@ -147,6 +147,4 @@ class Outbox:
         except MlflowException as problem:
             is_deleted = problem.error_code == "RESOURCE_DOES_NOT_EXIST"
         kind = TrackingError if is_deleted else TrackingRefused
-        return kind(
-            f"MLflow does not take the record of run {self.run_id}: {describe_error(error)}"
-        )
+        return kind(f"MLflow refuses the record of run {self.run_id}: {describe_error(error)}")

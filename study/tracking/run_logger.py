@@ -60,7 +60,8 @@ class RunLog:
         for name in self.given.keys() & params.keys():
             if not has_param_value(name, self.given[name], params):
                 raise TrackingError(
-                    f"run {self.run_id} has {name}={self.given[name]}: not this config"
+                    f"run {self.run_id} has {name}={self.given[name]}, so it belongs to another "
+                    "config"
                 )
         new = {name: value for name, value in params.items() if name not in self.given}
         self._append(operations.params(new))

@@ -1,8 +1,7 @@
 """Keep records on this machine until MLflow accepts them.
 
-These are the records that MLflow could not accept when their trials ended. A spool is a record (see
-study/tracking/journal.py) in the cache folder, either complete or absent. It names no server and
-has no address.
+These are the records that MLflow did not accept when their trials ended. A spool is a record (see
+study/tracking/journal.py) in the cache folder, either complete or absent. It names no server.
 """
 
 import contextlib

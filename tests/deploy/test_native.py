@@ -150,7 +150,7 @@ def test_a_refused_login_is_one_line(
     assert done.returncode == 2
     assert done.stderr == (
         f"error: MLflow at {stack['MLFLOW_TRACKING_URI']} refuses the login: "
-        "mend MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD\n"
+        "correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD\n"
     )
 
 

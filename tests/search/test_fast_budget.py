@@ -107,7 +107,7 @@ def test_the_full_grid_goes_on_in_the_same_runs(fast: tuple[Path, str]) -> None:
     output = succeed_here("study.grid", *FLAGS, cwd=folder)
     trials = trials_in(folder)
     assert {run.info.run_id for run in trials} == began.keys()
-    assert output.count("going on after epoch 1") == len(VARIANTS)
+    assert output.count("continuing after epoch 1") == len(VARIANTS)
     for run in trials:
         history = history_of(client_of(folder), run, "val_loss")
         assert [step for step, _ in history] == [1, 2, 3]

@@ -113,7 +113,7 @@ def test_a_deleted_run_fails_the_trial_with_a_line(client: MlflowClient) -> None
 
 def test_a_refusal_at_the_very_end_is_told(client: MlflowClient) -> None:
     with (
-        pytest.raises(TrackingError, match="does not take"),
+        pytest.raises(TrackingError, match="MLflow refuses the record of run"),
         open_run(client, PLACE, resumable=True) as log,
     ):
         log.log_tags({"x" * 300: "a name too long"})

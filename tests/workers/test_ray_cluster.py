@@ -172,7 +172,7 @@ def test_every_epoch_is_one_point(story: Story, name: str) -> None:
 
 
 def test_the_trial_of_the_lost_node_went_on_after_its_last_epoch(story: Story) -> None:
-    (line,) = (line for line in story.output if "going on after epoch" in line)
+    (line,) = (line for line in story.output if "continuing after epoch" in line)
     assert 1 <= int(line.split()[-1]) < EPOCHS
 
 
