@@ -38,7 +38,7 @@ def test_each_image_gets_a_line_and_broken_ones_are_named(registered: Path, imag
     out = images.parent / "out.csv"
     flags = ("--model", "models:/demo@best", str(images), "--out", str(out))
     output = succeed_here("study.predict", *flags, cwd=registered)
-    assert "skipped broken.png: no image that can be read" in output
+    assert "skipped broken.png: not an image that can be read" in output
     assert "skipped empty.jpg: empty file" in output
     assert f"3 images classified, 2 skipped: see {out}" in output
     table = pd.read_csv(out)
@@ -46,7 +46,7 @@ def test_each_image_gets_a_line_and_broken_ones_are_named(registered: Path, imag
     assert list(table) == ["image", "predicted", *[f"p_{name}" for name in names], "error"]
     broken = table[table["error"].notna()].set_index("image")
     assert broken["error"].to_dict() == {
-        "broken.png": "no image that can be read",
+        "broken.png": "not an image that can be read",
         "empty.jpg": "empty file",
     }
     assert broken.drop(columns="error").isna().all(axis=None)

@@ -189,7 +189,7 @@ def _drop_transparency(image: Image.Image) -> Image.Image:
 def _describe_error(error: Exception) -> str:
     """Return a short reason why an image cannot be used."""
     if isinstance(error, UnidentifiedImageError):
-        return "no image that can be read"
+        return "not an image that can be read"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return f"more than {MAX_PIXELS} pixels"
     text = (str(error).strip().splitlines() or [""])[0][:200]

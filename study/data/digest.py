@@ -128,7 +128,7 @@ def _hash_file(root: Path, extras: Collection[str], name: str) -> str:
 
 
 def _read_stamp(path: str) -> Stamp:
-    """Return the stamp of a file, or one that no file has if it cannot be read."""
+    """Return the stamp of a file, or for an unreadable one a stamp that matches no file."""
     try:
         # pathlib takes three times as long, which matters for tens of thousands of files
         status = os.stat(path)  # noqa: PTH116
@@ -138,7 +138,10 @@ def _read_stamp(path: str) -> Stamp:
 
 
 def _is_at_rest(stamp: Stamp, now: int) -> bool:
-    """Return whether a file's last change is too long ago to be missed by its stamp."""
+    """Return whether a file's stamp would show any later change.
+
+    It might not if the file changed a moment ago.
+    """
     return abs(now - max(stamp[1:])) > RACY_NS
 
 

@@ -68,7 +68,7 @@ def find_image_root(kaggle: KaggleSet) -> Path:
         attempts.append(f"download ({_summarize_error(error)})")
     raise DataError(
         f"cannot find the images of {kaggle.name!r}. Tried: {'; '.join(attempts)}.\n"
-        f"Next: set DATA_DIR to a folder that has it; or download {kaggle.url} by hand, unpack "
+        f"Next: set DATA_DIR to a folder that has them; or download {kaggle.url} by hand, unpack "
         "it, and set DATA_DIR to that folder; or use `--dataset demo`, which needs no download."
     )
 

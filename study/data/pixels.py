@@ -70,7 +70,9 @@ def load_cached_pixels(
             _write_cache(file, listing, hashes, size, progress)
             decoded = _open_cached(file, listing, size)
     if not decoded:
-        raise DataError(f"{file} is not what was just written: check the disk, and run again")
+        raise DataError(
+            f"{file} is not what was just written: check the disk, and repeat the command"
+        )
     return decoded
 
 
@@ -196,7 +198,10 @@ def _decode_one(
     form = describe_form(content)
     # also keeps a file out of the cache that changed while its size and times did not
     if hash_image(content, form) != hashes[image]:
-        raise DataError(f"{root / image} changed while being read: run again when it is at rest")
+        raise DataError(
+            f"{root / image} changed while it was read: "
+            "repeat the command when nothing writes to it"
+        )
     try:
         return decode(content, size), form
     except BadImage as error:

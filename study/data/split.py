@@ -58,7 +58,10 @@ def make_split(
     if draw is None:
         raise DataError(f"split {protocol!r} is unknown: choose pooled, official or grouped")
     if (fold or folds) and (protocol != "grouped" or not 1 <= fold <= folds):
-        raise DataError(f"no fold {fold} of {folds} in the {protocol} split: use grouped, 1 to n")
+        raise DataError(
+            f"fold {fold} of {folds} is not possible in the {protocol} split: "
+            "use the grouped split, and a fold from 1 to the number of folds"
+        )
     rng = np.random.default_rng(seed)
     parts = _draw_fold(data, rng, fold, folds) if folds else draw(data, rng)
     _check_classes(data, protocol, parts)
@@ -227,8 +230,8 @@ def _measure_groups(data: Samples, rows: Rows, needed: int) -> tuple[Rows, npt.N
             noun = "group" if group_count == 1 else "groups"
             fewer_folds = f", use {group_count} folds" if group_count > 2 else ""
             raise DataError(
-                f"class {name!r} has {group_count} {noun}, and to be on every side of "
-                f"this split it needs {needed}: add images of other groups{fewer_folds}, or "
+                f"class {name!r} has {group_count} {noun}, but this split puts some into "
+                f"each part, so it needs {needed}: add images of other groups{fewer_folds}, or "
                 "remove the class"
             )
     return group_of_row, counts / counts.sum(0)

@@ -246,7 +246,7 @@ def test_a_file_that_changes_between_reading_and_decoding_is_an_error(root: Path
         if what == "reading":
             noise(root / "cat" / "000.png", 77)
 
-    with pytest.raises(DataError, match="changed while being read"):
+    with pytest.raises(DataError, match="changed while it was read"):
         prepare(f"folder:{root}", 16, progress=disturb)
 
 

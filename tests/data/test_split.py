@@ -259,7 +259,9 @@ def test_a_limit_leaves_folds_apart() -> None:
 )
 def test_impossible_folds_are_refused(protocol: str, fold: int, folds: int) -> None:
     data = data_of([0, 1] * 30, [str(row // 2) for row in range(60)])
-    with pytest.raises(DataError, match=f"no fold {fold} of {folds} in the {protocol} split"):
+    with pytest.raises(
+        DataError, match=f"fold {fold} of {folds} is not possible in the {protocol} split"
+    ):
         make_split(data, protocol, 0, fold=fold, folds=folds)
 
 

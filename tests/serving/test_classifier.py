@@ -203,4 +203,4 @@ def test_a_server_answers_to_a_jpeg(address: str, model: PyFuncModel) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         ask(address, b"no JPEG")
     assert caught.value.code == 400
-    assert "image 1: no image that can be read" in caught.value.read().decode()
+    assert "image 1: not an image that can be read" in caught.value.read().decode()

@@ -186,7 +186,7 @@ def main() -> None:
 
 
 def _check_writable(out: Path) -> None:
-    """Raise before minutes of work, not after them, if `out` cannot be written."""
+    """Raise at once if `out` cannot be written, not after minutes of work."""
     with _write_errors_as_data_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()

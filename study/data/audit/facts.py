@@ -1,4 +1,4 @@
-"""An audit as one value, which is printed, drawn as a page and stored as JSON."""
+"""The result of an audit, which is printed, drawn as a page and stored as JSON."""
 
 import dataclasses
 import json

@@ -28,9 +28,9 @@ MIN_SHARE = 0.25
 NEAREST = 30  # candidate neighbors of each image
 TRIED = 10  # most candidate pairs of a group that are compared in one round
 LIMITS = (
-    "Found are copies that were turned, mirrored, shifted, sheared, resized, recolored or encoded "
-    "anew, and photographs that overlap. Not found are pictures with little texture, strong "
-    "warping or blur, and different pictures of one patient."
+    "The search finds copies that were turned, mirrored, shifted, sheared, resized, recolored or "
+    "encoded anew, and photographs that overlap. It does not find pictures with little texture, "
+    "strong warping or blur, nor different pictures of one patient."
 )
 
 # Pairs compared at a time. Between chunks, pairs that are in one group by then are dropped.

@@ -88,7 +88,10 @@ def read_checked(root: Path, image: str, digest: str) -> bytes:
     except OSError:
         content = b""
     if hash_image(content, describe_form(content)) != digest:
-        raise DataError(f"{root / image} changed while being read: run again when it is at rest")
+        raise DataError(
+            f"{root / image} changed while it was read: "
+            "repeat the command when nothing writes to it"
+        )
     return content
 
 

@@ -77,7 +77,7 @@ def list_cautions(audit: Audit) -> list[str]:
     if audit.agreement and (sets := audit.agreement.identical_spanning):
         warnings.append(
             f"Equal images in several known groups: {_format_count(len(sets), 'set')}; the grouped "
-            "split may part them."
+            "split may put them on different sides."
         )
     return warnings
 
@@ -210,8 +210,9 @@ def _describe_agreement(audit: Audit) -> Section:
         f"in one known group: precision {_format_percent(agreement.precision)}.",
         f"Of {agreement.known_pairs:,} pairs in one known group, {agreement.both:,} were found: "
         f"recall {_format_percent(agreement.recall)}.",
-        f"Groups found that span several known ones: {_format_sets(agreement.spanning, 'group')}.",
-        f"Equal images that do: {_format_sets(agreement.identical_spanning)}.",
+        "Found groups that span several known groups: "
+        f"{_format_sets(agreement.spanning, 'group')}.",
+        f"Equal images in several known groups: {_format_sets(agreement.identical_spanning)}.",
     ]
     return Section("Found against known groups", lines, _tabulate_sets(agreement.spanning[:10]))
 
@@ -237,7 +238,7 @@ def _format_leak(protocol: SplitFacts) -> str:
 
 def _describe_intervals(audit: Audit) -> Section:
     possible = [p for p in audit.protocols if p.accuracy]
-    title = "What the test set can tell at best"
+    title = "What the test set can show at best"
     if not possible:
         return Section(title, ["Nothing: no split is possible."])
     names = [c.name for c in audit.classes]
@@ -248,12 +249,12 @@ def _describe_intervals(audit: Audit) -> Section:
     ]
     lines = [
         "Independent groups in the test set, and the 95 % interval around an accuracy of about "
-        "one half (Wilson), if the images of one group stand or fall together."
+        "one half (Wilson), if all images of a group are classified alike."
     ]
     if leaking := [p.name for p in possible if p.leaking]:
         lines.append(
-            f"Where a split leaks ({', '.join(leaking)}), some of these groups are in train, too: "
-            "there the figure measures memory."
+            f"If a split leaks ({', '.join(leaking)}), some of these groups are also in train, so "
+            "its accuracy partly measures memory."
         )
     return Section(title, lines, [Table(["", *(p.name for p in possible)], rows)])
 

@@ -1,4 +1,4 @@
-"""Draw a data set's splits, and compute how much their test sets can tell at best."""
+"""Draw a data set's splits, and compute how much their test sets can show at best."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Interval:
-    """The widest 95 % interval that a number of independent groups may leave."""
+    """The widest 95 % interval for a number of independent groups."""
 
     groups: int
     low: float  # 0 to 1

@@ -208,5 +208,5 @@ def test_a_file_that_changes_meanwhile_is_an_error(tmp_path: Path, root: Path) -
     listing = get_dataset(f"folder:{root}").find()
     hashes = hash_files(listing, None, remember=False)
     noise(root / "a" / "000.png", 77)
-    with pytest.raises(DataError, match="changed while being read"):
+    with pytest.raises(DataError, match="changed while it was read"):
         scan(listing, hashes, tmp_path / "work", None)
