@@ -39,7 +39,7 @@ def read_note(project: Path) -> str:
 
 def test_a_project_that_stayed_is_left_alone(old: Path) -> None:
     assert find_old_folders(uri_of(old)) == []
-    assert point_to_moved_artifacts(uri_of(old)).startswith("nothing to mend")
+    assert point_to_moved_artifacts(uri_of(old)).startswith("nothing to do")
     assert read_note(old) == "words"
 
 
