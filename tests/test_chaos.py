@@ -44,7 +44,7 @@ def cores_of_a_worker() -> Iterator[None]:
     ("seeds", "pause", "kills"),
     [(1, 4.0, 6), pytest.param(6, 4.0, 1000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
 )
-def test_a_disturbed_grid_equals_an_undisturbed_one(
+def test_grid_under_kills_and_outages_equals_an_undisturbed_one(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     place: Path,

@@ -88,15 +88,17 @@ def now(before: dict[str, str]) -> dict[str, str]:
     return {"STUDY_CACHE": before["STUDY_CACHE"]}
 
 
-def test_a_finished_run_is_not_trained_again(folder: Path, now: dict[str, str]) -> None:
+def test_finished_run_of_earlier_code_is_not_trained_again(
+    folder: Path, now: dict[str, str]
+) -> None:
     assert "already finished" in succeed("study.train", *FINISHED[:-1], cwd=folder, **now)
 
 
-def test_a_grid_is_complete(folder: Path, now: dict[str, str]) -> None:
+def test_grid_of_earlier_code_is_complete(folder: Path, now: dict[str, str]) -> None:
     assert "7 trials, 7 finished already" in succeed("study.grid", *GRID, cwd=folder, **now)
 
 
-def test_a_registered_model_predicts(folder: Path, now: dict[str, str]) -> None:
+def test_registered_model_of_earlier_code_predicts(folder: Path, now: dict[str, str]) -> None:
     images = folder / "images"
     images.mkdir()
     Image.fromarray(prepare("demo", 64).x[0]).save(images / "a.png")
@@ -104,14 +106,14 @@ def test_a_registered_model_predicts(folder: Path, now: dict[str, str]) -> None:
     assert "1 images classified, 0 skipped" in succeed("study.predict", *flags, cwd=folder, **now)
 
 
-def test_an_interrupted_trial_goes_on_in_its_run(folder: Path, now: dict[str, str]) -> None:
+def test_checkpoint_of_earlier_code_continues_in_its_run(folder: Path, now: dict[str, str]) -> None:
     had = epochs_of(folder)
     output = succeed("study.train", *INTERRUPTED, cwd=folder, **now)
     assert f"continuing after epoch {had[-1]}" in output
     assert epochs_of(folder) == [1, 2, 3, 4, 5, 6]
 
 
-def test_an_offline_record_becomes_a_run(folder: Path, now: dict[str, str]) -> None:
+def test_offline_record_of_earlier_code_becomes_a_run(folder: Path, now: dict[str, str]) -> None:
     trained = len(finished_of(client_of(folder)))
     succeed("study.sync", "--from", "records", cwd=folder, **now)
     assert len(finished_of(client_of(folder))) == trained + 1
@@ -120,7 +122,7 @@ def test_an_offline_record_becomes_a_run(folder: Path, now: dict[str, str]) -> N
     )
 
 
-def test_a_spool_is_delivered(folder: Path, now: dict[str, str]) -> None:
+def test_spool_of_earlier_code_is_delivered(folder: Path, now: dict[str, str]) -> None:
     succeed("study.sync", cwd=folder, **now)
     run = client_of(folder).get_run((folder / "late.txt").read_text())
     assert (run.info.status, run.data.metrics["late"]) == ("FINISHED", 0.5)

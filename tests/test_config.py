@@ -61,7 +61,7 @@ def configs(draw: st.DrawFn) -> TrialConfig:
 
 
 @pytest.mark.parametrize("name", LIMITED)
-def test_a_value_out_of_range_is_refused_with_the_range(name: str) -> None:
+def test_value_out_of_range_is_refused_with_the_range(name: str) -> None:
     low, high = SPECS[name].metadata["low"], SPECS[name].metadata["high"]
     for value in (low - 1, high + 1):
         message = message_of(**{name: value})
@@ -72,12 +72,12 @@ def test_a_value_out_of_range_is_refused_with_the_range(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in LIMITED if type(SPECS[n].default) is float])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_value_that_is_no_number_is_refused(name: str, value: float) -> None:
+def test_value_that_is_no_number_is_refused(name: str, value: float) -> None:
     assert message_of(**{name: value}).startswith(f"{name}=")
 
 
 @pytest.mark.parametrize("name", CHOSEN)
-def test_an_unknown_choice_is_refused_with_the_choices(name: str) -> None:
+def test_unknown_choice_is_refused_with_the_choices(name: str) -> None:
     value = "other" if type(SPECS[name].default) is str else 0.3
     message = message_of(**{name: value})
     assert message.startswith(f"{name}={value!r} ")
@@ -85,16 +85,16 @@ def test_an_unknown_choice_is_refused_with_the_choices(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_a_value_of_another_type_is_refused(name: str) -> None:
+def test_value_of_another_type_is_refused(name: str) -> None:
     assert message_of(**{name: None}).startswith(f"{name}=None is not of type ")
 
 
-def test_a_truth_value_is_no_number() -> None:
+def test_truth_value_for_a_number_is_refused() -> None:
     assert "epochs=True" in message_of(epochs=True)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_an_image_too_small_for_the_backbone_is_refused(name: str) -> None:
+def test_image_too_small_for_the_backbone_is_refused(name: str) -> None:
     least = BACKBONES[name].min_image_size
     assert TrialConfig(backbone=name, image_size=least).image_size == least
     message = message_of(backbone=name, image_size=least - 1)
@@ -102,19 +102,19 @@ def test_an_image_too_small_for_the_backbone_is_refused(name: str) -> None:
     assert str(least) in message
 
 
-def test_an_unknown_dataset_is_refused_with_the_known() -> None:
+def test_unknown_dataset_is_refused_with_the_known() -> None:
     for value in ("mnist", "", "Demo"):
         message = message_of(dataset=value)
         assert message.startswith("dataset=")
         assert all(name in message for name in (*RECIPES, "folder:PATH"))
 
 
-def test_a_folder_needs_a_path() -> None:
+def test_folder_dataset_without_a_path_is_refused() -> None:
     for value in ("folder", "folder:", "folder: "):
         assert "folder:PATH" in message_of(dataset=value)
 
 
-def test_alpha_is_for_mobilenet_only() -> None:
+def test_alpha_for_another_backbone_than_mobilenet_is_refused() -> None:
     assert message_of(backbone="vgg16", alpha=0.5).startswith("alpha=0.5 ")
 
 
@@ -130,7 +130,7 @@ def test_alpha_is_for_mobilenet_only() -> None:
         ({"folds": 5, "split": "pooled"}, "set split=grouped"),
     ],
 )
-def test_half_said_folds_are_refused_with_what_to_write(
+def test_incomplete_fold_fields_are_refused_with_what_to_write(
     fields: dict[str, Any], advice: str
 ) -> None:
     message = message_of(**{"split": "grouped", **fields})
@@ -153,22 +153,22 @@ def test_half_said_folds_are_refused_with_what_to_write(
          "blood · D(8) · 1e-5 · seed 0 · dropout=0.2 trainable=0.5 augment=0.3 …"),
     ],
 )  # fmt: skip
-def test_a_title_tells_trials_apart_and_is_short(fields: dict[str, Any], title: str) -> None:
+def test_title_names_what_differs_from_the_recipe(fields: dict[str, Any], title: str) -> None:
     config = recipe("blood").replace(**fields)
     assert config.title == title
     assert len(title) <= 80
 
 
-def test_a_title_has_a_folders_name_and_not_its_path(tmp_path: Path) -> None:
+def test_title_of_a_folder_has_its_name_and_not_its_path(tmp_path: Path) -> None:
     assert recipe(f"folder:{tmp_path}/my cells/").title == "my cells · D(8) · 1e-5 · seed 0"
 
 
-def test_a_title_has_no_room_for_what_is_too_long(tmp_path: Path) -> None:
+def test_title_of_a_long_folder_name_leaves_out_the_rest(tmp_path: Path) -> None:
     config = recipe(f"folder:{tmp_path / ('x' * 70)}").replace(dropout=0.2)
     assert config.title == f"{'x' * 70} · D(8) · 1e-5 · seed 0 …"
 
 
-def test_without_folds_the_fingerprint_knows_none() -> None:
+def test_fingerprint_without_folds_is_that_of_no_fold() -> None:
     plain = TrialConfig(split="grouped")
     others = {fingerprint(plain.replace(fold=k, folds=n), "d") for k, n in ((1, 5), (2, 5), (1, 4))}
     assert len(others | {fingerprint(plain, "d")}) == 4
@@ -178,51 +178,51 @@ def test_without_folds_the_fingerprint_knows_none() -> None:
 @pytest.mark.parametrize(
     ("dataset", "start"), [("chest", "59f68ac0698b4967"), ("demo", "b2efbc5b965f3e1d")]
 )
-def test_a_field_added_later_leaves_the_fingerprints_as_they_were(dataset: str, start: str) -> None:
+def test_fingerprint_of_a_recipe_is_that_of_protocol_version_2(dataset: str, start: str) -> None:
     assert fingerprint(recipe(dataset), "d").startswith(start)  # as of protocol version 2
 
 
-def test_a_missing_weights_file_is_refused(tmp_path: Path) -> None:
+def test_missing_weights_file_is_refused(tmp_path: Path) -> None:
     missing = str(tmp_path / "none.h5")
     assert message_of(weights=missing).startswith("weights: ")
     assert missing in message_of(weights=missing)
     assert message_of(weights=str(tmp_path)).startswith("weights: ")
 
 
-def test_a_change_is_checked_too() -> None:
+def test_replace_with_a_bad_value_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^lr="):
         TrialConfig().replace(lr=0.0)
 
 
-def test_text_becomes_a_value_of_the_fields_type() -> None:
+def test_parse_value_gives_the_fields_type() -> None:
     assert parse_value("lr", "5e-5") == 5e-5
     assert parse_value("epochs", "3") == 3
     assert parse_value("dataset", "folder:a b") == "folder:a b"
 
 
 @pytest.mark.parametrize(("name", "text"), [("lr", "abc"), ("epochs", "1.5"), ("seed", "")])
-def test_text_of_another_type_is_refused(name: str, text: str) -> None:
+def test_parse_value_of_another_type_is_refused(name: str, text: str) -> None:
     with pytest.raises(ConfigError, match=f"^{name}={text!r} is not of type"):
         parse_value(name, text)
 
 
-def test_an_unknown_field_is_refused() -> None:
+def test_parse_value_of_an_unknown_field_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^momentum is not a field"):
         parse_value("momentum", "1")
 
 
 @given(configs())
-def test_every_value_comes_back_from_its_text(config: TrialConfig) -> None:
+def test_parse_value_of_a_formatted_value_gives_it_back(config: TrialConfig) -> None:
     back = {name: parse_value(name, str(value)) for name, value in config.as_dict().items()}
     assert TrialConfig(**back) == config
 
 
 @pytest.mark.parametrize("dataset", [*RECIPES, "folder:somewhere"])
-def test_a_recipe_is_a_valid_config_of_its_dataset(dataset: str) -> None:
+def test_recipe_is_a_valid_config_of_its_dataset(dataset: str) -> None:
     assert recipe(dataset).dataset == dataset
 
 
-def test_the_recipes_are_the_reports() -> None:
+def test_recipes_follow_the_reports_protocol() -> None:
     chest, blood = recipe("chest"), recipe("blood")
     assert (chest.backbone, blood.backbone) == ("mobilenet", "inception_v3")
     for config in (chest, blood):
@@ -232,11 +232,11 @@ def test_the_recipes_are_the_reports() -> None:
         assert config.weights == "imagenet"
 
 
-def test_a_folder_gets_the_chest_protocol() -> None:
+def test_recipe_of_a_folder_is_that_of_chest() -> None:
     assert recipe("folder:x") == recipe("chest").replace(dataset="folder:x")
 
 
-def test_the_reports_notation() -> None:
+def test_head_notation_is_that_of_the_reports() -> None:
     config = TrialConfig(dense_units=16)
     assert config.replace(hidden_layers=0).head_notation == "F"
     assert config.replace(hidden_layers=2).head_notation == "F - D(16) - D(16)"
@@ -244,7 +244,7 @@ def test_the_reports_notation() -> None:
 
 
 @given(configs(), st.data())
-def test_any_changed_field_changes_the_fingerprint(config: TrialConfig, data: Any) -> None:
+def test_fingerprint_changes_with_any_field(config: TrialConfig, data: Any) -> None:
     name = data.draw(st.sampled_from(sorted(SPECS)))
     value = data.draw(values_of(name))
     assume(value != getattr(config, name))
@@ -257,14 +257,14 @@ def test_any_changed_field_changes_the_fingerprint(config: TrialConfig, data: An
 
 @given(configs())
 @settings(max_examples=20)
-def test_a_fingerprint_is_64_hex_digits_and_depends_on_the_data(config: TrialConfig) -> None:
+def test_fingerprint_is_64_hex_digits_and_depends_on_the_data(config: TrialConfig) -> None:
     key = fingerprint(config, "one")
     assert len(bytes.fromhex(key)) == 32
     assert key == fingerprint(TrialConfig(**config.as_dict()), "one")
     assert key != fingerprint(config, "other")
 
 
-def test_a_folders_path_does_not_count() -> None:
+def test_fingerprint_does_not_depend_on_a_folders_path() -> None:
     keys = {fingerprint(recipe(f"folder:{path}"), "d") for path in ("a", "/b/c", "d:e")}
     assert len(keys) == 1
     assert fingerprint(recipe("chest"), "d") not in keys
@@ -272,7 +272,7 @@ def test_a_folders_path_does_not_count() -> None:
 
 @given(first=st.binary(max_size=30), second=st.binary(max_size=30))
 @settings(max_examples=20)
-def test_a_weights_file_counts_by_its_bytes(
+def test_fingerprint_depends_on_the_bytes_of_a_weights_file(
     tmp_path_factory: pytest.TempPathFactory, first: bytes, second: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("weights")
@@ -286,7 +286,7 @@ def test_a_weights_file_counts_by_its_bytes(
 
 
 @pytest.mark.parametrize("kind", ["imagenet", "none"])
-def test_the_kind_of_named_weights_is_their_name(kind: str) -> None:
+def test_weights_kind_of_named_weights_is_their_name(kind: str) -> None:
     assert weights_kind(TrialConfig(weights=kind)) == kind
 
 
@@ -299,13 +299,15 @@ def test_the_kind_of_named_weights_is_their_name(kind: str) -> None:
         ("mobilenet_1_0_224_tf_no_top.h5", "file"),
     ],
 )
-def test_a_weights_file_is_not_imagenet_by_its_name(tmp_path: Path, name: str, kind: str) -> None:
+def test_weights_kind_of_an_unknown_file_is_never_imagenet(
+    tmp_path: Path, name: str, kind: str
+) -> None:
     path = tmp_path / name
     path.write_bytes(b"anything")
     assert weights_kind(TrialConfig(weights=str(path))) == kind
 
 
-def test_a_folder_named_partial_says_nothing(tmp_path: Path) -> None:
+def test_weights_kind_ignores_the_name_of_the_folder(tmp_path: Path) -> None:
     path = tmp_path / "a.partial.b" / "weights.h5"
     path.parent.mkdir()
     path.write_bytes(b"anything")
@@ -313,20 +315,20 @@ def test_a_folder_named_partial_says_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [spec.name for spec in dataclasses.fields(TrialConfig)])
-def test_a_field_says_what_it_affects(name: str) -> None:
+def test_every_config_field_declares_what_it_affects(name: str) -> None:
     (spec,) = (spec for spec in dataclasses.fields(TrialConfig) if spec.name == name)
     affects = spec.metadata.get("affects", [])
     assert affects, f"{name} says not what it affects: declare it as knob(..., affects=...)"
     assert set(affects) <= set(AFFECTS)
 
 
-def test_what_builds_a_backbone_is_known_by_what_the_fields_affect() -> None:
+def test_fields_affecting_the_backbone_are_those_that_build_it() -> None:
     assert fields_affecting("backbone") == (
         *("backbone", "alpha", "weights", "bn_momentum", "trainable", "image_size", "precision"),
     )
 
 
-def test_published_digests_are_md5() -> None:
+def test_published_weights_have_md5_digests() -> None:
     length = len(hashlib.md5(b"").hexdigest())
     for backbone in BACKBONES.values():
         assert backbone.published_md5

@@ -27,7 +27,7 @@ def run_python(code: str, cwd: Path, **settings: str) -> str:
 
 
 @pytest.mark.parametrize("package", ["study", "pipelines"])
-def test_a_notebooks_backend_of_matplotlib_is_not_used(tmp_path: Path, package: str) -> None:
+def test_notebooks_backend_of_matplotlib_is_not_used(tmp_path: Path, package: str) -> None:
     code = f"import {package}, matplotlib; print(matplotlib.get_backend())"
     notebook = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "HOME": str(tmp_path)}
     assert run_python(code, tmp_path, **notebook).lower() == "agg"

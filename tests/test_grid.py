@@ -85,7 +85,7 @@ def trained(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> T
     return Trained(folder, client, finished, output)
 
 
-def test_a_killed_grid_goes_on(trained: Trained) -> None:
+def test_killed_grid_continues_where_it_stopped(trained: Trained) -> None:
     before = len(trained.finished_when_killed)
     assert 2 <= before < 7
     assert f"7 trials, {before} finished already" in trained.output
@@ -102,7 +102,7 @@ def test_every_variant_is_one_finished_child_of_one_parent(trained: Trained) -> 
         assert child.data.tags["finished"] == "true"
 
 
-def test_children_differ_in_what_the_variants_set(trained: Trained) -> None:
+def test_child_runs_differ_in_the_fields_of_their_variants(trained: Trained) -> None:
     _, children = trained.runs()
     base = recipe("demo")
     for variant in VARIANTS:
@@ -114,19 +114,19 @@ def test_children_differ_in_what_the_variants_set(trained: Trained) -> None:
         assert (params["image_size"], params["epochs"], params["limit"]) == ("32", "1", "60")
 
 
-def test_progress_counts_the_trials(trained: Trained) -> None:
+def test_grid_progress_counts_the_trials(trained: Trained) -> None:
     assert "[7/7] demo" in trained.output
     assert "[8/7]" not in trained.output
     assert "about " in trained.output
     assert "python -m pipelines.export --dataset demo" in trained.output
 
 
-def test_a_leaking_set_is_told_once(trained: Trained) -> None:
+def test_grid_on_a_leaking_set_warns_once(trained: Trained) -> None:
     assert trained.output.count("warning: ") == 1
     assert trained.output.count("test images have a sibling") == 1
 
 
-def test_optuna_points_at_the_runs(trained: Trained) -> None:
+def test_optuna_trials_of_a_grid_name_their_runs(trained: Trained) -> None:
     _, children = trained.runs()
     for trial in trained.trials():
         assert trial.state in (TrialState.COMPLETE, TrialState.FAIL)
@@ -136,7 +136,7 @@ def test_optuna_points_at_the_runs(trained: Trained) -> None:
             assert trial.value == child.data.metrics["val_accuracy"]
 
 
-def test_optuna_knows_all_variants_though_it_was_killed_before_a_record(trained: Trained) -> None:
+def test_optuna_trials_of_a_killed_grid_are_complete_at_its_end(trained: Trained) -> None:
     complete = {
         str(trial.params["variant"])
         for trial in trained.trials()
@@ -145,7 +145,7 @@ def test_optuna_knows_all_variants_though_it_was_killed_before_a_record(trained:
     assert sorted(complete) == NUMBERS
 
 
-def test_a_repeat_trains_nothing(trained: Trained) -> None:
+def test_repeated_grid_trains_nothing(trained: Trained) -> None:
     before = runs_of(trained.client)
     output = succeed_here("study.grid", *FLAGS, cwd=trained.folder)
     assert "7 trials, 7 finished already" in output
@@ -155,7 +155,7 @@ def test_a_repeat_trains_nothing(trained: Trained) -> None:
     assert [r.info.end_time for r in after] == [r.info.end_time for r in before]
 
 
-def test_a_failed_cell_stops_no_other_and_is_tried_again(
+def test_failed_cell_stops_no_other_and_is_tried_again(
     trained: Trained, session_cache: Path
 ) -> None:
     _, before = trained.runs()
@@ -193,7 +193,7 @@ def test_a_failed_cell_stops_no_other_and_is_tried_again(
 # --- without training -------------------------------------------------------------------------
 
 
-def test_cells_are_variants_times_seeds() -> None:
+def test_grid_has_a_cell_per_variant_and_seed() -> None:
     base = recipe("chest").replace(seed=5)
     grid = make_grid(base, search_space(base, 3), "digest")
     assert len(grid.configs) == len(set(grid.keys.values())) == 21
@@ -202,7 +202,7 @@ def test_cells_are_variants_times_seeds() -> None:
     assert grid.space == {"variant": [1, 2, 3, 4, 5, 6, 7], "seed": [5, 6, 7]}
 
 
-def test_without_seeds_there_is_only_the_variant() -> None:
+def test_grid_without_seeds_varies_the_variant_alone() -> None:
     base = recipe("chest").replace(seed=5)
     grid = make_grid(base, search_space(base), "digest")
     assert grid.space == {"variant": [1, 2, 3, 4, 5, 6, 7]}
@@ -212,7 +212,7 @@ def test_without_seeds_there_is_only_the_variant() -> None:
 FOLDED = recipe("demo").replace(split="grouped", fold=1, folds=3)
 
 
-def test_every_fold_is_a_cell() -> None:
+def test_grid_of_every_fold_has_a_cell_per_fold() -> None:
     grid = make_grid(FOLDED, search_space(FOLDED, 2, every_fold=True), "digest")
     assert len(grid.configs) == len(set(grid.keys.values())) == 7 * 2 * 3
     for cell, config in grid.configs.items():
@@ -234,7 +234,7 @@ def test_every_fold_is_a_cell() -> None:
         ((), [0]),
     ],
 )
-def test_folds_without_a_fold_are_all_trained(
+def test_folds_flag_without_a_fold_trains_all_folds(
     monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], folds: list[int]
 ) -> None:
     asked: list[tuple[Any, ...]] = []
@@ -254,13 +254,13 @@ def stub(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return StubTraining(lambda _: make_outcome(0.5))
 
 
-def test_optuna_asks_for_every_fold_once(stub: StubTraining) -> None:
+def test_grid_of_every_fold_trains_each_once(stub: StubTraining) -> None:
     run_grid(FOLDED, search_space(FOLDED, every_fold=True), Options(), [stub])
     cells = [(find_variant(config), config.fold) for config in stub.asked]
     assert sorted(cells, key=str) == [(k, fold) for k in range(1, 8) for fold in (1, 2, 3)]
 
 
-def test_a_later_call_may_have_more_seeds(stub: StubTraining) -> None:
+def test_later_grid_with_more_seeds_trains_the_new_ones(stub: StubTraining) -> None:
     base = recipe("demo")
     for seeds in (1, 2):
         stub.asked.clear()
@@ -270,7 +270,7 @@ def test_a_later_call_may_have_more_seeds(stub: StubTraining) -> None:
         assert len(stub.asked) == 7 * seeds
 
 
-def test_one_grid_per_config_and_data() -> None:
+def test_grid_name_depends_on_the_config_and_the_data() -> None:
     base = recipe("chest")
     space = search_space(base)
     name = make_grid(base, space, "digest").name
@@ -285,7 +285,7 @@ def test_one_grid_per_config_and_data() -> None:
     assert name not in others
 
 
-def test_an_impossible_split_ends_a_grid_with_one_error(
+def test_grid_on_an_impossible_split_ends_with_one_error(
     empty_database: Path, tmp_path: Path
 ) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
@@ -297,7 +297,7 @@ def test_an_impossible_split_ends_a_grid_with_one_error(
     assert len([run for run in runs_of(client) if "study" not in run.data.tags]) == 0
 
 
-def test_an_optuna_storage_that_does_not_answer_is_one_error(
+def test_grid_without_its_optuna_storage_is_an_error_of_two_lines(
     empty_database: Path, tmp_path: Path
 ) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")

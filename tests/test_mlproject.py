@@ -69,14 +69,14 @@ def expected() -> TrialConfig:
     return resolve_config(flags.pop("dataset"), None, flags)
 
 
-def test_one_complete_run(trained: Path, expected: TrialConfig) -> None:
+def test_mlflow_run_leaves_one_complete_run(trained: Path, expected: TrialConfig) -> None:
     found = only_run(trained)
     check_complete(found, expected)
     artifacts = client_of(trained).list_artifacts(found.info.run_id)
     assert {file.path for file in artifacts} >= {"config.json", "curves.png", "predictions.parquet"}
 
 
-def test_repeated_it_points_at_the_first_run(trained: Path, tmp_path: Path) -> None:
+def test_repeated_mlflow_run_points_at_the_first_run(trained: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(trained, tmp_path / "copy")
     point_to_moved_artifacts(f"sqlite:///{folder}/mlflow.db")
     first = only_run(folder)
@@ -90,7 +90,9 @@ def test_repeated_it_points_at_the_first_run(trained: Path, tmp_path: Path) -> N
     assert "finished" not in second.data.tags
 
 
-def test_a_bad_parameter_fails_the_run_with_one_line(tmp_path: Path, empty_database: Path) -> None:
+def test_mlflow_run_with_a_bad_parameter_fails_with_one_line(
+    tmp_path: Path, empty_database: Path
+) -> None:
     shutil.copy(empty_database, tmp_path)
     done = mlflow_run(tmp_path, "local", lr="abc")
     assert done.returncode != 0
@@ -100,7 +102,7 @@ def test_a_bad_parameter_fails_the_run_with_one_line(tmp_path: Path, empty_datab
 
 
 @pytest.mark.slow
-def test_uv_makes_the_environment_itself(
+def test_mlflow_run_with_uv_makes_its_environment(
     tmp_path: Path, empty_database: Path, expected: TrialConfig
 ) -> None:
     shutil.copy(empty_database, tmp_path)

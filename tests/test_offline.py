@@ -66,14 +66,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_process_has_nothing_but_what_training_needs() -> None:
+def test_bare_environment_lacks_mlflow_optuna_and_tensorflow() -> None:
     for name in ("mlflow", "optuna", "tensorflow", "dotenv"):
         command = [sys.executable, "-c", f"import {name}"]
         done = subprocess.run(command, env=BARE, capture_output=True, text=True)
         assert "ModuleNotFoundError" in done.stderr
 
 
-def test_when_the_time_is_over_it_says_so(trained: Path) -> None:
+def test_offline_run_out_of_time_exits_3_and_says_so(trained: Path) -> None:
     code, *lines = (trained / "stopped.txt").read_text().splitlines()
     assert code == "3"
     assert lines[-1] == (
@@ -81,7 +81,7 @@ def test_when_the_time_is_over_it_says_so(trained: Path) -> None:
     )
 
 
-def test_killed_it_goes_on_from_its_last_epoch(trained: Path) -> None:
+def test_offline_trial_killed_continues_from_its_last_epoch(trained: Path) -> None:
     killed = json.loads((trained / "killed.json").read_text())
     assert 1 <= len(killed) < EPOCHS
     assert epochs_of(trained) == list(range(1, EPOCHS + 1))
@@ -92,7 +92,7 @@ def test_killed_it_goes_on_from_its_last_epoch(trained: Path) -> None:
     )
 
 
-def test_a_finished_record_keeps_no_state(trained: Path) -> None:
+def test_finished_offline_record_keeps_no_checkpoint(trained: Path) -> None:
     (folder,) = [path for path in (trained / "records").iterdir() if path.is_dir()]
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [
         Journal(folder).operations[-4].folder.name  # type: ignore[union-attr]
@@ -112,7 +112,7 @@ def run_of(client: MlflowClient, records: Path) -> Run:
     return found
 
 
-def test_the_run_is_as_if_trained_beside_mlflow(
+def test_imported_run_is_as_if_trained_beside_mlflow(
     run_of: Run, client: MlflowClient, records: Path
 ) -> None:
     data, info = run_of.data, run_of.info
@@ -134,19 +134,19 @@ def test_the_run_is_as_if_trained_beside_mlflow(
     assert np.isfinite(predictions["p_monocyte"]).all()
 
 
-def test_its_parent_is_the_grids(run_of: Run, client: MlflowClient) -> None:
+def test_imported_run_has_the_grids_parent_run(run_of: Run, client: MlflowClient) -> None:
     parent = client.get_run(run_of.data.tags["mlflow.parentRunId"])
     assert parent.data.tags["study"].startswith(f"grid-demo-32px-{EPOCHS}ep-")
     assert parent.info.status == "KILLED"  # until study.grid finds it complete
 
 
 @pytest.mark.usefixtures("run_of")
-def test_brought_again_it_stays_as_it_is(client: MlflowClient, records: Path) -> None:
+def test_record_imported_twice_makes_one_run(client: MlflowClient, records: Path) -> None:
     assert sync_folder(records) == "0 runs delivered, 1 there already"
     assert len(finished_of(client)) == 1
 
 
-def test_cut_off_it_is_completed_in_the_same_run(
+def test_interrupted_import_is_completed_in_the_same_run(
     client: MlflowClient, records: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deliver, done = import_offline.write_operation, []
@@ -169,7 +169,7 @@ def test_cut_off_it_is_completed_in_the_same_run(
     assert len(history_of(client, run, "test_loss")) == 1
 
 
-def test_what_is_not_finished_waits(client: MlflowClient, records: Path) -> None:
+def test_unfinished_record_is_not_imported(client: MlflowClient, records: Path) -> None:
     (folder,) = [path for path in records.iterdir() if path.is_dir()]
     lines = (folder / OPERATIONS).read_bytes().splitlines(keepends=True)
     (folder / OPERATIONS).write_bytes(b"".join(lines[:-1]))
@@ -177,7 +177,9 @@ def test_what_is_not_finished_waits(client: MlflowClient, records: Path) -> None
     assert runs_of(client) == []
 
 
-def test_the_table_and_a_grid_take_it_for_trained(trained: Path, tmp_path: Path) -> None:
+def test_imported_run_counts_as_finished_for_train_and_export(
+    trained: Path, tmp_path: Path
+) -> None:
     shutil.copytree(trained / "records", tmp_path / "records")
     succeed_here("study.sync", "--from", "records", cwd=tmp_path)
     succeed_here("pipelines.export", "--dataset", "demo", cwd=tmp_path)
@@ -214,7 +216,7 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
-def test_two_workers_give_the_records_of_one_to_the_last_bit(by_two: tuple[Path, str]) -> None:
+def test_two_workers_give_the_records_of_one_bit_for_bit(by_two: tuple[Path, str]) -> None:
     folder, _ = by_two
     flags = (*TWO, "--out", "one")
     os.sched_setaffinity(0, CORES[:1])  # of the command, too, which inherits it
@@ -227,14 +229,14 @@ def test_two_workers_give_the_records_of_one_to_the_last_bit(by_two: tuple[Path,
     assert together == alone
 
 
-def test_variants_begin_in_the_order_that_names_them(by_two: tuple[Path, str]) -> None:
+def test_offline_variants_start_in_the_order_of_the_flag(by_two: tuple[Path, str]) -> None:
     _, output = by_two
     titles = {line.split(" ")[0]: line for line in output.splitlines() if " · seed 0" in line}
     assert "· 1e-2 ·" in titles["[1/2]"]  # variant 7's rate, ten times the base's
     assert "D(16)" in titles["[2/2]"]
 
 
-def test_a_killed_worker_costs_its_config_only(tmp_path: Path) -> None:
+def test_killed_worker_fails_its_own_config_alone(tmp_path: Path) -> None:
     flags = (*TINY, "--epochs", "4", "--variant", "1,2,3", "--workers", "2", "--out", "records")
     process = start("study.offline", *flags, cwd=tmp_path, **BARE)
     folder = tmp_path / "records"

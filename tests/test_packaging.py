@@ -70,7 +70,7 @@ def test_lock_carries_the_pins_of_pyproject(lock: str) -> None:
     assert pyproject_pins().items() <= lock_pins(lock).items()
 
 
-def test_locks_agree_and_the_dev_lock_has_the_tools() -> None:
+def test_dev_lock_holds_the_runtime_lock_and_the_tools() -> None:
     assert lock_pins(LOCKS[0]).items() <= lock_pins(LOCKS[1]).items()
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert pins(pyproject["dependency-groups"]["dev"]).keys() <= lock_pins(LOCKS[1]).keys()
@@ -78,7 +78,7 @@ def test_locks_agree_and_the_dev_lock_has_the_tools() -> None:
     assert pins(extras["ray"]).items() <= lock_pins(LOCKS[1]).items()
 
 
-def test_python_versions_agree() -> None:
+def test_conda_python_is_among_the_supported_versions() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     supported = Requirement(f"python {project['requires-python']}").specifier
     assert all(f"{version}.0" in supported for version in PYTHONS)

@@ -34,7 +34,9 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
-def test_each_image_gets_a_line_and_broken_ones_are_named(registered: Path, images: Path) -> None:
+def test_predict_writes_a_line_per_image_and_names_broken_ones(
+    registered: Path, images: Path
+) -> None:
     out = images.parent / "out.csv"
     flags = ("--model", "models:/demo@best", str(images), "--out", str(out))
     output = succeed_here("study.predict", *flags, cwd=registered)
@@ -76,7 +78,7 @@ def refused(
         ("no-such-folder", "no model no-such-folder at sqlite:"),
     ],
 )
-def test_an_unknown_model_is_refused(
+def test_predict_with_an_unknown_model_is_refused(
     images: Path,
     model: str,
     reason: str,
@@ -86,7 +88,7 @@ def test_an_unknown_model_is_refused(
     assert reason in refused(capsys, monkeypatch, "--model", model, str(images))
 
 
-def test_a_model_of_another_kind_is_refused(
+def test_predict_with_a_model_of_another_kind_is_refused(
     client: MlflowClient,
     images: Path,
     tmp_path: Path,
@@ -101,7 +103,7 @@ def test_a_model_of_another_kind_is_refused(
     assert "is not a model of this study: --register makes one" in error
 
 
-def test_a_broken_model_is_refused(
+def test_predict_with_a_broken_model_is_refused(
     client: MlflowClient,
     images: Path,
     tmp_path: Path,
@@ -118,7 +120,7 @@ def test_a_broken_model_is_refused(
     assert f"cannot load model {broken} on this machine: " in error
 
 
-def test_an_empty_folder_is_refused(
+def test_predict_without_an_image_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -129,7 +131,7 @@ def test_an_empty_folder_is_refused(
     assert list(tmp_path.iterdir()) == [tmp_path / "empty"]
 
 
-def test_a_place_that_cannot_be_written_is_said_first(
+def test_predict_checks_first_that_the_file_can_be_written(
     images: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(images.parent)
@@ -138,7 +140,7 @@ def test_a_place_that_cannot_be_written_is_said_first(
         assert f"cannot write {out}" in refused(capsys, monkeypatch, *flags)
 
 
-def test_only_broken_images_leave_no_file(
+def test_predict_of_broken_images_alone_leaves_no_file(
     registered: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

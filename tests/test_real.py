@@ -53,7 +53,7 @@ def trained(
     return Trained(dataset, run, output, folder)
 
 
-def test_it_finishes_and_says_what_it_is(trained: Trained) -> None:
+def test_real_trial_finishes_with_its_tags(trained: Trained) -> None:
     tags = trained.run.data.tags
     assert trained.run.info.status == "FINISHED"
     assert tags["finished"] == "true"
@@ -66,7 +66,7 @@ def test_it_finishes_and_says_what_it_is(trained: Trained) -> None:
     assert trained.run.data.params["lr"] == "0.0001"
 
 
-def test_its_sizes_keep_the_shares_and_are_said_to_differ(trained: Trained) -> None:
+def test_real_trial_with_a_limit_keeps_the_shares_of_the_split(trained: Trained) -> None:
     sizes = trained.run.data.tags["sizes"]
     train, val, test = (int(size) for size in sizes.split("/"))
     limit = int(FLAGS[trained.dataset][-1])
@@ -77,7 +77,7 @@ def test_its_sizes_keep_the_shares_and_are_said_to_differ(trained: Trained) -> N
     assert f"split {sizes} (train/val/test) differs from the report's {report}" in trained.output
 
 
-def test_the_registered_model_says_the_same_of_the_files(
+def test_real_registered_model_predicts_as_the_run_did(
     trained: Trained, shared_dir: Path, tmp_path: Path
 ) -> None:
     recorded = client_of(trained.folder).download_artifacts(
@@ -103,12 +103,12 @@ def test_the_registered_model_says_the_same_of_the_files(
     np.testing.assert_allclose(found[columns], expected[columns], atol=1e-4)
 
 
-def test_siblings_in_train_are_counted(trained: Trained) -> None:
+def test_real_trial_counts_siblings_in_train(trained: Trained) -> None:
     leak = trained.run.data.tags["leak"]
     assert leak == "unknown" or int(leak.split("/")[0]) > 0
 
 
-def test_its_figures_are_of_this_world(trained: Trained) -> None:
+def test_real_trial_has_figures_in_their_ranges(trained: Trained) -> None:
     figures = trained.run.data.metrics
     assert 0 <= figures["test_accuracy"] <= 1
     assert 0 < figures["test_loss"] < 17

@@ -15,7 +15,7 @@ def test_each_report_has_the_seven_variants(dataset: str) -> None:
 
 
 @pytest.mark.parametrize("dataset", ["demo", "folder:somewhere", ""])
-def test_other_data_sets_have_no_report(dataset: str) -> None:
+def test_data_set_without_a_report_has_no_reported_figures(dataset: str) -> None:
     assert read_reported(dataset) == {}
 
 
@@ -38,7 +38,7 @@ def test_rows_describe_the_same_variants_as_the_code(dataset: str) -> None:
         }
 
 
-def test_figures_are_those_of_the_logs_not_of_the_misprinted_tables() -> None:
+def test_reported_figures_follow_the_logs_not_the_misprints() -> None:
     blood = read_reported("blood")
     assert blood[6].test_acc == 0.9984
     assert blood[6].test_acc == max(row.test_acc for row in blood.values())
@@ -48,7 +48,7 @@ def test_figures_are_those_of_the_logs_not_of_the_misprinted_tables() -> None:
 
 
 @pytest.mark.parametrize("dataset", REPORTS)
-def test_losses_accuracies_and_times_are_in_range(dataset: str) -> None:
+def test_reported_figures_are_in_their_ranges(dataset: str) -> None:
     for row in read_reported(dataset).values():
         assert all(0 < value <= 1 for value in (row.train_acc, row.val_acc, row.test_acc))
         assert all(value > 0 for value in (row.train_loss, row.val_loss, row.test_loss))

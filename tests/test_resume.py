@@ -116,18 +116,18 @@ def tell(story: Story, done: "subprocess.CompletedProcess[str]", saved: int) -> 
     story.outputs.append(done.stderr)
 
 
-def test_the_interruptions_came_in_the_middle(story: Story) -> None:
+def test_interruptions_came_between_first_and_last_epoch(story: Story) -> None:
     assert 1 <= story.saved[0] < story.saved[1] < story.saved[2] < EPOCHS
 
 
-def test_it_stays_one_run(story: Story) -> None:
+def test_interrupted_trial_stays_one_run(story: Story) -> None:
     assert len(set(story.run_ids)) == 1
     assert story.statuses == ["RUNNING", "KILLED", "KILLED", "FINISHED"]
     assert story.disturbed.run.data.tags["finished"] == "true"
     assert "given_up" not in story.disturbed.run.data.tags
 
 
-def test_exit_codes_and_words(story: Story) -> None:
+def test_interrupted_trial_has_the_exit_code_of_its_signal(story: Story) -> None:
     assert story.exit_codes == [-signal.SIGKILL, 130, 130, 0]
     for output in story.outputs[1:3]:  # SIGTERM, as of a container that is stopped, is as Ctrl-C
         assert "Traceback" not in output
@@ -139,7 +139,7 @@ def test_exit_codes_and_words(story: Story) -> None:
 @pytest.mark.parametrize(
     "name", ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "epoch_seconds"]
 )
-def test_every_epoch_is_one_point(story: Story, name: str) -> None:
+def test_interrupted_trial_logs_every_epoch_once(story: Story, name: str) -> None:
     points = history_of(story.disturbed.client, story.disturbed.run, name)
     assert sorted(step for step, _ in points) == list(range(1, EPOCHS + 1))
 
@@ -166,7 +166,7 @@ def test_predictions_equal_those_of_the_trial_left_alone(story: Story) -> None:
     )
 
 
-def test_times_are_those_of_all_processes(story: Story) -> None:
+def test_interrupted_trial_adds_up_the_times_of_its_processes(story: Story) -> None:
     run = story.disturbed.run
     points = history_of(story.disturbed.client, run, "epoch_seconds")
     figures = run.data.metrics
@@ -174,6 +174,6 @@ def test_times_are_those_of_all_processes(story: Story) -> None:
     assert figures["total_seconds"] > figures["fit_seconds"]
 
 
-def test_the_state_is_gone_when_all_is_recorded(story: Story) -> None:
+def test_finished_trial_leaves_no_checkpoint(story: Story) -> None:
     for place in (story.alone, story.disturbed):
         assert place.epochs_saved() == 0

@@ -50,7 +50,7 @@ def is_danger(call: str, given: dict[str | None, str]) -> bool:
     )
 
 
-def test_no_file_is_trusted_with_code() -> None:
+def test_code_unpickles_and_evaluates_nothing() -> None:
     found = {}
     for package in ("study", "pipelines", "deploy"):
         for path in (ROOT / package).rglob("*.py"):
@@ -76,7 +76,7 @@ def test_no_file_is_trusted_with_code() -> None:
         ("model.eval()", False),
     ],
 )
-def test_the_scan_sees_what_it_looks_for(code: str, found: bool) -> None:
+def test_scan_for_unsafe_calls_finds_each_kind(code: str, found: bool) -> None:
     assert bool(list(dangers(ast.parse(code)))) is found
 
 
@@ -114,7 +114,7 @@ def in_docker_context(name: str) -> bool:
         ("requirements.lock", True),
     ],
 )
-def test_the_docker_image_gets_no_settings(name: str, inside: bool) -> None:
+def test_docker_context_leaves_out_settings(name: str, inside: bool) -> None:
     assert in_docker_context(name) is inside
 
 
@@ -131,7 +131,9 @@ def server(tmp_path: Path, empty_database: Path) -> Iterator[Server]:
 
 
 @pytest.mark.slow
-def test_passwords_are_left_nowhere(server: Server, tmp_path: Path, session_cache: Path) -> None:
+def test_passwords_are_in_no_output_and_no_file(
+    server: Server, tmp_path: Path, session_cache: Path
+) -> None:
     folder = tmp_path / "work"
     folder.mkdir()
     settings = {

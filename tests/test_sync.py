@@ -140,7 +140,7 @@ def texts_of(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_server_that_comes_back_in_time_gets_all_in_order(
+def test_server_back_during_the_trial_gets_all_in_order(
     server: Server, alone: Run, cache: Path, tmp_path: Path
 ) -> None:
     process = train(server, tmp_path)
@@ -168,7 +168,7 @@ def test_a_server_that_comes_back_in_time_gets_all_in_order(
     assert len(beats) > 2
 
 
-def test_a_server_that_stays_away_gets_all_from_sync(
+def test_server_back_after_the_trial_gets_all_from_sync(
     server: Server,
     alone: Run,
     cache: Path,
@@ -222,7 +222,7 @@ def freeze(server: Server, sign: signal.Signals) -> None:
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_second_ctrl_c_ends_at_once(server: Server, tmp_path: Path) -> None:
+def test_second_ctrl_c_ends_the_command_at_once(server: Server, tmp_path: Path) -> None:
     process = train(server, tmp_path, "--seed", "8")
     assert process.stderr is not None
     freeze(server, signal.SIGSTOP)  # so that the end has to wait
@@ -254,7 +254,9 @@ def spooled(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> str
     return run_id
 
 
-def test_sync_may_be_killed_and_repeated(server: Server, spooled: str, tmp_path: Path) -> None:
+def test_sync_killed_and_repeated_delivers_all_once(
+    server: Server, spooled: str, tmp_path: Path
+) -> None:
     killed = start("study.sync", cwd=tmp_path, MLFLOW_TRACKING_URI=server.uri)
     wait_until(lambda: "loss" in server.client.get_run(spooled).data.metrics, killed)
     killed.kill()
@@ -271,9 +273,7 @@ def test_sync_may_be_killed_and_repeated(server: Server, spooled: str, tmp_path:
 
 
 @pytest.mark.usefixtures("cache")
-def test_what_belongs_to_another_server_stays(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_spool_of_another_server_is_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     spool.save_spool("a" * 32, [operations.tags({"finished": "true"})])
     with pytest.raises(StudyError, match="does not know 1 run: set MLFLOW_TRACKING_URI"):
@@ -281,7 +281,7 @@ def test_what_belongs_to_another_server_stays(
     assert len(spool.list_spools()) == 1
 
 
-def test_what_mlflow_refuses_is_put_aside(
+def test_spool_that_mlflow_refuses_is_put_aside(
     server: Server, spooled: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.client.delete_run(spooled)
@@ -295,7 +295,7 @@ def test_what_mlflow_refuses_is_put_aside(
     assert spool.list_spools() == []
 
 
-def test_a_parent_may_end_without_a_server(
+def test_parent_run_ending_without_a_server_is_spooled(
     client: MlflowClient, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUDY_PATIENCE", "0")
@@ -315,7 +315,7 @@ def test_a_parent_may_end_without_a_server(
 
 
 @pytest.mark.usefixtures("cache")
-def test_one_that_fails_for_now_stops_no_other(
+def test_spool_that_fails_for_now_stops_no_other(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (str(client.create_run("0").info.run_id) for _ in range(2))
@@ -337,7 +337,7 @@ def down(*_: object) -> None:
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_spool_that_was_not_written_whole_is_none(tmp_path: Path) -> None:
+def test_spool_not_written_whole_does_not_exist(tmp_path: Path) -> None:
     missing = Operation("files", folder=tmp_path / "missing")
     with pytest.raises(FileNotFoundError):
         spool.save_spool("a" * 32, [operations.tags({"a": "b"}), missing])
@@ -346,7 +346,7 @@ def test_a_spool_that_was_not_written_whole_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf"])
-def test_a_bad_patience_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_bad_patience_setting_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("STUDY_PATIENCE", text)
     with pytest.raises(ConfigError, match=f"STUDY_PATIENCE='{text}'"):
         server_patience()
@@ -354,7 +354,7 @@ def test_a_bad_patience_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cache")
-def test_a_trial_stopped_without_a_server_goes_on_later(server: Server, tmp_path: Path) -> None:
+def test_trial_stopped_without_a_server_continues_later(server: Server, tmp_path: Path) -> None:
     process = train(server, tmp_path, "--seed", "7")
     server.kill()
     try:

@@ -96,7 +96,7 @@ def has_epoch(runs: list[Run]) -> bool:
     return bool(runs) and "val_loss" in runs[0].data.metrics
 
 
-def test_a_killed_search_goes_on_in_the_same_run(searched: Searched) -> None:
+def test_killed_search_continues_in_the_same_run(searched: Searched) -> None:
     run_ids = [each.info.run_id for each in trial_runs(searched.client)]
     assert run_ids[0] == searched.begun
     assert len(run_ids) == 3
@@ -106,7 +106,7 @@ def test_a_killed_search_goes_on_in_the_same_run(searched: Searched) -> None:
     assert steps == list(range(1, EPOCHS + 1))
 
 
-def test_the_variants_come_first_on_the_grouped_split(searched: Searched) -> None:
+def test_search_starts_with_the_variants_on_the_grouped_split(searched: Searched) -> None:
     *search, confirm = trial_runs(searched.client)
     assert [each.data.tags["variant"] for each in search] == ["1", "2"]
     assert {each.data.tags["role"] for each in search} == {"search"}
@@ -118,7 +118,7 @@ def test_the_variants_come_first_on_the_grouped_split(searched: Searched) -> Non
     assert "lr" not in searched.client.get_run(parents.pop()).data.params
 
 
-def test_optuna_points_at_the_runs(searched: Searched) -> None:
+def test_optuna_trials_of_a_search_name_their_runs(searched: Searched) -> None:
     search = trial_runs(searched.client)[:2]
     complete = searched.study.get_trials(states=(TrialState.COMPLETE,))[:2]
     assert [t.user_attrs["run_ids"] for t in complete] == [[each.info.run_id] for each in search]
@@ -126,20 +126,20 @@ def test_optuna_points_at_the_runs(searched: Searched) -> None:
     assert all(list(t.intermediate_values) == [1, 2, 3] for t in complete)
 
 
-def test_test_figures_are_shown_at_the_end_only(searched: Searched) -> None:
+def test_search_shows_test_accuracies_at_its_end_alone(searched: Searched) -> None:
     *before, last = searched.output.splitlines()
     assert last.startswith("test accuracy of a fresh seed")
     assert not any("test accuracy" in line for line in before)
 
 
-def test_the_winner_is_named_with_its_command(searched: Searched) -> None:
+def test_search_names_its_best_config_with_the_command(searched: Searched) -> None:
     (line,) = (each for each in searched.output.splitlines() if "study.train" in each)
     assert " --split grouped " in line
     assert line.endswith(" --seed 2")
     assert "best of 2: val_accuracy " in searched.output
 
 
-def test_a_repeat_trains_nothing(searched: Searched) -> None:
+def test_repeated_search_trains_nothing(searched: Searched) -> None:
     flags = (*FLAGS, "--trials", "2", "--confirm", "1")
     output = succeed_here("study.tpe", *flags, cwd=searched.folder)
     assert "2 trials ended already" in output
@@ -148,7 +148,7 @@ def test_a_repeat_trains_nothing(searched: Searched) -> None:
     assert len(trial_runs(searched.client)) == 3
 
 
-def test_earlier_runs_are_reused_where_a_field_is_fixed(searched: Searched) -> None:
+def test_search_with_a_fixed_field_reuses_earlier_runs(searched: Searched) -> None:
     flags = (*FLAGS, "--fix", "head=gap", "--trials", "2", "--confirm", "0")
     output = succeed_here("study.tpe", *flags, cwd=searched.folder)
     assert "2 trials ended already, 2 of them from earlier runs" in output
@@ -157,7 +157,7 @@ def test_earlier_runs_are_reused_where_a_field_is_fixed(searched: Searched) -> N
     assert [t.intermediate_values.keys() for t in new.trials] == [{1, 2, 3}] * 2
 
 
-def test_a_poor_trial_is_pruned_and_in_no_table(searched: Searched) -> None:
+def test_poor_trial_is_pruned_and_left_out_of_the_table(searched: Searched) -> None:
     study = searched.study
     for i in range(5):  # trials that were perfect while they ran
         study.add_trial(
@@ -190,7 +190,7 @@ def test_a_poor_trial_is_pruned_and_in_no_table(searched: Searched) -> None:
 SPACE = make_space(recipe("chest"))
 
 
-def test_the_space_holds_the_variants() -> None:
+def test_search_space_contains_the_seven_variants() -> None:
     configs = [SPACE.config(point) for point in SPACE.starts()]
     assert [find_variant(config) for config in configs] == [1, 2, 3, 4, 5, 6, 7]
     for point in SPACE.starts():
@@ -198,7 +198,7 @@ def test_the_space_holds_the_variants() -> None:
 
 
 @pytest.mark.parametrize("dataset", ["chest", "blood", "demo"])
-def test_every_point_is_a_config(dataset: str) -> None:
+def test_every_point_of_the_search_space_is_a_valid_config(dataset: str) -> None:
     space = make_space(recipe(dataset))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(50):
@@ -211,7 +211,7 @@ def test_every_point_is_a_config(dataset: str) -> None:
         assert space.config(again.params) == config
 
 
-def test_what_has_no_effect_does_not_make_another_config() -> None:
+def test_fields_without_effect_make_no_other_config() -> None:
     point = SPACE.starts()[0] | {"hidden_layers": 0}
     assert SPACE.config(point) == SPACE.config(point | {"dense_units": 99, "dropout": 0.2})
 
@@ -225,14 +225,14 @@ def test_fields_with_steps_take_round_values() -> None:
             assert getattr(config, name) == round(getattr(config, name) * parts) / parts
 
 
-def test_a_fixed_field_is_not_searched() -> None:
+def test_fixed_field_is_not_searched() -> None:
     space = make_space(recipe("chest").replace(lr=1e-4), {"lr", "hidden_layers"})
     assert not {"lr", "hidden_layers"} & space.free.keys()
     assert [p["dense_units"] for p in space.starts()] == [8, 16, 32]
     assert space.settings()["lr"] == 1e-4
 
 
-def test_one_study_per_settings_ranges_and_objective() -> None:
+def test_study_name_depends_on_settings_ranges_and_objective() -> None:
     other = recipe("chest").replace(epochs=3)
     names = {SPACE.name("val_loss"), SPACE.name("val_accuracy"), make_space(other).name("val_loss")}
     names.add(make_space(recipe("chest"), {"lr"}).name("val_loss"))
@@ -240,7 +240,7 @@ def test_one_study_per_settings_ranges_and_objective() -> None:
     assert make_space(recipe("chest")).name("val_loss") in names
 
 
-def test_fix_takes_names_and_values() -> None:
+def test_fix_flag_takes_a_searched_field_and_its_value() -> None:
     assert parse_fix(["lr=1e-5", "image-size=96"]) == {"lr": "1e-5", "image_size": "96"}
     with pytest.raises(ConfigError, match="not a searched field"):
         parse_fix(["epochs=3"])
@@ -267,11 +267,11 @@ def test_fix_contradicts_a_flag_only_with_another_value(
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5h", 5400)])
-def test_durations(text: str, seconds: float) -> None:
+def test_duration_with_a_unit_is_parsed_as_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-def test_the_command_of_a_config_names_what_differs() -> None:
+def test_command_of_a_config_names_what_differs_from_the_recipe() -> None:
     config = recipe("folder:my images").replace(lr=3.1e-5, seed=4)
     assert format_command(config) == (
         "python -m study.train --dataset 'folder:my images' --lr 3.1e-05 --seed 4"
@@ -279,7 +279,7 @@ def test_the_command_of_a_config_names_what_differs() -> None:
 
 
 @pytest.mark.parametrize(("metric", "poor"), [("val_accuracy", 0.1), ("val_loss", 2.0)])
-def test_the_judge_reports_and_gives_a_reason(
+def test_pruner_reports_each_epoch_and_gives_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, poor: float
 ) -> None:
     monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/study.db")
@@ -316,7 +316,7 @@ def stubbed(empty_database: Path, tmp_path: Path) -> Command:
     return search
 
 
-def test_a_search_ends_at_its_number_and_goes_on_from_it(stubbed: Command) -> None:
+def test_search_with_more_trials_continues_from_the_earlier(stubbed: Command) -> None:
     code, first, _ = stubbed("--trials", "9", "--confirm", "0")
     assert (code, len(first)) == (0, 9)
     code, more, _ = stubbed("--trials", "15", "--confirm", "2")
@@ -327,7 +327,7 @@ def test_a_search_ends_at_its_number_and_goes_on_from_it(stubbed: Command) -> No
     assert more[6:] == [best.replace(seed=1), best.replace(seed=2)]
 
 
-def test_an_exhausted_space_ends_the_search(stubbed: Command) -> None:
+def test_search_of_an_exhausted_space_ends(stubbed: Command) -> None:
     fixed = (
         *("lr=1e-3", "hidden_layers=1", "dense_units=8", "dropout=0.1", "batch_size=16"),
         *("trainable=1", "augment=0", "label_smoothing=0", "weight_decay=0"),
@@ -341,7 +341,7 @@ def test_an_exhausted_space_ends_the_search(stubbed: Command) -> None:
     assert "the space is exhausted" in err
 
 
-def test_an_interrupted_trial_comes_first_next_time(stubbed: Command) -> None:
+def test_interrupted_trial_comes_first_in_the_next_search(stubbed: Command) -> None:
     def interrupted(config: TrialConfig) -> float:
         if config.lr > 4e-3:  # variant 6
             raise KeyboardInterrupt
@@ -371,7 +371,7 @@ def test_pruned_trials_count_and_failed_ones_do_not(stubbed: Command) -> None:
     assert "best of 4" in err
 
 
-def test_a_config_whose_process_dies_is_tried_again_but_not_for_ever(stubbed: Command) -> None:
+def test_config_whose_process_dies_is_tried_ten_times(stubbed: Command) -> None:
     def train(config: TrialConfig) -> float:
         if find_variant(config) == 2:
             raise OutOfMemory("no memory")
@@ -386,7 +386,7 @@ def test_a_config_whose_process_dies_is_tried_again_but_not_for_ever(stubbed: Co
     assert err.count("failed: it was killed") == err.count("failed: no memory") == 1
 
 
-def test_a_search_that_only_fails_is_one_error(stubbed: Command) -> None:
+def test_search_in_which_all_trials_fail_ends_with_one_error(stubbed: Command) -> None:
     def fail(_: TrialConfig) -> float:
         raise TrialFailed("no memory")
 
@@ -397,7 +397,7 @@ def test_a_search_that_only_fails_is_one_error(stubbed: Command) -> None:
 
 
 @pytest.mark.parametrize("error", [StudyError, TrackingRefused])
-def test_a_cause_that_every_trial_shares_ends_the_search_at_once(
+def test_error_that_every_trial_would_meet_ends_the_search_at_once(
     stubbed: Command, error: type[StudyError]
 ) -> None:
     def fail(_: TrialConfig) -> float:
@@ -410,14 +410,14 @@ def test_a_cause_that_every_trial_shares_ends_the_search_at_once(
     assert then == asked
 
 
-def test_it_converges(stubbed: Command) -> None:
+def test_search_until_converged_ends_20_trials_after_its_best(stubbed: Command) -> None:
     code, asked, err = stubbed("--until-converged", "--confirm", "0", train=lambda _: 0.5)
     assert code == 0
     assert 20 <= len(asked) <= 25
     assert "no improvement in 20 trials" in err
 
 
-def test_loss_is_minimized(stubbed: Command) -> None:
+def test_search_for_loss_minimizes_it(stubbed: Command) -> None:
     code, asked, err = stubbed("--objective", "loss", "--trials", "8", "--confirm", "1")
     assert code == 0
     best = max(asked[:-1], key=lambda config: config.lr)  # the stub's loss is 1 - lr
@@ -425,7 +425,7 @@ def test_loss_is_minimized(stubbed: Command) -> None:
     assert "val_loss 0.9" in err
 
 
-def test_auc_is_maximized(stubbed: Command, tmp_path: Path) -> None:
+def test_search_for_auc_maximizes_it(stubbed: Command, tmp_path: Path) -> None:
     code, asked, err = stubbed("--objective", "auc", "--trials", "8", "--confirm", "1")
     assert code == 0
     best = max(asked[:-1], key=lambda config: config.lr)
@@ -435,7 +435,7 @@ def test_auc_is_maximized(stubbed: Command, tmp_path: Path) -> None:
     assert study.best_value == best.lr / 2
 
 
-def test_a_config_must_earn_its_seeds(stubbed: Command, tmp_path: Path) -> None:
+def test_config_worse_on_its_first_seed_gets_no_second(stubbed: Command, tmp_path: Path) -> None:
     noise = {(1, 0): 0.01, (2, 1): 0.02, (4, 2): 0.03}  # of variant and seed
 
     def train(config: TrialConfig) -> float:
@@ -459,7 +459,7 @@ def test_a_config_must_earn_its_seeds(stubbed: Command, tmp_path: Path) -> None:
     assert f"best of 4: val_accuracy {values[-1]:.4f}" in err
 
 
-def test_a_config_without_its_figure_fails_and_is_not_pruned(stubbed: Command) -> None:
+def test_config_without_the_objective_fails_and_is_not_pruned(stubbed: Command) -> None:
     def train(config: TrialConfig) -> float:
         return math.nan if find_variant(config.replace(seed=0)) == 3 else 0.8 + config.lr
 
@@ -473,13 +473,13 @@ def test_a_config_without_its_figure_fails_and_is_not_pruned(stubbed: Command) -
     assert "failed: run run has no val_auc: does validation lack a class?" in err
 
 
-def test_a_search_in_which_no_config_has_a_figure_ends(stubbed: Command) -> None:
+def test_search_in_which_no_config_has_the_objective_ends(stubbed: Command) -> None:
     code, asked, err = stubbed("--objective", "auc", train=lambda _: math.nan)
     assert (code, len(asked)) == (2, 5)
     assert "error: 5 trials failed in a row, the last one: run run has no val_auc" in err
 
 
-def test_no_trial_starts_after_the_timeout(
+def test_search_starts_no_trial_after_its_timeout(
     monkeypatch: pytest.MonkeyPatch, stubbed: Command
 ) -> None:
     def train(_: TrialConfig) -> float:
@@ -493,7 +493,7 @@ def test_no_trial_starts_after_the_timeout(
 
 
 @pytest.mark.parametrize(("sampler", "package"), [("gp", "torch"), ("cmaes", "cmaes")])
-def test_a_sampler_without_its_package_says_which(
+def test_sampler_without_its_package_is_refused_with_the_name(
     monkeypatch: pytest.MonkeyPatch, stubbed: Command, sampler: str, package: str
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
@@ -502,7 +502,7 @@ def test_a_sampler_without_its_package_says_which(
     assert f"needs the package {package}" in err
 
 
-def test_a_data_set_without_groups_needs_another_split(
+def test_search_on_data_without_groups_asks_for_another_split(
     monkeypatch: pytest.MonkeyPatch, stubbed: Command
 ) -> None:
     monkeypatch.setattr("study.tpe.has_groups", lambda _: False)

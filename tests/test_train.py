@@ -90,19 +90,19 @@ def probabilities(table: pd.DataFrame) -> np.ndarray:
     return table[[name for name in table if name.startswith("p_")]].to_numpy()
 
 
-def test_one_run_is_recorded_and_finished(trained: Trained) -> None:
+def test_train_records_one_finished_run(trained: Trained) -> None:
     assert trained.run.info.status == "FINISHED"
     assert trained.run.info.run_name == CONFIG.title
     experiment = trained.client.get_experiment(trained.run.info.experiment_id)
     assert experiment.name == "demo"
 
 
-def test_params_are_the_config(trained: Trained) -> None:
+def test_run_params_are_the_config(trained: Trained) -> None:
     expected = {name: str(value) for name, value in CONFIG.as_dict().items()}
     assert trained.run.data.params == expected
 
 
-def test_tags_say_what_was_trained_on_what(trained: Trained) -> None:
+def test_run_tags_name_the_config_and_the_data(trained: Trained) -> None:
     tags, digest = trained.run.data.tags, data_digest("demo")
     assert tags["fingerprint"] == fingerprint(CONFIG, digest)
     assert tags["data_digest"] == digest
@@ -113,7 +113,7 @@ def test_tags_say_what_was_trained_on_what(trained: Trained) -> None:
     assert tags["code_version"]
 
 
-def test_sizes_and_leak_are_those_of_the_split(trained: Trained) -> None:
+def test_run_sizes_and_leak_are_those_of_the_split(trained: Trained) -> None:
     split = make_split(prepare("demo", 32), "pooled", 0, 80)
     tags = trained.run.data.tags
     assert tags["sizes"] == f"{len(split.train)}/{len(split.val)}/{len(split.test)}"
@@ -125,13 +125,13 @@ def test_sizes_and_leak_are_those_of_the_split(trained: Trained) -> None:
     assert figures["test_groups"] == count_test_groups(prepare("demo", 32), split)
 
 
-def test_of_unknown_groups_nothing_is_logged() -> None:
+def test_trial_with_unknown_groups_logs_no_leak() -> None:
     data = dataclasses.replace(prepare("demo", 32), groups=None)
     trial = Trial(CONFIG, data, make_split(data, "pooled", 0), Progress())
     assert measure_independence(trial) == {}
 
 
-def test_oddities_of_the_images_are_told_once_by_a_process(
+def test_leak_warning_is_printed_once_per_process_and_split(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("study.trial._warned_splits", set())
@@ -155,16 +155,16 @@ def test_unusual_images_are_counted_and_one_is_named_before_training(
 
 
 @pytest.mark.parametrize("name", CURVES)
-def test_every_epoch_is_one_point(trained: Trained, name: str) -> None:
+def test_run_curve_has_one_point_per_epoch(trained: Trained, name: str) -> None:
     assert [step for step, _ in history_of(trained.client, trained.run, name)] == [1, 2]
 
 
 @pytest.mark.parametrize("name", FINAL)
-def test_a_final_figure_is_one_point(trained: Trained, name: str) -> None:
+def test_run_final_figure_has_one_point(trained: Trained, name: str) -> None:
     assert [step for step, _ in history_of(trained.client, trained.run, name)] == [0]
 
 
-def test_times_fit_into_each_other(trained: Trained) -> None:
+def test_run_times_fit_into_each_other(trained: Trained) -> None:
     figures = trained.run.data.metrics
     epochs = [value for _, value in history_of(trained.client, trained.run, "epoch_seconds")]
     assert figures["fit_seconds"] == pytest.approx(sum(epochs))
@@ -173,14 +173,14 @@ def test_times_fit_into_each_other(trained: Trained) -> None:
     assert 0 <= figures["dead_units"] <= 24
 
 
-def test_the_data_is_the_runs_input(trained: Trained) -> None:
+def test_run_has_the_data_set_as_input(trained: Trained) -> None:
     (used,) = trained.run.inputs.dataset_inputs
     assert used.dataset.name == "demo"
     assert data_digest("demo").startswith(used.dataset.digest)
     assert [tag.value for tag in used.tags] == ["training"]
 
 
-def test_predictions_are_of_the_images_of_val_and_test(predictions: pd.DataFrame) -> None:
+def test_predictions_have_a_row_per_image_of_val_and_test(predictions: pd.DataFrame) -> None:
     data = prepare("demo", 32)
     split = make_split(data, "pooled", 0, 80)
     for part in ("val", "test"):
@@ -195,7 +195,7 @@ def test_predictions_are_of_the_images_of_val_and_test(predictions: pd.DataFrame
 
 
 @pytest.mark.parametrize("part", ["val", "test"])
-def test_figures_follow_from_the_predictions(
+def test_run_figures_follow_from_the_predictions(
     trained: Trained, predictions: pd.DataFrame, part: str
 ) -> None:
     table = predictions[predictions["split"] == part]
@@ -208,12 +208,12 @@ def test_figures_follow_from_the_predictions(
     assert figures[f"{part}_loss"] == pytest.approx(-np.log(picked).mean(), rel=1e-4)
 
 
-def test_the_config_is_an_artifact(trained: Trained) -> None:
+def test_run_has_the_config_as_json(trained: Trained) -> None:
     text = trained.artifact("config.json").read_text(encoding="utf-8")
     assert TrialConfig(**json.loads(text)) == CONFIG
 
 
-def test_the_history_is_an_artifact(trained: Trained) -> None:
+def test_run_has_the_history_as_csv(trained: Trained) -> None:
     table = pd.read_csv(trained.artifact("history.csv"))
     assert table["epoch"].tolist() == [1, 2]
     for column, name in (("loss", "train_loss"), ("val_accuracy", "val_accuracy")):
@@ -221,13 +221,13 @@ def test_the_history_is_an_artifact(trained: Trained) -> None:
         assert table[column].tolist() == pytest.approx(logged)
 
 
-def test_the_curves_are_a_picture_of_the_run(trained: Trained) -> None:
+def test_run_has_its_curves_as_a_picture(trained: Trained) -> None:
     picture = Image.open(io.BytesIO(trained.artifact("curves.png").read_bytes()))
     assert picture.format == "PNG"
     assert picture.width > picture.height > 200
 
 
-def test_a_log_file_sees_plain_lines(trained: Trained) -> None:
+def test_progress_in_a_log_file_is_plain_lines(trained: Trained) -> None:
     lines = trained.output.splitlines()
     assert "\x1b" not in trained.output
     assert lines[0] == CONFIG.title
@@ -235,11 +235,11 @@ def test_a_log_file_sees_plain_lines(trained: Trained) -> None:
     assert trained.run.info.run_id in lines[-1]
 
 
-def test_no_state_is_left_behind(trained: Trained, session_cache: Path) -> None:
+def test_finished_trial_leaves_no_checkpoint(trained: Trained, session_cache: Path) -> None:
     assert not (session_cache / "trials" / trained.run.data.tags["fingerprint"]).exists()
 
 
-def test_a_finished_config_is_not_trained_again(trained: Trained) -> None:
+def test_finished_config_is_not_trained_again(trained: Trained) -> None:
     spelled = (*FLAGS, "--patience", "0", "--no-cache")
     output = succeed_here("study.train", *spelled, cwd=trained.folder)
     assert "already finished" in output
@@ -277,7 +277,7 @@ def times_of(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def test_again_trains_it_again_to_the_same_numbers(again: Again) -> None:
+def test_again_flag_trains_to_the_same_figures(again: Again) -> None:
     assert "already finished" not in again.output
     assert again.second.data.tags["finished"] == "true"
     for name in ("test_loss", "test_accuracy", "dead_units"):
@@ -287,7 +287,7 @@ def test_again_trains_it_again_to_the_same_numbers(again: Again) -> None:
         assert curves[0] == curves[1]
 
 
-def test_without_a_cache_nothing_is_cached(again: Again) -> None:
+def test_no_cache_flag_leaves_the_cache_untouched(again: Again) -> None:
     assert {path for path in again.touched if path.suffix != ".lock"} == set()
 
 
@@ -305,7 +305,7 @@ print(json.dumps({"names": list(answer), "probabilities": answer.to_numpy().toli
 """
 
 
-def test_the_logged_model_predicts_the_same(
+def test_logged_model_in_another_process_predicts_the_same(
     again: Again, predictions: pd.DataFrame, session_cache: Path
 ) -> None:
     done = subprocess.run(
@@ -328,7 +328,7 @@ def test_the_logged_model_predicts_the_same(
 # --- what is refused --------------------------------------------------------------------------
 
 
-def test_a_file_store_is_refused(tmp_path: Path) -> None:
+def test_file_store_as_tracking_uri_is_refused(tmp_path: Path) -> None:
     for uri in ("./mlruns", "mlruns", "file:///tmp/mlruns", str(tmp_path / "mlruns")):
         done = run_here("study.train", *TINY, cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
         assert (done.returncode, done.stdout) == (2, "")
@@ -339,7 +339,7 @@ def test_a_file_store_is_refused(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
+def test_absent_server_is_an_error_without_the_password(tmp_path: Path) -> None:
     port = free_port()
     uri = f"http://somebody:secret@127.0.0.1:{port}"
     done = run_here("study.train", *TINY, cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
@@ -352,7 +352,9 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_clock_that_jumps_does_no_harm(empty_database: Path, tmp_path: Path) -> None:
+def test_jumping_clock_changes_no_duration_and_loses_no_point(
+    empty_database: Path, tmp_path: Path
+) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     settings = {"MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.3"}
     succeed("tests.support.jumping_clock", *TINY, "--epochs", "4", cwd=tmp_path, **settings)
@@ -374,9 +376,7 @@ def test_a_clock_that_jumps_does_no_harm(empty_database: Path, tmp_path: Path) -
     assert "already finished" in again
 
 
-def test_a_failure_while_training_is_recorded_with_its_reason(
-    empty_database: Path, tmp_path: Path
-) -> None:
+def test_failed_trial_is_recorded_with_its_reason(empty_database: Path, tmp_path: Path) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     (tmp_path / "wrong.partial.h5").write_text("no weights")
     flags = (*TINY, "--weights", "wrong.partial.h5")
@@ -392,7 +392,7 @@ def test_a_failure_while_training_is_recorded_with_its_reason(
     assert "finished" not in failed.data.tags
 
 
-def test_help_explains_every_field(
+def test_help_explains_every_config_field(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["study.train", "--help"])
@@ -408,7 +408,7 @@ def test_help_explains_every_field(
 # --- with a server ----------------------------------------------------------------------------
 
 
-def test_a_run_goes_to_a_server(empty_database: Path, tmp_path: Path) -> None:
+def test_train_with_a_server_records_everything_there(empty_database: Path, tmp_path: Path) -> None:
     server = new_server(tmp_path, empty_database)
     here = tmp_path / "here"
     here.mkdir()

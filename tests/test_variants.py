@@ -15,26 +15,26 @@ NUMBERS = [variant.number for variant in VARIANTS]
 EVERYWHERE = [*RECIPES, "folder:somewhere"]
 
 
-def test_there_are_seven() -> None:
+def test_variants_are_numbered_1_to_7() -> None:
     assert NUMBERS == [1, 2, 3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize("dataset", EVERYWHERE)
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_variant_is_recognized(dataset: str, number: int) -> None:
+def test_variant_is_recognized(dataset: str, number: int) -> None:
     config = resolve_config(dataset, number, {})
     assert find_variant(config) == number
     assert find_variant(config.replace(seed=3, image_size=96, epochs=2)) == number
 
 
 @pytest.mark.parametrize("dataset", EVERYWHERE)
-def test_the_first_variant_is_the_recipe(dataset: str) -> None:
+def test_first_variant_is_the_recipe(dataset: str) -> None:
     assert resolve_config(dataset, 1, {}) == resolve_config(dataset, None, {}) == recipe(dataset)
 
 
 @pytest.mark.parametrize("dataset", ["chest", "blood"])
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_variant_is_the_reports_row(dataset: str, number: int) -> None:
+def test_variant_equals_the_reports_row(dataset: str, number: int) -> None:
     config, row = resolve_config(dataset, number, {}), read_reported(dataset)[number]
     assert (config.hidden_layers, config.dense_units) == (row.hidden_layers, row.dense_units)
     assert config.lr == row.learning_rate
@@ -48,28 +48,28 @@ def test_each_variant_changes_one_thing(dataset: str) -> None:
         assert sum(changed[name] != base[name] for name in base) == 1
 
 
-def test_rates_are_written_as_people_write_them() -> None:
+def test_learning_rate_of_a_variant_is_a_round_number() -> None:
     assert resolve_config("blood", 6, {}).lr == 5e-5
     assert resolve_config("blood", 7, {}).lr == 1e-4
 
 
-def test_a_flag_wins_over_the_variant_and_the_variant_over_the_recipe() -> None:
+def test_flag_overrides_the_variant_and_the_variant_the_recipe() -> None:
     config = resolve_config("chest", 5, {"dense_units": 64, "epochs": 2})
     assert (config.hidden_layers, config.dense_units, config.epochs) == (3, 64, 2)
     assert find_variant(config) is None
 
 
-def test_a_config_spelled_by_flags_is_the_variant() -> None:
+def test_config_equal_to_a_variant_is_recognized() -> None:
     assert find_variant(resolve_config("chest", None, {"lr": 1e-4})) == 7
     assert find_variant(resolve_config("chest", 7, {"lr": 1e-5})) == 1
 
 
-def test_a_variants_rate_follows_a_changed_base() -> None:
+def test_learning_rate_of_a_variant_follows_the_base() -> None:
     base = recipe("chest").replace(lr=2e-4)
     assert variant_fields(6, base)["lr"] == 1e-3
 
 
 @pytest.mark.parametrize("number", [0, 8, -1])
-def test_an_unknown_variant_is_refused(number: int) -> None:
+def test_unknown_variant_is_refused(number: int) -> None:
     with pytest.raises(ConfigError, match=rf"^variant={number} is unknown: use 1 to 7$"):
         resolve_config("demo", number, {})

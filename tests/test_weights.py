@@ -47,7 +47,7 @@ def key(path: Path | str, **fields: float) -> str:
     return fingerprint(TrialConfig(weights=str(path), **fields), "d")  # type: ignore[arg-type]
 
 
-def test_the_digest_is_over_little_endian_float32_in_c_order() -> None:
+def test_weights_digest_does_not_depend_on_dtype_or_memory_order() -> None:
     tensor = np.arange(6, dtype=np.float32).reshape(2, 3)
     same = [tensor.astype(">f8"), np.asfortranarray(tensor), tensor.astype(np.float16)]
     assert {digest_weights([each]) for each in same} == {digest_weights([tensor])}
@@ -56,7 +56,7 @@ def test_the_digest_is_over_little_endian_float32_in_c_order() -> None:
 
 @pytest.mark.shared
 @pytest.mark.parametrize(("name", "alpha"), [(COMPLETE, 1.0), (NARROW, 0.25)])
-def test_the_table_holds_the_digest_of_what_keras_loads(
+def test_published_table_has_the_digest_of_what_keras_loads(
     shared_dir: Path, name: str, alpha: float
 ) -> None:
     known = find_published_weights("mobilenet", alpha)
@@ -67,7 +67,7 @@ def test_the_table_holds_the_digest_of_what_keras_loads(
 
 
 @pytest.mark.shared
-def test_the_complete_file_is_imagenet_in_either_container(complete: Path, tmp_path: Path) -> None:
+def test_complete_weights_file_of_either_format_is_imagenet(complete: Path, tmp_path: Path) -> None:
     legacy = tmp_path / "any_name.partial.h5"
     write_legacy(mobilenet(complete), legacy)
     for path in (complete, legacy):
@@ -76,7 +76,7 @@ def test_the_complete_file_is_imagenet_in_either_container(complete: Path, tmp_p
 
 
 @pytest.mark.shared
-def test_a_file_of_another_width_is_imagenet_for_its_own_only(shared_dir: Path) -> None:
+def test_weights_file_of_another_width_is_imagenet_for_its_own(shared_dir: Path) -> None:
     path = shared_dir / "weights" / NARROW
     narrow = TrialConfig(alpha=0.25, weights=str(path))
     assert weights_kind(narrow) == "imagenet"
@@ -86,21 +86,21 @@ def test_a_file_of_another_width_is_imagenet_for_its_own_only(shared_dir: Path) 
 
 
 @pytest.mark.shared
-def test_one_changed_number_makes_it_partial(damaged: Path, complete: Path) -> None:
+def test_weights_file_with_one_changed_number_is_partial(damaged: Path, complete: Path) -> None:
     comparison = compare_with_published(damaged, "mobilenet", 1.0)
     assert str(comparison) == "134/135"
     assert weights_kind(TrialConfig(weights=str(damaged))) == "partial"
     assert len({key(damaged), key(complete)}) == 2
 
 
-def test_other_weights_are_a_file_whatever_its_name_says(tmp_path: Path) -> None:
+def test_weights_file_of_unknown_weights_is_of_kind_file(tmp_path: Path) -> None:
     path = tmp_path / "mobilenet.partial.weights.h5"
     mobilenet(None).save_weights(path)
     assert weights_kind(TrialConfig(weights=str(path))) == "file"
 
 
 @pytest.mark.shared
-def test_a_file_that_is_changed_in_place_is_read_anew(complete: Path, tmp_path: Path) -> None:
+def test_weights_file_changed_in_place_is_read_again(complete: Path, tmp_path: Path) -> None:
     path = shutil.copyfile(complete, tmp_path / COMPLETE)
     config = TrialConfig(weights=str(path))
     assert weights_kind(config) == "imagenet"
@@ -109,7 +109,7 @@ def test_a_file_that_is_changed_in_place_is_read_anew(complete: Path, tmp_path: 
     assert weights_kind(config) == "partial"
 
 
-def test_a_fingerprint_follows_a_file_of_any_kind_that_changes_in_place(tmp_path: Path) -> None:
+def test_fingerprint_of_a_file_changed_in_place_follows_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "weights.h5"
     keys = []
     for number, content in enumerate((b"one", b"two", b"one")):  # of equal size
@@ -121,7 +121,7 @@ def test_a_fingerprint_follows_a_file_of_any_kind_that_changes_in_place(tmp_path
 
 @pytest.mark.shared
 @pytest.mark.parametrize("source", ["complete", "damaged"])
-def test_a_download_is_compared_with_the_published_weights(
+def test_downloaded_weights_that_are_not_the_published_are_refused(
     source: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keras finds the file in its cache, as after a download."""
@@ -150,7 +150,7 @@ def write_legacy(model: keras.Model, path: Path) -> None:
 
 
 @pytest.mark.shared
-def test_a_trials_name_tells_of_other_weights_only(complete: Path, damaged: Path) -> None:
+def test_title_names_weights_that_are_not_imagenet(complete: Path, damaged: Path) -> None:
     usual = TrialConfig(dataset="chest").title
     assert TrialConfig(dataset="chest", weights=str(complete)).title == usual
     assert TrialConfig(dataset="chest", weights=str(damaged)).title == f"{usual} · weights=file"

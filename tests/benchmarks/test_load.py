@@ -13,7 +13,7 @@ def rows_of(markdown: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow
-def test_load_records_whole_trials_beside_few_and_beside_more() -> None:
+def test_load_with_and_without_earlier_trials_records_whole_trials() -> None:
     flags = ("--workers", "2", "--trials", "1", "--prefill", "0", "20", "--sampler", "random")
     command = [sys.executable, "-m", "benchmarks.load", *flags]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

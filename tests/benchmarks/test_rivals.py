@@ -18,7 +18,7 @@ from tests.support.commands import finish
 from tests.support.commands import start
 
 
-def test_both_kinds_of_files_have_the_studys_split(tmp_path: Path) -> None:
+def test_small_and_large_image_files_keep_the_studys_split(tmp_path: Path) -> None:
     trees = []
     for kind in KINDS:
         write_images("demo", 60, tmp_path / kind, kind)
@@ -35,7 +35,7 @@ def test_both_kinds_of_files_have_the_studys_split(tmp_path: Path) -> None:
         assert named == [image for image in samples.images if image.startswith(f"{part}/")]
 
 
-def test_a_rival_without_its_package_is_left_out(
+def test_rival_without_its_package_is_left_out_with_a_hint(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real = importlib.util.find_spec
@@ -50,7 +50,7 @@ def test_a_rival_without_its_package_is_left_out(
     assert "torch is left out: python -m pip install torch" in capsys.readouterr().out
 
 
-def test_grids_of_other_steps_are_not_compared() -> None:
+def test_grids_with_different_step_counts_are_refused() -> None:
     whole = Grid(steps=14, test_accuracy=[0.5] * 7)
     short = Grid(steps=7, test_accuracy=[0.5] * 7)
     runs = [Run("small", who, 1.0, 1.0, grid) for who, grid in (("a", whole), ("b", short))]
@@ -60,7 +60,7 @@ def test_grids_of_other_steps_are_not_compared() -> None:
 
 
 @pytest.mark.slow
-def test_the_notebook_and_ours_train_the_same_grid(tmp_path: Path) -> None:
+def test_notebook_and_ours_train_the_same_grid(tmp_path: Path) -> None:
     flags = ("--dataset", "demo", "--images", "60", "--files", "small", "--epochs", "2")
     done = finish(start("benchmarks.rivals", *flags, "--only", "notebook", "ours", cwd=tmp_path))
     assert done.returncode == 0, done.stderr

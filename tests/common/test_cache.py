@@ -76,7 +76,7 @@ def test_reading_the_spool_of_an_unwritable_cache_finds_nothing(
     assert spool.list_spools() == []
 
 
-def test_a_full_disk_also_offers_to_train_without_the_cache() -> None:
+def test_full_disk_also_offers_to_train_without_the_cache() -> None:
     with (
         pytest.raises(DataError, match=r"\(full\): free some space, .* or train with --no-cache$"),
         cache_errors_as_data_errors(),
@@ -84,7 +84,7 @@ def test_a_full_disk_also_offers_to_train_without_the_cache() -> None:
         raise OSError(errno.ENOSPC, "full")
 
 
-def test_a_lock_that_is_held_is_not_mistaken_for_an_unwritable_cache(tmp_path: Path) -> None:
+def test_lock_that_is_held_is_not_mistaken_for_an_unwritable_cache(tmp_path: Path) -> None:
     with pytest.raises(filelock.Timeout), cache_errors_as_data_errors():
         raise filelock.Timeout(str(tmp_path / "lock"))
 

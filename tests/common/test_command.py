@@ -28,16 +28,16 @@ def parsed(*words: str) -> TrialConfig:
     return config_from_flags(parser.parse_args(words))
 
 
-def test_no_flags_are_the_demo() -> None:
+def test_command_without_flags_uses_the_demo_recipe() -> None:
     assert parsed() == recipe("demo")
 
 
-def test_flags_are_the_configs_fields() -> None:
+def test_config_flags_set_the_fields_of_their_names() -> None:
     config = parsed("--dataset", "chest", "--variant", "2", "--lr", "3e-4", "--batch-size=8")
     assert config == resolve_config("chest", 2, {"lr": 3e-4, "batch_size": 8})
 
 
-def test_underscores_are_dashes_in_names_but_not_in_values() -> None:
+def test_underscore_in_a_flag_name_counts_as_a_dash() -> None:
     config = parsed("--image_size", "96", "--dataset=folder:a_b", "--dense_units=16")
     assert config == resolve_config("folder:a_b", None, {"image_size": 96, "dense_units": 16})
 
@@ -50,14 +50,14 @@ def test_every_field_has_a_flag_that_sets_it() -> None:
     assert parsed(*words) == config
 
 
-def test_a_left_out_field_is_no_flag() -> None:
+def test_flag_of_a_left_out_field_is_refused() -> None:
     parser = Parser("A test.", "study.train")
     add_config_flags(parser, leave_out=("lr",))
     with pytest.raises(StudyError, match="--lr"):
         parser.parse_args(["--lr", "1"])
 
 
-def test_a_bad_number_is_named() -> None:
+def test_variant_that_is_no_number_is_refused() -> None:
     with pytest.raises(ConfigError, match="variant='two'"):
         parsed("--variant", "two")
 
@@ -70,7 +70,7 @@ def test_a_bad_number_is_named() -> None:
         (KeyboardInterrupt(), 130, "\nstopped: repeat the command to continue\n"),
     ],
 )
-def test_exit_codes(
+def test_exit_code_and_message_follow_from_the_error(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -88,7 +88,7 @@ def test_exit_codes(
     assert capsys.readouterr() == ("", shown)
 
 
-def test_an_error_of_the_programs_own_is_not_hidden(
+def test_unexpected_error_is_raised_with_its_traceback(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -112,7 +112,7 @@ def test_an_error_of_the_programs_own_is_not_hidden(
         ("Parser('A test.', 'study.train').parse_args(['--help'])", ""),
     ],
 )
-def test_a_command_whose_reader_has_gone_ends_quietly(
+def test_command_whose_reader_has_gone_ends_quietly(
     action: str, unbuffered: str, tmp_path: Path
 ) -> None:
     is_error = "stderr" in action or "Progress" in action
@@ -138,7 +138,7 @@ def test_a_command_whose_reader_has_gone_ends_quietly(
     assert not done.stderr
 
 
-def test_a_broken_pipe_of_anything_else_is_no_quiet_end(
+def test_broken_pipe_of_anything_else_is_no_quiet_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -150,7 +150,7 @@ def test_a_broken_pipe_of_anything_else_is_no_quiet_end(
         run_command(main)
 
 
-def test_settings_come_from_the_env_file_but_the_environment_wins(
+def test_env_file_gives_settings_unless_the_environment_does(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -163,14 +163,16 @@ def test_settings_come_from_the_env_file_but_the_environment_wins(
     assert seen == ["file", "set"]
 
 
-def test_chatter_below_python_is_dropped(capfd: pytest.CaptureFixture[str]) -> None:
+def test_quiet_stderr_drops_what_libraries_write(capfd: pytest.CaptureFixture[str]) -> None:
     with quiet_stderr():
         os.write(2, b"chatter\n")
     os.write(2, b"word\n")
     assert capfd.readouterr().err == "word\n"
 
 
-def test_chatter_before_an_error_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
+def test_quiet_stderr_before_an_error_shows_what_was_written(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(ZeroDivisionError), quiet_stderr():
         os.write(2, b"why\n") / 0
     assert capfd.readouterr().err == "why\n"
@@ -187,7 +189,7 @@ def test_commands_start_without_keras() -> None:
     assert done.stdout == "set()\n"
 
 
-def test_data_and_models_do_not_know_mlflow() -> None:
+def test_data_and_config_import_neither_mlflow_nor_optuna() -> None:
     code = "import sys, study.data, study.config; print({'mlflow', 'optuna'} & sys.modules.keys())"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

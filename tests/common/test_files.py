@@ -29,7 +29,7 @@ FLAGS = (*TINY, "--epochs", str(EPOCHS))
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
-def test_no_room_is_a_line_that_says_for_what(tmp_path: Path, number: int) -> None:
+def test_full_disk_is_a_study_error_that_names_the_file(tmp_path: Path, number: int) -> None:
     (tmp_path / "state.npz").write_text("good")
     (tmp_path / "state.npz.1.part").write_text("begun")
     with (
@@ -44,7 +44,7 @@ def test_no_room_is_a_line_that_says_for_what(tmp_path: Path, number: int) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
 
 
-def test_other_errors_are_left_alone(tmp_path: Path) -> None:
+def test_other_os_errors_are_raised_unchanged(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), no_space_as_study_error("a file", tmp_path):
         raise PermissionError(errno.EACCES, "no")
 
@@ -88,7 +88,7 @@ def stopped_after_an_epoch(folder: Path, cache: Path) -> "subprocess.Popen[str]"
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="Linux alone can limit others")
-def test_a_full_disk_ends_the_trial_and_harms_no_state(
+def test_full_disk_ends_the_trial_and_keeps_the_last_checkpoint(
     empty_database: Path, tmp_path: Path
 ) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
@@ -114,7 +114,7 @@ def test_a_full_disk_ends_the_trial_and_harms_no_state(
     assert "no space to write" in failed.data.tags["given_up"]
 
 
-def test_a_cache_that_is_removed_meanwhile_is_not_missed(
+def test_cache_removed_during_training_does_not_stop_the_trial(
     empty_database: Path, tmp_path: Path
 ) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")

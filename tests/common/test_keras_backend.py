@@ -59,7 +59,7 @@ def test_another_backend_is_one_line_before_anything_runs(
 
 
 @COMMANDS
-def test_a_backend_that_is_not_installed_is_one_line_before_anything_runs(
+def test_backend_that_is_not_installed_is_one_line_before_anything_runs(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,

@@ -37,7 +37,7 @@ def download(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_every_image_gets_its_photograph_or_is_listed(download: Path, tmp_path: Path) -> None:
+def test_blood_sources_assigns_each_image_or_lists_it(download: Path, tmp_path: Path) -> None:
     flags = ("--out", "out.csv")
     done = run_here("study.data.blood_sources", *flags, cwd=tmp_path, DATA_DIR=str(download))
     assert done.returncode == 0, done.stderr
@@ -57,7 +57,7 @@ def test_every_image_gets_its_photograph_or_is_listed(download: Path, tmp_path: 
     assert "not certain: TRAIN/EOSINOPHIL/stranger.jpeg" in done.stdout
 
 
-def test_without_the_photographs_it_says_where_they_are_from(tmp_path: Path) -> None:
+def test_blood_sources_without_photographs_names_the_download(tmp_path: Path) -> None:
     make.blood(tmp_path / "images")
     done = run_here("study.data.blood_sources", cwd=tmp_path, DATA_DIR=str(tmp_path))
     assert done.returncode == 2
@@ -72,7 +72,7 @@ def shipped() -> pd.DataFrame:
     return table.assign(side=place[0].replace("TEST_SIMPLE", "TEST"), label=place[1])
 
 
-def test_the_shipped_table_has_71_and_277_originals_and_none_in_both(
+def test_shipped_table_has_no_original_in_train_and_test(
     shipped: pd.DataFrame,
 ) -> None:
     assert len(shipped) == 12_515
@@ -85,14 +85,16 @@ def test_the_shipped_table_has_71_and_277_originals_and_none_in_both(
     assert (len(simple), simple <= test) == (69, True)
 
 
-def test_the_shipped_table_has_313_fields_of_which_6_are_in_both(shipped: pd.DataFrame) -> None:
+def test_shipped_table_has_6_fields_in_train_and_test(shipped: pd.DataFrame) -> None:
     train, test = (set(shipped["field"][shipped["side"] == s]) for s in ("TRAIN", "TEST"))
     assert (len(train), len(test), len(train & test)) == (252, 67, 6)
     assert (shipped.groupby("original")["field"].nunique() == 1).all()
 
 
 @pytest.mark.shared
-def test_every_label_agrees_with_the_photographs(shipped: pd.DataFrame, shared_dir: Path) -> None:
+def test_shipped_labels_agree_with_those_of_the_photographs(
+    shipped: pd.DataFrame, shared_dir: Path
+) -> None:
     file = shared_dir / "data" / "dataset-master" / "dataset-master" / "labels.csv"
     with file.open() as stream:
         labels = {int(row["Image"]): row["Category"] for row in csv.DictReader(stream)}
@@ -101,7 +103,7 @@ def test_every_label_agrees_with_the_photographs(shipped: pd.DataFrame, shared_d
 
 
 @pytest.mark.shared
-def test_a_sample_registers_as_the_shipped_table_says(
+def test_sample_of_images_matches_as_often_as_the_shipped_table_says(
     shipped: pd.DataFrame, shared_dir: Path
 ) -> None:
     base = shared_dir / "data"

@@ -69,11 +69,13 @@ def solid(mode: str, color: object) -> Image.Image:
         ("LAB", (255, 128, 128), ".tiff", [255, 255, 255]),
     ],
 )
-def test_modes(tmp_path: Path, mode: str, color: object, suffix: str, expected: list[int]) -> None:
+def test_image_of_any_mode_decodes_to_its_rgb_color(
+    tmp_path: Path, mode: str, color: object, suffix: str, expected: list[int]
+) -> None:
     assert pixel(tmp_path, solid(mode, color), suffix) == pytest.approx(expected, abs=2)
 
 
-def test_a_transparent_palette_image_has_the_colors_of_an_opaque_one(tmp_path: Path) -> None:
+def test_transparent_palette_image_has_the_colors_of_an_opaque_one(tmp_path: Path) -> None:
     image = solid("RGB", (200, 10, 10)).quantize(4)
     index = image.getpixel((0, 0))
     assert pixel(tmp_path / "opaque", image) == pytest.approx([200, 10, 10], abs=2)
@@ -82,7 +84,7 @@ def test_a_transparent_palette_image_has_the_colors_of_an_opaque_one(tmp_path: P
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".mpo"])
-def test_the_first_frame_of_an_animation_counts(suffix: str) -> None:
+def test_animation_decodes_to_its_first_frame(suffix: str) -> None:
     frames = [solid("RGB", (250, 0, 0)), solid("RGB", (0, 250, 0))]
     single = to_bytes(frames[0], ".jpg" if suffix == ".mpo" else suffix)
     animation = to_bytes(frames[0], suffix, save_all=True, append_images=frames[1:])
@@ -100,7 +102,7 @@ def test_the_first_frame_of_an_animation_counts(suffix: str) -> None:
     ],
 )
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
-def test_the_largest_page_of_a_tiff_counts(
+def test_largest_page_of_a_tiff_counts(
     sizes: list[int], taken: int, form: str, compression: str
 ) -> None:
     pages = [Image.new("L", (side, side), 50 * page) for page, side in enumerate(sizes)]
@@ -110,7 +112,7 @@ def test_the_largest_page_of_a_tiff_counts(
     assert describe_form(content) == form
 
 
-def test_the_mask_of_a_tiff_page_is_no_picture() -> None:
+def test_mask_of_a_tiff_page_is_no_picture() -> None:
     mask = np.full((20, 20), 255, np.uint8)
     content = to_tiff(mask, np.full((16, 16), 90, np.uint8), tags={254: 4})
     assert decode(content, 8)[0, 0].tolist() == [90] * 3
@@ -145,12 +147,12 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     assert pixel(tmp_path, half, ".jpg", exif=exif)[0] > 240
 
 
-def test_a_broken_exif_block_does_not_matter(tmp_path: Path) -> None:
+def test_broken_exif_block_is_ignored(tmp_path: Path) -> None:
     exif = b"Exif\x00\x00II*\x00\xff\xff\xff\xff"
     assert pixel(tmp_path, solid("L", 90), ".jpg", exif=exif) == pytest.approx([90] * 3, abs=2)
 
 
-def test_large_jpegs_shrink_without_aliases(tmp_path: Path) -> None:
+def test_large_jpeg_shrinks_without_aliasing(tmp_path: Path) -> None:
     stripes = np.zeros((1500, 2000), np.uint8)
     stripes[:, ::2] = 255
     picture(tmp_path / "b" / "x.png")
@@ -161,7 +163,7 @@ def test_large_jpegs_shrink_without_aliases(tmp_path: Path) -> None:
     assert pixels.std() < 4
 
 
-def test_names_and_extensions_of_all_kinds(tmp_path: Path) -> None:
+def test_image_names_and_extensions_of_all_kinds_are_found(tmp_path: Path) -> None:
     names = ["mit Leer zeichen.JPG", "Zürich 東京 😀.PnG", "a.jpeg", "b.BMP", "c.gif", "d.tif"]
     names += ["e.TIFF", "f.webp", "two.dots.png", "it's.png"]
     for number, name in enumerate(names):
@@ -175,7 +177,7 @@ def test_names_and_extensions_of_all_kinds(tmp_path: Path) -> None:
     assert data.skipped == ()
 
 
-def test_a_name_that_is_not_unicode(tmp_path: Path) -> None:
+def test_image_name_that_is_not_unicode_is_kept(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 1, "b": 1})
     name = os.fsdecode(b"caf\xe9.png")
     try:
@@ -202,7 +204,7 @@ WHOLE = {kind: encoded(kind) for kind in ("JPEG", "PNG", "BMP", "GIF", "TIFF", "
     st.floats(0.01, 1),
     st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=6),
 )
-def test_whatever_happened_to_the_bytes_it_is_an_image_or_a_reason(
+def test_damaged_bytes_decode_or_give_a_reason(
     kind: str, kept: float, changes: list[tuple[float, int]]
 ) -> None:
     content = bytearray(WHOLE[kind][: int(kept * len(WHOLE[kind]))])
@@ -263,9 +265,7 @@ def break_files(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
-def test_broken_files_are_listed_with_a_reason_and_never_used(
-    tmp_path: Path, use_cache: bool
-) -> None:
+def test_broken_files_are_skipped_with_a_reason(tmp_path: Path, use_cache: bool) -> None:
     root = class_folders(tmp_path, {"a": 20, "b": 20})
     reasons = break_files(root / "a")
     data = prepare(f"folder:{root}", 8, use_cache=use_cache)
@@ -282,7 +282,7 @@ def test_broken_files_are_listed_with_a_reason_and_never_used(
     assert (again.skipped, again.digest) == (data.skipped, data.digest)
 
 
-def test_a_class_without_a_usable_image_is_an_error(tmp_path: Path) -> None:
+def test_class_without_a_usable_image_is_an_error(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 3})
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x.png").write_bytes(b"")

@@ -19,7 +19,7 @@ from tests.support.data_tasks import demo_arrays
 from tests.support.data_tasks import demo_digest
 
 
-def test_the_demo_is_four_synthetic_classes_of_copies_of_originals() -> None:
+def test_demo_is_four_synthetic_classes_of_copies_of_originals() -> None:
     data = prepare("demo", 64)
     assert data.source == "synthetic"
     assert data.classes == ("eosinophil", "lymphocyte", "monocyte", "neutrophil")
@@ -31,7 +31,7 @@ def test_the_demo_is_four_synthetic_classes_of_copies_of_originals() -> None:
     assert set(data.folders) == {""}
 
 
-def test_the_demo_is_real_png_files() -> None:
+def test_demo_is_real_png_files() -> None:
     data = prepare("demo", 64)
     files = sorted((cache_dir() / "demo").rglob("*.png"))
     assert len(files) == len(data.images)
@@ -41,13 +41,13 @@ def test_the_demo_is_real_png_files() -> None:
         assert np.array_equal(np.asarray(image), data.x[0])
 
 
-def test_no_two_images_are_equal_and_none_is_blank() -> None:
+def test_demo_images_are_all_different_and_not_blank() -> None:
     data = prepare("demo", 64)
     assert len({pixels.tobytes() for pixels in data.x}) == len(data.x)
     assert data.x.reshape(len(data.x), -1).std(axis=1).min() > 10
 
 
-def test_copies_of_an_original_are_more_alike_than_originals_of_a_class() -> None:
+def test_demo_copies_of_one_original_are_more_alike_than_originals() -> None:
     data = prepare("demo", 64)
     assert data.groups is not None
     colors = data.x.reshape(len(data.x), -1, 3).mean(axis=1)
@@ -58,7 +58,7 @@ def test_copies_of_an_original_are_more_alike_than_originals_of_a_class() -> Non
     assert between > 1.5 * within
 
 
-def test_pooled_leaks_nearly_everything_and_grouped_nothing() -> None:
+def test_demo_leaks_in_the_pooled_split_and_not_in_the_grouped() -> None:
     data = prepare("demo", 64)
     pooled = make_split(data, "pooled", 0)
     assert [len(pooled.train), len(pooled.val), len(pooled.test)] == [400, 100, 124]
@@ -70,7 +70,7 @@ def test_pooled_leaks_nearly_everything_and_grouped_nothing() -> None:
         make_split(data, "official", 0)
 
 
-def test_drawn_again_by_two_processes_at_once_it_is_the_same(
+def test_demo_drawn_by_two_processes_at_once_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = data_digest("demo")
@@ -80,7 +80,7 @@ def test_drawn_again_by_two_processes_at_once_it_is_the_same(
     assert [path.name for path in (tmp_path / "demo").iterdir()] == [f"v{VERSION}"]
 
 
-def test_eight_processes_in_an_empty_cache_see_the_same_images(
+def test_eight_processes_with_an_empty_cache_read_the_same_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = prepare("demo", 32)
@@ -92,14 +92,16 @@ def test_eight_processes_in_an_empty_cache_see_the_same_images(
     assert len(list((tmp_path / "images").iterdir())) == 2  # and what tells of it
 
 
-def test_nowhere_to_draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_without_a_writable_cache_names_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "file"))
     with pytest.raises(DataError, match="STUDY_CACHE"):
         prepare("demo", 64, use_cache=False)
 
 
-def test_a_demo_with_a_lost_file_is_drawn_again(
+def test_demo_with_a_lost_file_is_drawn_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = data_digest("demo")

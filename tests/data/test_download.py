@@ -68,7 +68,7 @@ def zipped(root: Path) -> bytes:
     return stream.getvalue()
 
 
-def test_download_unpack_prepare_and_find_again(
+def test_chest_is_downloaded_once_and_found_again(
     tmp_path: Path, kaggle: type[Kaggle], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chest(tmp_path / "made" / "chest_xray")
@@ -84,7 +84,7 @@ def test_download_unpack_prepare_and_find_again(
     ("archive", "words"),
     [(b"", r"download \(.*404"), (b"PK not a zip file", r"download \(.*")],
 )
-def test_a_failing_download_is_told_and_leaves_no_half_set(
+def test_failed_download_is_an_error_and_leaves_no_half_set(
     kaggle: type[Kaggle], monkeypatch: pytest.MonkeyPatch, archive: bytes, words: str
 ) -> None:
     monkeypatch.setattr(kaggle, "archive", archive)

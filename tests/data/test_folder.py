@@ -19,7 +19,7 @@ def fails(root: Path | str, words: str) -> None:
     assert str(caught.value).count("\n") < 2
 
 
-def test_missing_path_and_file(tmp_path: Path) -> None:
+def test_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     fails(tmp_path / "nothing", "no folder at .*nothing")
     (tmp_path / "file").write_text("")
     fails(tmp_path / "file", "is not a folder")
@@ -39,7 +39,7 @@ def as_somebody() -> Iterator[None]:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other permissions")
-def test_no_permission(tmp_path: Path) -> None:
+def test_folder_without_read_permission_is_refused(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "set", {"a": 1, "b": 1})
     for folder in (root / "a", root):
         folder.chmod(0)
@@ -50,40 +50,40 @@ def test_no_permission(tmp_path: Path) -> None:
             folder.chmod(0o755)
 
 
-def test_no_class_folders(tmp_path: Path) -> None:
+def test_folder_without_class_folders_is_refused(tmp_path: Path) -> None:
     fails(tmp_path, "has no class folders")
     class_folders(tmp_path / "train", {"a": 1, "b": 1})
     (tmp_path / "test").mkdir()
     fails(tmp_path, "test has no class folders")
 
 
-def test_an_empty_class(tmp_path: Path) -> None:
+def test_class_folder_without_an_image_is_refused(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 2, "b": 2})
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "notes.txt").write_text("no image")
     fails(tmp_path, "class 'c' .* has no image.*jpg, jpeg")
 
 
-def test_a_single_class(tmp_path: Path) -> None:
+def test_folder_of_a_single_class_is_refused(tmp_path: Path) -> None:
     class_folders(tmp_path, {"cat": 2})
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "__MACOSX").mkdir()
     fails(tmp_path, "one class only, 'cat'")
 
 
-def test_a_level_too_high_is_noticed(tmp_path: Path) -> None:
+def test_folder_one_level_too_high_is_refused(tmp_path: Path) -> None:
     for name in ("first", "second"):
         class_folders(tmp_path / name, {"a": 1, "b": 1})
     fails(tmp_path, "first holds a folder, '[ab]'")
 
 
-def test_class_folders_beside_parts(tmp_path: Path) -> None:
+def test_class_folders_beside_train_and_test_are_refused(tmp_path: Path) -> None:
     class_folders(tmp_path / "train", {"a": 1, "b": 1})
     class_folders(tmp_path, {"extra": 1})
     fails(tmp_path, r"mixes parts \(train\) with other folders \(extra\)")
 
 
-def test_parts_of_class_folders(tmp_path: Path) -> None:
+def test_train_test_and_val_folders_make_the_official_split(tmp_path: Path) -> None:
     for part, count in (("Train", 10), ("TEST", 5), ("valid", 3)):
         class_folders(tmp_path / part, {"a": count, "b": count})
     data = prepare(f"folder:{tmp_path}", 8)
@@ -98,7 +98,7 @@ def test_parts_of_class_folders(tmp_path: Path) -> None:
     assert [len(split.train), len(split.val), len(split.test)] == [20, 6, 10]
 
 
-def test_a_class_missing_from_test_is_named(tmp_path: Path) -> None:
+def test_class_missing_from_the_test_folder_is_named(tmp_path: Path) -> None:
     class_folders(tmp_path / "train", {"a": 20, "b": 20, "c": 20})
     class_folders(tmp_path / "test", {"a": 5, "b": 5})
     data = prepare(f"folder:{tmp_path}", 8)
@@ -106,7 +106,7 @@ def test_a_class_missing_from_test_is_named(tmp_path: Path) -> None:
         make_split(data, "official", 0)
 
 
-def test_groups_csv(tmp_path: Path) -> None:
+def test_groups_csv_gives_the_groups_and_changes_the_digest(tmp_path: Path) -> None:
     root = class_folders(tmp_path, {"a": 20, "b": 20})
     without = data_digest(f"folder:{root}")
     lines = [f"{c}/{i:03}.png,{c}{i // 4}" for c in "ab" for i in range(20)]
@@ -129,19 +129,23 @@ def test_groups_csv(tmp_path: Path) -> None:
         ("", "names no group for 2 images"),
     ],
 )
-def test_a_wrong_groups_csv(tmp_path: Path, text: str, words: str) -> None:
+def test_groups_csv_with_a_bad_line_is_refused_by_its_number(
+    tmp_path: Path, text: str, words: str
+) -> None:
     root = class_folders(tmp_path, {"a": 1, "b": 1})
     (root / "groups.csv").write_text(text)
     fails(root, words)
 
 
-def test_a_groups_csv_in_another_encoding(tmp_path: Path) -> None:
+def test_groups_csv_in_another_encoding_is_refused(tmp_path: Path) -> None:
     root = class_folders(tmp_path, {"a": 1, "b": 1})
     (root / "groups.csv").write_bytes("image,group\na/000.png,Zürich\n".encode("utf-16"))
     fails(root, "cannot read .*groups.csv.*UTF-8")
 
 
-def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tilde_in_a_folder_path_is_expanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     class_folders(tmp_path / "set", {"a": 1, "b": 1})

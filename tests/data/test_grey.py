@@ -55,7 +55,7 @@ def test_grey_values_are_scaled_from_the_smallest_usual_range(
     assert "scaled to 0..255" in describe_form(content)
 
 
-def test_a_range_is_named_with_its_ends() -> None:
+def test_range_is_named_with_its_ends() -> None:
     assert describe_form(to_tiff(ramp(0, 900, "u2"))) == (
         "grey values of 0..1023 are scaled to 0..255"
     )
@@ -75,7 +75,7 @@ def test_white_is_zero_looks_like_its_inverse(kind: str, end: int) -> None:
     ("highest", "significant_bits", "end"),
     [(700, None, 1023), (700, 12, 4095), (60_000, 12, 65535), (200, 10, 1023)],
 )
-def test_the_bits_that_a_png_states_are_its_range(
+def test_bits_that_a_png_states_are_its_range(
     highest: int, significant_bits: int | None, end: int
 ) -> None:
     values = ramp(0, highest, "u2")

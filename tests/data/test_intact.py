@@ -41,14 +41,14 @@ def allow_truncated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 @pytest.mark.usefixtures("allow_truncated")
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_a_cut_off_file_is_refused(name: str, share: float) -> None:
+def test_cut_off_file_is_refused(name: str, share: float) -> None:
     content = WHOLE[name]
     with pytest.raises(BadImage):
         decode(content[: int(share * len(content))], 32)
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_whole_file_is_plain(name: str) -> None:
+def test_whole_file_is_plain(name: str) -> None:
     assert decode(WHOLE[name], 32).std() > 10
     assert describe_form(WHOLE[name]) == ""
 
@@ -57,13 +57,13 @@ def test_a_whole_file_is_plain(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "end"), [("baseline", 2), ("progressive", 2), ("restarts", 2), ("png", 12)]
 )
-def test_a_file_without_its_end_marker_is_refused(name: str, end: int) -> None:
+def test_file_without_its_end_marker_is_refused(name: str, end: int) -> None:
     with pytest.raises(BadImage, match="truncated or damaged"):
         decode(WHOLE[name][:-end], 32)
 
 
 @pytest.mark.parametrize("name", JPEGS)
-def test_a_jpeg_with_a_destroyed_middle_is_refused(name: str) -> None:
+def test_jpeg_with_a_destroyed_middle_is_refused(name: str) -> None:
     content = bytearray(WHOLE[name])
     middle = len(content) // 2
     content[middle : middle + 300] = bytes(300)
@@ -74,7 +74,7 @@ def test_a_jpeg_with_a_destroyed_middle_is_refused(name: str) -> None:
 
 @settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 255))
-def test_a_png_with_any_changed_byte_is_refused_or_keeps_its_pixels(place: int, by: int) -> None:
+def test_png_with_any_changed_byte_is_refused_or_keeps_its_pixels(place: int, by: int) -> None:
     content = bytearray(WHOLE["png"])
     content[place % len(content)] ^= by
     try:
@@ -89,7 +89,7 @@ def test_bytes_after_the_end_do_no_harm() -> None:
         assert np.array_equal(decode(WHOLE[name] + b"more", 32), decode(WHOLE[name], 32))
 
 
-def test_a_tiff_with_a_page_that_cannot_be_read_is_refused() -> None:
+def test_tiff_with_a_page_that_cannot_be_read_is_refused() -> None:
     content = to_tiff(np.full((16, 16), 90, np.uint8), np.full((20, 20), 10, np.uint8))
     for broken in (content[:-1], content[:-500]):
         with pytest.raises(BadImage):
@@ -104,6 +104,6 @@ def a_small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("a_small_limit")
 @pytest.mark.parametrize("name", WHOLE)
-def test_an_absurdly_large_image_is_refused(name: str) -> None:
+def test_absurdly_large_image_is_refused(name: str) -> None:
     with pytest.raises(BadImage, match="more than 29999 pixels"):
         decode(WHOLE[name], 32)

@@ -43,7 +43,7 @@ def counted(data: Data) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("below", ["", "chest_xray", "chest-xray-pneumonia/chest_xray"])
-def test_data_dir_may_be_the_set_or_hold_it(
+def test_data_dir_is_the_chest_set_or_a_folder_above_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
 ) -> None:
     chest(tmp_path / "images" / below)
@@ -73,7 +73,7 @@ def test_blood_under_foreign_names_keeps_every_image(
         make_split(data, "grouped", 0)
 
 
-def test_kaggles_nested_copy_and_mac_junk_do_not_count(
+def test_nested_copy_and_mac_files_do_not_change_the_digest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = chest(tmp_path / "chest_xray")
@@ -90,7 +90,9 @@ def test_kaggles_nested_copy_and_mac_junk_do_not_count(
     assert data_digest("chest") == plain
 
 
-def test_chest_groups_are_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chest_file_names_give_the_patients_as_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = {
         "PNEUMONIA": [
             "person1_bacteria_1.jpeg",
@@ -118,7 +120,7 @@ def test_chest_groups_are_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len({group[name] for files in names.values() for name in files}) == 4
 
 
-def test_chest_official_split_leaves_val_out_and_keeps_patients_together(
+def test_chest_official_split_leaves_val_out_and_has_no_leak(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATA_DIR", str(chest(tmp_path)))
@@ -129,7 +131,7 @@ def test_chest_official_split_leaves_val_out_and_keeps_patients_together(
     assert count_leaking_images(data, split) == 0
 
 
-def test_the_newest_complete_download_is_used(hub: Path) -> None:
+def test_newest_complete_download_is_used(hub: Path) -> None:
     for version, parts in ((2, ("train", "test")), (10, ("train", "test", "val"))):
         chest(unpacked(hub, CHEST_HANDLE, version) / "chest_xray", parts)
     unpacked(hub, CHEST_HANDLE, 11, complete=False).mkdir(parents=True)
@@ -144,7 +146,7 @@ def test_data_dir_without_the_set_falls_back_to_the_hub(
     assert len(prepare("chest", 8).images) == 60
 
 
-def test_without_a_network_the_message_has_all_that_was_tried_and_the_ways_on(
+def test_missing_data_without_a_network_names_all_that_was_tried(
     tmp_path: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "elsewhere"))
@@ -177,7 +179,7 @@ def test_without_a_network_the_message_has_all_that_was_tried_and_the_ways_on(
         (ValueError(), r"download \(ValueError\)"),
     ],
 )
-def test_any_failure_of_the_download_is_told_in_a_line(
+def test_download_error_of_any_kind_is_one_line(
     monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
     def fail(_: str) -> str:
@@ -188,7 +190,7 @@ def test_any_failure_of_the_download_is_told_in_a_line(
         prepare("blood", 8)
 
 
-def test_a_download_is_used_and_found_again(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloaded_set_is_used_and_found_again(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def fetch(handle: str) -> str:
@@ -203,7 +205,7 @@ def test_a_download_is_used_and_found_again(hub: Path, monkeypatch: pytest.Monke
     assert first.digest == second.digest
 
 
-def test_a_download_of_another_layout_is_an_error(
+def test_download_with_another_layout_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kagglehub, "dataset_download", lambda _: str(tmp_path))
@@ -211,7 +213,7 @@ def test_a_download_of_another_layout_is_an_error(
         prepare("chest", 8)
 
 
-def test_of_two_processes_at_once_one_downloads(hub: Path) -> None:
+def test_two_processes_at_once_download_once(hub: Path) -> None:
     answers = answers_of(download, 2, str(hub))
     assert len({digest for digest, _ in answers}) == 1
     assert sum(asked for _, asked in answers) == 1

@@ -36,7 +36,7 @@ def cache_files(cache: Path, pattern: str = "images/*.u8") -> list[Path]:
     return sorted(cache.glob(pattern))
 
 
-def test_a_folder_of_class_folders(root: Path) -> None:
+def test_folder_of_class_folders_gives_images_labels_and_digest(root: Path) -> None:
     data = prepare(f"folder:{root}", 16)
     assert data.dataset == f"folder:{root}"
     assert data.source == str(root)
@@ -53,7 +53,7 @@ def test_a_folder_of_class_folders(root: Path) -> None:
     assert len(data.digest) == 64
 
 
-def test_pixels_are_a_read_only_map_of_the_stretched_images(root: Path) -> None:
+def test_prepared_pixels_are_a_read_only_map_of_resized_images(root: Path) -> None:
     noise(root / "cat" / "wide.png", 99, width=60, height=30)
     data = prepare(f"folder:{root}", 16)
     assert isinstance(data.x, np.memmap)
@@ -67,9 +67,7 @@ def test_pixels_are_a_read_only_map_of_the_stretched_images(root: Path) -> None:
         assert np.array_equal(pixels, np.asarray(expected))
 
 
-def test_without_cache_the_pixels_are_the_same_and_nothing_is_written(
-    root: Path, cache: Path
-) -> None:
+def test_prepare_without_cache_writes_nothing_and_gives_the_same(root: Path, cache: Path) -> None:
     private = prepare(f"folder:{root}", 16, use_cache=False)
     assert not cache.exists()
     assert not isinstance(private.x, np.memmap)
@@ -108,7 +106,7 @@ def test_unchanged_files_are_not_read_again(
     assert data_digest(f"folder:{root}") == digest
 
 
-def test_a_changed_file_changes_digest_and_pixels(root: Path) -> None:
+def test_changed_file_changes_the_digest_and_its_pixels(root: Path) -> None:
     before = prepare(f"folder:{root}", 16)
     noise(root / "cat" / "000.png", 1234)
     after = prepare(f"folder:{root}", 16)
@@ -117,7 +115,7 @@ def test_a_changed_file_changes_digest_and_pixels(root: Path) -> None:
     assert np.array_equal(after.x[1:], before.x[1:])
 
 
-def test_a_file_of_the_same_size_and_date_but_other_content_is_noticed(tmp_path: Path) -> None:
+def test_changed_file_of_the_same_size_and_date_changes_the_digest(tmp_path: Path) -> None:
     root = tmp_path / "set"
     for name in ("a/0", "a/1", "b/0"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +126,7 @@ def test_a_file_of_the_same_size_and_date_but_other_content_is_noticed(tmp_path:
     assert data_digest(f"folder:{root}") != before
 
 
-def test_the_digest_of_plain_images_is_that_of_their_bytes(root: Path) -> None:
+def test_digest_of_plain_images_is_that_of_their_bytes(root: Path) -> None:
     total = hashlib.sha256()
     for image in prepare(f"folder:{root}", 16).images:
         content = hashlib.sha256((root / image).read_bytes()).hexdigest()
@@ -140,7 +138,7 @@ def test_the_digest_of_plain_images_is_that_of_their_bytes(root: Path) -> None:
     ("kind", "counts"),
     [("plain", False), ("opaque", False), ("empty", False), ("transparent", True), ("cut", True)],
 )
-def test_the_decoding_policy_is_in_the_digest_of_data_sets_with_unusual_images_only(
+def test_decoding_policy_is_in_the_digest_of_data_sets_with_unusual_images_only(
     root: Path, monkeypatch: pytest.MonkeyPatch, kind: str, counts: bool
 ) -> None:
     image = Image.new("RGBA", (8, 8), (200, 10, 10, 0 if kind == "transparent" else 255))
@@ -183,7 +181,7 @@ def test_cached_pixels_of_earlier_versions_are_used(root: Path, cache: Path) -> 
     assert np.array_equal(again.x, first.x)
 
 
-def test_digest_is_of_names_classes_and_contents_not_of_the_place(
+def test_digest_depends_on_names_classes_and_bytes_not_on_the_path(
     root: Path, tmp_path: Path
 ) -> None:
     digest = data_digest(f"folder:{root}")
@@ -197,7 +195,7 @@ def test_digest_is_of_names_classes_and_contents_not_of_the_place(
 
 
 @pytest.mark.parametrize("damage", ["truncated", "sidecar", "no sidecar", "gone"])
-def test_a_damaged_cache_is_rebuilt(root: Path, cache: Path, damage: str) -> None:
+def test_damaged_cache_is_rebuilt(root: Path, cache: Path, damage: str) -> None:
     expected = np.array(prepare(f"folder:{root}", 16).x)
     file = cache_files(cache)[0]
     if damage == "truncated":
@@ -211,7 +209,7 @@ def test_a_damaged_cache_is_rebuilt(root: Path, cache: Path, damage: str) -> Non
     assert np.array_equal(prepare(f"folder:{root}", 16).x, expected)
 
 
-def test_leftovers_of_a_killed_process_do_no_harm(root: Path, cache: Path) -> None:
+def test_leftover_of_a_killed_process_is_replaced(root: Path, cache: Path) -> None:
     prepare(f"folder:{root}", 16)
     file = cache_files(cache)[0]
     expected = file.read_bytes()
@@ -222,7 +220,7 @@ def test_leftovers_of_a_killed_process_do_no_harm(root: Path, cache: Path) -> No
     assert not cache_files(cache, "images/*.tmp")
 
 
-def test_of_four_processes_at_once_one_decodes(tmp_path: Path, cache: Path) -> None:
+def test_four_processes_at_once_decode_once(tmp_path: Path, cache: Path) -> None:
     root = class_folders(tmp_path / "set", {"a": 150, "b": 150})
     answers = answers_of(prepare_and_tell, 4, str(root))
     assert len({answer[:2] for answer in answers}) == 1
@@ -230,7 +228,7 @@ def test_of_four_processes_at_once_one_decodes(tmp_path: Path, cache: Path) -> N
     assert not cache_files(cache, "**/*.tmp")
 
 
-def test_an_interrupted_decode_leaves_nothing_behind(root: Path, cache: Path) -> None:
+def test_interrupted_decoding_leaves_no_file(root: Path, cache: Path) -> None:
     def interrupt(what: str, *_: int) -> None:
         if what == "decoding":
             raise KeyboardInterrupt
@@ -241,7 +239,7 @@ def test_an_interrupted_decode_leaves_nothing_behind(root: Path, cache: Path) ->
     assert len(prepare(f"folder:{root}", 16).x) == 7
 
 
-def test_a_file_that_changes_between_reading_and_decoding_is_an_error(root: Path) -> None:
+def test_file_changed_between_hashing_and_decoding_is_an_error(root: Path) -> None:
     def disturb(what: str, *_: int) -> None:
         if what == "reading":
             noise(root / "cat" / "000.png", 77)
@@ -250,7 +248,7 @@ def test_a_file_that_changes_between_reading_and_decoding_is_an_error(root: Path
         prepare(f"folder:{root}", 16, progress=disturb)
 
 
-def test_a_cache_folder_that_cannot_be_written_names_the_way_on(
+def test_cache_folder_that_cannot_be_written_names_the_way_on(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -261,14 +259,14 @@ def test_a_cache_folder_that_cannot_be_written_names_the_way_on(
     assert data_digest(f"folder:{root}")
 
 
-def test_a_full_disk_is_found_before_decoding(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_found_before_decoding(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(root)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(DataError, match=r"no space.*STUDY_CACHE.*--no-cache"):
         prepare(f"folder:{root}", 16)
 
 
-def test_clear_cache_frees_what_was_written(root: Path, cache: Path) -> None:
+def test_clear_cache_deletes_its_own_files_alone(root: Path, cache: Path) -> None:
     (cache / "mine").mkdir(parents=True)
     (cache / "mine" / "notes.txt").write_text("not ours")
     prepare(f"folder:{root}", 16)
@@ -287,6 +285,6 @@ def test_cache_dir_is_the_users_unless_set(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.mark.parametrize("name", ["cats", "folder:", "folder: ", "CHEST", ""])
-def test_unknown_data_sets(name: str) -> None:
+def test_unknown_data_set_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(DataError, match="choose one of chest, blood, demo, or folder:PATH"):
         prepare(name, 16)

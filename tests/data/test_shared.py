@@ -42,13 +42,13 @@ def sizes(split: Split) -> list[int]:
     return [len(split.train), len(split.val), len(split.test)]
 
 
-def test_chest(chest: Data) -> None:
+def test_chest_has_5840_images_of_two_classes(chest: Data) -> None:
     assert chest.x.shape == (5840, SIZE, SIZE, 3)
     assert chest.skipped == ()
     assert chest.classes == ("NORMAL", "PNEUMONIA")
 
 
-def test_chest_splits(chest: Data) -> None:
+def test_chest_splits_have_the_reports_sizes_and_leaks(chest: Data) -> None:
     assert sizes(make_split(chest, "pooled", 0)) == [3738, 934, 1168]
     official = make_split(chest, "official", 0)
     assert len(official.test) == 624
@@ -61,14 +61,14 @@ def test_chest_splits(chest: Data) -> None:
     assert (count_leaking_images(chest, make_split(chest, "pooled", 0)) or 0) > 300
 
 
-def test_chest_patients(chest: Data) -> None:
+def test_chest_has_no_patient_in_train_and_test(chest: Data) -> None:
     assert chest.groups is not None
     groups, folders = np.array(chest.groups), np.array(chest.folders)
     train, test = (set(groups[folders == part]) for part in ("train", "test"))
     assert (len(train), len(test), len(train & test)) == (3654, 428, 0)
 
 
-def test_chest_patients_are_not_told_by_their_number_alone(chest: Data) -> None:
+def test_chest_patient_numbers_alone_would_seem_to_leak(chest: Data) -> None:
     """N restarts for bacteria and virus: by N, 170 patients would seem to be on both sides."""
     sides: dict[str, set[int]] = {"train": set(), "test": set(), "val": set()}
     for image, folder in zip(chest.images, chest.folders, strict=True):
@@ -100,7 +100,7 @@ def test_chest_folds_test_every_image_once(chest: Data) -> None:
         assert sizes(split) == pytest.approx([3738, 934, 1168], abs=4)
 
 
-def test_blood(blood: Data) -> None:
+def test_blood_has_12515_images_in_three_folders(blood: Data) -> None:
     assert blood.x.shape == (12515, SIZE, SIZE, 3)
     assert blood.skipped == ()
     assert {part: blood.folders.count(part) for part in set(blood.folders)} == {
@@ -110,7 +110,7 @@ def test_blood(blood: Data) -> None:
     }
 
 
-def test_blood_splits(blood: Data) -> None:
+def test_blood_splits_have_the_reports_sizes_and_leaks(blood: Data) -> None:
     pooled = make_split(blood, "pooled", 0)
     assert sizes(pooled) == [8007, 2000, 2500]
     assert count_leaking_images(blood, pooled) == 2500
@@ -129,7 +129,7 @@ def test_blood_grouped_is_near_the_pooled_sizes(blood: Data, seed: int) -> None:
     assert count_leaking_images(blood, split) == 0
 
 
-def test_the_folds_of_blood_test_every_field_once(blood: Data) -> None:
+def test_blood_folds_test_every_field_once(blood: Data) -> None:
     assert blood.groups is not None
     tested = [make_split(blood, "grouped", 0, fold=fold, folds=5).test for fold in range(1, 6)]
     fields = [{blood.groups[row] for row in rows} for rows in tested]
@@ -137,7 +137,7 @@ def test_the_folds_of_blood_test_every_field_once(blood: Data) -> None:
     assert len(np.unique(np.concatenate(tested))) == 12_507
 
 
-def test_digest_is_found_without_decoding(
+def test_blood_digest_is_found_without_decoding(
     blood: Data, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATA_DIR", str(data_dir))

@@ -60,7 +60,7 @@ def grouped_data(draw: st.DrawFn) -> Data:
 
 @FAST
 @given(class_sizes, seeds)
-def test_pooled_uses_every_image_once_and_has_the_reports_sizes(
+def test_pooled_split_uses_every_image_once_in_the_reports_sizes(
     sizes: list[int], seed: int
 ) -> None:
     data = data_of([k for k, n in enumerate(sizes) for _ in range(n)])
@@ -115,9 +115,7 @@ def check_shares(data: Data, rows: list[list[int]], shares: list[float]) -> None
 
 @FAST
 @given(grouped_data(), seeds)
-def test_grouped_has_every_class_as_near_its_shares_as_a_group_is_large(
-    data: Data, seed: int
-) -> None:
+def test_grouped_split_is_within_one_group_of_its_shares(data: Data, seed: int) -> None:
     split = make_split(data, "grouped", seed)
     check_parts(data, parts(split))
     check_shares(data, parts(split), [0.64, 0.16, 0.20])
@@ -126,7 +124,7 @@ def test_grouped_has_every_class_as_near_its_shares_as_a_group_is_large(
 
 @FAST
 @given(mixed_groups(), seeds)
-def test_grouped_keeps_groups_of_several_classes_together(data: Data, seed: int) -> None:
+def test_grouped_split_keeps_groups_of_several_classes_together(data: Data, seed: int) -> None:
     try:
         split = make_split(data, "grouped", seed)
     except DataError:  # a class with too few groups
@@ -161,7 +159,7 @@ def test_folds_test_every_image_once(data: Data, seed: int, folds: int) -> None:
 
 @FAST
 @given(seeds, seeds)
-def test_other_seeds_draw_other_groups(one: int, other: int) -> None:
+def test_grouped_split_with_another_seed_draws_other_groups(one: int, other: int) -> None:
     labels = [group % 3 for group in range(60) for _ in range(group % 7 + 1)]
     data = data_of(labels, [str(group) for group in range(60) for _ in range(group % 7 + 1)])
     for folds in ({}, {"fold": 2, "folds": 5}):
@@ -171,7 +169,9 @@ def test_other_seeds_draw_other_groups(one: int, other: int) -> None:
 
 @FAST
 @given(grouped_data(), seeds, st.sampled_from(["pooled", "grouped"]), st.integers(0, 40))
-def test_same_seed_same_split(data: Data, seed: int, protocol: str, limit: int) -> None:
+def test_split_with_the_same_seed_is_the_same(
+    data: Data, seed: int, protocol: str, limit: int
+) -> None:
     try:
         first = make_split(data, protocol, seed, limit)
     except DataError:  # a class too small for the pooled split
@@ -194,7 +194,7 @@ def test_limit_keeps_shares_and_every_class(sizes: list[int], seed: int, limit: 
             assert int((data.y[kept] == label).sum()) == max(1, round(share * n))
 
 
-def test_seeds_differ_and_rows_are_sorted_int64() -> None:
+def test_split_rows_are_sorted_int64_and_differ_by_seed() -> None:
     data = data_of([0] * 50 + [1] * 50)
     first, second = (make_split(data, "pooled", seed) for seed in (0, 1))
     assert parts(first) != parts(second)
@@ -219,7 +219,7 @@ def test_grouped_sizes_are_near_64_16_20_in_every_class() -> None:
         assert shares == pytest.approx([0.64, 0.16, 0.20], abs=0.03)
 
 
-def test_the_draw_is_nearer_the_aim_than_one_pass_over_the_groups() -> None:
+def test_grouped_split_of_few_unequal_groups_is_near_its_shares() -> None:
     rng = np.random.default_rng(0)
     labels, groups = [], []
     for label in (0, 1):  # of blood's kind: few originals, of unequal numbers of copies
@@ -243,7 +243,7 @@ def test_folds_of_equal_groups_are_of_equal_size() -> None:
     assert sorted(sizes) == [104, 130, 130, 130, 130]  # 24 groups of 26, 6 of a class
 
 
-def test_a_limit_leaves_folds_apart() -> None:
+def test_folds_with_a_limit_stay_disjoint() -> None:
     labels = [row % 2 for row in range(240)]
     data = data_of(labels, [str(row // 2 % 24) for row in range(240)])
     splits = [make_split(data, "grouped", 0, 60, fold=k, folds=3) for k in (1, 2, 3)]
@@ -257,7 +257,7 @@ def test_a_limit_leaves_folds_apart() -> None:
     ("protocol", "fold", "folds"),
     [("pooled", 1, 5), ("official", 1, 5), ("grouped", 0, 5), ("grouped", 6, 5), ("grouped", 1, 0)],
 )
-def test_impossible_folds_are_refused(protocol: str, fold: int, folds: int) -> None:
+def test_impossible_fold_is_refused_by_its_number(protocol: str, fold: int, folds: int) -> None:
     data = data_of([0, 1] * 30, [str(row // 2) for row in range(60)])
     with pytest.raises(
         DataError, match=f"fold {fold} of {folds} is not possible in the {protocol} split"
@@ -265,7 +265,7 @@ def test_impossible_folds_are_refused(protocol: str, fold: int, folds: int) -> N
         make_split(data, protocol, 0, fold=fold, folds=folds)
 
 
-def test_pooled_leaks_and_leaking_counts_test_images() -> None:
+def test_leaking_images_are_test_images_with_a_sibling_in_train() -> None:
     data = data_of([0, 0, 0, 1, 1, 1], ["a", "a", "b", "c", "d", "c"])
     split = Split(np.array([0, 3]), np.array([2, 4]), np.array([1, 5]))
     assert count_leaking_images(data, split) == 2
@@ -273,14 +273,14 @@ def test_pooled_leaks_and_leaking_counts_test_images() -> None:
     assert count_leaking_images(data_of([0, 1]), split) is None
 
 
-def test_groups_of_the_test_images_are_counted_once() -> None:
+def test_count_of_test_groups_counts_each_group_once() -> None:
     data = data_of([0, 0, 0, 1, 1, 1], ["a", "a", "b", "c", "d", "c"])
     rows = np.array([0, 1, 3, 5])
     assert count_test_groups(data, Split(np.array([2]), np.array([4]), rows)) == 2
     assert count_test_groups(data_of([0, 1]), Split(rows, rows, rows)) is None
 
 
-def test_official_cuts_val_from_train_by_image() -> None:
+def test_official_split_without_groups_cuts_val_from_train_by_image() -> None:
     folders = (["train"] * 11 + ["test"] * 4) * 2
     data = data_of([0] * 15 + [1] * 15, folders=folders)
     split = make_split(data, "official", 0)
@@ -289,7 +289,7 @@ def test_official_cuts_val_from_train_by_image() -> None:
     assert [len(part) for part in parts(split)] == [18, 4, 8]
 
 
-def test_official_cuts_val_by_group_when_groups_are_known() -> None:
+def test_official_split_with_groups_cuts_val_from_train_by_group() -> None:
     folders = ["train"] * 80 + ["test"] * 20
     groups = [f"g{i // 4}" for i in range(100)]
     data = data_of([i // 4 % 2 for i in range(100)], groups, folders)
@@ -299,21 +299,21 @@ def test_official_cuts_val_by_group_when_groups_are_known() -> None:
     assert len(split.val) == pytest.approx(16, abs=4)
 
 
-def test_official_uses_a_folder_sets_own_val() -> None:
+def test_official_split_of_a_folder_uses_its_val_folder() -> None:
     folders = (["train"] * 6 + ["val"] * 2 + ["test"] * 2) * 2
     data = data_of([0] * 10 + [1] * 10, folders=folders)
     split = make_split(data, "official", 0)
     assert {folders[row] for row in split.val} == {"val"}
 
 
-def test_official_leaves_chests_useless_val_out() -> None:
+def test_official_split_of_chest_leaves_its_val_folder_out() -> None:
     folders = (["train"] * 10 + ["val"] * 2 + ["test"] * 4) * 2
     data = data_of([0] * 16 + [1] * 16, folders=folders, dataset="chest")
     used = [row for part in parts(make_split(data, "official", 0)) for row in part]
     assert {folders[row] for row in used} == {"train", "test"}
 
 
-def test_of_kaggles_images_of_one_class_and_name_only_the_last_counts() -> None:
+def test_blood_images_of_one_class_and_name_count_once() -> None:
     names = [f"{part}/A/{i}.jpeg" for part in ("TEST", "TRAIN") for i in range(10)]
     names += [f"TRAIN/B/{i}.jpeg" for i in range(20)]
     data = data_of([0] * 20 + [1] * 20, dataset="blood", images=names, one_per_name=True)
@@ -321,7 +321,7 @@ def test_of_kaggles_images_of_one_class_and_name_only_the_last_counts() -> None:
     assert used == list(range(10, 40))
 
 
-def test_a_users_images_of_the_same_name_all_count() -> None:
+def test_folder_images_of_the_same_name_all_count() -> None:
     names = [f"{part}/{c}/{i}.png" for c in "ab" for part in ("test", "train") for i in range(10)]
     data = data_of([0] * 20 + [1] * 20, images=names)
     assert sum(len(part) for part in parts(make_split(data, "pooled", 0))) == 40
@@ -335,17 +335,17 @@ def test_a_users_images_of_the_same_name_all_count() -> None:
         ("random", "'random' is unknown"),
     ],
 )
-def test_impossible_protocols_say_what_to_do(protocol: str, words: str) -> None:
+def test_impossible_split_is_refused_with_the_reason(protocol: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         make_split(data_of([0] * 10 + [1] * 10), protocol, 0)
 
 
-def test_a_class_too_small_for_a_part_is_named_with_its_counts() -> None:
+def test_class_too_small_for_a_part_is_named_with_its_counts() -> None:
     with pytest.raises(DataError, match=r"'class1' is missing from val.*train 4, val 0, test 1"):
         make_split(data_of([0] * 30 + [1] * 5), "pooled", 0)
 
 
-def test_too_few_groups_of_a_class_are_counted() -> None:
+def test_class_with_too_few_groups_is_refused_with_their_count() -> None:
     groups = [str(i) for i in range(30)] + ["x", "x", "y", "z"]
     folders = ["test", *["train"] * 32, "test"]
     data = data_of([0] * 30 + [1] * 4, groups, folders)
@@ -360,7 +360,7 @@ def test_too_few_groups_of_a_class_are_counted() -> None:
         make_split(data, "official", 0)
 
 
-def test_report_sizes() -> None:
+def test_report_sizes_exist_for_the_reports_pooled_splits_alone() -> None:
     assert get_report_sizes("chest", "pooled") == (3750, 936, 1170)
     assert get_report_sizes("blood", "pooled") == (8007, 2000, 2500)
     assert get_report_sizes("chest", "official") is None

@@ -25,7 +25,7 @@ def test_images_are_pinned_by_tag() -> None:
     assert all(re.fullmatch(r"[\w-]+:\d+\.\d+[\w.-]*", image) for image in images)
 
 
-def test_the_images_install_what_the_locks_pin() -> None:
+def test_docker_image_installs_what_the_lock_pins() -> None:
     text = (ROOT / "deploy/Dockerfile").read_text()
     wanted = re.search(r"pip install -c requirements-dev.lock \\\n\s+(.*)", text)
     lock = (ROOT / "requirements-dev.lock").read_text()
@@ -34,7 +34,7 @@ def test_the_images_install_what_the_locks_pin() -> None:
     assert not re.search(r"^[\w.-]+\[", lock, re.MULTILINE), "pip refuses extras in constraints"
 
 
-def test_ports_are_bound_to_this_machine_unless_the_user_says_otherwise() -> None:
+def test_ports_are_bound_to_this_machine_by_default() -> None:
     ports = {name: service["ports"] for name, service in services().items() if "ports" in service}
     assert ports == {
         "postgres": ["${STUDY_BIND:-127.0.0.1}:${STUDY_POSTGRES_PORT:-5432}:5432"],
@@ -43,7 +43,7 @@ def test_ports_are_bound_to_this_machine_unless_the_user_says_otherwise() -> Non
     }
 
 
-def test_servers_have_health_checks_and_start_after_the_passwords_were_checked() -> None:
+def test_servers_have_health_checks_and_wait_for_the_password_check() -> None:
     found = services()
     assert all("test" in found[name]["healthcheck"] for name in SERVERS)
     after = {name: set(service.get("depends_on", ())) for name, service in found.items()}
@@ -60,7 +60,7 @@ def test_data_is_on_named_volumes() -> None:
     assert named <= sources
 
 
-def test_secrets_are_required_and_never_written_down() -> None:
+def test_passwords_in_compose_are_required_variables() -> None:
     for service in services().values():
         for name, value in service.get("environment", {}).items():
             if "PASSWORD" in name or "SECRET" in name:

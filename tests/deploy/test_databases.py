@@ -60,7 +60,7 @@ def run_in_shell(server: Postgres, commands: str, folder: Path) -> None:
     subprocess.run(["bash", "-euc", commands], cwd=folder, env=environment, check=True)
 
 
-def test_the_script_makes_databases_in_utf8_on_any_server(
+def test_script_makes_databases_in_utf8_on_any_server(
     ascii_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_in_shell(ascii_server, f"psql -q -d postgres -f '{SCRIPT}'", tmp_path)
@@ -70,7 +70,7 @@ def test_the_script_makes_databases_in_utf8_on_any_server(
         execute(ascii_server, f"DROP DATABASE {name}")
 
 
-def test_the_way_out_of_the_docs_keeps_what_is_in_a_database(
+def test_way_out_of_the_docs_keeps_what_is_in_a_database(
     ascii_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute(ascii_server, "CREATE DATABASE mlflow")

@@ -36,7 +36,7 @@ GRID = ("study.grid", *TINY, "--epochs", "1", "--limit", "40")
 @pytest.mark.parametrize(
     "password", ["a@b:c/d#e%f&g", "a$b $HOME 'c' d", '"a" #b c d-e ', "#a\\nb-cdefgh"]
 )
-def test_a_password_survives_the_settings_file(
+def test_password_survives_the_settings_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", password)
@@ -48,7 +48,7 @@ def test_a_password_survives_the_settings_file(
 
 
 @pytest.mark.parametrize("password", ["a-${HOME}-b-c-d", "a b c d e f\\"])
-def test_a_password_that_a_settings_file_cannot_hold_is_refused(
+def test_password_that_a_settings_file_cannot_hold_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", password)
@@ -57,7 +57,7 @@ def test_a_password_that_a_settings_file_cannot_hold_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_port_in_use_is_refused_before_anything_is_written(
+def test_port_in_use_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as other:
@@ -74,7 +74,7 @@ def test_a_port_in_use_is_refused_before_anything_is_written(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to be another user")
-def test_a_folder_that_postgresql_may_not_enter_is_explained(tmp_path: Path) -> None:
+def test_folder_that_postgresql_may_not_enter_is_explained(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     with pytest.raises(StackError, match="runs as the user nobody"):
         make_cluster(tmp_path / "postgres", "a2f1-not-guessed")
@@ -110,7 +110,7 @@ def client(stack: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> MlflowClie
     return MlflowClient()
 
 
-def test_the_settings_are_kept_for_their_owner_alone(folder: Path, stack: dict[str, str]) -> None:
+def test_settings_file_is_readable_by_its_owner_alone(folder: Path, stack: dict[str, str]) -> None:
     assert (folder / "settings.env").stat().st_mode & 0o777 == 0o600
     assert set(stack) == {
         *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
@@ -122,17 +122,17 @@ def test_the_settings_are_kept_for_their_owner_alone(folder: Path, stack: dict[s
     "path",
     ["api/2.0/mlflow/experiments/get?experiment_id=0", "api/2.0/mlflow-artifacts/artifacts"],
 )
-def test_mlflow_refuses_the_anonymous(stack: dict[str, str], path: str) -> None:
+def test_mlflow_refuses_a_request_without_a_login(stack: dict[str, str], path: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(f"{stack['MLFLOW_TRACKING_URI']}/{path}")
     assert caught.value.code == 401
 
 
-def test_mlflow_takes_the_right_user(client: MlflowClient) -> None:
+def test_mlflow_accepts_the_right_login(client: MlflowClient) -> None:
     assert client.search_experiments(max_results=1)
 
 
-def test_mlflow_refuses_other_names_for_itself(stack: dict[str, str]) -> None:
+def test_mlflow_refuses_a_foreign_host_header(stack: dict[str, str]) -> None:
     request = urllib.request.Request(stack["MLFLOW_TRACKING_URI"], headers={"Host": "evil.test"})
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request)
@@ -140,7 +140,7 @@ def test_mlflow_refuses_other_names_for_itself(stack: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["not-the-password", None])
-def test_a_refused_login_is_one_line(
+def test_train_with_a_refused_login_exits_2_with_one_line(
     stack: dict[str, str], tmp_path: Path, wrong: str | None
 ) -> None:
     settings = {k: v for k, v in stack.items() if not k.startswith("MLFLOW_TRACKING_P")}
@@ -155,7 +155,7 @@ def test_a_refused_login_is_one_line(
 
 
 @pytest.mark.parametrize("wrong", ["not-the-password", ""])
-def test_postgresql_refuses_without_the_password(stack: dict[str, str], wrong: str) -> None:
+def test_postgresql_refuses_a_wrong_or_missing_password(stack: dict[str, str], wrong: str) -> None:
     address = stack["STUDY_STORAGE"].replace("+psycopg2", "")
     psycopg2.connect(address, password=stack["PGPASSWORD"]).close()
     with pytest.raises(psycopg2.OperationalError, match=r"authentication failed|no password"):
@@ -163,7 +163,7 @@ def test_postgresql_refuses_without_the_password(stack: dict[str, str], wrong: s
 
 
 @pytest.mark.slow
-def test_a_grid_is_trained_once_and_tells_no_secret(
+def test_grid_on_the_stack_is_trained_once_and_shows_no_password(
     stack: dict[str, str], client: MlflowClient, tmp_path: Path
 ) -> None:
     done = run(*GRID, cwd=tmp_path, **stack)
@@ -187,7 +187,7 @@ def test_a_grid_is_trained_once_and_tells_no_secret(
     assert [name for name in PASSWORDS if stack[name] in written] == []
 
 
-def test_what_is_dumped_can_be_restored(stack: dict[str, str], tmp_path: Path) -> None:
+def test_dump_of_the_database_can_be_restored(stack: dict[str, str], tmp_path: Path) -> None:
     address = stack["STUDY_STORAGE"].replace("+psycopg2", "").removesuffix("/optuna")
     environment = os.environ | {"PGPASSWORD": stack["PGPASSWORD"]}
 

@@ -22,7 +22,7 @@ WEAK += ["postgres", "postgres12345", "123456789012", *example_passwords()]
 
 
 @pytest.mark.parametrize("weak", sorted(set(WEAK)))
-def test_default_passwords_are_refused(weak: str) -> None:
+def test_weak_password_is_refused_by_its_name(weak: str) -> None:
     good = dict.fromkeys(PASSWORDS, "a2f1-not-guessed")
     check_passwords(good)
     for name in PASSWORDS:
@@ -30,7 +30,7 @@ def test_default_passwords_are_refused(weak: str) -> None:
             check_passwords(good | {name: weak})
 
 
-def test_a_password_that_a_login_cannot_send_is_refused() -> None:
+def test_password_that_a_login_cannot_send_is_refused() -> None:
     good = dict.fromkeys(PASSWORDS, "p@s:s/w#o%r&d $HOME 'x'")
     check_passwords(good)
     check_passwords(good | {"PGPASSWORD": "pässwörd-not-guessed"})
@@ -41,7 +41,7 @@ def test_a_password_that_a_login_cannot_send_is_refused() -> None:
 
 
 @pytest.mark.parametrize("module", ["deploy.serve", "deploy.native"])
-def test_a_default_password_ends_the_command_with_one_line(module: str, tmp_path: Path) -> None:
+def test_command_with_a_weak_password_exits_2_with_one_line(module: str, tmp_path: Path) -> None:
     flags = ["mlflow"] if module == "deploy.serve" else [str(tmp_path / "stack")]
     passwords = {"PGPASSWORD": "a2f1-not-guessed", "MLFLOW_TRACKING_PASSWORD": "password1234"}
     done = run(module, *flags, cwd=tmp_path, **passwords)

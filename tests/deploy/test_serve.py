@@ -29,19 +29,19 @@ def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.usefixtures("python")
-def test_a_program_on_the_path_is_found(tmp_path: Path) -> None:
+def test_program_on_the_path_is_found(tmp_path: Path) -> None:
     path = make_program(tmp_path / "elsewhere", "optuna-dashboard")
     assert serve.build_dashboard_command("127.0.0.1", 8080)[0] == path
 
 
 @pytest.mark.usefixtures("python")
-def test_a_program_beside_the_interpreter_is_preferred(tmp_path: Path) -> None:
+def test_program_beside_the_interpreter_is_preferred(tmp_path: Path) -> None:
     make_program(tmp_path / "elsewhere", "mlflow")
     path = make_program(tmp_path / "bin", "mlflow")
     assert serve.build_mlflow_command("127.0.0.1", 5000, "artifacts", "")[0] == path
 
 
-def test_a_program_that_is_missing_is_named_with_the_way_out(python: str) -> None:
+def test_program_that_is_missing_is_named_with_the_way_out(python: str) -> None:
     with pytest.raises(StackError, match=r"no optuna-dashboard beside .* or on the PATH") as caught:
         serve.build_dashboard_command("127.0.0.1", 8080)
     assert python in str(caught.value)
@@ -61,7 +61,7 @@ def run_serve(monkeypatch: pytest.MonkeyPatch, postgres: Postgres, server: str, 
     ("server", "database"),
     [("mlflow", "RUNS"), ("mlflow", "LOGINS"), ("dashboard", "SEARCHES")],
 )
-def test_a_database_in_another_encoding_is_refused_by_name(
+def test_database_in_another_encoding_is_refused_by_name(
     postgres: Postgres,
     ascii_database: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -76,7 +76,7 @@ def test_a_database_in_another_encoding_is_refused_by_name(
     assert "docs/cluster.md" in error
 
 
-def test_a_password_that_postgresql_refuses_ends_the_command_in_two_lines(
+def test_password_that_postgresql_refuses_ends_the_command_in_two_lines(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_serve(monkeypatch, postgres, "mlflow", PGPASSWORD="another-a2f1") == 2

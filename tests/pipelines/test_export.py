@@ -113,7 +113,7 @@ def warnings_of(runs: list[FinishedRun]) -> list[str]:
     return [line for line in lines if not line.startswith("One seed")]
 
 
-def test_command_writes_four_files_and_prints_the_table(here: Path) -> None:
+def test_export_command_writes_four_files_and_prints_the_table(here: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.export", "--dataset", "chest"],
         cwd=here,
@@ -142,7 +142,7 @@ def test_command_writes_four_files_and_prints_the_table(here: Path) -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_csv_holds_the_seven_variants_first() -> None:
+def test_csv_has_the_reports_columns_and_the_seven_variants_first() -> None:
     frame = pd.read_csv(io.StringIO(render_csv(build_page("chest"))))
     assert list(frame.columns[:6]) == [
         "Model",
@@ -171,7 +171,7 @@ def test_csv_holds_the_seven_variants_first() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_learning_rates_read_as_in_the_reports() -> None:
+def test_learning_rates_are_written_as_in_the_reports() -> None:
     rows = list(csv.DictReader(io.StringIO(render_csv(build_page("chest")))))
     rates = [row["Learning Rate"] for row in rows if row["Dropout"] == "0.5"]
     assert rates == ["1e-5"] * 5 + ["5e-5", "1e-4", "3.71234567e-4"]
@@ -179,7 +179,7 @@ def test_learning_rates_read_as_in_the_reports() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_other_dropout_is_a_block_of_its_own() -> None:
+def test_runs_with_another_dropout_are_a_block_of_their_own() -> None:
     page = build_page("chest")
     blocks = {block.protocol: list(rows["Variant"].dropna()) for block, rows in page.list_tables()}
     assert [name.rsplit(", ", 1)[1] for name in blocks] == ["dropout 0.2", "dropout 0.5"]
@@ -187,7 +187,7 @@ def test_other_dropout_is_a_block_of_its_own() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_failed_parent_and_repeated_runs_do_not_count() -> None:
+def test_failed_parent_and_repeated_runs_are_left_out() -> None:
     runs = read_runs("chest")
     assert len(runs) == 7 * 2 + 2 + 1
     assert min(run.metrics["test_accuracy"] for run in runs) == 0.96
@@ -233,7 +233,7 @@ def test_html_is_self_contained_and_accessible() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_named_experiment_restricts_the_runs() -> None:
+def test_named_experiment_limits_the_runs() -> None:
     assert len(read_runs("demo", "spare")) == 1
     with pytest.raises(NoRunsError, match="in experiment 'study'"):
         read_runs("demo", "study")
@@ -242,7 +242,7 @@ def test_named_experiment_restricts_the_runs() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_reads_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_on_several_pages_of_a_search_are_all_read(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read_runs("chest")
     monkeypatch.setattr("pipelines.runs.finished.PAGE", 5)
     assert read_runs("chest") == whole
@@ -266,7 +266,7 @@ def test_missing_database_is_not_created(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_absent_server_fails_soon_and_shows_no_password(
+def test_absent_server_is_an_error_without_the_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -282,7 +282,7 @@ def test_absent_server_fails_soon_and_shows_no_password(
 
 
 @pytest.mark.parametrize("content", [b"", b"no database"])
-def test_file_that_is_no_store_is_left_alone(
+def test_file_that_is_no_database_is_refused_and_unchanged(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "other.db"
@@ -325,7 +325,7 @@ def test_leak_is_the_mean_share_of_test_images() -> None:
     assert texts_of(none, "Leak", page=True) == ["0.0%"]
 
 
-def test_what_is_unknown_of_groups_is_said_to_be() -> None:
+def test_leak_and_groups_of_a_run_without_groups_are_unknown() -> None:
     figures = {name: v for name, v in final_metrics(0).items() if name != "test_groups"}
     runs = [a_run(), a_run({"seed": 1}, leak="unknown", metrics=figures)]
     for some in (runs, runs[1:]):
@@ -334,7 +334,7 @@ def test_what_is_unknown_of_groups_is_said_to_be() -> None:
             assert texts_of(table_of(some), "Test Groups", page=page) == ["unknown"]
 
 
-def test_test_groups_are_a_mean_of_counts() -> None:
+def test_test_groups_are_the_mean_over_seeds() -> None:
     runs = [a_run({"seed": k}, metrics={**final_metrics(k), "test_groups": 8.0}) for k in (0, 1)]
     assert texts_of(table_of(runs), "Test Groups", page=False) == ["8"]
     assert texts_of(table_of([a_run(), a_run({"seed": 1})]), "Test Groups", page=False) == [
@@ -342,7 +342,7 @@ def test_test_groups_are_a_mean_of_counts() -> None:
     ]
 
 
-def test_runs_of_another_version_of_the_protocol_share_no_row() -> None:
+def test_runs_of_two_protocol_versions_share_no_row() -> None:
     table = table_of([a_run(), a_run({"seed": 1}, protocol_version="1")])
     blocks = [block.rsplit(", ", 1)[1] for block in table["Protocol"]]
     assert blocks == ["protocol version 1", "protocol version 2"]
@@ -353,7 +353,7 @@ def folded(fold: int, seed: int = 0, **more: object) -> FinishedRun:
     return a_run(fields, run_id=f"{seed}-{fold}", **more)
 
 
-def test_folds_share_a_row_in_which_each_test_image_counts_once() -> None:
+def test_folds_share_a_row_weighted_by_test_images() -> None:
     runs = [
         folded(fold, sizes=f"60/10/{tested}", metrics={**final_metrics(0), "test_accuracy": right})
         for fold, tested, right in ((1, 50, 1.0), (3, 30, 0.0), (2, 20, 0.5))
@@ -368,7 +368,7 @@ def test_folds_share_a_row_in_which_each_test_image_counts_once() -> None:
     assert ["in 3 folds" in name for name in table["Protocol"]] == [False, True]
 
 
-def test_folds_that_are_not_there_are_not_claimed() -> None:
+def test_missing_folds_are_named_and_warned_of() -> None:
     whole = [folded(fold, seed) for seed in (0, 1) for fold in (1, 2, 3)]
     assert table_of(whole)["Folds"].tolist() == ["1 2 3 of 3"]
     assert table_of(whole)["Seeds"].tolist() == ["0 1"]
@@ -377,31 +377,31 @@ def test_folds_that_are_not_there_are_not_claimed() -> None:
     assert not [line for line in warnings_of(whole) if "cross-validations" in line]
 
 
-def test_the_statement_tells_of_folds() -> None:
+def test_statement_names_the_folds() -> None:
     text = describe_runs([folded(1), a_run()], 2)
     assert "grouped split in 3 folds and pooled split" in text
     assert "each image is tested once per seed" in text
     assert "folds" not in describe_runs([a_run()], 1)
 
 
-def test_without_folds_there_is_no_such_column() -> None:
+def test_table_without_folds_has_no_column_for_them() -> None:
     assert "Folds" not in table_of([a_run()])
 
 
-def test_diverged_and_infinite_losses_are_shown() -> None:
+def test_diverged_losses_are_shown_as_nan_and_infinity() -> None:
     losses = {"test_loss": float("nan"), "train_loss": sys.float_info.max}
     row = table_of([a_run(metrics=final_metrics(0) | losses)]).iloc[0]
     assert pd.isna(row["Test Loss"])
     assert row["Train Loss"] == float("inf")
 
 
-def test_no_difference_is_not_negative() -> None:
+def test_difference_that_rounds_to_zero_is_not_negative() -> None:
     figures = final_metrics(0) | {"test_accuracy": 0.97259}
     table = table_of([a_run(metrics=figures)])
     assert texts_of(table, "Difference (points)", page=False) == ["+0.00"]
 
 
-def test_runs_under_the_reports_protocol_are_said_to_be() -> None:
+def test_statement_says_whether_runs_follow_the_reports_protocol() -> None:
     assert "This is the report's protocol" in describe_runs([a_run()], 1)
     assert warnings_of([a_run()]) == []
     mixed = [a_run(), a_run({"epochs": 2})]
@@ -410,7 +410,7 @@ def test_runs_under_the_reports_protocol_are_said_to_be() -> None:
     )
 
 
-def test_a_few_missing_test_images_leave_it_the_reports_protocol() -> None:
+def test_few_missing_test_images_still_follow_the_reports_protocol() -> None:
     nearly, fewer = (a_run(sizes=sizes) for sizes in ("3738/934/1168", "3000/750/1150"))
     assert "as far as it is known, on 1168 test images instead of 1170." in describe_runs(
         [nearly], 1
@@ -418,7 +418,7 @@ def test_a_few_missing_test_images_leave_it_the_reports_protocol() -> None:
     assert "the protocol is not the report's (different: test images)" in describe_runs([fewer], 1)
 
 
-def test_unknown_leak_is_told() -> None:
+def test_unknown_leak_is_a_warning() -> None:
     assert "unknown how many" in warnings_of([a_run(leak="unknown")])[0]
 
 
@@ -443,7 +443,7 @@ def test_another_backbone_has_no_reported_figure() -> None:
     assert pd.isna(row["Reported Accuracy"])
 
 
-def test_subset_and_weights_are_never_silent() -> None:
+def test_table_names_a_subset_and_the_weights() -> None:
     subset = table_of([a_run({"limit": 600})])
     assert subset["Limit"].tolist() == ["subset of about 600 images"]
     assert "subset of about 600 images" in subset["Protocol"].iloc[0]
@@ -466,7 +466,7 @@ def test_unknown_data_set_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_the_same_figures_stand_in_each_file() -> None:
+def test_csv_markdown_html_and_latex_have_the_same_figures() -> None:
     page = build_page("chest")
     latex = render_latex(page)
     table = pd.read_csv(io.StringIO(render_csv(page)), dtype=str).set_index("Variant")

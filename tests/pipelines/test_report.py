@@ -62,28 +62,28 @@ def page(chest: Report) -> str:
     return render_report(chest)
 
 
-def test_the_same_runs_give_the_same_bytes(chest: Report, page: str) -> None:
+def test_report_of_the_same_runs_is_the_same_bytes(chest: Report, page: str) -> None:
     assert render_report(chest) == page
 
 
-def test_a_page_of_100_runs_is_under_6_megabytes(page: str) -> None:
+def test_report_of_98_runs_is_below_6_megabytes(page: str) -> None:
     assert len(page.encode()) < 6e6
 
 
-def test_nothing_is_fetched(page: str) -> None:
+def test_report_fetches_nothing(page: str) -> None:
     tags = re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page)
     assert set(tags) == {"<script>"}
     assert "@import" not in page.split("<script>")[0]
 
 
-def test_it_is_about_the_protocol_of_most_variants(chest: Report, page: str) -> None:
+def test_report_shows_the_protocol_with_most_variants(chest: Report, page: str) -> None:
     assert [row.variant for row in chest.rows] == [1, 2, 3, 4, 5, 6, 7]
     assert {run.config.split for row in chest.rows for run in row.runs} == {"pooled"}
     captions = re.findall(r"<caption>([^<]*)", page)
     assert ["pooled" in captions[0], "grouped" in captions[1]] == [True, True]
 
 
-def test_every_chart_is_there_in_figures_and_in_words(chest: Report, page: str) -> None:
+def test_report_has_every_chart_with_its_words(chest: Report, page: str) -> None:
     figures = json.loads(page.split("const FIGURES = ")[1].split(";</script>")[0])
     titles = [chart.title for chart in chest.charts]
     assert titles == [
@@ -99,14 +99,14 @@ def test_every_chart_is_there_in_figures_and_in_words(chest: Report, page: str) 
         assert figure["data"]
 
 
-def test_charts_and_table_say_the_same(chest: Report) -> None:
+def test_accuracy_chart_says_what_the_table_says(chest: Report) -> None:
     run_id = chest.rows[0].runs[0].run_id
     rows = csv.DictReader(io.StringIO(render_csv(chest.page)))
     row = next(row for row in rows if run_id in row["Run IDs"])
     assert f"{row['Accuracy']} % ({row['Low']} to {row['High']})" in chest.charts[0].words
 
 
-def test_the_reflection_says_what_is_real_and_what_is_not(chest: Report) -> None:
+def test_reflection_names_the_significant_differences(chest: Report) -> None:
     difference, others = summarize_study(chest.rows)
     assert difference.startswith(
         "Variant 5 is significantly less accurate than the baseline (95.93 %, 95 % interval "
@@ -159,13 +159,13 @@ BASELINE = "the baseline (97.60 %, 95 % interval 97.00 to 98.00"
         ),
     ],
 )
-def test_the_summary_is_plain_english(
+def test_summary_is_plain_english(
     rows: list[tuple[int, float, float]], sentences: list[str]
 ) -> None:
     assert summarize_study([a_row(1, 0, 1), *(a_row(*row) for row in rows)]) == sentences
 
 
-def test_one_seed_does_not_speak_for_another(chest: Report) -> None:
+def test_reflection_on_one_seed_makes_no_claim_for_others(chest: Report) -> None:
     runs = [row.runs[0] for row in chest.rows]
     (block,) = build_blocks(runs, read_predictions(runs).counts)
     layers = " ".join(answer_questions(block.rows)["What does the number of hidden layers change?"])
@@ -173,17 +173,19 @@ def test_one_seed_does_not_speak_for_another(chest: Report) -> None:
     assert "One seed cannot show whether another training would be" in layers
 
 
-def test_without_the_base_nothing_is_compared(chest: Report) -> None:
+def test_reflection_without_the_base_compares_nothing(chest: Report) -> None:
     rows = [row for row in chest.rows if row is not find_base(chest.rows)]
     assert answer_questions(rows) == {}
     assert summarize_study(rows)[0].startswith("No comparison is possible")
 
 
-def test_what_the_report_prints_wrong_is_listed(page: str) -> None:
+def test_misprints_of_the_original_report_are_listed(page: str) -> None:
     assert "table 96.50 repeats variant 5" in page
 
 
-def test_a_search_shows_what_mattered(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_of_a_search_charts_what_mattered(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     found = report.build_report("demo")
     assert [row.variant for row in found.rows] == [1]
@@ -196,7 +198,7 @@ def test_a_search_shows_what_mattered(store: str, monkeypatch: pytest.MonkeyPatc
     assert "Best on validation, 0.7100" in found.charts[-1].words
 
 
-def test_a_data_set_without_runs_is_one_line(
+def test_report_without_runs_is_refused_in_one_line(
     store: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -216,7 +218,7 @@ ALL_RIGHT = Answers(("a", "b", "c"), np.arange(30) % 3, np.eye(3)[np.arange(30) 
 
 
 @pytest.mark.parametrize("answers", [ONE_CLASS, DIVERGED, ALL_RIGHT, None])
-def test_a_row_is_drawn_whatever_it_answered(chest: Report, answers: Answers | None) -> None:
+def test_row_with_degenerate_predictions_is_drawn(chest: Report, answers: Answers | None) -> None:
     row = dataclasses.replace(chest.rows[1], answers=answers, curves=[], verdict=Verdict())
     rows = [chest.rows[0], row]
     drawn = [*report.draw_accuracy_charts(rows), *report.draw_diagnostics(rows)]

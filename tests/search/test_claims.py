@@ -70,7 +70,7 @@ def lost_keys(claims: Claims) -> list[str]:
     return [trial.user_attrs["fingerprint"] for trial in claims.orphaned()]
 
 
-def test_a_config_is_claimed_by_one_process_alone(
+def test_config_is_claimed_by_one_process_alone(
     shared: Claims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUDY_HEARTBEAT", "60")  # they claim, and give no sign of life
@@ -81,7 +81,7 @@ def test_a_config_is_claimed_by_one_process_alone(
     assert shared.running_fingerprints() == {f"key {number}" for number in range(0, 40, 2)}
 
 
-def test_processes_that_begin_at_once_in_an_empty_database_all_work(
+def test_processes_opening_an_empty_database_at_once_all_succeed(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUDY_STORAGE", postgres.make("empty"))
@@ -90,7 +90,7 @@ def test_processes_that_begin_at_once_in_an_empty_database_all_work(
     assert len(claims_of("first").trials(TrialState.RUNNING)) == 8
 
 
-def test_a_storage_in_another_encoding_is_refused(
+def test_storage_in_another_encoding_is_refused(
     ascii_database: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUDY_STORAGE", ascii_database)
@@ -99,7 +99,7 @@ def test_a_storage_in_another_encoding_is_refused(
         Storage("study")
 
 
-def test_what_ended_is_not_read_in_a_turn_for_which_others_wait(shared: Claims) -> None:
+def test_finished_trials_are_not_read_again_under_the_lock(shared: Claims) -> None:
     for number in range(10):
         shared.complete(ask(shared, f"key {number}"), 0.5)
     newcomer = claims_of(shared.storage.name)
@@ -113,7 +113,7 @@ def test_what_ended_is_not_read_in_a_turn_for_which_others_wait(shared: Claims) 
     assert max(rows) == 1  # the lock's
 
 
-def test_a_trial_whose_process_is_killed_is_lost_and_one_that_lives_is_not(
+def test_trial_of_a_killed_process_is_orphaned_and_others_are_not(
     shared: Claims, tmp_path: Path, postgres: Postgres
 ) -> None:
     settings = postgres.settings | {"STUDY_HEARTBEAT": "1"}
@@ -152,7 +152,7 @@ def go_silent(claims: Claims, trial: optuna.Trial) -> None:
         connection.exec_driver_sql(statement + where)
 
 
-def test_nobody_is_dead_before_the_storage_has_answered_for_a_while(
+def test_silent_trial_is_orphaned_only_after_the_storage_answers(
     shared: Claims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = ask(shared)
@@ -171,7 +171,7 @@ def later(seconds: float) -> Callable[[], float]:
     return lambda: real() + seconds
 
 
-def test_what_a_process_left_in_its_turn_is_nobodys(shared: Claims) -> None:
+def test_trial_without_a_claim_is_failed_and_not_orphaned(shared: Claims) -> None:
     left = shared.study.ask(SPACE)  # and was killed before the claim
     settle(shared)
     assert state(shared, left) == TrialState.FAIL
@@ -181,7 +181,9 @@ def test_what_a_process_left_in_its_turn_is_nobodys(shared: Claims) -> None:
 
 
 @pytest.mark.parametrize("progress", [False, True])
-def test_a_config_that_dies_at_the_same_epoch_is_given_up(claims: Claims, progress: bool) -> None:
+def test_config_dying_again_and_again_at_one_epoch_is_given_up(
+    claims: Claims, progress: bool
+) -> None:
     for death in range(MAX_DEATHS):
         again = claims.mark_orphaned(ask(claims), 2 + death * progress, "killed")
         last = death == MAX_DEATHS - 1 and not progress
@@ -190,14 +192,14 @@ def test_a_config_that_dies_at_the_same_epoch_is_given_up(claims: Claims, progre
     assert claims.running_fingerprints() == set()
 
 
-def test_a_failed_trial_is_not_lost(claims: Claims) -> None:
+def test_failed_trial_is_not_orphaned(claims: Claims) -> None:
     claims.fail(ask(claims), "no memory")
     assert claims.orphaned() == []
     assert claims.finished_by_fingerprint() == {}
     assert claims.study.trials[0].user_attrs["reason"] == "no memory"
 
 
-def test_an_interrupted_trial_is_given_back(claims: Claims) -> None:
+def test_interrupted_trial_is_orphaned_at_once(claims: Claims) -> None:
     trial = ask(claims)
     with pytest.raises(KeyboardInterrupt), claims.alive(trial):
         raise KeyboardInterrupt
@@ -205,7 +207,7 @@ def test_an_interrupted_trial_is_given_back(claims: Claims) -> None:
     assert claims.running_fingerprints() == set()
 
 
-def test_what_comes_after_a_trial_was_thought_dead_is_dropped(claims: Claims) -> None:
+def test_result_of_a_trial_declared_dead_is_dropped(claims: Claims) -> None:
     trial = ask(claims)
     claims.study.tell(trial.number, state=TrialState.FAIL)  # by another process
     second = ask(claims)
@@ -221,14 +223,14 @@ def test_what_comes_after_a_trial_was_thought_dead_is_dropped(claims: Claims) ->
     assert claims.finished_by_fingerprint()["a key"].value == 0.25
 
 
-def test_what_a_dead_process_had_enqueued_is_not_taken_for_another(claims: Claims) -> None:
+def test_enqueued_trial_of_a_dead_process_is_failed(claims: Claims) -> None:
     claims.study.enqueue_trial({"number": 3})
     trial = claims.under_lock(lambda: claims.ask({"number": 2}, SPACE, "a key"))
     assert trial.params == {"number": 2}
     assert [each.state for each in claims.study.trials] == [TrialState.FAIL, TrialState.RUNNING]
 
 
-def test_on_sqlite_what_a_dead_process_left_is_lost_at_once(alone: Claims) -> None:
+def test_sqlite_trial_of_a_dead_process_is_orphaned_at_once(alone: Claims) -> None:
     trial = ask(alone)
     without_claim = alone.study.ask(SPACE)
     again = claims_of(alone.storage.name)
@@ -236,7 +238,7 @@ def test_on_sqlite_what_a_dead_process_left_is_lost_at_once(alone: Claims) -> No
     assert lost_keys(again) == ["a key"]
 
 
-def test_on_sqlite_a_study_is_held_by_one(alone: Claims) -> None:
+def test_sqlite_study_is_held_by_one_process(alone: Claims) -> None:
     with alone.storage.held():
         second = Storage(alone.storage.name)
         with pytest.raises(StudyError, match=r"^another process runs alone: .*STUDY_STORAGE"):
@@ -247,12 +249,14 @@ def test_on_sqlite_a_study_is_held_by_one(alone: Claims) -> None:
         pass
 
 
-def test_on_postgresql_a_study_is_held_by_many(shared: Claims) -> None:
+def test_postgresql_study_is_held_by_many_processes(shared: Claims) -> None:
     with shared.storage.held(), Storage(shared.storage.name).held():
         pass
 
 
-def test_a_turn_outlasts_a_restart_of_the_server(shared: Claims, postgres: Postgres) -> None:
+def test_turn_under_the_lock_survives_a_restart_of_postgresql(
+    shared: Claims, postgres: Postgres
+) -> None:
     trial = ask(shared)
     restart = threading.Thread(target=postgres.start)
     turns = 0
@@ -273,7 +277,7 @@ def test_a_turn_outlasts_a_restart_of_the_server(shared: Claims, postgres: Postg
     assert shared.finished_by_fingerprint().keys() == {"a key"}
 
 
-def test_a_storage_that_stays_away_is_an_error_of_two_lines(alone: Claims) -> None:
+def test_storage_that_stays_away_is_an_error_of_two_lines(alone: Claims) -> None:
     def fail() -> None:
         raise optuna.exceptions.StorageInternalError("gone")
 
@@ -283,7 +287,9 @@ def test_a_storage_that_stays_away_is_an_error_of_two_lines(alone: Claims) -> No
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "soon"])
-def test_a_bad_heartbeat_is_one_line(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_bad_heartbeat_setting_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     monkeypatch.setenv("STUDY_HEARTBEAT", text)
     with pytest.raises(ConfigError, match=f"STUDY_HEARTBEAT='{text}' is out of range") as caught:
         heartbeat_seconds()

@@ -63,7 +63,7 @@ def fast(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return folder, succeed_here("study.grid", *FLAGS, "--budget", "fast", cwd=folder)
 
 
-def test_every_trial_waits_after_a_third(fast: tuple[Path, str]) -> None:
+def test_fast_grid_pauses_every_trial_after_a_third(fast: tuple[Path, str]) -> None:
     folder, output = fast
     trials = trials_in(folder)
     assert sorted(run.data.tags["variant"] for run in trials) == list("1234567")
@@ -78,7 +78,7 @@ def test_every_trial_waits_after_a_third(fast: tuple[Path, str]) -> None:
     assert "no test image was used" in output
 
 
-def test_its_parent_says_what_was_spent(fast: tuple[Path, str]) -> None:
+def test_fast_grid_parent_run_says_what_was_spent(fast: tuple[Path, str]) -> None:
     (parent,) = parents_in(fast[0])
     note = parent.data.tags["mlflow.note.content"]
     assert parent.info.status == "FINISHED"
@@ -86,11 +86,11 @@ def test_its_parent_says_what_was_spent(fast: tuple[Path, str]) -> None:
     assert "leads on validation" in note
 
 
-def test_nothing_of_it_is_in_the_table(fast: tuple[Path, str]) -> None:
+def test_fast_grid_leaves_no_finished_run(fast: tuple[Path, str]) -> None:
     assert finished_of(client_of(fast[0])) == []
 
 
-def test_repeating_it_trains_nothing(fast: tuple[Path, str]) -> None:
+def test_repeated_fast_grid_trains_nothing(fast: tuple[Path, str]) -> None:
     folder, output = fast
     before = {run.info.run_id: run.info.end_time for run in trials_in(folder)}
     again = succeed_here("study.grid", *FLAGS, "--budget", "fast", cwd=folder)
@@ -101,7 +101,7 @@ def test_repeating_it_trains_nothing(fast: tuple[Path, str]) -> None:
     ]
 
 
-def test_the_full_grid_goes_on_in_the_same_runs(fast: tuple[Path, str]) -> None:
+def test_full_grid_after_a_fast_one_continues_the_same_runs(fast: tuple[Path, str]) -> None:
     folder, _ = fast
     began = {run.info.run_id: run.data.metrics["val_loss"] for run in trials_in(folder)}
     output = succeed_here("study.grid", *FLAGS, cwd=folder)
@@ -117,18 +117,20 @@ def test_the_full_grid_goes_on_in_the_same_runs(fast: tuple[Path, str]) -> None:
 
 
 @given(st.integers(SHARE, 10_000))
-def test_a_fast_trial_has_an_epoch_and_at_most_a_third(epochs: int) -> None:
+def test_fast_epochs_are_at_least_one_and_at_most_a_third(epochs: int) -> None:
     assert 1 <= fast_epochs(epochs) <= epochs / SHARE < fast_epochs(epochs) + 1
 
 
-def test_a_third_of_less_than_an_epoch_is_refused() -> None:
+def test_fast_budget_of_less_than_an_epoch_is_refused() -> None:
     with pytest.raises(ConfigError, match="use 3 or more"):
         fast_epochs(2)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.lists(ACCURACIES, min_size=7, max_size=7), min_size=1, max_size=6), st.randoms())
-def test_verdicts_depend_on_accuracies_alone(table: list[list[float]], random: object) -> None:
+def test_significant_directions_depend_on_accuracies_alone(
+    table: list[list[float]], random: object
+) -> None:
     accuracies = {Cell(v + 1, seed): row[v] for seed, row in enumerate(table) for v in range(7)}
     items = list(accuracies.items())
     random.shuffle(items)  # type: ignore[attr-defined]
@@ -140,13 +142,13 @@ def test_verdicts_depend_on_accuracies_alone(table: list[list[float]], random: o
     assert set(mean_by_variant(accuracies)) == set(range(1, 8))
 
 
-def test_one_seed_tells_nothing_apart() -> None:
+def test_significant_directions_of_one_seed_are_none() -> None:
     assert significant_directions({Cell(variant, 0): variant / 10 for variant in range(1, 8)}) == {}
     assert set(describe_factors({}).values()) == {"not significant"}
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_variants_are_told_apart_by_the_paired_t_test(seed: int) -> None:
+def test_significant_directions_follow_the_paired_t_test(seed: int) -> None:
     gains = np.array([0, 0, 0.01, -0.02, 0, 0.02, 0.04])
     table = 0.7 + gains + np.random.default_rng(seed).normal(0, 0.02, (6, 7))
     p = stats.ttest_rel(table[:, 1:], table[:, :1]).pvalue
@@ -157,13 +159,13 @@ def test_variants_are_told_apart_by_the_paired_t_test(seed: int) -> None:
     assert mean_by_variant(cells) == pytest.approx(dict(enumerate(table.mean(axis=0), start=1)))
 
 
-def test_a_gain_that_never_varies_claims_nothing() -> None:
+def test_gain_that_never_varies_is_not_significant() -> None:
     base = {Cell(1, seed): value for seed, value in enumerate((0.5, 0.7, 0.8))}
     better = {Cell(2, cell.seed): value + 0.1 for cell, value in base.items()}
     assert significant_directions(base | better) == {2: 0}
 
 
-def test_a_factor_is_judged_by_the_variants_that_change_it() -> None:
+def test_factor_is_described_by_the_variants_that_change_it() -> None:
     assert describe_factors({2: 0, 3: 1, 4: -1, 5: -1, 6: -1, 7: 1}) == {
         "hidden layers": "lowers",
         "dense units": "positive",

@@ -16,7 +16,7 @@ TABLE = st.lists(st.lists(FIGURE, min_size=SEEDS, max_size=SEEDS), min_size=2, m
 
 
 @given(others=TABLE, seen=st.integers(1, SEEDS - 1), more=st.floats(0, 1), minimize=st.booleans())
-def test_what_is_no_worse_than_the_best_goes_on(
+def test_config_no_worse_than_the_best_gets_its_next_seed(
     others: list[list[float]], seen: int, more: float, minimize: bool
 ) -> None:
     best = (min if minimize else max)(others, key=lambda row: np.mean(row))
@@ -25,28 +25,26 @@ def test_what_is_no_worse_than_the_best_goes_on(
 
 
 @given(others=TABLE, values=st.lists(FIGURE, min_size=1, max_size=SEEDS - 1))
-def test_less_is_better_mirrors_more_is_better(
-    others: list[list[float]], values: list[float]
-) -> None:
+def test_minimizing_mirrors_maximizing(others: list[list[float]], values: list[float]) -> None:
     mirrored = ([-value for value in values], [[-value for value in row] for row in others])
     reason = not_worth_another_seed(values, others, minimize=False)
     assert reason == not_worth_another_seed(*mirrored, minimize=True)
 
 
 @pytest.mark.parametrize("others", [[], [[0.9, 0.8, 0.85]]])
-def test_fewer_than_two_others_tell_nothing(others: list[list[float]]) -> None:
+def test_config_with_fewer_than_two_others_is_not_pruned(others: list[list[float]]) -> None:
     assert not_worth_another_seed([0.1], others, minimize=False) is None
 
 
 @pytest.mark.parametrize("minimize", [False, True])
-def test_what_is_not_a_number_ends_nothing(minimize: bool) -> None:
+def test_figure_that_is_no_number_prunes_nothing(minimize: bool) -> None:
     others = [[0.9, 0.8, 0.85], [0.85, 0.82, 0.8]]
     assert not_worth_another_seed([math.nan], others, minimize=minimize) is None
     others[1][1] = math.nan
     assert not_worth_another_seed([0.5], others, minimize=minimize) is None
 
 
-def test_repeats_that_never_differ_tell_nothing() -> None:
+def test_seeds_that_never_differ_prune_nothing() -> None:
     assert not_worth_another_seed([0.1], [[0.5] * 3, [0.4] * 3], minimize=False) is None
 
 
@@ -83,7 +81,7 @@ def ended(random: Generator, differ: float, worse: float) -> tuple[float, float]
         (1.0, 3.0, 19 / 20, 0.99),
     ],
 )
-def test_the_rule_errs_as_often_as_it_says(
+def test_pruning_rule_errs_as_often_as_documented(
     differ: float, worse: float, first: float, second: float
 ) -> None:
     found = ended(np.random.default_rng(0), differ, worse)

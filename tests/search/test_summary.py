@@ -51,7 +51,7 @@ def parent(client: MlflowClient) -> Run:
     return run
 
 
-def test_a_grid_names_the_best_variant_by_the_mean_of_its_seeds(
+def test_grid_summary_names_the_best_variant_by_mean_of_seeds(
     client: MlflowClient, trains: Trains
 ) -> None:
     worker = trains(lambda config: made(config, test=0.4 + config.seed / 10))
@@ -82,7 +82,7 @@ def test_a_grid_names_the_best_variant_by_the_mean_of_its_seeds(
         (TrialFailed, "2 of 7 trials finished, 5 failed. "),
     ],
 )
-def test_a_grid_that_ends_early_tells_what_is_known(
+def test_grid_that_ends_early_summarizes_what_is_finished(
     client: MlflowClient,
     trains: Trains,
     monkeypatch: pytest.MonkeyPatch,
@@ -106,7 +106,7 @@ def test_a_grid_that_ends_early_tells_what_is_known(
     assert run.data.metrics["finished"] == 2
 
 
-def test_a_grid_without_a_finished_trial_names_none(
+def test_grid_without_a_finished_trial_names_no_best(
     client: MlflowClient, trains: Trains, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(config: TrialConfig) -> Outcome:
@@ -119,9 +119,7 @@ def test_a_grid_without_a_finished_trial_names_none(
     assert "Best" not in parent(client).data.tags[NOTE_TAG]
 
 
-def test_a_figure_that_is_not_delivered_yet_is_no_figure(
-    client: MlflowClient, trains: Trains
-) -> None:
+def test_test_accuracy_not_delivered_yet_is_left_out(client: MlflowClient, trains: Trains) -> None:
     worker = trains(lambda config: made(config, test=float("nan")))
     run_grid(recipe("demo"), search_space(recipe("demo")), Options(), [worker])
     assert "best_test_accuracy" not in parent(client).data.metrics
@@ -129,7 +127,7 @@ def test_a_figure_that_is_not_delivered_yet_is_no_figure(
 
 
 @pytest.mark.parametrize("fresh", [0, 2])
-def test_a_search_shows_test_accuracies_of_fresh_seeds_alone(
+def test_search_summary_shows_test_accuracy_of_fresh_seeds_alone(
     client: MlflowClient,
     trains: Trains,
     monkeypatch: pytest.MonkeyPatch,
@@ -150,7 +148,7 @@ def test_a_search_shows_test_accuracies_of_fresh_seeds_alone(
     assert "12.3" not in note
 
 
-def test_a_parent_says_nothing_of_a_folders_place_but_in_its_commands(
+def test_summary_of_a_folder_has_its_path_in_commands_alone(
     client: MlflowClient, trains: Trains, tmp_path: Path
 ) -> None:
     folder = class_folders(tmp_path / "my cells", {"a": 12, "b": 12})

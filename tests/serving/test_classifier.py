@@ -67,7 +67,7 @@ def close(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("form", ["pixels", "file", "base64"])
-def test_it_says_of_raw_images_what_the_run_says(
+def test_logged_model_predicts_as_the_run_did(
     model: PyFuncModel, expected: pd.DataFrame, form: str
 ) -> None:
     assert np.ptp(expected.to_numpy(), axis=0).max() > 0.01  # the images do differ
@@ -106,13 +106,15 @@ def test_it_decodes_what_training_and_the_audit_decode(
     assert np.array_equal(np.asarray(audited), trained)
 
 
-def test_a_batch_of_pixels_is_taken_as_well(model: PyFuncModel, expected: pd.DataFrame) -> None:
+def test_logged_model_predicts_a_batch_of_pixels(
+    model: PyFuncModel, expected: pd.DataFrame
+) -> None:
     data = prepare("demo", 32)
     rows = [data.images.index(image) for image in expected.index]
     close(model.predict({"image": data.x[rows]}), expected)
 
 
-def test_rows_keep_their_names_and_none_is_no_row(model: PyFuncModel) -> None:
+def test_predictions_keep_the_index_of_their_images(model: PyFuncModel) -> None:
     image = np.zeros((5, 9, 3), np.uint8)
     found = model.predict(pd.DataFrame({"image": [image, image]}, index=["a", "b"]))
     assert list(found.index) == ["a", "b"]
@@ -134,14 +136,16 @@ def test_rows_keep_their_names_and_none_is_no_row(model: PyFuncModel) -> None:
         (np.full((8, 8, 3), 256), "whole numbers from 0 to 255"),
     ],
 )
-def test_what_is_no_image_is_refused(model: PyFuncModel, image: Any, reason: str) -> None:
+def test_input_that_is_no_image_is_refused_by_its_number(
+    model: PyFuncModel, image: Any, reason: str
+) -> None:
     good = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(MlflowException, match=f"image 2: .*{reason}") as caught:
         model.predict(pd.DataFrame({"image": [good, image]}))
     assert caught.value.get_http_status_code() == 400
 
 
-def test_it_is_described_and_needs_no_pickle(model: PyFuncModel, model_folder: Path) -> None:
+def test_logged_model_has_a_signature_and_no_pickle(model: PyFuncModel, model_folder: Path) -> None:
     names = ["eosinophil", "lymphocyte", "monocyte", "neutrophil"]
     assert model.metadata.signature.inputs.input_names() == ["image"]
     assert model.metadata.signature.outputs.input_names() == names
@@ -193,7 +197,7 @@ def ask(address: str, file: bytes) -> Any:
         return json.load(reply)
 
 
-def test_a_server_answers_to_a_jpeg(address: str, model: PyFuncModel) -> None:
+def test_model_server_classifies_a_jpeg(address: str, model: PyFuncModel) -> None:
     photo = np.asarray(prepare("demo", 64).x[7].repeat(5, 0).repeat(5, 1))  # 320 px: is shrunk
     jpeg = encoded(photo, "JPEG", quality=90)
     (answer,) = ask(address, jpeg)["predictions"]

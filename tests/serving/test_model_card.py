@@ -39,7 +39,7 @@ def made(dataset: str = "blood", classes: int = 3, **changes: Any) -> str:
     )
 
 
-def test_it_says_what_was_trained_on_what_and_how_well() -> None:
+def test_model_card_states_data_weights_and_accuracy() -> None:
     text = made()
     assert text.startswith("# blood: InceptionV3 for 3 classes\n\n**Not a medical device.**")
     for fact in (
@@ -54,14 +54,14 @@ def test_it_says_what_was_trained_on_what_and_how_well() -> None:
     assert "subset" not in text
 
 
-def test_unknown_groups_are_said_to_be_unknown() -> None:
+def test_model_card_of_unknown_groups_says_unknown() -> None:
     text = made(leak="unknown", figures={"test_groups": None})
     assert "Leak: unknown" in text
     assert "(2500 images)" in text
     assert "memory" not in text
 
 
-def test_limits_are_those_of_the_run() -> None:
+def test_model_card_states_the_limits_of_its_run() -> None:
     assert "memory" not in made(leak="0/2500")
     assert "3 files of the data set could not be read" in made(skipped="3")
     assert "only part of the ImageNet weights" in made(weights_kind="partial")
@@ -70,13 +70,13 @@ def test_limits_are_those_of_the_run() -> None:
     assert "**synthetic**" in made("demo")
 
 
-def test_no_path_of_a_machine_gets_in() -> None:
+def test_model_card_contains_no_path() -> None:
     text = made("folder:/home/me/cells", params={"weights": "/home/me/w.h5"})
     assert text.startswith("# cells: MobileNet")
     assert "/home" not in text
 
 
-def test_many_classes_are_not_all_named() -> None:
+def test_model_card_of_many_classes_names_the_first() -> None:
     text = made(classes=1000)
     assert "C19 and 980 more" in text
     assert len(text) < MAX_DESCRIPTION_CHARACTERS

@@ -28,7 +28,7 @@ from tests.support.commands import TINY
 FLAGS = (*TINY, "--epochs", "1")
 
 
-def test_the_best_version_is_the_runs_model_with_its_card(registered: Path) -> None:
+def test_registered_version_is_the_runs_model_with_its_card(registered: Path) -> None:
     client = client_of(registered)
     (trained,) = runs_of(client)
     version = client.get_model_version_by_alias("demo", "best")
@@ -46,7 +46,7 @@ def test_the_best_version_is_the_runs_model_with_its_card(registered: Path) -> N
     assert "models:/demo@best" in (registered / "said.txt").read_text()
 
 
-def test_a_model_is_registered_once(registered: Path) -> None:
+def test_model_registered_twice_has_one_version(registered: Path) -> None:
     client = client_of(registered)
     (trained,) = runs_of(client)
     config = recipe("demo")
@@ -60,7 +60,7 @@ def begun(client: MlflowClient, tags: Mapping[str, str]) -> str:
     return str(client.create_run(experiment, tags={"fingerprint": "f1", **tags}).info.run_id)
 
 
-def test_a_run_without_its_model_is_named_with_what_to_do(client: MlflowClient) -> None:
+def test_run_without_a_model_is_refused_with_the_command(client: MlflowClient) -> None:
     run_id = begun(client, {"finished": "true"})
     config = recipe("demo").replace(lr=0.01, seed=3)
     with pytest.raises(StudyError, match="without --log-model") as caught:
@@ -72,7 +72,7 @@ def test_a_run_without_its_model_is_named_with_what_to_do(client: MlflowClient) 
     assert client.search_registered_models() == []
 
 
-def test_a_record_that_waits_elsewhere_is_asked_for(client: MlflowClient) -> None:
+def test_run_with_an_undelivered_record_is_refused_with_the_command(client: MlflowClient) -> None:
     with pytest.raises(StudyError, match=r"has not arrived .* python -m study\.sync"):
         register_model(client, begun(client, {}), recipe("demo"), "why", Progress())
 
@@ -106,7 +106,7 @@ def holder(client: MlflowClient) -> int:
     return int(client.get_model_version_by_alias("cells", "best").version)
 
 
-def test_the_alias_moves_to_none_that_is_worse(
+def test_alias_moves_unless_the_version_is_worse(
     client: MlflowClient, versions: list[ModelVersion], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number, moves, best in ((1, True, 1), (2, True, 2), (3, False, 2), (4, True, 4)):
@@ -118,7 +118,7 @@ def test_the_alias_moves_to_none_that_is_worse(
     )
 
 
-def test_the_alias_stays_on_what_somebody_else_put_there(
+def test_alias_set_by_hand_stays(
     client: MlflowClient, versions: list[ModelVersion], capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.set_registered_model_alias("cells", "best", versions[4].version)
@@ -131,7 +131,7 @@ def outcome(val: float, test: float) -> Outcome:
     return Outcome("r", val, test, 1.0)
 
 
-def test_the_best_of_a_grid_is_the_best_variants_best_on_validation() -> None:
+def test_best_cell_is_the_best_variants_best_seed_on_validation() -> None:
     finished = {
         Cell(1, 0): outcome(0.9, 0.1),
         Cell(1, 1): outcome(0.5, 0.1),
@@ -142,7 +142,7 @@ def test_the_best_of_a_grid_is_the_best_variants_best_on_validation() -> None:
 
 
 @pytest.mark.slow
-def test_a_grid_registers_its_best(empty_database: Path, tmp_path: Path) -> None:
+def test_grid_with_register_registers_its_best_model(empty_database: Path, tmp_path: Path) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     output = succeed_here("study.grid", *FLAGS, "--register", cwd=tmp_path)
     client = client_of(tmp_path)
@@ -155,7 +155,7 @@ def test_a_grid_registers_its_best(empty_database: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_grid_without_models_registers_after_one_is_trained_again(
+def test_grid_without_models_registers_after_retraining_the_best(
     empty_database: Path, tmp_path: Path
 ) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
@@ -169,7 +169,9 @@ def test_a_grid_without_models_registers_after_one_is_trained_again(
 
 
 @pytest.mark.slow
-def test_a_search_registers_its_confirmed_winner(empty_database: Path, tmp_path: Path) -> None:
+def test_search_with_register_registers_its_confirmed_best(
+    empty_database: Path, tmp_path: Path
+) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     flags = ("--trials", "2", "--confirm", "2", "--epochs", "1", "--limit", "80", "--register")
     succeed_here("study.tpe", "--dataset", "demo", *flags, cwd=tmp_path)

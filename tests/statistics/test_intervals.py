@@ -52,33 +52,33 @@ def simulated(world: str) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_the_interval_covers_the_truth(world: str) -> None:
+def test_accuracy_interval_covers_the_truth_in_95_percent(world: str) -> None:
     assert 1 - simulated(world)[0] <= at_most(0.05, STUDIES)
 
 
 @pytest.mark.parametrize("world", ["blood, one seed", "single images"])
-def test_the_interval_is_not_wider_than_it_says(world: str) -> None:
+def test_accuracy_interval_is_not_wider_than_95_percent(world: str) -> None:
     assert 0.93 <= simulated(world)[0] <= 0.97
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_no_difference_is_found_where_there_is_none(world: str) -> None:
+def test_difference_of_equal_configs_is_rarely_significant(world: str) -> None:
     assert simulated(world)[1] <= at_most(0.05, STUDIES)
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_nor_among_six_comparisons(world: str) -> None:
+def test_six_comparisons_of_equal_configs_are_rarely_significant(world: str) -> None:
     assert simulated(world)[2] <= at_most(0.05, STUDIES)
 
 
-def test_a_difference_that_is_there_is_found() -> None:
+def test_real_difference_is_usually_significant() -> None:
     study, rng = Study(np.tile(BLOOD, 3), seeds=5, shared=False), np.random.default_rng(2)
     draws = [study.draw(rng, (0.0, 1.0)) for _ in range(200)]
     assert np.mean([intervals.estimate_difference(one, base).p < 0.05 for base, one in draws]) > 0.8
     assert all(intervals.estimate_difference(one, base).value > 0 for base, one in draws)
 
 
-def test_of_single_images_it_is_wilsons() -> None:
+def test_accuracy_interval_of_single_images_is_near_wilsons() -> None:
     right = [1.0] * 90 + [0.0] * 10
     found = intervals.estimate_accuracy(counts(right, [1.0] * 100))
     wanted = stats.binomtest(90, 100).proportion_ci(method="wilson")
@@ -87,20 +87,20 @@ def test_of_single_images_it_is_wilsons() -> None:
     assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=0.002)
 
 
-def test_copies_of_an_image_add_nothing() -> None:
+def test_copies_of_an_image_do_not_narrow_the_interval() -> None:
     right, tested = [1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [1.0] * 8
     once = intervals.estimate_accuracy(counts(right, tested))
     often = intervals.estimate_accuracy(counts([20 * r for r in right], [20.0] * 8))
     assert (often.low, often.high) == pytest.approx((once.low, once.high))
 
 
-def test_all_right_leaves_room_below_by_the_groups() -> None:
+def test_interval_of_a_perfect_accuracy_depends_on_the_groups() -> None:
     found = intervals.estimate_accuracy(counts([30.0] * 20, [30.0] * 20))
     wanted = stats.binomtest(20, 20).proportion_ci(method="wilson")
     assert (found.low, found.high) == pytest.approx((wanted.low, 1.0))
 
 
-def test_one_group_tells_nothing() -> None:
+def test_interval_of_one_group_is_nearly_everything() -> None:
     found = intervals.estimate_accuracy(counts([9.0], [10.0]))
     assert found.low < 0.2
     assert found.high > 0.99
@@ -108,14 +108,14 @@ def test_one_group_tells_nothing() -> None:
     assert (same.low, same.high, same.p) == (-1.0, 1.0, 1.0)
 
 
-def test_equal_predictions_leave_open_what_their_groups_do() -> None:
+def test_difference_of_equal_predictions_has_an_interval_by_groups() -> None:
     one = counts([5.0, 0.0, 5.0], [5.0, 5.0, 5.0])
     found = intervals.estimate_difference(one, one)
     assert (found.value, found.p) == (0.0, 1.0)
     assert found.high == -found.low == pytest.approx(1 - 0.025 ** (1 / 3))
 
 
-def test_the_paired_test_of_one_seed_is_students() -> None:
+def test_difference_of_one_seed_is_the_paired_t_test() -> None:
     rng = np.random.default_rng(3)
     one, base = rng.integers(0, 2, (2, 50)).astype(float)
     found = intervals.estimate_difference(
@@ -127,7 +127,7 @@ def test_the_paired_test_of_one_seed_is_students() -> None:
     assert (found.low, found.high) == pytest.approx((float(ends.low), float(ends.high)))
 
 
-def test_seeds_with_test_sets_of_their_own_are_students_over_seeds() -> None:
+def test_difference_with_a_test_set_per_seed_is_a_t_test_over_seeds() -> None:
     """Where the groups say less than the seeds."""
     right = np.kron(np.eye(4), [[8.0], [8.0]]) + np.kron(np.diag([0, 1, 2, 1.5]), [[1.0], [1.0]])
     tested = np.kron(np.eye(4), [[10.0], [10.0]])
@@ -138,7 +138,7 @@ def test_seeds_with_test_sets_of_their_own_are_students_over_seeds() -> None:
     assert found.p == pytest.approx(float(stats.ttest_1samp(gains, 0).pvalue), rel=1e-6)
 
 
-def test_the_chance_to_win_counts_ties_half() -> None:
+def test_chance_to_win_counts_ties_half() -> None:
     tested = np.full((1, 4), 10.0)
     base = Counts(np.array([[5.0, 5.0, 5.0, 5.0]]), tested)
     found = intervals.estimate_chance_to_win(Counts(np.array([[6.0, 6.0, 5.0, 4.0]]), tested), base)
@@ -148,7 +148,7 @@ def test_the_chance_to_win_counts_ties_half() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(0, 2**32 - 1))
-def test_intervals_hold_their_value_whatever_the_counts(groups: int, seeds: int, seed: int) -> None:
+def test_intervals_of_any_counts_contain_their_value(groups: int, seeds: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     tested = rng.integers(0, 9, (groups, seeds)).astype(float)
     tested[0] += 1

@@ -28,7 +28,7 @@ def predictions(draw: st.DrawFn) -> Drawn:
 
 @given(predictions())
 @settings(max_examples=50, deadline=None)
-def test_cross_entropy_is_scikit_learns(drawn: Drawn) -> None:
+def test_cross_entropy_matches_scikit_learn(drawn: Drawn) -> None:
     values, labels = drawn
     clipped = np.clip(values.astype(np.float64), 1e-7, 1)
     expected = -np.log(clipped[np.arange(len(labels)), labels]).mean()
@@ -42,7 +42,7 @@ def test_cross_entropy_is_scikit_learns(drawn: Drawn) -> None:
 
 @given(predictions())
 @settings(max_examples=50, deadline=None)
-def test_accuracy_is_scikit_learns(drawn: Drawn) -> None:
+def test_accuracy_matches_scikit_learn(drawn: Drawn) -> None:
     values, labels = drawn
     expected = accuracy_score(labels, values.argmax(axis=1))
     assert accuracy(values, labels) == pytest.approx(expected)
@@ -50,7 +50,7 @@ def test_accuracy_is_scikit_learns(drawn: Drawn) -> None:
 
 @given(predictions())
 @settings(max_examples=50, deadline=None)
-def test_auc_is_scikit_learns(drawn: Drawn) -> None:
+def test_auc_matches_scikit_learn(drawn: Drawn) -> None:
     values, labels = drawn
     count = values.shape[1]
     if len(set(labels)) < count:
@@ -62,20 +62,20 @@ def test_auc_is_scikit_learns(drawn: Drawn) -> None:
     assert auc(values, labels) == pytest.approx(expected, abs=1e-6)
 
 
-def test_auc_is_that_of_the_classes_which_can_be_told() -> None:
+def test_auc_leaves_out_classes_without_images() -> None:
     values = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.5, 0.4, 0.1]], np.float32)
     assert auc(values, np.array([0, 1, 1])) == 1  # of class 2 there is none
     assert auc(values, np.array([1, 0, 1])) == 0
     assert np.isnan(auc(values, np.array([2, 2, 2])))
 
 
-def test_a_confident_mistake_costs_16_nats_not_infinity() -> None:
+def test_cross_entropy_of_a_sure_mistake_is_16_nats() -> None:
     sure = np.array([[1.0, 0.0]], np.float32)
     assert cross_entropy(sure, np.array([1])) == pytest.approx(16.118, abs=1e-3)
     assert cross_entropy(sure, np.array([0])) == 0
 
 
-def test_a_unit_is_dead_if_it_is_zero_for_every_image() -> None:
+def test_dead_units_are_zero_for_every_image() -> None:
     first = np.array([[0, 1, 0], [0, 0, 0]], np.float32)
     second = np.array([[0, 2], [3, 0]], np.float32)
     assert count_dead_units([first]) == 2

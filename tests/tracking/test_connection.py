@@ -33,11 +33,11 @@ from tests.support.server_tasks import record
 from tests.support.servers import PASSWORD
 
 
-def test_the_default_is_a_file_of_the_working_directory() -> None:
+def test_tracking_uri_by_default_is_a_file_here() -> None:
     assert connection.tracking_uri() == "sqlite:///mlflow.db"
 
 
-def test_a_password_is_not_shown() -> None:
+def test_redact_credentials_removes_users_and_passwords() -> None:
     assert connection.redact_credentials("http://me:secret@host:5000/x") == "http://host:5000/x"
     assert connection.redact_credentials("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
     assert connection.redact_credentials("http://me:s@cret@host/x") == "http://host/x"
@@ -46,7 +46,7 @@ def test_a_password_is_not_shown() -> None:
     )
 
 
-def test_a_database_in_another_encoding_is_refused(
+def test_database_in_another_encoding_is_refused(
     ascii_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
@@ -56,7 +56,7 @@ def test_a_database_in_another_encoding_is_refused(
 
 
 @pytest.mark.slow
-def test_processes_that_begin_at_once_without_databases_all_work(
+def test_processes_without_databases_starting_at_once_all_succeed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/study.db")
@@ -144,7 +144,7 @@ def other(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     http.server_close()
 
 
-def test_another_major_version_is_refused(other: str) -> None:
+def test_server_of_another_major_version_is_refused(other: str) -> None:
     with pytest.raises(TrackingError) as caught:
         connection.connect()
     assert str(caught.value) == (
@@ -157,14 +157,16 @@ def test_another_major_version_is_refused(other: str) -> None:
     "version", [(200, "3.1.0"), (404, "not found"), (200, "<html>a proxy's page</html>")]
 )
 @pytest.mark.usefixtures("other")
-def test_the_same_or_an_unknown_version_is_not(
+def test_server_of_the_same_or_an_unknown_version_is_accepted(
     monkeypatch: pytest.MonkeyPatch, version: tuple[int, str]
 ) -> None:
     monkeypatch.setattr(Answers, "version", version)
     connection.connect()
 
 
-def test_an_error_may_pass_between_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracking_error_can_be_pickled_and_shows_no_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s3cret@127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"no MLflow at http://127\.0\.0\.1:9") as caught:
         connection.connect()
@@ -173,7 +175,9 @@ def test_an_error_may_pass_between_processes(monkeypatch: pytest.MonkeyPatch) ->
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_a_server_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait_for_server_doubles_its_pauses_until_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pauses: list[float] = []
 
     def connect() -> str:

@@ -25,7 +25,7 @@ def test_appended_operations_are_there_in_order_with_its_files(tmp_path: Path) -
     assert is_finished(record)
 
 
-def test_a_line_cut_off_by_a_kill_was_never_appended(tmp_path: Path) -> None:
+def test_line_cut_off_by_a_kill_was_never_appended(tmp_path: Path) -> None:
     record, files = Journal(tmp_path / "record"), tmp_path / "files"
     record.append(operations.tags({"number": "1"}))
     with (record.folder / OPERATIONS).open("ab") as file:

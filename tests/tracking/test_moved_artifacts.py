@@ -37,14 +37,14 @@ def read_note(project: Path) -> str:
     return Path(client.download_artifacts(run.info.run_id, "note.txt")).read_text()
 
 
-def test_a_project_that_stayed_is_left_alone(old: Path) -> None:
+def test_project_that_stayed_is_left_alone(old: Path) -> None:
     assert find_old_folders(uri_of(old)) == []
     assert point_to_moved_artifacts(uri_of(old)).startswith("nothing to do")
     assert read_note(old) == "words"
 
 
 @pytest.mark.parametrize("carry", [shutil.move, shutil.copytree])
-def test_a_moved_or_copied_project_is_refused_until_it_is_mended(
+def test_moved_or_copied_project_is_refused_until_it_is_mended(
     old: Path, monkeypatch: pytest.MonkeyPatch, carry: object
 ) -> None:
     new = old.with_name("new place")
@@ -68,7 +68,7 @@ def test_artifacts_at_a_place_of_the_users_own_are_left_alone(old: Path, tmp_pat
     assert find_old_folders(uri_of(old)) == []
 
 
-def test_a_database_copied_without_its_files_still_reads_them_where_they_are(old: Path) -> None:
+def test_database_copied_without_its_files_still_reads_them_where_they_are(old: Path) -> None:
     new = old.with_name("new")
     (new / "mlruns").mkdir(parents=True)
     shutil.copy(old / "mlflow.db", new)
@@ -76,5 +76,5 @@ def test_a_database_copied_without_its_files_still_reads_them_where_they_are(old
     assert read_note(new) == "words"
 
 
-def test_a_server_is_not_asked() -> None:
+def test_server_is_not_asked() -> None:
     assert find_old_folders("http://localhost:5000") == []

@@ -68,7 +68,9 @@ def filled(client: object, count: int) -> Outbox:
 
 @given(st.lists(st.sampled_from([None, DOWN, LostError("reset"), TimeoutError()]), max_size=25))
 @settings(max_examples=60, deadline=None)
-def test_all_arrives_in_order_whatever_fails_on_the_way(answers: list[Exception | None]) -> None:
+def test_outbox_with_a_failing_server_delivers_all_in_order(
+    answers: list[Exception | None],
+) -> None:
     client = Unreliable(*answers)
     box = filled(client, 8)
     box.wait(60)
@@ -81,7 +83,7 @@ def test_all_arrives_in_order_whatever_fails_on_the_way(answers: list[Exception 
 
 @given(st.integers(0, 7), st.integers(0, 3))
 @settings(max_examples=30, deadline=None)
-def test_what_is_left_is_what_has_not_arrived(arrived: int, failures: int) -> None:
+def test_outbox_stopped_early_returns_what_has_not_arrived(arrived: int, failures: int) -> None:
     client = Unreliable(*[None] * arrived, *[DOWN] * 10_000)
     box = filled(client, 8)
     wait_until(lambda: len(client.calls) > arrived + failures)
@@ -106,14 +108,14 @@ def test_appending_waits_for_nobody() -> None:
     assert len(client.written) == 100
 
 
-def test_a_server_that_answers_is_waited_for() -> None:
+def test_outbox_wait_goes_on_while_the_server_answers() -> None:
     client = Unreliable(*[DOWN, None] * 20)
     box = filled(client, 20)
     box.wait(60)
     assert client.written == list(range(20))
 
 
-def test_a_refusal_is_told_once_and_drops_what_follows() -> None:
+def test_outbox_refusal_is_raised_once_and_drops_what_follows() -> None:
     client = Unreliable(None, REFUSED)
     box = filled(client, 5)
     box.wait(60)
@@ -145,7 +147,7 @@ def test_outbox_keeps_its_operations_while_the_login_is_refused() -> None:
 
 
 @pytest.mark.parametrize("error", [DOWN, TimeoutError("no answer")])
-def test_the_problem_is_told(error: Exception) -> None:
+def test_outbox_problem_is_the_last_error(error: Exception) -> None:
     client = Unreliable(*[error] * 10_000)
     box = filled(client, 1)
     box.wait(0)
@@ -153,7 +155,7 @@ def test_the_problem_is_told(error: Exception) -> None:
     assert box.problem == str(error)
 
 
-def test_mlflow_takes_no_point_twice(client: MlflowClient) -> None:
+def test_metric_written_twice_is_one_point(client: MlflowClient) -> None:
     run_id = client.create_run("0").info.run_id
     figures = {"loss": 0.1, "accuracy": float("nan"), "most": float("inf")}
     first = operations.metrics(figures, 1_700_000_000_000, 1)
@@ -167,7 +169,7 @@ def test_mlflow_takes_no_point_twice(client: MlflowClient) -> None:
         assert len(client.get_metric_history(run_id, name)) == 1
 
 
-def test_everything_else_may_be_delivered_twice_too(client: MlflowClient) -> None:
+def test_operation_written_twice_has_the_effect_of_one(client: MlflowClient) -> None:
     run_id = client.create_run("0").info.run_id
     body = {"name": "demo", "source": "synthetic", "digest": "d" * 64}
     end = operations.Operation("end", {"status": "FINISHED", "time": 1_700_000_000_000})

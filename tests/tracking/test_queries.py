@@ -26,7 +26,7 @@ PLACE = RunSpec("demo", "a trial", "f1")
 FIGURES = {"val_accuracy": 0.5, "test_accuracy": 0.6, "val_loss": math.nan}
 
 
-def test_the_experiment_is_the_dataset_unless_it_is_named(
+def test_experiment_is_named_after_the_dataset_or_by_the_setting(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = queries.experiment_id(client, "demo")
@@ -70,7 +70,7 @@ def test_run_is_found_by_a_tag_with_any_characters(client: MlflowClient, value: 
     assert [run.info.run_id for run in found] == [ids[name]]
 
 
-def test_only_a_complete_run_counts_as_finished(client: MlflowClient) -> None:
+def test_finished_run_is_found_only_with_its_tag(client: MlflowClient) -> None:
     with open_run(client, PLACE, resumable=True) as log:
         assert queries.find_finished_run(client, "f1") is None
         log.log_metrics(FIGURES, 1)
@@ -84,7 +84,7 @@ def test_only_a_complete_run_counts_as_finished(client: MlflowClient) -> None:
 
 
 @pytest.mark.parametrize("lost", ["val_accuracy", "test_accuracy", "val_loss"])
-def test_a_copied_run_that_lacks_a_figure_is_left_out_and_named_once(
+def test_copied_run_that_lacks_a_figure_is_left_out_and_named_once(
     client: MlflowClient, capsys: pytest.CaptureFixture[str], lost: str
 ) -> None:
     experiment = queries.experiment_id(client, "demo")
@@ -110,7 +110,7 @@ def _parent(client: MlflowClient, **params: int) -> Run:
     return open_parent_run(client, StudySpec("demo", "s", "the study", params))
 
 
-def test_a_parent_is_one_run_however_often_it_is_taken_up(client: MlflowClient) -> None:
+def test_parent_run_opened_twice_is_one_run(client: MlflowClient) -> None:
     ids = []
     for _ in range(2):
         with closing_parent_run(client, _parent(client, epochs=3)) as study_run:
@@ -130,9 +130,7 @@ def test_a_parent_is_one_run_however_often_it_is_taken_up(client: MlflowClient) 
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "KILLED"])
-def test_a_complete_run_that_was_killed_before_its_end_is_ended(
-    client: MlflowClient, status: str
-) -> None:
+def test_complete_run_left_open_by_a_kill_is_ended(client: MlflowClient, status: str) -> None:
     tags = {"fingerprint": "f1", "finished": "true"}
     run_id = client.create_run(queries.experiment_id(client, "demo"), tags=tags).info.run_id
     client.update_run(run_id, status)
@@ -143,7 +141,7 @@ def test_a_complete_run_that_was_killed_before_its_end_is_ended(
     assert ended.end_time is not None
 
 
-def test_a_search_finds_more_than_a_page_holds(
+def test_search_runs_finds_more_than_one_page(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = queries.experiment_id(client, "demo")
@@ -152,7 +150,7 @@ def test_a_search_finds_more_than_a_page_holds(
     assert [run.info.run_id for run in queries.search_runs(client, "")] == made
 
 
-def test_dead_runs_of_a_parent_are_settled(client: MlflowClient) -> None:
+def test_orphaned_runs_of_a_parent_are_killed(client: MlflowClient) -> None:
     parent = str(_parent(client).info.run_id)
     place = queries.experiment_id(client, "demo")
 
@@ -172,7 +170,7 @@ def test_dead_runs_of_a_parent_are_settled(client: MlflowClient) -> None:
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (OSError, "FAILED")])
-def test_a_parent_ends_by_how_its_block_is_left(
+def test_parent_run_ends_by_the_error_of_its_block(
     client: MlflowClient, error: type[BaseException], status: str
 ) -> None:
     parent = _parent(client)
@@ -189,7 +187,9 @@ def test_a_parent_ends_by_how_its_block_is_left(
     assert not is_complete(client, "s")
 
 
-def test_a_failing_server_is_a_line(client: MlflowClient, tmp_path: Path) -> None:
+def test_query_to_a_failing_server_is_an_error_of_one_line(
+    client: MlflowClient, tmp_path: Path
+) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
     with pytest.raises(connection.TrackingError, match="MLflow at sqlite:") as caught:
         queries.search_runs(client, "")

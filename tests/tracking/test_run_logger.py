@@ -22,7 +22,7 @@ PLACE = RunSpec("demo", "a trial", "f1")
 EPOCH = {"epoch": 1.0, "loss": 0.5, "accuracy": 0.75, "val_loss": 0.25, "seconds": 2.0}
 
 
-def test_params_may_be_there_already_as_they_were_typed(client: MlflowClient) -> None:
+def test_params_already_logged_in_another_spelling_are_accepted(client: MlflowClient) -> None:
     config = recipe("folder:/my cells").replace(lr=5e-5)
     opened = client.create_run(experiment_id(client, "demo")).info.run_id
     client.log_param(opened, "lr", "0.00005")
@@ -67,7 +67,9 @@ def test_one_folder_may_be_typed_in_two_ways(client: MlflowClient) -> None:
     ("source", "kind"),
     [("synthetic", "code"), ("https://kaggle.com/x", "http"), ("/somewhere/images", "local")],
 )
-def test_the_data_is_an_input(client: MlflowClient, source: str, kind: str) -> None:
+def test_data_set_is_logged_as_input_with_its_source(
+    client: MlflowClient, source: str, kind: str
+) -> None:
     with open_run(client, PLACE, resumable=True) as log:
         log.log_dataset("folder:/somewhere/images", source, "d" * 64)
     (used,) = client.get_run(log.run_id).inputs.dataset_inputs
@@ -75,7 +77,7 @@ def test_the_data_is_an_input(client: MlflowClient, source: str, kind: str) -> N
     assert source in used.dataset.source
 
 
-def test_files_arrive_though_their_folder_is_the_logs(client: MlflowClient) -> None:
+def test_folder_of_the_run_log_is_uploaded_and_removed(client: MlflowClient) -> None:
     with open_run(client, PLACE, resumable=True) as log:
         folder = log.new_folder()
         (folder / "a.txt").write_text("a")
@@ -84,7 +86,7 @@ def test_files_arrive_though_their_folder_is_the_logs(client: MlflowClient) -> N
     assert [file.path for file in client.list_artifacts(log.run_id)] == ["a.txt"]
 
 
-def test_a_locked_database_is_not_waited_for(client: MlflowClient, tmp_path: Path) -> None:
+def test_logging_does_not_wait_for_a_locked_database(client: MlflowClient, tmp_path: Path) -> None:
     with open_run(client, PLACE, resumable=True) as log:
         with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as other:
             other.execute("BEGIN EXCLUSIVE")

@@ -29,7 +29,7 @@ def interrupt(client: MlflowClient) -> str:
         return log.run_id
 
 
-def test_an_interrupted_run_is_taken_up_and_no_point_written_twice(client: MlflowClient) -> None:
+def test_interrupted_run_is_resumed_without_double_points(client: MlflowClient) -> None:
     begun = interrupt(client)
     assert client.get_run(begun).info.status == "KILLED"
     with open_run(client, PLACE, resumable=True) as log:
@@ -42,7 +42,7 @@ def test_an_interrupted_run_is_taken_up_and_no_point_written_twice(client: Mlflo
     assert history_of(client, run, "epoch_seconds") == [(1, 2.0), (2, 2.0)]
 
 
-def test_without_its_state_an_interrupted_run_is_given_up(client: MlflowClient) -> None:
+def test_interrupted_run_without_a_checkpoint_is_given_up(client: MlflowClient) -> None:
     begun = interrupt(client)
     with open_run(client, PLACE, resumable=False) as log:
         assert log.run_id != begun
@@ -51,7 +51,7 @@ def test_without_its_state_an_interrupted_run_is_given_up(client: MlflowClient) 
     assert "another run" in old.data.tags["given_up"]
 
 
-def test_a_failed_run_is_not_taken_up(client: MlflowClient) -> None:
+def test_failed_run_is_not_resumed(client: MlflowClient) -> None:
     with pytest.raises(ValueError, match="bad"), open_run(client, PLACE, resumable=True) as log:
         raise ValueError("bad luck\nand more")
     failed = client.get_run(log.run_id)
@@ -73,7 +73,7 @@ def begun(client: MlflowClient, **tags: str) -> str:
     return str(client.create_run(experiment_id(client, "demo"), tags=marks).info.run_id)
 
 
-def test_a_run_without_an_epoch_is_taken_up(client: MlflowClient) -> None:
+def test_run_without_an_epoch_is_resumed(client: MlflowClient) -> None:
     with pytest.raises(KeyboardInterrupt), open_run(client, PLACE, resumable=False) as first:
         raise KeyboardInterrupt
     with open_run(client, PLACE, resumable=False) as second:
@@ -81,7 +81,7 @@ def test_a_run_without_an_epoch_is_taken_up(client: MlflowClient) -> None:
     assert second.run_id == first.run_id
 
 
-def test_one_that_was_killed_on_this_machine_is_taken_up(client: MlflowClient) -> None:
+def test_run_killed_on_this_machine_is_resumed(client: MlflowClient) -> None:
     with open_run(client, PLACE, resumable=False) as log:
         machine = client.get_run(log.run_id).data.tags["machine"]
         log.log_tags({"given_up": "for the test"})
@@ -90,13 +90,13 @@ def test_one_that_was_killed_on_this_machine_is_taken_up(client: MlflowClient) -
         assert log.run_id == killed
 
 
-def test_one_that_may_run_on_another_machine_is_not(client: MlflowClient) -> None:
+def test_run_of_another_machine_is_not_resumed(client: MlflowClient) -> None:
     elsewhere = begun(client, machine="another")
     with open_run(client, PLACE, resumable=False) as log:
         assert log.run_id != elsewhere
 
 
-def test_a_deleted_run_fails_the_trial_with_a_line(client: MlflowClient) -> None:
+def test_run_deleted_during_training_fails_the_trial_in_one_line(client: MlflowClient) -> None:
     def write_until_told(log: RunLog) -> None:
         client.delete_run(log.run_id)
         while True:
@@ -111,7 +111,7 @@ def test_a_deleted_run_fails_the_trial_with_a_line(client: MlflowClient) -> None
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_refusal_at_the_very_end_is_told(client: MlflowClient) -> None:
+def test_refusal_of_the_last_operation_is_raised(client: MlflowClient) -> None:
     with (
         pytest.raises(TrackingError, match="MLflow refuses the record of run"),
         open_run(client, PLACE, resumable=True) as log,
@@ -120,14 +120,14 @@ def test_a_refusal_at_the_very_end_is_told(client: MlflowClient) -> None:
     assert client.get_run(log.run_id).info.status == "FAILED"
 
 
-def test_no_secret_gets_into_the_reason(client: MlflowClient) -> None:
+def test_reason_of_a_failed_run_has_no_password(client: MlflowClient) -> None:
     with pytest.raises(OSError, match="refused"), open_run(client, PLACE, resumable=True) as log:
         raise OSError("http://me:s3cret@host/x refused, password=s3cret&more")
     told = client.get_run(log.run_id).data.tags["given_up"]
     assert told == "OSError: http://host/x refused, password=...&more"
 
 
-def test_system_metrics_are_counted_on(
+def test_system_metrics_of_a_resumed_run_continue_their_steps(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
@@ -148,7 +148,7 @@ def test_system_metrics_are_counted_on(
     assert steps(run.info.run_id) == list(range(len(steps(run.info.run_id))))
 
 
-def test_a_run_has_no_tags_of_the_repository_around(
+def test_run_has_no_tags_of_the_repository_around(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = {"mlflow.source.git.commit": "0f3a", "mlflow.source.git.repoURL": "https://u:p@host"}

@@ -99,7 +99,7 @@ def undisturbed(tab: Tab) -> Iterator[None]:
     assert len(tab.asked) > 1
 
 
-def test_the_runs_have_readable_names_and_the_columns_that_matter(shown: Shown) -> None:
+def test_runs_table_shows_readable_names_and_chosen_columns(shown: Shown) -> None:
     page = shown.open(ui_links.view_link(shown.parent.info.experiment_id))
     for child in shown.children:
         expect(page.get_by_role("link", name=child.info.run_name)).to_be_visible()
@@ -113,7 +113,7 @@ def test_the_runs_have_readable_names_and_the_columns_that_matter(shown: Shown) 
         expect(page.locator(f'.ag-header-cell[col-id="{column}"]')).to_be_visible()
 
 
-def test_a_studys_page_tells_what_it_came_to_with_a_link_that_works(shown: Shown) -> None:
+def test_study_page_links_to_its_best_run(shown: Shown) -> None:
     parent = shown.parent
     page = shown.open(ui_links.run_link(parent.info.experiment_id, parent.info.run_id))
     expect(page.get_by_text("Best on validation: variant")).to_be_visible()
@@ -128,7 +128,7 @@ def test_a_studys_page_tells_what_it_came_to_with_a_link_that_works(shown: Shown
     popup.value.close()
 
 
-def test_the_curves_of_a_study_are_drawn_together(shown: Shown) -> None:
+def test_charts_link_draws_the_curves_of_a_study_together(shown: Shown) -> None:
     page = shown.open(
         ui_links.charts_link(shown.parent.info.experiment_id, shown.parent.info.run_id)
     )
@@ -137,14 +137,14 @@ def test_the_curves_of_a_study_are_drawn_together(shown: Shown) -> None:
     page.wait_for_function(DRAWN, arg=len(VARIANTS))
 
 
-def test_the_curves_of_a_run_are_a_picture(shown: Shown) -> None:
+def test_run_page_shows_its_curves_as_a_picture(shown: Shown) -> None:
     page = shown.open_artifact(shown.children[0], "curves.png")
     expect(page.locator("img[src^=blob]").first).to_be_visible()
     widths = page.locator("img[src^=blob]").evaluate_all("all => all.map(x => x.naturalWidth)")
     assert min(widths) > 500
 
 
-def test_a_study_shows_its_table(shown: Shown) -> None:
+def test_study_page_shows_the_comparison_table(shown: Shown) -> None:
     page = shown.open_artifact(shown.parent, "report/comparison.html")
     table = page.frame_locator("iframe")
     expect(table.get_by_role("heading", name="Comparison table: demo (synthetic)")).to_be_visible()

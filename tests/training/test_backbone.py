@@ -49,7 +49,7 @@ def trained(config: TrialConfig, folder: Path, *, alone: bool) -> TrialResult:
 
 
 @pytest.mark.parametrize("kind", ["none", "file"])
-def test_a_trial_after_others_is_as_if_it_were_the_first(
+def test_trial_after_others_gives_the_figures_of_the_first(
     kind: str, weights: str, tmp_path: Path
 ) -> None:
     base = SMALL.replace(weights="none" if kind == "none" else weights)
@@ -62,7 +62,7 @@ def test_a_trial_after_others_is_as_if_it_were_the_first(
     assert [e | seconds for e in after.history] == [e | seconds for e in alone.history]
 
 
-def test_a_changed_weights_file_is_read_anew(weights: str, tmp_path: Path) -> None:
+def test_changed_weights_file_is_read_again(weights: str, tmp_path: Path) -> None:
     config = SMALL.replace(weights=weights)
     first = trained(config, tmp_path / "1", alone=True)
     plain = keras.applications.MobileNet(
@@ -74,7 +74,7 @@ def test_a_changed_weights_file_is_read_anew(weights: str, tmp_path: Path) -> No
     assert not np.array_equal(first.test_probabilities, second.test_probabilities)
 
 
-def test_nothing_stays_of_a_trial_but_its_backbone(tmp_path: Path) -> None:
+def test_trial_leaves_no_graph_but_its_backbones(tmp_path: Path) -> None:
     config = SMALL.replace(dropout=0.5, weight_decay=0.1)
     trained(config, tmp_path, alone=True)
     trained(config.replace(seed=1), tmp_path, alone=False)

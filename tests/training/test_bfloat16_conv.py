@@ -53,7 +53,7 @@ def assert_alike(fast: Any, plain: Any, images: NDArray[np.float32]) -> None:
     padding=st.sampled_from(["same", "valid"]),
     channels=st.sampled_from([3, MIN_CHANNELS, 24]),
 )
-def test_a_convolution_has_the_gradients_of_keras(
+def test_bfloat16_convolution_matches_keras_and_its_gradients(
     size: tuple[int, int], kernel: tuple[int, int], strides: int, padding: str, channels: int
 ) -> None:
     if padding == "valid":
@@ -66,7 +66,9 @@ def test_a_convolution_has_the_gradients_of_keras(
 
 @pytest.mark.parametrize("strides", [1, 2])
 @pytest.mark.parametrize("padding", ["same", "valid"])
-def test_a_depthwise_convolution_has_the_gradients_of_keras(strides: int, padding: str) -> None:
+def test_float32_depthwise_convolution_matches_keras_and_its_gradients(
+    strides: int, padding: str
+) -> None:
     images = np.random.default_rng(0).normal(size=(2, 7, 5, 6)).astype(np.float32)
     options = {"strides": strides, "padding": padding, "use_bias": False}
     fast = Float32DepthwiseConv2D(3, dtype="mixed_bfloat16", **options)
@@ -74,7 +76,7 @@ def test_a_depthwise_convolution_has_the_gradients_of_keras(strides: int, paddin
 
 
 @pytest.mark.parametrize("options", [{"use_bias": True}, {"dilation_rate": 2}, {"groups": 2}])
-def test_what_it_does_not_know_is_left_to_keras(options: dict[str, Any]) -> None:
+def test_bfloat16_convolution_with_other_options_matches_keras(options: dict[str, Any]) -> None:
     images = np.random.default_rng(0).normal(size=(2, 7, 7, 32)).astype(np.float32)
     fast = BFloat16Conv2D(FILTERS, 3, dtype="mixed_bfloat16", **options)
     assert_alike(fast, keras.layers.Conv2D(FILTERS, 3, dtype="float32", **options), images)

@@ -77,14 +77,14 @@ def assert_same(result: TrialResult, expected: TrialResult) -> None:
     np.testing.assert_array_equal(result.test_probabilities, expected.test_probabilities)
 
 
-def test_it_tells_every_epoch(baseline: Baseline) -> None:
+def test_fit_reports_every_epoch(baseline: Baseline) -> None:
     names = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "seconds"}
     assert [epoch["epoch"] for epoch in baseline.seen] == [1, 2, 3, 4]
     assert all(epoch.keys() == names for epoch in baseline.seen)
     assert baseline.result.history == baseline.seen
 
 
-def test_the_figures_follow_from_the_predictions(baseline: Baseline, arrays: Arrays) -> None:
+def test_figures_of_a_fit_follow_from_its_predictions(baseline: Baseline, arrays: Arrays) -> None:
     figures, labels = baseline.result.figures, arrays.y[arrays.test]
     assert figures.keys() == {
         *("test_loss", "test_accuracy", "hidden_units", "dead_units"),
@@ -98,7 +98,7 @@ def test_the_figures_follow_from_the_predictions(baseline: Baseline, arrays: Arr
     assert figures["images_per_second"] > 0
 
 
-def test_probabilities_are_in_row_order(baseline: Baseline, arrays: Arrays) -> None:
+def test_probabilities_of_a_fit_are_in_row_order(baseline: Baseline, arrays: Arrays) -> None:
     result = baseline.result
     for rows, probabilities in (
         (arrays.val, result.val_probabilities),
@@ -110,7 +110,7 @@ def test_probabilities_are_in_row_order(baseline: Baseline, arrays: Arrays) -> N
         np.testing.assert_allclose(probabilities, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_the_last_validation_figures_are_those_of_the_predictions(
+def test_last_validation_figures_follow_from_the_predictions(
     baseline: Baseline, arrays: Arrays
 ) -> None:
     last, labels = baseline.seen[-1], arrays.y[arrays.val]
@@ -120,7 +120,7 @@ def test_the_last_validation_figures_are_those_of_the_predictions(
     assert last["val_auc"] == metrics.auc(probabilities, labels)
 
 
-def test_dead_units_are_those_silent_on_all_of_val(baseline: Baseline, arrays: Arrays) -> None:
+def test_dead_units_of_a_fit_are_silent_on_all_of_val(baseline: Baseline, arrays: Arrays) -> None:
     model, figures = baseline.result.model, baseline.result.figures
     hidden = keras.Model(model.input, model.get_layer("hidden_1").output)
     silent = (np.asarray(hidden(arrays.x[arrays.val])) <= 0).all(axis=0)
@@ -128,7 +128,7 @@ def test_dead_units_are_those_silent_on_all_of_val(baseline: Baseline, arrays: A
     assert figures["dead_units"] == silent.sum()
 
 
-def test_interrupted_and_taken_up_again_it_ends_the_same(
+def test_interrupted_fit_resumed_ends_bit_for_bit_the_same(
     baseline: Baseline, arrays: Arrays, tmp_path: Path
 ) -> None:
     seen: list[Epoch] = []
@@ -150,7 +150,7 @@ def test_interrupted_and_taken_up_again_it_ends_the_same(
     assert result.figures["fit_seconds"] == sum(epoch["seconds"] for epoch in seen)
 
 
-def test_a_damaged_state_starts_over_and_ends_the_same(
+def test_fit_with_a_damaged_checkpoint_starts_over(
     baseline: Baseline, arrays: Arrays, tmp_path: Path
 ) -> None:
     whole = (baseline.folders[3] / STATE_FILE).read_bytes()
@@ -161,7 +161,7 @@ def test_a_damaged_state_starts_over_and_ends_the_same(
     assert_same(result, baseline.result)
 
 
-def test_a_finished_state_is_only_evaluated(
+def test_fit_with_a_finished_checkpoint_only_evaluates(
     baseline: Baseline, arrays: Arrays, tmp_path: Path
 ) -> None:
     shutil.copytree(baseline.folders[4], tmp_path, dirs_exist_ok=True)
@@ -194,18 +194,20 @@ def regularized(arrays: Arrays, tmp_path_factory: pytest.TempPathFactory) -> Bas
     return Baseline(kept(result), seen, {1: root / "1"})
 
 
-def test_random_images_go_on_where_they_stopped(
+def test_resumed_fit_with_augmentation_ends_the_same(
     regularized: Baseline, arrays: Arrays, tmp_path: Path
 ) -> None:
     assert_same(regularized.result, fit(ALL, arrays, tmp_path))
 
 
-def test_only_the_training_loss_is_smoothed(regularized: Baseline, arrays: Arrays) -> None:
+def test_label_smoothing_changes_the_training_loss_alone(
+    regularized: Baseline, arrays: Arrays
+) -> None:
     last, labels = regularized.result.history[-1], arrays.y[arrays.val]
     assert last["val_loss"] == metrics.cross_entropy(regularized.result.val_probabilities, labels)
 
 
-def test_frozen_layers_end_as_they_began(regularized: Baseline) -> None:
+def test_frozen_layers_keep_their_weights_in_a_fit(regularized: Baseline) -> None:
     start = build_model(ALL, 3)
     began, ended = (
         next(each for each in model.layers if isinstance(each, keras.Model)).layers
@@ -218,7 +220,7 @@ def test_frozen_layers_end_as_they_began(regularized: Baseline) -> None:
             assert same is not after.trainable
 
 
-def test_the_portable_model_is_kerass_own(
+def test_portable_model_has_keras_layers_alone(
     regularized: Baseline, arrays: Arrays, tmp_path: Path
 ) -> None:
     regularized.result.build_portable_model().save(tmp_path / "model.keras")
@@ -230,7 +232,7 @@ def test_the_portable_model_is_kerass_own(
     )
 
 
-def test_a_state_from_before_val_auc_goes_on(
+def test_fit_with_a_checkpoint_without_val_auc_continues(
     baseline: Baseline, arrays: Arrays, tmp_path: Path
 ) -> None:
     shutil.copytree(baseline.folders[3], tmp_path, dirs_exist_ok=True)
@@ -240,7 +242,9 @@ def test_a_state_from_before_val_auc_goes_on(
     assert without_seconds(history[3:]) == without_seconds(baseline.seen[3:])
 
 
-def test_one_class_in_val_has_no_auc(baseline: Baseline, arrays: Arrays, tmp_path: Path) -> None:
+def test_fit_with_one_class_in_val_has_no_auc(
+    baseline: Baseline, arrays: Arrays, tmp_path: Path
+) -> None:
     shutil.copytree(baseline.folders[3], tmp_path, dirs_exist_ok=True)
     lonely = dataclasses.replace(arrays, val=arrays.val[arrays.y[arrays.val] == 1])
     last, expected = fit(CONFIG, lonely, tmp_path).history[-1], baseline.seen[-1]
@@ -268,7 +272,7 @@ def change_state(
 
 
 @pytest.mark.parametrize("patience", [1, 2])
-def test_patience_counts_the_epochs_of_an_earlier_process(
+def test_patience_of_a_resumed_fit_counts_earlier_epochs(
     baseline: Baseline, arrays: Arrays, tmp_path: Path, patience: int
 ) -> None:
     shutil.copytree(baseline.folders[2], tmp_path, dirs_exist_ok=True)
@@ -279,7 +283,7 @@ def test_patience_counts_the_epochs_of_an_earlier_process(
     assert without_seconds(trained) == without_seconds(expected)[:patience]
 
 
-def test_a_loss_that_is_no_number_fails_and_says_when(
+def test_fit_with_a_loss_of_nan_fails_and_names_the_epoch(
     baseline: Baseline, arrays: Arrays, tmp_path: Path
 ) -> None:
     shutil.copytree(baseline.folders[1], tmp_path, dirs_exist_ok=True)

@@ -25,7 +25,7 @@ def steps(adam: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("weight_decay", [None, 0.1])
-def test_five_steps_are_those_of_keras(weight_decay: float | None) -> None:
+def test_five_steps_of_fused_adam_match_keras(weight_decay: float | None) -> None:
     fused = steps(FusedAdam(1e-2, weight_decay=weight_decay))
     plain = steps(keras.optimizers.Adam(1e-2, weight_decay=weight_decay))
     assert len(fused) == len(plain)

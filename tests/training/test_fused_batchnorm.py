@@ -30,19 +30,21 @@ def both(
 
 @pytest.mark.parametrize("scale", [True, False])
 @pytest.mark.parametrize("center", [True, False])
-def test_it_predicts_the_same(images: NDArray[np.float32], scale: bool, center: bool) -> None:
+def test_fused_batch_normalization_predicts_as_keras_does(
+    images: NDArray[np.float32], scale: bool, center: bool
+) -> None:
     plain, fused = both(images, scale=scale, center=center)
     np.testing.assert_allclose(plain(images), fused(images), rtol=1e-5, atol=1e-5)
 
 
-def test_it_trains_the_same(images: NDArray[np.float32]) -> None:
+def test_fused_batch_normalization_trains_as_keras_does(images: NDArray[np.float32]) -> None:
     plain, fused = both(images)
     outputs = [layer(images, training=True) for layer in (plain, fused)]
     np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(plain.moving_mean, fused.moving_mean, rtol=1e-5)
 
 
-def test_its_moving_variance_takes_the_sample_variance(images: NDArray[np.float32]) -> None:
+def test_moving_variance_takes_the_sample_variance(images: NDArray[np.float32]) -> None:
     plain, fused = both(images, momentum=0.0)
     plain(images, training=True)
     fused(images, training=True)
@@ -53,9 +55,7 @@ def test_its_moving_variance_takes_the_sample_variance(images: NDArray[np.float3
 
 
 @pytest.mark.parametrize("momentum", [0.9, 0.99])
-def test_its_moving_averages_follow_the_momentum(
-    images: NDArray[np.float32], momentum: float
-) -> None:
+def test_moving_averages_follow_the_momentum(images: NDArray[np.float32], momentum: float) -> None:
     _, fused = both(images, momentum=momentum)
     before = np.asarray(fused.moving_mean)
     fused(images, training=True)
@@ -63,7 +63,7 @@ def test_its_moving_averages_follow_the_momentum(
     np.testing.assert_allclose(fused.moving_mean, expected, rtol=1e-4)
 
 
-def test_a_frozen_layer_keeps_its_averages(images: NDArray[np.float32]) -> None:
+def test_frozen_batch_normalization_keeps_its_averages(images: NDArray[np.float32]) -> None:
     plain, fused = both(images)
     before = np.asarray(fused.moving_mean)
     plain.trainable = fused.trainable = False

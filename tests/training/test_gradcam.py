@@ -37,14 +37,14 @@ def by_hand(head: str, *kernels: list[list[float]]) -> keras.Model:
     return model
 
 
-def test_the_map_of_a_pooling_head_is_what_the_channels_weigh() -> None:
+def test_heat_map_of_a_pooling_head_weighs_the_channels() -> None:
     model = by_hand("gap", [[1, -1], [0, 0], [-1, 1]])  # class 0 is red and not blue
     for number, expected in ((0, [[0.25, 1], [0, 0]]), (1, [[0, 0], [1, 0]])):
         (found,) = compute_heat_maps(model, PIXELS, [number])
         np.testing.assert_allclose(found, expected)
 
 
-def test_a_flattening_head_weighs_a_channel_by_its_mean_over_positions() -> None:
+def test_heat_map_of_a_flatten_head_weighs_by_mean_over_positions() -> None:
     positions = [
         [3.0, 0, 0],
         [0, 0, 0],
@@ -56,7 +56,7 @@ def test_a_flattening_head_weighs_a_channel_by_its_mean_over_positions() -> None
     np.testing.assert_allclose(found, [[10 / 40, 40 / 40], [15 / 40, 0]])
 
 
-def test_hidden_units_count_only_where_they_are_on() -> None:
+def test_heat_map_counts_hidden_units_only_where_they_are_active() -> None:
     # the first unit adds up red, the second is off, as it would need green
     kernels = ([[1.0, -1], [0, 1], [0, -1]], [[2.0, 0], [50, 3]])
     first, second = compute_heat_maps(by_hand("gap", *kernels), PIXELS.repeat(2, axis=0), [0, 1])
@@ -94,7 +94,7 @@ def check(model: keras.Model, images: NDArray[np.uint8], classes: Sequence[int])
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_the_map_of_every_backbone_is_the_papers(backbone: str) -> None:
+def test_heat_map_of_every_backbone_equals_the_papers_formula(backbone: str) -> None:
     size = SIDES.get(backbone, 96)
     config = TrialConfig(backbone=backbone, weights="none", image_size=size, scaling="backbone")
     model, images = build_model(config.replace(hidden_layers=0), 4), noise(4, size)
@@ -104,19 +104,19 @@ def test_the_map_of_every_backbone_is_the_papers(backbone: str) -> None:
 
 @pytest.mark.parametrize("head", ["flatten", "gap"])
 @pytest.mark.parametrize("hidden_layers", [0, 2])
-def test_so_is_that_of_every_head(head: str, hidden_layers: int) -> None:
+def test_heat_map_of_every_head_equals_the_papers_formula(head: str, hidden_layers: int) -> None:
     config = SMALL.replace(head=head, hidden_layers=hidden_layers, dense_units=16)
     check(build_model(config, 3), noise(6, 64), [0, 1, 2, 0, 1, 2])
 
 
-def test_the_most_in_an_image_is_1_and_the_least_0() -> None:
+def test_heat_map_lies_between_0_and_1() -> None:
     maps = compute_heat_maps(build_model(SMALL, 3), noise(9, 64), [0, 1, 2] * 3)
     assert maps.shape == (9, 2, 2)
     assert maps.min() >= 0
     assert set(maps.max(axis=(1, 2)).tolist()) <= {0.0, 1.0}
 
 
-def test_a_saved_model_has_the_same_maps(tmp_path: Path) -> None:
+def test_heat_map_of_a_saved_model_is_the_same(tmp_path: Path) -> None:
     config = SMALL.replace(backbone="resnet50", alpha=1.0, scaling="backbone", augment=0.5)
     model, images = build_model(config, 2, fused=False), noise(2, 64)
     model.save(tmp_path / "model.keras")
@@ -126,7 +126,7 @@ def test_a_saved_model_has_the_same_maps(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_is_no_model_is_named_in_a_line(tmp_path: Path) -> None:
+def test_heat_map_of_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.keras").write_bytes(b"no model")
     with pytest.raises(StudyError, match=r"^cannot load the run's model on this machine: .+$"):
         compute_heat_maps_of_file(tmp_path / "model.keras", noise(1, 64), [0])

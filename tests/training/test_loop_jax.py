@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_from_the_same_weights_it_comes_to_what_tensorflow_does(folder: Path) -> None:
+def test_jax_from_the_same_weights_gives_tensorflows_figures(folder: Path) -> None:
     (ours,), _ = told(folder, "jax")
     (theirs,), _ = told(folder, "tensorflow")
     assert ours == pytest.approx(theirs, rel=1e-3)
@@ -54,7 +54,7 @@ def test_from_the_same_weights_it_comes_to_what_tensorflow_does(folder: Path) ->
         np.testing.assert_allclose(outputs(folder, "jax")[part], values, rtol=1e-3, atol=1e-5)
 
 
-def test_its_moving_averages_are_those_of_the_fused_kernel(folder: Path) -> None:
+def test_jax_moving_averages_equal_those_of_the_fused_kernel(folder: Path) -> None:
     averages, theirs = (outputs(folder, f"{n}-averages") for n in ("jax", "tensorflow"))
     assert len(averages) == 54
     for name, values in theirs.items():
@@ -62,7 +62,7 @@ def test_its_moving_averages_are_those_of_the_fused_kernel(folder: Path) -> None
         np.testing.assert_allclose(averages[name], values, rtol=0, atol=5e-3 * scale)
 
 
-def test_killed_and_taken_up_it_ends_the_same_to_the_last_bit(folder: Path) -> None:
+def test_jax_trial_killed_and_resumed_ends_bit_for_bit_the_same(folder: Path) -> None:
     resumed, whole = told(folder, "resumed"), told(folder, "whole")
     assert resumed[0] == whole[0]
     assert [epoch["epoch"] for epoch in whole[0]] == [1, 2]
@@ -70,34 +70,34 @@ def test_killed_and_taken_up_it_ends_the_same_to_the_last_bit(folder: Path) -> N
         np.testing.assert_array_equal(outputs(folder, "resumed")[part], values)
 
 
-def test_a_trial_of_another_seed_and_rate_had_the_same_programs(folder: Path) -> None:
+def test_jax_trial_of_another_seed_and_rate_compiles_nothing(folder: Path) -> None:
     report = json.loads((folder / "told.json").read_text())
     assert report["programs"] == 3  # full batches, the last one, prediction
     assert report["new"] == 0
 
 
-def test_it_tells_of_all_steps(folder: Path) -> None:
+def test_jax_loop_reports_all_steps(folder: Path) -> None:
     report = json.loads((folder / "told.json").read_text())
     assert report["steps"] == [[3, 4], [4, 4]] * 2  # 54 images: 3 batches of 16 and one of 6
 
 
-def test_a_trial_leaves_nothing_on_the_device(folder: Path) -> None:
+def test_jax_trial_leaves_nothing_on_the_device(folder: Path) -> None:
     report = json.loads((folder / "told.json").read_text())
     assert report["left"] <= 0
 
 
-def test_without_room_for_the_images_the_batches_come_from_the_host(folder: Path) -> None:
+def test_jax_without_room_for_the_images_sends_batches(folder: Path) -> None:
     report = json.loads((folder / "told.json").read_text())
     assert (report["same"], report["resident"]) == (True, 0)
 
 
-def test_a_trial_begun_on_jax_is_not_gone_on_with_by_another(folder: Path) -> None:
+def test_jax_checkpoint_is_refused_by_another_backend(folder: Path) -> None:
     with pytest.raises(StudyError, match=r"started with KERAS_BACKEND=jax: set that"):
         fit(RANDOM, arrays(), folder / "state")
 
 
 @pytest.mark.slow
-def test_16_bits_train_too(tmp_path: Path) -> None:
+def test_jax_trial_in_16_bits_has_finite_figures(tmp_path: Path) -> None:
     done = finish(begin("precise", tmp_path))
     assert done.returncode == 0, done.stderr
     for precision in ("mixed_bfloat16", "mixed_float16"):

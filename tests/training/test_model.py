@@ -50,7 +50,7 @@ def with_random_weights(model: keras.Model) -> list[NDArray[np.float32]]:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_a_backbone_at_its_least_size_gives_probabilities_and_has_its_own_scaling(
+def test_backbone_at_its_least_size_has_its_own_scaling(
     name: str,
 ) -> None:
     size = BACKBONES[name].min_image_size
@@ -65,18 +65,18 @@ def test_a_backbone_at_its_least_size_gives_probabilities_and_has_its_own_scalin
     np.testing.assert_allclose(before_backbone(model)(images), expected, atol=1e-3)
 
 
-def test_there_is_an_application_for_every_backbone() -> None:
+def test_every_backbone_has_an_application() -> None:
     assert APPLICATIONS.keys() == BACKBONES.keys() == PREPROCESSORS.keys()
 
 
-def test_the_reports_scaling_is_a_255th() -> None:
+def test_scaling_of_the_reports_divides_by_255() -> None:
     images = picture(32)
     seen = before_backbone(build_model(SMALL, 2))(images)
     np.testing.assert_allclose(seen, images / 255, rtol=1e-6)
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
-def test_the_head_is_what_the_config_says(number: int) -> None:
+def test_head_has_the_layers_of_the_config(number: int) -> None:
     model = build_model(SMALL.replace(hidden_layers=number, dense_units=12, dropout=0.25), 4)
     hidden = [layer for layer in model.layers if layer.name.startswith("hidden_")]
     dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
@@ -87,14 +87,14 @@ def test_the_head_is_what_the_config_says(number: int) -> None:
     assert model.output_shape == (None, 4)
 
 
-def test_gap_averages_and_flatten_keeps_every_position() -> None:
+def test_gap_head_averages_positions_and_flatten_keeps_them() -> None:
     config = SMALL.replace(image_size=64, hidden_layers=0)
     channels = backbone_of(build_model(config, 2)).output_shape[-1]
     assert build_model(config, 2).layers[-1].kernel.shape[0] == 2 * 2 * channels
     assert build_model(config.replace(head="gap"), 2).layers[-1].kernel.shape[0] == channels
 
 
-def test_the_seed_decides_the_initial_weights() -> None:
+def test_initial_weights_depend_on_the_seed() -> None:
     first, same, other = (
         build_model(SMALL.replace(seed=seed), 2).get_weights() for seed in (0, 0, 1)
     )
@@ -102,7 +102,7 @@ def test_the_seed_decides_the_initial_weights() -> None:
     assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-def test_fused_and_plain_models_take_the_same_weights_to_the_same_outputs() -> None:
+def test_fused_and_plain_models_with_the_same_weights_agree() -> None:
     fused, images = build_model(SMALL, 3), picture(32)
     weights = with_random_weights(fused)
     features = np.asarray(backbone_of(fused)(images / 255))
@@ -115,7 +115,7 @@ def test_fused_and_plain_models_take_the_same_weights_to_the_same_outputs() -> N
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_the_momentum_reaches_every_batch_normalization(fused: bool) -> None:
+def test_momentum_of_the_config_is_that_of_every_batch_normalization(fused: bool) -> None:
     layers = backbone_of(build_model(SMALL.replace(bn_momentum=0.875), 2, fused=fused)).layers
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) == 27  # as in MobileNet's paper: after each of its 27 convolutions
@@ -129,7 +129,7 @@ def frozen_and_not(model: keras.Model) -> tuple[list[keras.Layer], list[keras.La
 
 
 @pytest.mark.parametrize(("share", "frozen"), [(1.0, 0), (0.75, 14), (0.25, 40), (0.0, 54)])
-def test_the_last_layers_of_the_backbone_train(share: float, frozen: int) -> None:
+def test_trainable_share_trains_the_last_layers_of_the_backbone(share: float, frozen: int) -> None:
     model = build_model(SMALL.replace(trainable=share), 2)
     layers = [layer for layer in backbone_of(model).layers if layer.weights]
     assert len(layers) == 54
@@ -158,7 +158,7 @@ def before_scaling(model: keras.Model) -> keras.Model:
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-def test_images_are_changed_in_training_only(precision: str) -> None:
+def test_augmentation_changes_images_in_training_alone(precision: str) -> None:
     try:
         augment = before_scaling(build_model(SMALL.replace(augment=1.0, precision=precision), 2))
         images = np.repeat(picture(32), 16, axis=0)
@@ -181,12 +181,12 @@ def distance(strength: float) -> float:
     return float(np.minimum(*far).mean())
 
 
-def test_strength_is_how_far_images_are_changed() -> None:
+def test_augmentation_strength_is_how_far_images_are_changed() -> None:
     assert distance(1e-6) == pytest.approx(0, abs=0.01)  # a flip at most
     assert 1 < distance(0.1) < distance(0.3) < distance(1.0)
 
 
-def test_augmentation_leaves_the_initial_weights_and_the_predictions() -> None:
+def test_augmentation_changes_neither_weights_nor_predictions() -> None:
     plain, augmented = build_model(SMALL, 2), build_model(SMALL.replace(augment=0.5), 2)
     weights = plain.get_weights()
     for a, b in zip(weights, augmented.get_weights(), strict=True):
@@ -195,13 +195,13 @@ def test_augmentation_leaves_the_initial_weights_and_the_predictions() -> None:
     np.testing.assert_array_equal(plain(images), augmented(images, training=False))
 
 
-def test_a_portable_model_predicts_however_it_is_called() -> None:
+def test_portable_model_predicts_the_same_however_it_is_called() -> None:
     model, images = build_model(SMALL.replace(augment=1.0), 2, fused=False), picture(32)
     np.testing.assert_array_equal(model(images), model(images, training=False))
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
-def test_weight_decay_takes_its_share_of_kernels_only(precision: str) -> None:
+def test_weight_decay_shrinks_kernels_alone(precision: str) -> None:
     try:
         model = build_compiled_model(
             SMALL.replace(weight_decay=0.5, lr=0.1, precision=precision), 3
@@ -228,7 +228,7 @@ def test_label_smoothing_spreads_a_share_over_all_classes() -> None:
         assert float(loss) == pytest.approx((1 - share) * plain + share * spread, rel=1e-5)
 
 
-def test_half_precision_ends_in_float32() -> None:
+def test_model_in_half_precision_predicts_float32() -> None:
     try:
         model = build_model(SMALL.replace(precision="mixed_bfloat16"), 2)
         assert backbone_of(model).output.dtype == "bfloat16"
@@ -254,7 +254,7 @@ def test_weights_of_another_width_are_refused_in_one_line(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["text.h5", "text.weights.h5", "text.txt"])
-def test_a_file_that_is_no_weights_file_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+def test_file_that_is_no_weights_file_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text("not weights\n")
     message = refusal(path)
@@ -270,7 +270,9 @@ def test_a_file_that_is_no_weights_file_is_refused_in_one_line(tmp_path: Path, n
         ("inception_v3", "inception_v3_notop.partial.weights.h5"),
     ],
 )
-def test_real_weights_reach_the_model(shared_dir: Path, backbone: str, file: str) -> None:
+def test_model_of_a_real_weights_file_has_its_weights(
+    shared_dir: Path, backbone: str, file: str
+) -> None:
     path, size = shared_dir / "weights" / file, 96
     config = TrialConfig(backbone=backbone, image_size=size, weights=str(path))
     options = {"weights": str(path), "include_top": False, "input_shape": (size, size, 3)}
@@ -280,6 +282,6 @@ def test_real_weights_reach_the_model(shared_dir: Path, backbone: str, file: str
 
 
 @pytest.mark.shared
-def test_real_weights_of_one_backbone_do_not_fit_another(shared_dir: Path) -> None:
+def test_real_weights_of_another_backbone_are_refused(shared_dir: Path) -> None:
     path = shared_dir / "weights" / "mobilenet_1_0_224_notop.weights.h5"
     assert "does not fit VGG16" in refusal(path, backbone="vgg16", alpha=1.0)

@@ -24,7 +24,7 @@ def foreign_keras_settings() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("foreign_keras_settings")
-def test_a_model_is_built_with_keras_own_defaults() -> None:
+def test_model_is_built_with_keras_own_defaults() -> None:
     config = TrialConfig(alpha=0.25, weights="none", image_size=32)
     model = build_model(config, 3, fused=False)
     assert model(np.zeros((1, 32, 32, 3), np.uint8)).shape == (1, 3)

@@ -46,14 +46,14 @@ def agree(ours: keras.Layer, kerass: keras.Layer, x: tf.Tensor) -> None:
 
 
 @given(window=WINDOWS, shape=SHAPES)
-def test_pooling_is_that_of_keras(window: dict[str, Any], shape: tuple[int, int]) -> None:
+def test_sliced_pooling_matches_keras(window: dict[str, Any], shape: tuple[int, int]) -> None:
     options = {"pool_size": window["side"], **{k: window[k] for k in ("strides", "padding")}}
     pooled = (kind(**options) for kind in (SlicedMaxPooling2D, keras.layers.MaxPooling2D))
     agree(*pooled, tf.cast(images(shape), tf.float32))
 
 
 @given(window=WINDOWS, shape=SHAPES)
-def test_a_depthwise_convolution_is_that_of_keras(
+def test_sliced_depthwise_convolution_matches_keras(
     window: dict[str, Any], shape: tuple[int, int]
 ) -> None:
     options = {
@@ -65,7 +65,9 @@ def test_a_depthwise_convolution_is_that_of_keras(
 
 
 @pytest.mark.parametrize("options", [{"use_bias": True}, {"depth_multiplier": 2}])
-def test_what_no_backbone_has_is_left_to_keras(options: dict[str, Any]) -> None:
+def test_sliced_depthwise_convolution_with_other_options_matches_keras(
+    options: dict[str, Any],
+) -> None:
     options = {"kernel_size": 3, **options}
     agree(
         SlicedDepthwiseConv2D(**options),

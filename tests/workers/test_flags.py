@@ -27,7 +27,7 @@ SERVER = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
     ],
 )
 @pytest.mark.parametrize("flags", [("--workers", "2"), ("--engine", "ray")])
-def test_many_workers_need_servers(
+def test_several_workers_without_servers_are_refused(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -48,7 +48,7 @@ def test_many_workers_need_servers(
 
 @DRIVERS
 @pytest.mark.usefixtures("client")
-def test_a_bad_heartbeat_is_one_error_line(
+def test_driver_with_a_bad_heartbeat_setting_exits_with_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, main: Callable[[], None]
 ) -> None:
     monkeypatch.setenv("STUDY_STORAGE", STORAGE["STUDY_STORAGE"])
@@ -57,7 +57,7 @@ def test_a_bad_heartbeat_is_one_error_line(
     assert "STUDY_HEARTBEAT='soon' is out of range: use seconds" in refusal(main, capsys)
 
 
-def test_a_worker_has_loaded_what_training_takes_before_its_first_call() -> None:
+def test_worker_preloads_training_before_its_first_call() -> None:
     parser = Parser("", "command")
     add_engine_flags(parser)
     with open_workers(parser.parse_args([])) as (worker,):

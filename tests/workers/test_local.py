@@ -26,7 +26,7 @@ def worker() -> Iterator[Worker]:
         yield worker
 
 
-def test_the_value_comes_back_from_one_other_process(worker: Worker) -> None:
+def test_call_returns_the_value_from_one_other_process(worker: Worker) -> None:
     (first, process), (second, same) = (
         worker.call("tests.support.launch_tasks:double", number) for number in (21, 4)
     )
@@ -34,13 +34,13 @@ def test_the_value_comes_back_from_one_other_process(worker: Worker) -> None:
     assert process == same != os.getpid()
 
 
-def test_an_error_comes_back_as_it_was_raised(worker: Worker) -> None:
+def test_call_that_raises_a_study_error_raises_it_here(worker: Worker) -> None:
     with pytest.raises(StudyError, match=r"^no room$"):
         worker.call("tests.support.launch_tasks:refuse", "no room")
     assert worker.call("tests.support.launch_tasks:double", 1)[0] == 2
 
 
-def test_a_killed_process_is_replaced(worker: Worker) -> None:
+def test_killed_process_is_replaced(worker: Worker) -> None:
     before = worker.call("tests.support.launch_tasks:double", 1)[1]
     with pytest.raises(WorkerDied, match="killed") as caught:
         worker.call("tests.support.launch_tasks:die")
@@ -50,14 +50,14 @@ def test_a_killed_process_is_replaced(worker: Worker) -> None:
     assert after != before
 
 
-def test_a_process_may_begin_before_it_is_called(tmp_path: Path) -> None:
+def test_worker_with_a_preload_starts_before_its_first_call(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     with closing(Worker({"TOLD": str(told)}, preload="tests.support.launch_tasks:tell")) as worker:
         wait_until(told.exists, seconds=20)
         assert worker.call("tests.support.launch_tasks:double", 4) == (8, int(told.read_text()))
 
 
-def test_what_was_begun_ends_with_its_worker(tmp_path: Path) -> None:
+def test_preload_under_way_ends_with_its_worker(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     with closing(Worker({"TOLD": str(told)}, preload="tests.support.launch_tasks:tell_and_sleep")):
         wait_until(told.exists, seconds=20)
@@ -65,21 +65,21 @@ def test_what_was_begun_ends_with_its_worker(tmp_path: Path) -> None:
     wait_until(lambda: not process.is_running(), seconds=20)
 
 
-def test_a_process_that_dies_before_it_is_called_is_replaced() -> None:
+def test_process_that_dies_in_its_preload_is_replaced() -> None:
     with closing(Worker(preload="tests.support.launch_tasks:die")) as worker:
         with pytest.raises(WorkerDied):
             worker.call("tests.support.launch_tasks:double", 1)
         assert worker.call("tests.support.launch_tasks:double", 2)[0] == 4
 
 
-def test_the_process_ends_with_its_worker() -> None:
+def test_process_ends_with_its_worker() -> None:
     with closing(Worker()) as worker:
         process = psutil.Process(worker.call("tests.support.launch_tasks:double", 1)[1])
         assert process.is_running()
     wait_until(lambda: not process.is_running(), seconds=20)
 
 
-def test_the_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+def test_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     parent = start("tests.support.launch_tasks", str(told), cwd=tmp_path)
     wait_until(told.exists, parent)
@@ -100,7 +100,7 @@ def meanwhile(do: Callable[[], None], worker: Worker, told: Path) -> None:
         thread.join()
 
 
-def test_an_interrupted_call_ends_as_with_ctrl_c_and_later_ones_are_refused(tmp_path: Path) -> None:
+def test_interrupted_worker_ends_its_call_and_refuses_later_ones(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     with closing(Worker()) as worker:
         process = worker.call("tests.support.launch_tasks:double", 1)[1]
@@ -117,7 +117,7 @@ def test_an_interrupted_call_ends_as_with_ctrl_c_and_later_ones_are_refused(tmp_
             worker.call("tests.support.launch_tasks:double", 1)
 
 
-def test_one_that_is_interrupted_before_it_begins_starts_nothing() -> None:
+def test_worker_interrupted_before_its_first_call_starts_nothing() -> None:
     before = psutil.Process().children()
     with closing(Worker()) as worker:
         worker.interrupt()
@@ -126,7 +126,7 @@ def test_one_that_is_interrupted_before_it_begins_starts_nothing() -> None:
         assert psutil.Process().children() == before
 
 
-def test_ctrl_c_in_the_terminal_does_not_reach_the_process(worker: Worker) -> None:
+def test_process_ignores_ctrl_c_in_the_terminal(worker: Worker) -> None:
     process = worker.call("tests.support.launch_tasks:double", 1)[1]
     status = Path(f"/proc/{process}/status").read_text().splitlines()
     (ignored,) = (line.split()[1] for line in status if line.startswith("SigIgn"))
@@ -135,7 +135,7 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_process(worker: Worker) -> No
     assert worker.call("tests.support.launch_tasks:double", 1)[1] == process
 
 
-def test_after_an_error_of_a_library_there_is_a_new_process(worker: Worker) -> None:
+def test_process_is_replaced_after_an_error_of_a_library(worker: Worker) -> None:
     before = worker.call("tests.support.launch_tasks:double", 1)[1]
     with pytest.raises(StudyError):
         worker.call("tests.support.launch_tasks:refuse", "one of ours")
@@ -158,7 +158,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_trials_on_one_gpu_share_its_memory_unless_a_user_says_how(
+def test_workers_on_one_gpu_divide_its_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(DEVICES, "0,1")
@@ -185,7 +185,7 @@ def test_trials_on_one_gpu_share_its_memory_unless_a_user_says_how(
         ("", 2, ["", ""], None),
     ],
 )
-def test_workers_share_the_gpus(
+def test_workers_divide_the_gpus(
     monkeypatch: pytest.MonkeyPatch,
     visible: str,
     count: int,

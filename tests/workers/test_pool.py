@@ -37,7 +37,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "PAUSE", 0.0)
 
 
-def test_each_step_is_done_once_and_by_all_at_the_same_time() -> None:
+def test_workers_do_each_step_once_and_in_parallel() -> None:
     together = threading.Barrier(4, timeout=60)  # broken if they took turns
     jobs, done = list(range(40)), []
     lock = threading.Lock()
@@ -58,7 +58,7 @@ def test_each_step_is_done_once_and_by_all_at_the_same_time() -> None:
     assert {id(worker) for _, worker in done} == {id(worker) for worker in workers}
 
 
-def test_who_has_to_wait_asks_again() -> None:
+def test_worker_that_has_to_wait_asks_again() -> None:
     first, second = Fake(), Fake()
     asked, late = threading.Event(), []
 
@@ -78,7 +78,7 @@ def test_who_has_to_wait_asks_again() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("of one"), KeyboardInterrupt(), SystemExit(3)])
-def test_the_first_error_interrupts_the_others_and_comes_out(error: BaseException) -> None:
+def test_first_error_interrupts_the_others_and_is_raised(error: BaseException) -> None:
     bad, *others = workers = [Fake() for _ in range(3)]
 
     def step(worker: Worker) -> StepResult:
@@ -94,7 +94,7 @@ def test_the_first_error_interrupts_the_others_and_comes_out(error: BaseExceptio
     assert all(other.interrupted.is_set() for other in others)
 
 
-def test_ctrl_c_interrupts_all_and_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_interrupts_all_workers_and_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     workers = [Fake() for _ in range(3)]
 
     def pressed(_: object) -> None:
@@ -139,14 +139,14 @@ def raising_after(event: threading.Event, bad: Worker) -> Callable[[Worker], Ste
     return step
 
 
-def test_who_is_about_to_call_is_interrupted_again() -> None:
+def test_worker_about_to_call_is_interrupted_again() -> None:
     bad, late = Fake(), Forgetful()
     with pytest.raises(ValueError):  # noqa: PT011
         run_workers([bad, late], raising_after(late.begun, bad))
     assert late.told > 1
 
 
-def test_who_calls_after_the_interruption_is_refused_and_asks_no_more() -> None:
+def test_worker_calling_after_the_interruption_stops() -> None:
     bad, late = Fake(), Fake()
     steps = 0
 

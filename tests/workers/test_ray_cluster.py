@@ -151,11 +151,11 @@ def story(cluster: Cluster, folder: Path) -> Story:
     return Story(client_of(folder), lines, told["room"], told["runs"], told["loaded"])
 
 
-def test_each_node_had_room_for_a_trial(story: Story) -> None:
+def test_ray_cluster_of_two_nodes_has_room_for_two_trials(story: Story) -> None:
     assert story.room == 2
 
 
-def test_each_trial_is_one_finished_run(story: Story) -> None:
+def test_ray_trials_are_one_finished_run_each(story: Story) -> None:
     runs = {run.info.run_id: run for run in runs_of(story.client)}
     assert runs.keys() == set(story.run_ids)
     for seed, run_id in enumerate(story.run_ids, start=1):
@@ -165,28 +165,28 @@ def test_each_trial_is_one_finished_run(story: Story) -> None:
 
 
 @pytest.mark.parametrize("name", ["train_loss", "val_accuracy", "epoch_seconds"])
-def test_every_epoch_is_one_point(story: Story, name: str) -> None:
+def test_ray_trial_logs_every_epoch_once(story: Story, name: str) -> None:
     for run in runs_of(story.client):
         steps = [step for step, _ in history_of(story.client, run, name)]
         assert sorted(steps) == list(range(1, EPOCHS + 1))
 
 
-def test_the_trial_of_the_lost_node_went_on_after_its_last_epoch(story: Story) -> None:
+def test_ray_trial_of_a_lost_node_continues_after_its_last_epoch(story: Story) -> None:
     (line,) = (line for line in story.output if "continuing after epoch" in line)
     assert 1 <= int(line.split()[-1]) < EPOCHS
 
 
-def test_the_driver_shows_the_lines_of_the_trials_and_nothing_of_ray(story: Story) -> None:
+def test_ray_driver_prints_the_lines_of_its_trials_alone(story: Story) -> None:
     assert {line[:6] for line in story.output} == {"[1/2] ", "[2/2] "}
     ends = [line for line in story.output if f"epoch {EPOCHS}/{EPOCHS}" in line]
     assert sorted(line[:6] for line in ends) == ["[1/2] ", "[2/2] "]
 
 
-def test_the_driver_loads_no_keras(story: Story) -> None:
+def test_ray_driver_does_not_import_keras(story: Story) -> None:
     assert story.loaded == []
 
 
-def test_an_error_comes_back_as_it_was_raised(worker: RayWorker) -> None:
+def test_ray_call_that_raises_a_study_error_raises_it_here(worker: RayWorker) -> None:
     with pytest.raises(StudyError, match=r"^no room$") as caught:
         worker.call("tests.support.ray_tasks:refuse", "no room")
     assert type(caught.value) is StudyError
@@ -200,14 +200,12 @@ def test_an_error_comes_back_as_it_was_raised(worker: RayWorker) -> None:
 @pytest.mark.parametrize(
     "kind", [StudyError, ConfigError, DataError, Pruned, TrackingError, WorkerDied]
 )
-def test_errors_survive_the_journey(kind: type[StudyError]) -> None:
+def test_study_errors_can_be_pickled(kind: type[StudyError]) -> None:
     back = pickle.loads(pickle.dumps(kind("what to do")))
     assert (type(back), str(back)) == (kind, "what to do")
 
 
-def test_a_call_that_kills_its_process_is_given_up_after_the_retries(
-    worker: RayWorker, tmp_path: Path
-) -> None:
+def test_ray_call_that_kills_its_process_is_given_up(worker: RayWorker, tmp_path: Path) -> None:
     with pytest.raises(WorkerDied, match="failed repeatedly") as caught:
         worker.call("tests.support.ray_tasks:die", str(tmp_path / "deaths"))
     assert "\n" not in str(caught.value)
@@ -215,7 +213,9 @@ def test_a_call_that_kills_its_process_is_given_up_after_the_retries(
     assert len(deaths) == 1 + ray_cluster.RETRIES
 
 
-def test_an_interrupted_call_sees_it_and_says_so(worker: RayWorker, tmp_path: Path) -> None:
+def test_interrupted_ray_call_ends_with_keyboard_interrupt(
+    worker: RayWorker, tmp_path: Path
+) -> None:
     told = tmp_path / "told"
 
     def interrupt() -> None:
@@ -234,13 +234,15 @@ def test_an_interrupted_call_sees_it_and_says_so(worker: RayWorker, tmp_path: Pa
         worker.call("tests.support.ray_tasks:setting", "NOT_SET")
 
 
-def test_a_node_with_other_code_refuses(worker: RayWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_node_of_another_version_is_refused(
+    worker: RayWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ray_cluster, "PROTOCOL_VERSION", PROTOCOL_VERSION + 1)
     with pytest.raises(StudyError, match="of another version than the driver"):
         worker.call("tests.support.ray_tasks:setting", "PGPASSWORD")
 
 
-def test_settings_arrive_and_are_in_no_file_of_ray(worker: RayWorker, cluster: Cluster) -> None:
+def test_settings_reach_a_ray_call_and_are_in_no_file(worker: RayWorker, cluster: Cluster) -> None:
     assert worker.call("tests.support.ray_tasks:setting", "PGPASSWORD") == SECRET
     with pytest.raises(ValueError, match="a setting of"):
         worker.call("tests.support.ray_tasks:stumble", "PGPASSWORD")
@@ -251,28 +253,28 @@ def test_settings_arrive_and_are_in_no_file_of_ray(worker: RayWorker, cluster: C
 
 
 @pytest.mark.usefixtures("worker")
-def test_gpus_that_no_node_has_are_refused(cluster: Cluster) -> None:
+def test_ray_gpus_that_no_node_has_are_refused(cluster: Cluster) -> None:
     with pytest.raises(StudyError, match="no machine of the Ray cluster has 1 GPU"):
         connect(cluster.address, gpus=1)
     with pytest.raises(StudyError, match="neither a fraction of one GPU nor a whole number"):
         connect(cluster.address, gpus=1.5)
 
 
-def test_a_file_as_tracking_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_with_a_file_as_tracking_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for uri in ("", "sqlite:///mlflow.db"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(StudyError, match="set MLFLOW_TRACKING_URI"):
             connect("auto")
 
 
-def test_no_cluster_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_ray_cluster_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     with pytest.raises(StudyError, match=r"^no Ray cluster at 127.0.0.1:1: ") as caught:
         connect("127.0.0.1:1")
     assert "\n" not in str(caught.value)
 
 
-def test_without_the_package_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_without_its_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(StudyError, match=r"^--engine ray needs the package ray: pip install ray$"):

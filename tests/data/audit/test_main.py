@@ -98,7 +98,7 @@ def plain(root: Path, per_class: int) -> Path:
 # --- the report and its files -------------------------------------------------------------------
 
 
-def test_the_demo(
+def test_audit_of_the_demo_finds_its_groups_and_leaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = prepare("demo", 32)
@@ -139,7 +139,9 @@ def test_the_demo(
 
 
 @pytest.mark.usefixtures("no_search")
-def test_a_set_with_parts_and_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_of_chest_finds_patients_and_identical_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = chest(tmp_path / "data" / "chest_xray")
     twin = root / "test" / "NORMAL" / "IM-9999-0001.jpeg"
     shutil.copy(root / "train" / "NORMAL" / "IM-0000-0001.jpeg", twin)
@@ -155,7 +157,7 @@ def test_a_set_with_parts_and_patients(tmp_path: Path, monkeypatch: pytest.Monke
     assert found["protocols"][1]["sizes"]["test"] == 21
 
 
-def test_groups_found_in_a_folder_make_the_grouped_split_possible(
+def test_groups_found_by_an_audit_allow_the_grouped_split(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = photographs(tmp_path / "pets", copies=2)
@@ -182,7 +184,9 @@ def test_groups_found_in_a_folder_make_the_grouped_split_possible(
 
 
 @pytest.mark.usefixtures("no_search")
-def test_equal_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_identical_bytes_and_identical_pixels_are_reported_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = class_folders(tmp_path / "set", {"a": 6, "b": 6})
     shutil.copy(root / "a" / "000.png", root / "a" / "same bytes.png")
     with Image.open(root / "a" / "001.png") as image:
@@ -199,7 +203,7 @@ def test_equal_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_search")
-def test_broken_files_are_named_everywhere(
+def test_broken_files_are_named_in_every_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = class_folders(tmp_path / "set", {"a": 9, "b": 9})
@@ -231,7 +235,9 @@ def test_unusual_files_are_counted_with_an_example(
         assert "b/x.png" in text
 
 
-def test_nothing_but_broken_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_of_broken_files_alone_calls_every_split_impossible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("a/0.png", "a/1.png", "b/0.png"):
         picture(tmp_path / "set" / name).write_bytes(b"")
     found: dict = audit(monkeypatch, f"folder:{tmp_path / 'set'}")  # type: ignore[type-arg]
@@ -243,7 +249,9 @@ def test_nothing_but_broken_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "'b'" in found["protocols"][0]["impossible"] or "'a'" in str(found["protocols"])
 
 
-def test_one_image_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_of_one_image_per_class_calls_the_split_impossible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = class_folders(tmp_path / "set", {"a": 1, "b": 1})
     found: dict = audit(monkeypatch, f"folder:{root}")  # type: ignore[type-arg]
     assert (found["groups"]["count"], found["near"]) == (2, [])
@@ -285,7 +293,7 @@ def page_text(folder: Path) -> str:
 
 
 @pytest.mark.usefixtures("no_search")
-def test_odd_names_are_right_in_every_file(
+def test_odd_file_names_are_escaped_in_every_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = class_folders(tmp_path / "<b> & sons", {"a": 4, "b": 4})
@@ -307,7 +315,7 @@ def test_odd_names_are_right_in_every_file(
     assert len(set(groups)) == found["groups"]["count"] == 8 + len(ODD)
 
 
-def test_a_narrow_terminal_encoding_is_no_reason_to_fail(tmp_path: Path) -> None:
+def test_audit_with_an_ascii_terminal_escapes_other_letters(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "東京", {"a": 1, "bé": 1})
     (root / "a" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"")
     settings = {"PYTHONIOENCODING": "ascii"}
@@ -320,7 +328,7 @@ def test_a_narrow_terminal_encoding_is_no_reason_to_fail(tmp_path: Path) -> None
 # --- again, and after a kill --------------------------------------------------------------------
 
 
-def test_the_second_time_no_image_is_looked_at_and_all_is_the_same(
+def test_repeated_audit_reads_no_image_and_writes_the_same_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = photographs(tmp_path / "pets")
@@ -342,7 +350,7 @@ def test_the_second_time_no_image_is_looked_at_and_all_is_the_same(
     assert str(tmp_path) not in str(before)
 
 
-def test_killed_in_the_scan_it_goes_on_from_there(tmp_path: Path) -> None:
+def test_audit_killed_in_the_scan_continues_from_its_records(tmp_path: Path) -> None:
     root = plain(tmp_path / "set", 700)
     flags = ("study.data.audit", "--dataset", f"folder:{root}")
     process = start(*flags, cwd=tmp_path)
@@ -364,7 +372,7 @@ def test_killed_in_the_scan_it_goes_on_from_there(tmp_path: Path) -> None:
     assert found["files"]["usable"] == 1400
 
 
-def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_output_folder_that_cannot_be_written_is_refused_first(tmp_path: Path) -> None:
     root = plain(tmp_path / "set", 2)
     (tmp_path / "taken").write_text("a file")
     flags = ("--dataset", f"folder:{root}", "--out", "taken")
@@ -375,7 +383,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pa
     assert not (tmp_path / "cache" / "audit").exists()
 
 
-def test_ctrl_c_says_that_it_goes_on(tmp_path: Path) -> None:
+def test_audit_stopped_by_ctrl_c_says_that_it_continues(tmp_path: Path) -> None:
     root = plain(tmp_path / "set", 700)
     process = start("study.data.audit", "--dataset", f"folder:{root}", cwd=tmp_path)
     work = tmp_path / "cache" / "audit"
@@ -390,7 +398,7 @@ def test_ctrl_c_says_that_it_goes_on(tmp_path: Path) -> None:
 # --- the arithmetic -----------------------------------------------------------------------------
 
 
-def test_agreement_counts_pairs() -> None:
+def test_agreement_counts_pairs_of_images() -> None:
     group_of = {"a": "1", "b": "1", "c": "1", "d": "2", "e": "2", "f": "3"}
     agreement = agreement_of([("a", "b", "d"), ("e", "f")], [("a", "f")], group_of)
     assert (agreement.found_pairs, agreement.known_pairs, agreement.both) == (4, 4, 1)
@@ -400,7 +408,7 @@ def test_agreement_counts_pairs() -> None:
     assert agreement_of([], [], {"a": "1"}).precision is None
 
 
-def test_twins_join_the_group_of_their_representative() -> None:
+def test_identical_images_join_the_group_of_their_representative() -> None:
     near_groups = [("a", "c"), ("x", "y")]
     twins = [("a", "b"), ("m", "n", "o")]
     assert add_twins(near_groups, twins) == [("a", "b", "c"), ("m", "n", "o"), ("x", "y")]
@@ -410,7 +418,7 @@ def test_twins_join_the_group_of_their_representative() -> None:
 
 
 @pytest.mark.parametrize("groups", [1, 2, 5, 24, 71, 2500])
-def test_the_interval_is_wilsons_at_its_widest(groups: int) -> None:
+def test_widest_interval_equals_wilsons_at_its_widest(groups: int) -> None:
     def wilson(hits: int) -> tuple[float, float]:
         z, n, p = 1.959964, groups, hits / groups
         middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))

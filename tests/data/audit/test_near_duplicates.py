@@ -42,11 +42,11 @@ def expected() -> list[tuple[str, ...]]:
     return [tuple(f"scene {s} copy {n}.jpg" for n in range(COPIES)) for s in range(5)]
 
 
-def test_groups_are_the_copies_of_one_scene(folder: Path, tmp_path: Path) -> None:
+def test_near_groups_are_the_altered_copies_of_one_scene(folder: Path, tmp_path: Path) -> None:
     assert near_groups(folder, names(folder), tmp_path, None) == expected()
 
 
-def test_strangers_with_the_same_stamp_are_no_near_duplicates(tmp_path: Path) -> None:
+def test_different_images_with_one_stamp_are_no_near_duplicates(tmp_path: Path) -> None:
     """As X-rays have them: letters, a ruler, the hospital's name."""
     stamp = make.scene(200, 240, 180)
     for seed in range(300, 306):
@@ -58,7 +58,7 @@ def test_strangers_with_the_same_stamp_are_no_near_duplicates(tmp_path: Path) ->
     assert near_groups(tmp_path, names(tmp_path), tmp_path / "work", None) == []
 
 
-def test_a_call_that_was_stopped_goes_on(folder: Path, tmp_path: Path) -> None:
+def test_search_that_was_stopped_continues_from_its_pairs(folder: Path, tmp_path: Path) -> None:
     class Stop(Exception):
         pass
 
@@ -76,7 +76,7 @@ def test_a_call_that_was_stopped_goes_on(folder: Path, tmp_path: Path) -> None:
     assert "keypoints" not in seen  # they were kept
 
 
-def test_odd_input(folder: Path, tmp_path: Path) -> None:
+def test_few_odd_or_broken_files_give_no_false_groups(folder: Path, tmp_path: Path) -> None:
     assert near_groups(folder, [], tmp_path / "0", None) == []
     assert near_groups(folder, names(folder)[:1], tmp_path / "1", None) == []
     root = tmp_path / "odd"
@@ -100,7 +100,7 @@ def precision_and_recall(
     return both / sum(comb(len(group), 2) for group in found), both / there
 
 
-def test_on_the_demo_it_is_precise(tmp_path: Path) -> None:
+def test_near_groups_of_the_demo_have_high_precision(tmp_path: Path) -> None:
     listing = get_dataset("demo").find()
     images = [entry.image for entry in listing.entries][::4]
     assert listing.groups is not None
@@ -112,7 +112,7 @@ def test_on_the_demo_it_is_precise(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared
-def test_on_blood_it_is_precise_and_misses_next_to_nothing(
+def test_near_groups_of_blood_have_high_precision_and_recall(
     tmp_path: Path, shared_dir: Path
 ) -> None:
     root = shared_dir / "data" / "dataset2-master" / "dataset2-master" / "images"

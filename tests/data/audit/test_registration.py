@@ -42,7 +42,7 @@ def of(image: Image.Image, kind: str = "PNG") -> Features:
     shear=st.floats(-0.3, 0.3),
     shift=st.floats(-0.15, 0.15),
 )
-def test_a_copy_shares_many_points_with_its_original_and_few_with_another(
+def test_altered_copy_shares_keypoints_with_its_original_alone(
     turn: float, mirror: bool, shear: float, shift: float
 ) -> None:
     copy = of(make.altered(make.scene(0), turn, mirror, shear, shift), "JPEG")
@@ -53,25 +53,25 @@ def test_a_copy_shares_many_points_with_its_original_and_few_with_another(
 
 @SOME
 @given(st.integers(0, 99), st.integers(0, 99))
-def test_strangers_share_few_points(one: int, other: int) -> None:
+def test_different_pictures_share_few_keypoints(one: int, other: int) -> None:
     if one != other:
         assert points(scene(one), scene(other)) <= 8
 
 
-def test_overlapping_pictures_share_points() -> None:
+def test_overlapping_pictures_share_keypoints() -> None:
     wide = make.scene(2, width=960)
     left, right = of(wide.crop((0, 0, 640, 480))), of(wide.crop((320, 0, 960, 480)))
     assert points(left, right) >= 12
     assert count_shifted_points(left, right) >= 12
 
 
-def test_a_turned_copy_is_no_shifted_one() -> None:
+def test_turned_copy_shares_few_shifted_keypoints() -> None:
     copy = of(make.altered(make.scene(0), 40))
     assert count_shifted_points(scene(0), copy) <= 4
     assert count_shifted_points(scene(0), scene(1)) <= 4
 
 
-def test_mirrored_features_are_nearly_those_of_the_mirrored_picture() -> None:
+def test_mirrored_features_match_those_of_the_mirrored_picture() -> None:
     image = make.scene(3, 320, 240)
     reckoned, seen = of(image).mirrored(), of(ImageOps.mirror(image))
     flipped = seen.points * [-1, 1] + [image.width - 1, 0]
@@ -82,7 +82,7 @@ def test_mirrored_features_are_nearly_those_of_the_mirrored_picture() -> None:
     assert np.median(length[np.isfinite(length)]) < 60  # descriptors are about 512 long
 
 
-def test_shapes() -> None:
+def test_extracted_features_have_the_promised_shapes() -> None:
     found = of(make.scene(4))
     assert found.points.shape == (POINTS, 2)
     assert found.descriptors.shape == (POINTS, 128)
@@ -90,7 +90,7 @@ def test_shapes() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 64), (3000, 2)])
-def test_pictures_without_texture_have_no_points_and_share_none(size: tuple[int, int]) -> None:
+def test_picture_without_texture_has_no_keypoints(size: tuple[int, int]) -> None:
     blank = of(Image.new("RGB", size, (200, 10, 10)))
     assert blank.points.shape == (0, 2)
     assert points(blank, blank) == 0
@@ -98,6 +98,6 @@ def test_pictures_without_texture_have_no_points_and_share_none(size: tuple[int,
     assert count_shifted_points(blank, scene(0)) == 0
 
 
-def test_a_broken_file_is_a_bad_image() -> None:
+def test_broken_file_raises_bad_image() -> None:
     with pytest.raises(BadImage):
         extract_features(b"no image")

@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Path:
     return class_folders(tmp_path / "set", {"a": 4, "b": 3})
 
 
-def test_one_record_for_every_file(tmp_path: Path, root: Path) -> None:
+def test_scan_makes_one_record_per_file(tmp_path: Path, root: Path) -> None:
     Image.new("L", (30, 20), 7).save(root / "a" / "grey.jpg")
     records = {record.image: record for record in scanned(root, tmp_path / "work")}
     assert len(records) == 8
@@ -53,7 +53,7 @@ def test_one_record_for_every_file(tmp_path: Path, root: Path) -> None:
     assert len({record.pixels for record in records.values()}) == 8
 
 
-def test_pixels_are_those_that_training_sees_in_full_size(tmp_path: Path) -> None:
+def test_pixel_hash_follows_what_training_sees_in_full_size(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (10, 20, 3), np.uint8)
     (tmp_path / "set" / "a").mkdir(parents=True)
     noise(tmp_path / "set" / "b" / "x.png", 1)
@@ -70,7 +70,7 @@ def test_pixels_are_those_that_training_sees_in_full_size(tmp_path: Path) -> Non
     assert reshaped.pixels != first.pixels
 
 
-def test_16_bit_images_of_different_light_are_not_equal(tmp_path: Path) -> None:
+def test_16_bit_images_of_different_brightness_are_not_identical(tmp_path: Path) -> None:
     for number, value in enumerate((1000, 30_000)):
         picture(tmp_path / "set" / "ab"[number] / "x.png")
         wide = np.full((8, 8), value, np.uint16)
@@ -80,7 +80,7 @@ def test_16_bit_images_of_different_light_are_not_equal(tmp_path: Path) -> None:
     assert records["a/wide.png"].mode == "I;16"
 
 
-def test_the_files_that_training_skips_for_the_same_reasons(tmp_path: Path, root: Path) -> None:
+def test_scan_skips_the_files_that_training_skips(tmp_path: Path, root: Path) -> None:
     break_files(root / "a")
     skipped = {r.image: r.reason for r in scanned(root, tmp_path / "work") if r.reason}
     assert skipped == dict(prepare(f"folder:{root}", 8, use_cache=False).skipped)
@@ -94,7 +94,7 @@ def test_the_files_that_training_skips_for_the_same_reasons(tmp_path: Path, root
     st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=6),
     st.sampled_from([".png", ".jpg", ".tif", ".GIF"]),
 )
-def test_whatever_happened_to_the_bytes_training_and_scan_agree(
+def test_scan_of_damaged_bytes_agrees_with_training(
     tmp_path_factory: pytest.TempPathFactory,
     kind: str,
     kept: float,
@@ -127,7 +127,7 @@ def reason(content: bytes) -> str:
     return ""
 
 
-def test_a_decompression_bomb_takes_no_memory(tmp_path: Path, root: Path) -> None:
+def test_decompression_bomb_is_refused_by_its_header(tmp_path: Path, root: Path) -> None:
     (root / "a" / "bomb.png").write_bytes(png_claiming(60_000, 60_000))
     broken = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 54, 0, 0, 54, 40, 90_000, 90_000, *[0] * 8)
     (root / "a" / "bomb.bmp").write_bytes(broken)
@@ -153,7 +153,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def test_what_is_known_is_not_decoded_again(tmp_path: Path, root: Path, decoded: list[int]) -> None:
+def test_file_with_a_record_is_not_decoded_again(
+    tmp_path: Path, root: Path, decoded: list[int]
+) -> None:
     first = scanned(root, tmp_path / "work")
     assert len(decoded) == 7
     assert scanned(root, tmp_path / "work") == first
@@ -161,7 +163,7 @@ def test_what_is_known_is_not_decoded_again(tmp_path: Path, root: Path, decoded:
 
 
 @pytest.mark.parametrize("cut", [1, 30, 400])
-def test_a_record_cut_off_by_a_kill_is_made_again(
+def test_record_cut_off_by_a_kill_is_made_again(
     tmp_path: Path, root: Path, decoded: list[int], cut: int
 ) -> None:
     first = scanned(root, tmp_path / "work")
@@ -175,14 +177,14 @@ def test_a_record_cut_off_by_a_kill_is_made_again(
 
 
 @pytest.mark.parametrize("line", [b"null", b"[1, 2]", b"{}", b"\xff\xfe", b'["a/000.png", '])
-def test_a_line_that_is_no_record_is_passed_over(tmp_path: Path, root: Path, line: bytes) -> None:
+def test_line_that_is_no_record_is_ignored(tmp_path: Path, root: Path, line: bytes) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / FILE).write_bytes(line + b"\n")
     records = scanned(root, tmp_path / "work")
     assert [record.reason for record in records] == [""] * 7
 
 
-def test_records_are_written_as_they_are_made(tmp_path: Path) -> None:
+def test_interrupted_scan_keeps_the_records_made_so_far(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "set", {"a": 200, "b": 200})
     listing = get_dataset(f"folder:{root}").find()
     hashes = hash_files(listing, None, remember=False)
@@ -204,7 +206,7 @@ def test_records_are_written_as_they_are_made(tmp_path: Path) -> None:
     assert seen[0] == (0, 400 - len(lines))
 
 
-def test_a_file_that_changes_meanwhile_is_an_error(tmp_path: Path, root: Path) -> None:
+def test_file_changed_during_the_scan_is_an_error(tmp_path: Path, root: Path) -> None:
     listing = get_dataset(f"folder:{root}").find()
     hashes = hash_files(listing, None, remember=False)
     noise(root / "a" / "000.png", 77)

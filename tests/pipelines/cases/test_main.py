@@ -82,17 +82,17 @@ def page(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Page
     return Page(done.stdout, text, trained, client, predictions_of(client, trained, folder))
 
 
-def test_the_command_says_where_the_page_is(page: Page) -> None:
+def test_cases_command_prints_the_folder_of_the_page(page: Page) -> None:
     (line,) = page.output.splitlines()
     assert f"exports/cases-{page.trained.info.run_id[:8]}" in line
 
 
-def test_the_page_is_also_in_the_run(page: Page, tmp_path: Path) -> None:
+def test_cases_page_is_uploaded_to_the_run(page: Page, tmp_path: Path) -> None:
     file = page.client.download_artifacts(page.trained.info.run_id, "cases", str(tmp_path))
     assert (Path(file) / "cases.html").read_text() == page.text
 
 
-def test_the_surest_mistakes_come_first_then_the_least_sure_hits(page: Page) -> None:
+def test_cases_are_the_surest_mistakes_then_the_least_sure_hits(page: Page) -> None:
     table = page.predictions
     wrong = table[~table["hit"]].sort_values(["sure", "image"], ascending=[False, True])
     right = table[table["hit"]].sort_values(["sure", "image"])
@@ -108,7 +108,7 @@ def test_the_surest_mistakes_come_first_then_the_least_sure_hits(page: Page) -> 
     assert f"{len(wrong)} of {len(table)} test images" in page.text
 
 
-def test_each_case_says_how_its_siblings_fare(page: Page) -> None:
+def test_case_counts_the_wrong_siblings_of_its_group(page: Page) -> None:
     data = prepare("demo", 64)
     assert data.groups is not None
     group_of = dict(zip(data.images, data.groups, strict=True))
@@ -124,7 +124,7 @@ def test_each_case_says_how_its_siblings_fare(page: Page) -> None:
         assert numbers == expected.get(wrong, [wrong, len(siblings)])
 
 
-def test_each_image_has_a_heat_map_beside_it_and_both_have_a_text(page: Page) -> None:
+def test_case_shows_the_image_and_its_heat_map_with_alt_texts(page: Page) -> None:
     for card in page.cards():
         first, second = re.findall(r'<img src="data:image/jpeg;base64,(\S+)" alt="([^"]+)">', card)
         assert re.search("^(empty )?heat map for ", second[1])
@@ -133,7 +133,7 @@ def test_each_image_has_a_heat_map_beside_it_and_both_have_a_text(page: Page) ->
     assert "2 x 2 cells" in page.text
 
 
-def test_the_page_fetches_nothing_is_small_and_tells_the_protocol(page: Page) -> None:
+def test_cases_page_is_self_contained_and_names_the_protocol(page: Page) -> None:
     assert not re.findall(r"(?:src|href)=\"(?!data:)|<script|url\(|https?:", page.text)
     assert len(page.text) < 200_000
     assert "<h1>Cases of demo (synthetic) · D(8) · " not in page.text  # the recipe's head is gap
@@ -170,7 +170,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, run_id: str, *flags: str) -> None:
     monkeypatch.setattr(sys, "argv", ["pipelines.cases", "--run", run_id, *flags])
 
 
-def test_without_a_model_the_page_has_no_heat_maps_and_says_how_to_get_them(
+def test_cases_of_a_run_without_a_model_say_how_to_get_heat_maps(
     here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ask(monkeypatch, here.info.run_id, "--out", str(tmp_path / "out"))
@@ -192,7 +192,7 @@ def test_without_a_model_the_page_has_no_heat_maps_and_says_how_to_get_them(
     assert Path(file).read_text() == text
 
 
-def test_trained_again_with_a_model_a_map_of_one_cell_is_not_shown(
+def test_heat_map_of_a_single_cell_is_not_shown(
     here: Run,
     plain: Path,
     tmp_path: Path,
@@ -209,7 +209,7 @@ def test_trained_again_with_a_model_a_map_of_one_cell_is_not_shown(
     assert text.count("<img ") == text.count('<figure class="case">') == 6
 
 
-def test_other_images_than_the_runs_are_refused(
+def test_images_changed_since_the_run_are_refused(
     here: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ask(monkeypatch, here.info.run_id)
@@ -226,7 +226,7 @@ def test_other_images_than_the_runs_are_refused(
 
 
 @pytest.mark.usefixtures("here")
-def test_a_run_that_is_not_of_a_finished_trial_is_refused(
+def test_run_that_is_no_finished_trial_is_refused(
     plain: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = client_of(plain)
@@ -263,7 +263,7 @@ def table(**columns: list[object]) -> pd.DataFrame:
     return pd.DataFrame(base | columns)
 
 
-def test_mistakes_and_hits_are_ordered_and_siblings_counted_within_test() -> None:
+def test_cases_are_ordered_and_count_siblings_within_test() -> None:
     cases = build_cases(table(group=["1", "1", "1", "1", None]), {})
     assert select_mistakes(cases) == [
         Case("w", "a", "b", 0.8, "1", siblings=2, wrong_siblings=1),
@@ -275,7 +275,7 @@ def test_mistakes_and_hits_are_ordered_and_siblings_counted_within_test() -> Non
     ]
 
 
-def test_groups_of_an_earlier_run_are_those_of_its_images() -> None:
+def test_predictions_without_groups_take_those_of_the_images() -> None:
     found = build_cases(table(), {"w": "1", "x": "1", "y": "2", "z": "2"})
     assert [(case.group, case.siblings) for case in found] == [("1", 1), ("1", 1)] + [("2", 1)] * 2
     assert {case.group for case in build_cases(table(), {})} == {None}
@@ -294,12 +294,14 @@ def test_groups_of_an_earlier_run_are_those_of_its_images() -> None:
         (True, 5, 5, "all 5 of its siblings in the test set are wrong"),
     ],
 )
-def test_siblings_in_words(hit: bool, siblings: int, wrong: int, text: str) -> None:
+def test_sibling_counts_are_described_in_words(
+    hit: bool, siblings: int, wrong: int, text: str
+) -> None:
     case = Case("x", "a", "a" if hit else "b", 0.5, "g", siblings, wrong)
     assert describe_siblings(case) == text
 
 
-def test_heat_colors_an_image_where_it_is_and_an_empty_map_leaves_it() -> None:
+def test_heat_overlay_colors_the_image_where_the_map_is_hot() -> None:
     pixels = np.full((32, 32, 3), 100, np.uint8)
     none = np.zeros((2, 2), np.float32)
     np.testing.assert_array_equal(overlay_heat(pixels, none), pixels)
@@ -312,14 +314,14 @@ def test_heat_colors_an_image_where_it_is_and_an_empty_map_leaves_it() -> None:
     assert describe_heat(corner, "a") == "heat map for a, strongest at the bottom right"
 
 
-def test_a_large_image_is_shrunk_and_24_cases_stay_below_2_mb() -> None:
+def test_large_image_is_shrunk_so_that_24_cases_stay_below_2_mb() -> None:
     content = encode_data_uri(np.asarray(scene(0, 896, 896)))
     picture = base64.b64decode(content.split(",")[1])
     assert Image.open(io.BytesIO(picture)).size == (224, 224)
     assert 48 * len(content) < 2_000_000
 
 
-def test_a_run_without_mistakes_says_so_and_names_its_leak() -> None:
+def test_cases_of_a_run_without_mistakes_say_so() -> None:
     case = Case("x.png", "a", "a", 0.75, "g", siblings=0, wrong_siblings=0)
     pixels = {"x.png": np.zeros((32, 32, 3), np.uint8)}
     shown = CasesView(a_run(leak="1/1"), [case], 12, pixels, {}, "none here")

@@ -41,7 +41,7 @@ def a_study(seeds: int) -> tuple[list[list[FinishedRun]], dict[str, GroupCounts]
 
 
 @pytest.mark.parametrize("seeds", [1, 5])
-def test_a_large_difference_is_told_from_none(seeds: int) -> None:
+def test_large_difference_is_significant_and_none_is_not(seeds: int) -> None:
     base, same, worse = judge_rows(*a_study(seeds))
     assert (base.gain, base.p, base.wins) == (None, None, None)
     assert same.p is not None
@@ -55,12 +55,12 @@ def test_a_large_difference_is_told_from_none(seeds: int) -> None:
     assert worse.p >= worse.gain.p
 
 
-def test_one_seed_says_nothing_of_seeds() -> None:
+def test_verdict_of_one_seed_has_no_deviation_and_no_wins() -> None:
     base, _, worse = judge_rows(*a_study(1))
     assert (base.deviation, worse.wins, base.seeds, base.grouped) == (None, None, 1, True)
 
 
-def test_seeds_tell_their_spread_and_who_wins() -> None:
+def test_verdict_of_five_seeds_has_their_deviation_and_wins() -> None:
     rows, tested = a_study(5)
     base, _, worse = judge_rows(rows, tested)
     accuracies = [tested[run.run_id].accuracy for run in rows[0]]
@@ -71,13 +71,13 @@ def test_seeds_tell_their_spread_and_who_wins() -> None:
     assert (worse.wins.value, worse.pairs) == (0.0, 5)
 
 
-def test_the_time_is_the_median_and_its_ratio() -> None:
+def test_time_ratio_is_that_of_the_median_fit_times() -> None:
     base, same, _ = judge_rows(*a_study(3))
     assert base.time_ratio is None
     assert same.time_ratio == pytest.approx(201 / 101)
 
 
-def test_unequal_seeds_compare_on_those_that_both_have() -> None:
+def test_variants_with_unequal_seeds_are_compared_on_shared_seeds() -> None:
     rows, tested = a_study(4)
     found = judge_rows([rows[0], rows[1][1:], rows[2][:1]], tested)
     assert [(v.seeds, v.pairs) for v in found] == [(4, 0), (3, 3), (1, 1)]
@@ -85,7 +85,7 @@ def test_unequal_seeds_compare_on_those_that_both_have() -> None:
     assert (apart.gain, apart.p, apart.pairs) == (None, None, 0)
 
 
-def test_runs_without_predictions_and_cells_that_are_missing() -> None:
+def test_runs_without_predictions_give_no_accuracy_and_no_gain() -> None:
     rows, tested = a_study(2)
     without = {name: each for name, each in tested.items() if name not in ("2-0", "2-1", "3-1")}
     base, same, worse = judge_rows(rows, without)
@@ -104,7 +104,7 @@ def test_mixed_protocols_are_refused_by_name() -> None:
     assert len(judge_rows(subset, tested)) == 2
 
 
-def test_the_folds_of_a_seed_are_one_test_set() -> None:
+def test_folds_of_one_seed_count_as_one_test_set() -> None:
     folds = [dataclasses.replace(a_run(1, split="grouped", folds=2, fold=k), run_id=f"f{k}")
              for k in (1, 2)]  # fmt: skip
     halves = [np.array(["a", "b"]), np.array(["c", "d"])]
@@ -122,7 +122,7 @@ def predictions(groups: list[str | None]) -> pa.Table:
     return pa.Table.from_pandas(table)
 
 
-def test_right_and_tested_are_counted_by_group() -> None:
+def test_right_and_tested_images_are_counted_by_group() -> None:
     found = count_by_group(predictions(["q", "p", "p", "p"]))
     assert found.grouped
     assert found.groups.tolist() == ["p", "q"]
@@ -133,7 +133,7 @@ def test_right_and_tested_are_counted_by_group() -> None:
 @pytest.mark.parametrize(
     "table", [predictions([None] * 4), predictions(list("wxyz")).drop(["group"])]
 )
-def test_unknown_groups_are_single_images(table: pa.Table) -> None:
+def test_unknown_groups_count_as_single_images(table: pa.Table) -> None:
     found = count_by_group(table)
     assert (found.grouped, found.groups.tolist()) == (False, list("abcd"))
     assert found.right.tolist() == [1, 0, 0, 1]

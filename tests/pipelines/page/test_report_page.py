@@ -32,7 +32,7 @@ def shown(tab: Tab, page: Path) -> None:
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (1200, True), (390, False)])
-def test_it_is_drawn_and_breaks_no_rule(page: Path, width: int, dark: bool) -> None:
+def test_report_page_is_drawn_and_accessible(page: Path, width: int, dark: bool) -> None:
     with opened(width, dark=dark) as tab:
         shown(tab, page)
         assert (tab.asked, tab.left, tab.errors) == ([page.as_uri()], [], [])
@@ -41,7 +41,7 @@ def test_it_is_drawn_and_breaks_no_rule(page: Path, width: int, dark: bool) -> N
         assert tab.page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_a_heading_sorts_its_table(page: Path) -> None:
+def test_click_on_a_heading_sorts_the_table(page: Path) -> None:
     with opened() as tab:
         shown(tab, page)
         for order in ("ascending", "descending"):
@@ -52,7 +52,7 @@ def test_a_heading_sorts_its_table(page: Path) -> None:
             assert list(map(int, cells)) == sorted(map(int, cells), reverse=order == "descending")
 
 
-def test_the_legend_hides_a_variant_and_hovering_names_it(page: Path) -> None:
+def test_legend_hides_a_variant_and_hovering_names_it(page: Path) -> None:
     with opened() as tab:
         shown(tab, page)
         chart = tab.page.locator(".chart").nth(1)
@@ -68,12 +68,12 @@ def test_the_legend_hides_a_variant_and_hovering_names_it(page: Path) -> None:
         assert "D(8)" in (hover.text_content() or "")
 
 
-def test_it_prints(page: Path, tmp_path: Path) -> None:
+def test_report_with_chromium_is_written_as_pdf(page: Path, tmp_path: Path) -> None:
     report.write_pdf(page, tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_without_a_browser_there_is_no_pdf(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_without_a_browser_refuses_pdf(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(report.StudyError, match="--pdf needs Chromium"):
         report.write_pdf(page, page.with_suffix(".pdf"))

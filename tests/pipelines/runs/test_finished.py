@@ -19,7 +19,7 @@ from tests.support.store import log_run
 
 
 @pytest.mark.parametrize("lost", ["val_accuracy", "test_accuracy"])
-def test_a_run_that_lacks_a_figure_is_left_out_and_named(
+def test_run_that_lacks_a_figure_is_left_out_and_named(
     client: MlflowClient, capsys: pytest.CaptureFixture[str], lost: str
 ) -> None:
     experiment = client.create_experiment("chest")
@@ -58,7 +58,7 @@ def test_runs_are_found_by_their_path_where_the_images_are_not(client: MlflowCli
     assert len(read_runs("folder:/elsewhere/cells/")) == 1
 
 
-def test_a_command_with_a_path_is_printed_as_a_shell_needs_it(
+def test_command_with_a_path_is_printed_as_a_shell_needs_it(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.create_experiment("cells")

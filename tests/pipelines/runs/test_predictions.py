@@ -42,7 +42,7 @@ def test_counts_and_answers_come_of_one_reading(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
-def test_a_path_is_decoded_as_mlflow_decodes_it(tmp_path: Path, scheme: str) -> None:
+def test_path_is_decoded_as_mlflow_decodes_it(tmp_path: Path, scheme: str) -> None:
     run = logged(tmp_path / "an image", right=2, uri=f"{scheme}{tmp_path}/an%20image")
     assert read_predictions([run]).problems == {}
 

@@ -28,7 +28,7 @@ def files_of(client: MlflowClient, run_id: str) -> list[str]:
     return [file.path for file in client.list_artifacts(run_id, "report")]
 
 
-def test_the_table_goes_into_each_study_that_has_runs_in_it(
+def test_table_is_uploaded_to_each_study_with_runs_in_it(
     client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second, other = studies(client)
@@ -43,7 +43,7 @@ def test_the_table_goes_into_each_study_that_has_runs_in_it(
     assert there == (tmp_path / "exports" / "chest" / "comparison.csv").read_bytes()
 
 
-def test_a_study_that_cannot_be_written_is_a_warning(
+def test_upload_to_a_run_that_cannot_be_written_is_a_warning(
     client: MlflowClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second, _ = studies(client)
