@@ -291,6 +291,7 @@ def _configure_client() -> None:
     # Else MLflow prints two lines at the end of each run, with the unredacted address: a password
     # in it would be shown.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # SQLAlchemy logs a traceback when Ctrl-C interrupts a query, besides raising it.
     logging.getLogger("sqlalchemy").setLevel(logging.CRITICAL)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # else it logs a line for each retry

@@ -39,7 +39,8 @@ def test_config_flags_set_the_fields_of_their_names() -> None:
 
 def test_underscore_in_a_flag_name_counts_as_a_dash() -> None:
     config = parsed("--image_size", "96", "--dataset=folder:a_b", "--dense_units=16")
-    assert config == resolve_config("folder:a_b", None, {"image_size": 96, "dense_units": 16})
+    dataset = f"folder:{Path('a_b').absolute()}"
+    assert config == resolve_config(dataset, None, {"image_size": 96, "dense_units": 16})
 
 
 def test_every_field_has_a_flag_that_sets_it() -> None:
