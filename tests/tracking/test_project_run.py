@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from study.job import Options
 from study.tracking import connection
 from study.tracking.project_run import point_to_finished_run
 from study.tracking.project_run import take_project_run
+from study.tracking.run_logger import RunLog
 from study.train import train
+from study.trial import Trial
 from tests.support.commands import ROOT
 from tests.support.commands import runs_of
 
@@ -103,6 +106,31 @@ def test_any_other_run_is_refused_and_left_as_it_is(
     with pytest.raises(TrackingRefused, match=f"MLFLOW_RUN_ID={run_id} names a run .*{what}"):
         take(client, run_id)
     assert content(client.get_run(run_id)) == before
+
+
+FIGURES = {"val_accuracy": 0.75, "test_accuracy": 0.5, "val_loss": 0.5, "test_loss": 0.5}
+
+
+def record_without_training(trial: Trial, log: RunLog, *_: object) -> SimpleNamespace:
+    log.log_params(trial.config.as_dict())
+    log.log_metrics(FIGURES, step=0)
+    log.log_tags({"finished": "true"})
+    return SimpleNamespace(figures={**FIGURES, "fit_seconds": 1.0}, history=[FIGURES])
+
+
+def test_train_fills_the_run_and_points_the_next_one_to_it(
+    client: MlflowClient, project_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.train.train_and_record", record_without_training)
+    next_run = open_project_run(client, lr="0.00005")
+    for run in (project_run, next_run):
+        monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+        assert train(CONFIG).run_id == project_run.info.run_id
+    filled = client.get_run(project_run.info.run_id)
+    assert (filled.info.status, filled.info.run_name) == ("FINISHED", CONFIG.title)
+    assert filled.data.params["lr"] == "5e-5"
+    assert client.get_run(next_run.info.run_id).data.tags["same_as"] == filled.info.run_id
+    assert len(runs_of(client)) == 2
 
 
 def test_train_with_the_stale_id_of_a_finished_run_writes_nothing(
