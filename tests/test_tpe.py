@@ -1,6 +1,7 @@
 """The real command `python -m study.tpe`: killed, repeated, pruned; and its rules by themselves."""
 
 import dataclasses
+import importlib.util
 import math
 import shutil
 import time
@@ -496,7 +497,10 @@ def test_search_starts_no_trial_after_its_timeout(
 def test_sampler_without_its_package_is_refused_with_the_name(
     monkeypatch: pytest.MonkeyPatch, stubbed: Command, sampler: str, package: str
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == package else find_spec(name)
+    )
     code, _, err = stubbed("--sampler", sampler)
     assert code == 2
     assert f"needs the package {package}" in err

@@ -48,8 +48,10 @@ def make_storage(url: str) -> RDBStorage:
     It uses heartbeats where several processes may work at once.
 
     Raises:
+        ConfigError: `STUDY_HEARTBEAT` is out of range.
         StudyError: the database is MLflow's, or a PostgreSQL database that is not in UTF-8.
     """
+    seconds = heartbeat_seconds()  # a wrong setting is refused before a server is asked
     if find_schema_owner(url) == "MLflow":
         raise StudyError(
             f"{redact_credentials(url)} is a database of MLflow's, which Optuna cannot share: give "
@@ -59,7 +61,6 @@ def make_storage(url: str) -> RDBStorage:
         with schema_lock(url):
             return RDBStorage(url)
     require_utf8(url)
-    seconds = heartbeat_seconds()
     # Heartbeats are still marked as experimental, after years.
     warnings.simplefilter("ignore", ExperimentalWarning)
     with create_engine(url, poolclass=NullPool).begin() as connection:
