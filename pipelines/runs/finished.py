@@ -113,17 +113,18 @@ def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
     if dataset.startswith("folder:"):
         runs = _select_folder(runs, dataset)
     if not runs:
-        where = (
-            f"experiment {experiment!r} of {redact_credentials(uri)}"
-            if experiment
-            else redact_credentials(uri)
-        )
-        raise NoRunsError(
-            f"no finished run of {dataset} in {where}\n"
-            f"train some with `python -m study.grid --dataset {shlex.quote(dataset)}`, "
-            "or set MLFLOW_TRACKING_URI to the database or server that has them"
-        )
+        raise NoRunsError(_explain_no_runs(dataset, experiment))
     return runs
+
+
+def _explain_no_runs(dataset: str, experiment: str | None) -> str:
+    address = redact_credentials(tracking_uri())
+    where = f"experiment {experiment!r} of {address}" if experiment else address
+    return (
+        f"no finished run of {dataset} in {where}\n"
+        f"train some with `python -m study.grid --dataset {shlex.quote(dataset)}`, "
+        "or set MLFLOW_TRACKING_URI to the database or server that has them"
+    )
 
 
 def connect_reader() -> MlflowClient:

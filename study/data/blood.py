@@ -4,6 +4,7 @@ The set holds 12,515 images, which are augmented copies of 348 photographs.
 """
 
 import csv
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,13 +60,7 @@ def find_images() -> Listing:
             rules="2" if is_new else "",
             notes=notes,
         )
-    notes += _note_repeated_names(entries)
-    if known_count < len(entries):
-        others = [entry.image for entry in entries if entry.image not in fields]
-        notes += (
-            f"{len(others)} of {len(entries)} images are not in Kaggle's set, such as "
-            f"{others[0]!r}: they are a group for each class and part",
-        )
+    notes += _note_repeated_names(entries) + _note_other_images(entries, fields)
     groups = {
         entry.image: fields.get(entry.image) or _name_unassigned_group(entry) for entry in entries
     }
@@ -85,6 +80,17 @@ def _note_repeated_names(entries: Sequence[Entry]) -> tuple[str, ...]:
     count = len(entries) - len({(e.label, e.image.rsplit("/", 1)[-1]) for e in entries})
     text = "images have the file name of another image of their class"
     return (f"{count} {text}: splits but the official one leave them out",) if count else ()
+
+
+def _note_other_images(entries: Sequence[Entry], fields: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a note on the images that Kaggle's set does not have."""
+    others = [entry.image for entry in entries if entry.image not in fields]
+    if not others:
+        return ()
+    return (
+        f"{len(others)} of {len(entries)} images are not in Kaggle's set, such as "
+        f"{others[0]!r}: they are a group for each class and part",
+    )
 
 
 def _name_unassigned_group(entry: Entry) -> str:

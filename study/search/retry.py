@@ -49,13 +49,9 @@ def run_claimed(
             claims.release(trial)
             raise
         except (WorkerDied, connection.TrackingError) as error:
-            connection.wait_for_server(MAX_OUTAGE_SECONDS)
-            epochs = queries.count_logged_epochs(client, trial.user_attrs["fingerprint"])
-            limit = MAX_OUT_OF_MEMORY if isinstance(error, OutOfMemory) else MAX_DEATHS
-            may_retry = claims.mark_orphaned(trial, epochs, describe_failure(error), limit)
-            if may_retry:
-                raise WorkerLost(describe_failure(error)) from error
-            raise TrialFailed(describe_failure(error)) from error
+            may_retry = _mark_orphaned(claims, trial, client, error)
+            kind = WorkerLost if may_retry else TrialFailed
+            raise kind(describe_failure(error)) from error
         except TrialFailed as error:
             claims.fail(trial, describe_failure(error))
             raise
@@ -65,6 +61,16 @@ def run_claimed(
         except Exception as error:  # one failing config does not end a study
             claims.fail(trial, describe_failure(error))
             raise TrialFailed(describe_failure(error)) from error
+
+
+def _mark_orphaned(
+    claims: Claims, trial: optuna.Trial, client: MlflowClient, error: Exception
+) -> bool:
+    """Mark a trial as orphaned, and return whether its config may be tried again."""
+    connection.wait_for_server(MAX_OUTAGE_SECONDS)
+    epochs = queries.count_logged_epochs(client, trial.user_attrs["fingerprint"])
+    limit = MAX_OUT_OF_MEMORY if isinstance(error, OutOfMemory) else MAX_DEATHS
+    return claims.mark_orphaned(trial, epochs, describe_failure(error), limit)
 
 
 def describe_failure(error: Exception) -> str:
