@@ -1,4 +1,4 @@
-"""Measure whether the audit's time and memory grow linearly with the number of files.
+"""Measure whether an audit's time and memory grow linearly with the files.
 
     python -m benchmarks.audit --images 10000
 

@@ -1,4 +1,4 @@
-"""Measure how long a process takes to start its next trial, and the memory it keeps.
+"""Measure the time between two trials of a process, and the memory it keeps.
 
     DATA_DIR=../shared/data python -m benchmarks.between
     python -m benchmarks.between --dataset demo --trials 50
@@ -31,7 +31,7 @@ with quiet_stderr():
 
 
 def make_random_arrays(config: TrialConfig, steps: int) -> fit.Arrays:
-    """Make random images: `steps` batches to train on, one to validate, and one to test."""
+    """Make random images: `steps` batches to train, one to validate, one to test."""
     count = config.batch_size * (steps + 2)
     shape = (count, config.image_size, config.image_size, 3)
     generator = np.random.default_rng(0)

@@ -86,7 +86,7 @@ def _make_torch_network(config: TrialConfig):  # type: ignore[no-untyped-def]
 
 
 def measure_rate(config: TrialConfig, torch: bool, ready: Barrier, seconds: float) -> float:
-    """Return the median images per second of calls that begin when all processes are ready."""
+    """Return the median images per second of calls that begin together."""
     run_steps = make_torch_call(config) if torch else make_jax_call(config)
     run_steps()
     ready.wait()

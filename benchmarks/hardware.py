@@ -1,4 +1,4 @@
-"""Compare a training step with the speed of the processor, in float32 and bfloat16.
+"""Compare a training step with the speed of the processor.
 
     python -m benchmarks.hardware
     python -m benchmarks.hardware --dataset blood --image-size 128

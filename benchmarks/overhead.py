@@ -1,4 +1,4 @@
-"""Measure the time that a search itself takes per trial, by the number of ended trials.
+"""Measure the time that a search itself takes per trial.
 
     python -m benchmarks.overhead
     python -m benchmarks.overhead --trials 1000

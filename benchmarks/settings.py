@@ -32,7 +32,7 @@ def make_parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def make_config(args: argparse.Namespace, **fields: Any) -> TrialConfig:
-    """Return the requested recipe with these fields, and with random weights by default."""
+    """Return the requested recipe with these fields, by default untrained."""
     size = args.image_size or SIZES[args.dataset]
     return recipe(args.dataset).replace(**{"image_size": size, "weights": "none", **fields})
 

@@ -1,4 +1,4 @@
-"""Measure the time and memory that the comparison table takes, by the number of runs.
+"""Measure the comparison table's time and memory, by the number of runs.
 
     python -m benchmarks.table
     python -m benchmarks.table --runs 1000 10000

@@ -1,4 +1,4 @@
-"""Compare several trainings, each on cores of its own, with one training on all cores.
+"""Compare trainings on cores of their own with one training on all cores.
 
     python -m benchmarks.workers
     python -m benchmarks.workers --dataset blood --precision mixed_bfloat16

@@ -1,4 +1,4 @@
-"""Start the servers of a study that many machines share: by Docker, or by `native` without it.
+"""Start the servers of a study that many machines share.
 
 It imports nothing of `study`, which the servers' image does not hold.
 """

@@ -28,7 +28,7 @@ def find_free_ports() -> Ports:
 
 
 def check_ports(ports: Ports) -> None:
-    """Check that nobody listens on the ports, whose answers would be taken for the servers' own.
+    """Check that no other server listens on the ports.
 
     Raises:
         StackError: one is in use.

@@ -247,7 +247,7 @@ def print_comparison(curves: Curves, repeats: Sequence[Sequence[int]], epochs: i
 
 
 def are_tied(curves: Curves, seeds: Sequence[int], one: int, other: int, epoch: int) -> bool:
-    """Return whether two variants are the same, or the test images do not distinguish them."""
+    """Return whether two variants are equal or not told apart by the test images."""
     if one == other:
         return True
     return estimate_test_difference(curves, seeds, one, other, epoch).p >= fast_budget.LEVEL

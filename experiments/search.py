@@ -192,7 +192,7 @@ def compare_methods(args: argparse.Namespace) -> None:
 
 
 def _print_ratios(grid: dict[str, Any], random: dict[str, Any], tpe: dict[str, Any]) -> None:
-    """Print the ratios of TPE to random search, with and without the cost of the variants."""
+    """Print the ratios of TPE to random search, with and without the variants' cost."""
     variant_costs = {
         "epochs_to_reach": grid["epochs"],
         "epochs_to_pass": grid["epochs"],

@@ -262,14 +262,14 @@ class TrialConfig:
 
 
 def data_name(dataset: str) -> str:
-    """Return a data set's name: `blood`, or the last part of a `folder:PATH`, which may be cut."""
+    """Return a data set's short name: `blood`, or the last part of a `folder:PATH`."""
     kind, _, path = dataset.partition(":")
     name = PurePath(path.strip()).name or "folder" if kind == "folder" else dataset
     return shorten_name(name, MAX_DATA_NAME_LENGTH)
 
 
 def shorten_name(name: str, limit: int) -> str:
-    """Return a name cut to at most `limit` characters, of which the last 8 tell it from others."""
+    """Return a name cut to `limit` characters, of which the last 8 are a hash."""
     if len(name) <= limit:
         return name
     content = name.encode(errors="surrogateescape")

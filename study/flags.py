@@ -92,7 +92,7 @@ def config_from_flags(args: argparse.Namespace) -> TrialConfig:
 
 
 def resolve_dataset(dataset: str) -> str:
-    """Return a data set's name, with the one path that a `folder:PATH` has however it is typed.
+    """Return a data set's name, with the path of a `folder:PATH` resolved.
 
     Raises:
         StudyError: the path cannot be followed.

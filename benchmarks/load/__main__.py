@@ -89,7 +89,7 @@ class Servers:
 
 @contextmanager
 def start_servers() -> Iterator[Servers]:
-    """Start PostgreSQL and the MLflow server as deploy/ does, and set this process to use them."""
+    """Start PostgreSQL and the MLflow server as deploy/ does, for this process."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ports = find_free_ports()
@@ -105,7 +105,7 @@ def start_servers() -> Iterator[Servers]:
 
 
 def measure_level(servers: Servers, workers: int, plan: Plan, before: int = 0) -> Level:
-    """Measure `workers` processes that record trials until the study has those of the plan.
+    """Measure `workers` processes that record the trials of a plan.
 
     Args:
         servers: to record to.

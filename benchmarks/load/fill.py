@@ -1,4 +1,4 @@
-"""Prepare the data of benchmarks.load: the files of a trial, and copies of a real run."""
+"""Prepare the data of benchmarks.load: a trial's files, and copies of a run."""
 
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def write_files(folder: Path, epochs: int) -> None:
 
 
 def copy_run(address: str, run_id: str, first: int, last: int) -> None:
-    """Add copies of a finished run to MLflow's database, with the numbers `first` to `last`."""
+    """Add copies of a finished run, numbered `first` to `last`, to MLflow's database."""
     engine = create_engine(address)
     with engine.begin() as connection:
         for table in TABLES:

@@ -1,4 +1,4 @@
-"""Make all requests to the servers that a driver and its trials make, without training.
+"""Make the requests of a driver and its trials, without training.
 
 The requests go through the project's own code, in one process instead of two. TensorFlow is not
 loaded.

@@ -44,13 +44,13 @@ class Grid:
 
 
 def write_job(configs: list[TrialConfig], images: Path, file: Path) -> None:
-    """Write a rival's job: its configs, and the folder with train, val and test images."""
+    """Write a rival's job: its configs, and the folder of its images."""
     job = {"images": str(images), "configs": [config.as_dict() for config in configs]}
     file.write_text(json.dumps(job))
 
 
 def run_job(train: Callable[[list[TrialConfig], Path, Grid], None]) -> None:
-    """Run the job of this process, which was started by `python -m MODULE ... JOB RESULT`."""
+    """Run the job that this process was started for."""
     job = json.loads(Path(sys.argv[-2]).read_text())
     grid = Grid()
     train([TrialConfig(**fields) for fields in job["configs"]], Path(job["images"]), grid)

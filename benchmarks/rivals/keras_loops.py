@@ -62,7 +62,7 @@ def train_as_notebook(configs: list[TrialConfig], images: Path, grid: Grid) -> N
 
 
 def load_images(folder: Path, size: int) -> tuple[Any, Any]:
-    """Load class folders as images, float32 (n, size, size, 3) from 0 to 1, and labels."""
+    """Load class folders as labels and float32 images (n, size, size, 3), 0 to 1."""
     x = []
     y = []
     for label, name in enumerate(sorted(each.name for each in folder.iterdir())):

@@ -106,7 +106,7 @@ def build_view(client: MlflowClient, run_id: str, count: int) -> CasesView:
 
 
 def _index_images(images: Sequence[str]) -> dict[str, int]:
-    """Return the row of each image by its name, and by its escaped name, as runs record it."""
+    """Return the row of each image, by its name and by its escaped name."""
     # names as they are stand in the predictions of early runs
     rows = {image: row for row, image in enumerate(images)}
     return rows | {escape_name(image): row for image, row in rows.items()}

@@ -34,7 +34,7 @@ class Row:
 
     @property
     def config(self) -> TrialConfig:
-        """Return the config of the first run, which the others share but for seed and fold."""
+        """Return the config of the first run, from which others differ by seed and fold."""
         return self.runs[0].config
 
     @property
@@ -89,7 +89,7 @@ def build_blocks(runs: Sequence[FinishedRun], counts: Mapping[str, GroupCounts])
 
 
 def find_main_block(blocks: Sequence[Block]) -> Block:
-    """Return the block with the most variants, and among equals the one with the most runs."""
+    """Return the block with the most variants, or among equals the most runs."""
 
     def count_variants_and_runs(block: Block) -> tuple[int, int]:
         variants = {row.variant for row in block.rows} - {None}

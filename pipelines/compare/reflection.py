@@ -80,7 +80,7 @@ def _deny_differences(rows: Sequence[Row], base: Row) -> str:
 
 
 def _describe_differences(rows: Sequence[Row], comparison: str, base: Row) -> list[str]:
-    """Say in one sentence, if there are any rows, by how much they differ from the base.
+    """Say in one sentence by how much rows differ from the base, if there are any.
 
     All rows are better, or all are worse: `comparison` is `more` or `less`.
     """

@@ -1,4 +1,4 @@
-"""Write the text above a table: what was run, under which protocol, with what flaws."""
+"""Write the text above a table: the runs, their protocol and its flaws."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -181,7 +181,7 @@ def _select_folder(runs: Sequence[FinishedRun], dataset: str) -> list[FinishedRu
 
 
 def _compute_digest(dataset: str) -> str | None:
-    """Return the digest of a folder's images, or None if there are none on this machine."""
+    """Return the digest of a folder's images, or None if they are not here."""
     try:
         return data_digest(dataset)
     except DataError:

@@ -1,4 +1,4 @@
-"""Protocol of a run: the settings that two runs must share to be in one row of a table.
+"""Protocol of a run: the settings that runs in one row of a table share.
 
 This module also describes it in words.
 

@@ -1,4 +1,4 @@
-"""Upload tables and reports to MLflow, as artifacts of the studies that they describe."""
+"""Upload tables and reports to MLflow, as artifacts of their studies."""
 
 import sys
 from collections.abc import Iterable

@@ -60,7 +60,7 @@ def clear_cache() -> int:
 
 @contextlib.contextmanager
 def cache_errors_as_data_errors() -> Iterator[None]:
-    """Turn a failure to write to the cache folder within the block into an error of one line.
+    """Turn a failure to write to the cache folder into an error of one line.
 
     Raises:
         DataError: the cache folder cannot be written.

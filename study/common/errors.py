@@ -1,4 +1,4 @@
-"""Errors that a command reports in a line or two, and reasons to end a trial early."""
+"""Errors that a command reports, and reasons to end a trial early."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ class TrackingError(StudyError):
 
 
 class TrackingRefused(TrackingError):
-    """A request that MLflow refuses for good: nothing is gained by waiting or by repeating it."""
+    """A request that MLflow refuses for good, so that repeating it is of no use."""
 
 
 class TrialFailed(StudyError):
@@ -67,12 +67,12 @@ class WorkerLost(StudyError):
 
 
 def first_line(error: BaseException, *, length: int = 300) -> str:
-    """Return the first line of an error's text, shortened to `length`, or else its class name."""
+    """Return the first line of an error, shortened to `length`, or its class name."""
     return shorten((str(error).strip().splitlines() or [type(error).__name__])[0], length)
 
 
 def shorten(text: str, length: int = 300) -> str:
-    """Cut the middle out of a text that is too long: the cause often stands at its end."""
+    """Cut the middle out of a long text, because the cause often is at its end."""
     if len(text) <= length:
         return text
     half = (length - 5) // 2

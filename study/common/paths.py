@@ -9,7 +9,7 @@ from study.common.settings import tracking_uri
 
 
 def resolve_path(text: str) -> Path:
-    """Return the absolute path that a user means, with `~` expanded and links followed.
+    """Return the absolute path that a user means, without `~` and links.
 
     Raises:
         StudyError: a link leads back to itself, or there is no such user.

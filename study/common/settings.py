@@ -58,7 +58,7 @@ def _expand_home(name: str, path: str) -> Path:
 
 
 def trim_environment() -> None:
-    """Trim the settings in the environment itself, where libraries and child processes read them.
+    """Trim the settings in the environment, where libraries and children read them.
 
     A setting without a value is removed.
     """
@@ -178,7 +178,7 @@ def keras_backend() -> str:
 
 
 def check_keras_backend() -> None:
-    """Check that the backend can train on this machine, without the seconds of its import.
+    """Check that the backend can train here, without importing it for seconds.
 
     Raises:
         ConfigError: it is unknown or not installed.

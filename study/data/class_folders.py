@@ -22,7 +22,7 @@ from study.data.names import check_writable
 
 
 class ClassFolder(NamedTuple):
-    """A folder with the images of one class, of one official part if the set has parts."""
+    """A folder with the images of one class, in one official part if there are any."""
 
     label: str
     part: str = ""  # as in `Entry`
@@ -98,7 +98,7 @@ def _check_classes(
     entries: Iterable[Entry],
     others: Mapping[str, Mapping[str, int]],
 ) -> None:
-    """Raise DataError for a class without images, or with more other files than images."""
+    """Raise DataError for a class without images or with more other files."""
     image_counts = Counter(entry.label for entry in entries)
     for label in labels:
         left_out = {e: n for e, n in others[label].items() if e not in SIDE_ENDINGS}

@@ -128,7 +128,7 @@ def _hash_file(root: Path, extras: Collection[str], name: str) -> str:
 
 
 def _read_stamp(path: str) -> Stamp:
-    """Return the stamp of a file, or for an unreadable one a stamp that matches no file."""
+    """Return the stamp of a file, or one that matches no file if it is unreadable."""
     try:
         # pathlib takes three times as long, which matters for tens of thousands of files
         status = os.stat(path)  # noqa: PTH116

@@ -1,4 +1,4 @@
-"""Read directories: which of their files are images, and which folders belong to no data set."""
+"""List the images in directories, without folders that belong to no data set."""
 
 import functools
 import os
@@ -25,7 +25,7 @@ FOREIGN_FOLDERS = ("__MACOSX", "__pycache__", *OWN_FOLDERS)
 
 
 class ListedTree(NamedTuple):
-    """The images of a folder and its subfolders as relative paths, and notes on what is left out.
+    """The relative paths of a folder's images, and notes on what is left out.
 
     Paths are sorted and have forward slashes.
     """
@@ -46,7 +46,7 @@ def list_folders(path: Path) -> list[str]:
 
 
 def list_tree(folder: Path) -> ListedTree:
-    """List the images in a folder and all its subfolders, sorted, and count what is left out.
+    """List the images in a folder and its subfolders, and count what is left out.
 
     Raises:
         DataError: the folder or a subfolder may not be read.
@@ -127,7 +127,7 @@ def scan_folder(path: Path) -> list["os.DirEntry[str]"]:
     Raises:
         DataError: `path` is missing, not a folder, or may not be read.
     """
-    cache = os.path.realpath(cache_dir())  # noqa: PTH
+    cache = os.path.realpath(cache_dir())
     place = os.path.realpath(path)
     try:
         with os.scandir(path) as items:

@@ -96,7 +96,7 @@ def _read_groups(file: Path, entries: Iterable[Entry]) -> dict[str, str] | None:
 
 
 def _check_no_other_spelling(file: Path) -> None:
-    """Raise DataError if a file beside it differs from its name by case or blanks only."""
+    """Raise DataError if a neighbor's name differs by case or blanks only."""
     for other in file.parent.iterdir():
         if other.name != file.name and other.name.lower().replace(" ", "") == file.name:
             raise DataError(f"{other} is not read as groups: rename it to {file.name}")

@@ -20,7 +20,7 @@ class RefusedImage(BadImage):
 
 
 def check_intact(image: Image.Image, content: bytes) -> None:
-    """Check what Pillow leaves unchecked: JPEG data, and the checksums and the end of a PNG.
+    """Check the data of a JPEG, and the checksums and the end of a PNG.
 
     Nothing else of the other formats can be checked: damage in the middle of an uncompressed or a
     lossy WebP file shows in no way but in the picture.

@@ -94,7 +94,7 @@ def list_all_parts(kaggle: KaggleSet, root: Path) -> ListedImages:
 
 
 def has_repeated_names(entries: Iterable[Entry]) -> bool:
-    """Return whether two images of one class have the same file name, in different parts."""
+    """Return whether two images of a class share a file name, in different parts."""
     names = [(entry.label, entry.image.rsplit("/", 1)[-1]) for entry in entries]
     return len(set(names)) < len(names)
 

@@ -1,4 +1,4 @@
-"""Check the names of class folders, and write file names so that every file can hold them."""
+"""Check the names of class folders, and escape file names."""
 
 import unicodedata
 from collections import defaultdict
@@ -78,7 +78,7 @@ def check_similar_labels(parts_of_label: Mapping[str, Set[str]]) -> list[str]:
 
 
 def _format_label(label: str, parts: Set[str]) -> str:
-    """Return a label in ASCII, so that the difference shows, with the parts that it is in."""
+    """Return a label in ASCII, which shows differences, and the parts it is in."""
     place = ", ".join(sorted(parts - {""}))
     return f"{label!a} (in {place})" if place else ascii(label)
 

@@ -170,7 +170,7 @@ def _decode_usable(
     progress: ProgressCallback | None,
     notes: _NoteLists,
 ) -> Iterator[Pixels]:
-    """Yield the pixels of each usable image, and add to `notes` what is to be said of any."""
+    """Yield the pixels of each usable image, and add remarks on any to `notes`."""
     images = [entry.image for entry in listing.entries]
     task = partial(_decode_one, listing.root, hashes, size)
     with warnings.catch_warnings():
@@ -188,7 +188,7 @@ def _decode_usable(
 def _decode_one(
     root: Path, hashes: dict[str, str], size: int, image: str
 ) -> tuple[Pixels | None, str]:
-    """Return the image's pixels and what is unusual about it, or None and why it has none."""
+    """Return an image's pixels and what is unusual, or None and the reason."""
     if hashes[image] == UNREADABLE:
         return None, explain_unreadable(root / image) or "cannot be read"
     try:

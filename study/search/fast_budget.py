@@ -90,7 +90,7 @@ def _compute_p_value(gains: Sequence[float]) -> float:
 
 
 def describe_factors(directions: Mapping[int, int]) -> dict[str, str]:
-    """Describe the effect of each factor on accuracy, from the variants that change it.
+    """Describe the effect of each factor, from the variants that change it.
 
     Args:
         directions: those that `significant_directions` returns.

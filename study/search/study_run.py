@@ -1,4 +1,4 @@
-"""Open the MLflow run above a study's trials, for all processes that work on the study."""
+"""Open the MLflow run above the trials of a study."""
 
 import contextlib
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ PREDICTIONS_FILE = "predictions.parquet"
 
 @dataclass(frozen=True)
 class GroupCounts:
-    """One run's test images by group: how many were tested, and how many predicted right.
+    """One run's test images by group: how many there are, and how many are right.
 
     `groups` has their names, in order. Without known groups, each image is a group. Runs of one
     test set share the array.

@@ -171,7 +171,7 @@ def connect() -> MlflowClient:
 
 
 def require_utf8(uri: str) -> None:
-    """Check that a PostgreSQL database stores text in UTF-8, which the names of runs need.
+    """Check that a PostgreSQL database stores text in UTF-8, as run names need.
 
     Any other address passes.
 
@@ -299,7 +299,7 @@ def _configure_client() -> None:
 
 
 def _check_version(uri: str) -> None:
-    """Raise a TrackingRefused if a server is of another major version than this MLflow."""
+    """Raise a TrackingRefused if a server has another major version than MLflow here."""
     if not uri.startswith("http"):
         return
     try:

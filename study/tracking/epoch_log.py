@@ -1,4 +1,4 @@
-"""Log and print the epochs of a trial, and end the trial early when it is asked to."""
+"""Log and print the epochs of a trial, and end it early when asked to."""
 
 import functools
 from collections.abc import Callable

@@ -27,7 +27,7 @@ PATH_COLUMNS = (
 
 
 def check_artifact_paths(uri: str) -> None:
-    """Raise an error if the tracking database at `uri` was moved or copied with its artifacts.
+    """Raise an error if a tracking database was moved or copied with its artifacts.
 
     Raises:
         StudyError: it was.
@@ -41,7 +41,7 @@ def check_artifact_paths(uri: str) -> None:
 
 
 def find_old_folders(uri: str) -> list[str]:
-    """Return the folders that MLflow looks in for runs whose files are beside the database.
+    """Return the folders where MLflow misses files that are beside the database.
 
     The folders are spelled as in the database. The list is empty for anything but an SQLite file.
 

@@ -32,7 +32,7 @@ TRIAL_TAGS = {"finished", "fingerprint", "given_up", "same_as", "study"}
 
 @mlflow_errors_as_study_errors()
 def take_project_run(client: MlflowClient, config: TrialConfig) -> str | None:
-    """Return the id of the run that `mlflow run` opened for this command, or None without one.
+    """Return the id of the run that `mlflow run` opened for this command, or None.
 
     Nothing is written to the run. `MLFLOW_RUN_ID` is removed, so that nobody else takes it.
 
@@ -96,7 +96,7 @@ def _is_of_this_checkout(run: Run) -> bool:
 
 
 def _find_other_param(run: Run, config: TrialConfig) -> str:
-    """Return an objection to the first param that this config was not made from, or `""`.
+    """Return an objection to the first param that is not of this config, or `""`.
 
     `mlflow run` passes each param on as a flag, in which `-` counts as `_`.
     """

@@ -119,7 +119,7 @@ def search_runs_by_tags(
 
 
 def _match_text(field: str, value: str) -> str:
-    """Return an MLflow filter for a tag or param, which may match other values as well.
+    """Return an MLflow filter for a tag or param, which may match more values.
 
     MLflow's filters know no escapes: a value in one kind of quotes cannot have that kind in it, and
     a backslash only in double quotes. A value with both is matched with a wildcard in their places.
@@ -212,7 +212,7 @@ def _has_outcome(run: Run) -> bool:
 
 
 def list_missing_figures(run: Run) -> list[str]:
-    """Return the names of an outcome's figures that a run lacks, as a copy made by hand may."""
+    """Return the names of an outcome's figures that a run lacks."""
     figures = run.data.metrics
     # A loss that is not a number comes of a training that diverged; an accuracy never is
     return [

@@ -129,7 +129,7 @@ def strip_shell_quotes(text: str) -> str:
 
 
 def has_param_value(name: str, text: str, values: Mapping[str, Any]) -> bool:
-    """Return True if a param's text, as `mlflow run` may have logged it, is the value of `name`.
+    """Return True if a param's text, as `mlflow run` logs it, is the value of `name`.
 
     Two paths of a folder count as the same: one folder may be typed in many ways, and the digest of
     its images tells whether they differ.

@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 
 def find_schema_owner(url: str) -> str:
-    """Return `MLflow` or `Optuna` if a database has the tables of one of them, else `""`.
+    """Return whose tables a database has: `MLflow`, `Optuna`, or `""`.
 
     The result is `""` as well for what is no database, or cannot be read.
     """
@@ -39,13 +39,13 @@ def find_schema_owner(url: str) -> str:
 
 
 def find_outdated_revision(message: str) -> str | None:
-    """Return the schema's revision that MLflow's error about it names, or None for other errors."""
+    """Return the schema revision that an error of MLflow names, or None."""
     match = re.search(r"out-of-date database schema \(found version (\w+)", message)
     return match[1] if match else None
 
 
 def is_newer_schema(revision: str) -> bool:
-    """Return True if this MLflow does not know a revision, hence only a newer one does."""
+    """Return True if only a newer MLflow than this one knows a revision."""
     make_config: Callable[[str], Config] = _get_alembic_config  # which MLflow does not annotate
     script = ScriptDirectory.from_config(make_config(""))
     try:

@@ -153,7 +153,7 @@ def add_source_tags(tags: Mapping[str, str]) -> dict[str, str]:
 def _give_up_other_runs(
     client: MlflowClient, unfinished_runs: Sequence[Run], chosen_id: str | None
 ) -> None:
-    """Tag the config's unfinished runs as given up and set them to KILLED, but for one."""
+    """Give up all but one of the config's unfinished runs."""
     for run in unfinished_runs:
         if run.info.run_id != chosen_id:
             client.set_tag(run.info.run_id, "given_up", "trained in another run")

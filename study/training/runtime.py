@@ -103,7 +103,7 @@ def is_on_gpu() -> bool:
 
 
 def collect_tags() -> dict[str, str]:
-    """Return the tags that name a run's backend and device, their versions and settings.
+    """Return tags with a run's backend and device, their versions and settings.
 
     They are no part of the fingerprint. Another backend, device or version gives other float noise,
     and JAX draws other numbers for dropout and augment than TensorFlow does. But it is the same
@@ -120,7 +120,7 @@ def collect_tags() -> dict[str, str]:
 
 
 def _collect_rounding_tag() -> dict[str, str]:
-    """Return the tag of the environment variables that change how sums are rounded, if any."""
+    """Return the tag of the variables that change how sums are rounded, if any."""
     # The flag that `prepare_backend` adds is no choice of the user.
     values = {
         name: os.environ.get(name, "").replace(DETERMINISTIC_OPS_FLAG, "").strip()

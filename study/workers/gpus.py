@@ -25,7 +25,7 @@ def list_gpus() -> list[str]:
 
 
 def _count_installed() -> int | None:
-    """Return the number of GPUs of this machine, or None if it has an unknown number of them."""
+    """Return the number of GPUs of this machine, or None if it is unknown."""
     try:
         return len(list(INSTALLED.iterdir()))
     except OSError:

@@ -78,7 +78,7 @@ def scan(
 
 
 def read_checked(root: Path, image: str, digest: str) -> bytes:
-    """Return the content of an image file, which must have the hash `digest` (`hash_image`).
+    """Return the content of an image file whose `hash_image` must be `digest`.
 
     Raises:
         DataError: it has another one, or cannot be read.
