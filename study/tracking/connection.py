@@ -49,8 +49,12 @@ REFUSALS = LOGIN_REFUSALS | {
     "RESOURCE_ALREADY_EXISTS",
     "RESOURCE_DOES_NOT_EXIST",
 }
-# MLflow says BAD_REQUEST for these, too, although the database is only busy or was restarted.
-BUSY_DATABASE = re.compile(r"QueuePool limit|InterfaceError|connection (already|is) closed")
+# MLflow says BAD_REQUEST for these, too, although the database is only busy or was restarted, or
+# another run wrote the same row, such as that of the data set, at the same moment.
+BUSY_DATABASE = re.compile(
+    r"QueuePool limit|InterfaceError|connection (already|is) closed"
+    r"|UNIQUE constraint failed|UniqueViolation"
+)
 MAX_ERROR_LENGTH = 5000  # characters of an error's first line that are looked through for its cause
 # MLflow's variables that change what a client logs, if an earlier job has left them: the first two
 # attach metrics to that job's model, the third adds its tags to new runs, and with the last one a
