@@ -264,7 +264,7 @@ def test_fix_contradicts_a_flag_only_with_another_value(
     # A count that is out of range ends the command before it asks a server.
     flags = ["--lr", flag, "--fix", "lr=1e-5", "--seeds", "0"]
     monkeypatch.setattr("sys.argv", ["study.tpe", *flags])
-    assert ("contradicts the flag" in refusal(main, capsys)) == contradicts
+    assert ("--fix lr=1e-5 contradicts --lr: leave one" in refusal(main, capsys)) == contradicts
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5h", 5400)])

@@ -167,7 +167,7 @@ def test_gain_that_never_varies_is_not_significant() -> None:
 
 def test_factor_is_described_by_the_variants_that_change_it() -> None:
     assert describe_factors({2: 0, 3: 1, 4: -1, 5: -1, 6: -1, 7: 1}) == {
-        "hidden layers": "lowers",
+        "hidden layers": "negative",
         "dense units": "positive",
         "lr": "positive and negative",
     }

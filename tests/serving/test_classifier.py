@@ -125,7 +125,7 @@ def test_predictions_keep_the_index_of_their_images(model: PyFuncModel) -> None:
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        (b"broken", "no image"),
+        (b"broken", "not an image that can be read"),
         (b"", "empty file"),
         ("a", "not base64"),
         (None, "neither"),

@@ -241,7 +241,7 @@ def test_run_that_is_no_finished_trial_is_refused(
         "../x": "no run ../x",
         whole: "stands for a whole study",
         begun: "is not a finished trial (RUNNING)",
-        same: "name run abc, which is the same",
+        same: "is empty, because its config was finished already: name run abc",
         deleted: "is deleted",
     }
     for run_id, message in refusals.items():
