@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from study.tracking.connection import connect
 from tests.support.commands import succeed_here
 from tests.support.commands import TINY
 from tests.support.servers import Postgres
+from tests.support.servers import running_postgres
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -68,13 +68,9 @@ def registered(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """PostgreSQL; not in pytest's folder, into which it, never being root, may not look."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        server = Postgres(Path(name))
-        server.start()
+    """PostgreSQL for all tests."""
+    with running_postgres() as server:
         yield server
-        server.stop()
 
 
 @pytest.fixture(scope="session")

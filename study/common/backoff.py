@@ -1,6 +1,5 @@
 """Repeat what fails for a while, with pauses that grow."""
 
-import itertools
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -11,9 +10,10 @@ T = TypeVar("T")
 
 def growing_pauses(first: float, longest: float) -> Iterator[float]:
     """Yield pauses in seconds without end, each twice the one before, up to `longest`."""
-    for number in itertools.count():
-        # A larger exponent than 60 only overflows: the longest pause has come long before.
-        yield min(first * 2 ** min(number, 60), longest)
+    pause = first
+    while True:
+        yield min(pause, longest)
+        pause = min(2 * pause, longest)
 
 
 def retry_with_backoff(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from study.common.cache import cache_dir
 from study.common.errors import StudyError
+from study.common.settings import get_sqlite_file
 from study.common.settings import storage_url
 from study.common.settings import tracking_uri
 
@@ -30,9 +31,8 @@ def list_writes_inside(folder: Path) -> list[str]:
     """
     paths = [Path("mlruns").absolute(), Path("exports").absolute(), cache_dir()]
     for url in (tracking_uri(), storage_url()):
-        scheme, _, place = url.rpartition("://")
-        if scheme in ("", "file", "sqlite"):
-            paths.append(Path(place.removeprefix("/") if scheme == "sqlite" else place).absolute())
+        if (file := get_sqlite_file(url)) is not None:
+            paths.append(file)
     return sorted({str(path) for path in paths if folder in path.resolve().parents})
 
 

@@ -125,6 +125,12 @@ def _read_address(name: str, default: str) -> str:
     return f"{parts[1]}:///{path}{query}"
 
 
+def get_sqlite_file(url: str) -> Path | None:
+    """Return the absolute path of the SQLite file at `url`, or None for another database."""
+    match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", url)
+    return Path(match[1]).absolute() if match else None
+
+
 def supports_concurrency(url: str) -> bool:
     """Return whether several processes may work on one study in the storage at `url`.
 

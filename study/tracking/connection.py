@@ -6,7 +6,6 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import mlflow
 import requests
@@ -27,6 +26,7 @@ from study.common.errors import shorten
 from study.common.errors import StudyError
 from study.common.errors import TrackingError as TrackingError
 from study.common.errors import TrackingRefused
+from study.common.settings import get_sqlite_file
 from study.common.settings import tracking_uri
 from study.tracking.moved_artifacts import check_artifact_paths
 from study.tracking.schema import find_outdated_revision
@@ -259,11 +259,11 @@ def schema_lock(uri: str) -> Iterator[None]:
     Raises:
         StudyError: the cache folder cannot be written.
     """
-    if not uri.startswith("sqlite:"):
+    file = get_sqlite_file(uri)
+    if file is None:
         yield
         return
-    path = str(Path(uri.removeprefix("sqlite:///")).absolute())
-    with cache_lock(f"tables-{hashlib.sha256(path.encode()).hexdigest()[:16]}"):
+    with cache_lock(f"tables-{hashlib.sha256(os.fsencode(file)).hexdigest()[:16]}"):
         yield
 
 

@@ -9,11 +9,11 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-import sqlalchemy
 from mlflow.utils.file_utils import get_local_path_or_none
 
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
+from study.common.settings import get_sqlite_file
 
 FOLDER = "mlruns"  # where MLflow keeps the files of runs, in the project's folder
 # Each column that has such paths
@@ -101,10 +101,8 @@ def point_to_moved_artifacts(uri: str) -> str:
 
 def _get_database_path(uri: str) -> Path | None:
     """Return the absolute path of the SQLite file at `uri`, or None if there is none."""
-    if not uri.startswith("sqlite:"):
-        return None
-    name = sqlalchemy.make_url(uri).database
-    return Path(name).absolute() if name and Path(name).is_file() else None
+    file = get_sqlite_file(uri)
+    return file if file is not None and file.is_file() else None
 
 
 @contextlib.contextmanager

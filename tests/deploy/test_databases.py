@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from deploy.postgres import SCRIPT
 from tests.support.commands import ROOT
 from tests.support.servers import PASSWORD
 from tests.support.servers import Postgres
+from tests.support.servers import running_postgres
 
 NAMES = ("mlflow", "mlflow_auth", "optuna")
 
@@ -35,10 +35,7 @@ def execute(server: Postgres, *statements: str, database: str = "postgres") -> l
 @pytest.fixture(scope="module")
 def ascii_server() -> Iterator[Postgres]:
     """PostgreSQL whose new databases are in SQL_ASCII, as on a system without a locale."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        server = Postgres(Path(name))
-        server.start()
+    with running_postgres() as server:
         execute(
             server,
             *(f"DROP DATABASE {name}" for name in NAMES),
@@ -47,7 +44,6 @@ def ascii_server() -> Iterator[Postgres]:
             "CREATE DATABASE template1 ENCODING 'SQL_ASCII' TEMPLATE template0",
         )
         yield server
-        server.stop()
 
 
 def run_in_shell(server: Postgres, commands: str, folder: Path) -> None:

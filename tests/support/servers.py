@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
@@ -119,3 +121,19 @@ class Postgres:
             connection.autocommit = True
             connection.cursor().execute(f"CREATE DATABASE {database} {options}")
         return self.url(database)
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """Start PostgreSQL, and stop it after the block.
+
+    Its folder is not in pytest's, which PostgreSQL may not enter, because it never runs as root.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        server = Postgres(Path(name))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
