@@ -107,8 +107,8 @@ def _note_writes_inside(dataset: str) -> None:
     writes = list_writes_inside(Path(path)) if kind == "folder" and path else []
     if writes:
         print(
-            f"note: the study writes into the data set, {', '.join(writes)}: it takes these for no "
-            "classes, but to keep them apart, work in another folder",
+            f"note: the study writes into the data set, {', '.join(writes)}. None of these is "
+            "taken for a class; to keep them apart, run the command in another folder",
             file=sys.stderr,
         )
 

@@ -77,7 +77,7 @@ def preload_training() -> None:
             importlib.import_module("study.training.fit")
     except (ImportError, OSError, ValueError) as error:
         raise ConfigError(
-            f"Keras does not start ({first_line(error)}): see KERAS_BACKEND, and keras.json in "
+            f"Keras does not start ({first_line(error)}): check KERAS_BACKEND, and keras.json in "
             "~/.keras (or KERAS_HOME)"
         ) from error
 

@@ -27,6 +27,7 @@ from study.common.errors import ConfigError
 from study.common.errors import DataError
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
+from study.common.paths import resolve_path
 from study.common.settings import tracking_uri
 from study.config import parse_value
 from study.config import RECIPES
@@ -190,7 +191,7 @@ def _compute_digest(dataset: str) -> str | None:
 
 def resolve_folder(dataset: str) -> Path:
     """Return the absolute path of the folder that `folder:PATH` names."""
-    return Path(dataset.removeprefix("folder:").strip()).expanduser().resolve()
+    return resolve_path(dataset.removeprefix("folder:").strip())
 
 
 def _parse_or_warn(run: Run) -> FinishedRun | None:

@@ -80,7 +80,7 @@ def note_own_folders(folders: Iterable[Path]) -> tuple[str, ...]:
     """Return notes on what our own commands wrote into folders of class folders."""
     paths = [str(folder / name) for folder in folders for name in OWN_FOLDERS]
     found = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112
-    return (f"no classes: {', '.join(found)}, which hold what the study writes",) if found else ()
+    return (f"not taken for classes: {', '.join(found)}, written by the study",) if found else ()
 
 
 def is_foreign(name: str) -> bool:

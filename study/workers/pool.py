@@ -52,7 +52,7 @@ class StepResult(enum.Enum):
 
 
 class Scheduler(ABC, Generic[TaskT]):
-    """Hands tasks out to workers, and notes which of them failed.
+    """Claims tasks for workers, and notes which of them failed.
 
     One failing task does not end the others. All methods may be called by several threads.
     """
