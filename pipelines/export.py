@@ -34,6 +34,8 @@ from pipelines.runs.upload import upload_files
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import StudyError
+from study.common.paths import check_outside
+from study.common.paths import parse_path
 from study.config import recipe
 from study.tracking.connection import connect
 from study.variants import find_variant
@@ -50,7 +52,10 @@ def main() -> None:
         "--dataset", required=True, metavar="X", help="chest, blood, demo, or folder:PATH"
     )
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, help="folder to write to [default: exports/DATASET]"
+        "--out",
+        metavar="DIR",
+        type=parse_path,
+        help="folder to write to [default: exports/DATASET]",
     )
     parser.add_argument(
         "--experiment", metavar="NAME", help="read only this MLflow experiment [default: all]"
@@ -59,6 +64,7 @@ def main() -> None:
     args = parser.parse_args()
     # This raises an error for an unknown name.
     recipe(args.dataset)
+    check_outside(args.out, args.dataset)
     runs = select_table_runs(read_runs(args.dataset, args.experiment))
     page = build_page(runs, read_predictions(runs))
     out = args.out or default_folder(args.dataset)

@@ -34,6 +34,8 @@ from pipelines.runs.upload import upload_files
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import StudyError
+from study.common.paths import check_outside
+from study.common.paths import parse_path
 from study.config import recipe
 from study.tracking.connection import connect
 
@@ -46,13 +48,19 @@ def main() -> None:
     parser = Parser(__doc__ or "", "pipelines.report")
     add = parser.add_argument
     add("--dataset", required=True, metavar="X", help="chest, blood, demo, or folder:PATH")
-    add("--out", metavar="DIR", type=Path, help="folder to write to [default: exports/DATASET]")
+    add(
+        "--out",
+        metavar="DIR",
+        type=parse_path,
+        help="folder to write to [default: exports/DATASET]",
+    )
     add("--experiment", metavar="NAME", help="read only this MLflow experiment [default: all]")
     add("--pdf", action="store_true", help="also write report.pdf; needs Chromium or Chrome")
     add("--no-upload", action="store_true", help="leave MLflow as it is")
     add("--open", action="store_true", help="open it in the browser")
     args = parser.parse_args()
     recipe(args.dataset)  # refuses an unknown name
+    check_outside(args.out, args.dataset)
     out = args.out or default_folder(args.dataset)
     report = build_report(args.dataset, args.experiment)
     page = write_text(out, "report.html", render_report(report))

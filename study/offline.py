@@ -36,6 +36,7 @@ from study.common.errors import Pruned
 from study.common.errors import StudyError
 from study.common.files import exclusive_lock
 from study.common.paths import check_outside
+from study.common.paths import parse_path
 from study.common.progress import Progress
 from study.common.settings import check_keras_backend
 from study.config import fingerprint
@@ -216,30 +217,52 @@ def _parse_minutes(text: str | None) -> float:
     return minutes
 
 
-def _make_scheduler(args: argparse.Namespace, started: float, workers: int) -> JobScheduler:
-    end = started + 60 * _parse_minutes(args.minutes)
+@dataclass(frozen=True)
+class Plan:
+    """What the flags ask for."""
+
+    base: TrialConfig
+    configs: Mapping[Cell, TrialConfig]
+    end: float  # by time.monotonic
+    workers: int
+
+
+def _make_plan(args: argparse.Namespace, started: float) -> Plan:
+    """Return what the flags ask for, without reading an image.
+
+    Raises:
+        StudyError: a flag is wrong.
+    """
     base, space = plan_grid(args)
-    if base.dataset.startswith("folder:"):
-        check_outside(Path(args.out), base.dataset.removeprefix("folder:"))
-    configs = _select_variants(make_configs(base, space), args.variants)
+    check_outside(args.out, base.dataset)
+    return Plan(
+        base,
+        _select_variants(make_configs(base, space), args.variants),
+        end=started + 60 * _parse_minutes(args.minutes),
+        workers=1 if args.workers is None else parse_count("workers", args.workers, MAX_WORKERS),
+    )
+
+
+def _make_scheduler(args: argparse.Namespace, plan: Plan) -> JobScheduler:
+    base = plan.base
     digest = data_digest(base.dataset)
     parent_run = {
         "name": grid_name(base, digest),
         "title": parent_run_title(f"{len(VARIANTS)} variants", base),
         "params": shared_fields(base),
     }
-    watch = Watch("study.offline:check_deadline", (end,))
+    watch = Watch("study.offline:check_deadline", (plan.end,))
     jobs = {}
-    for number, (cell, config) in enumerate(configs.items(), start=1):
+    for number, (cell, config) in enumerate(plan.configs.items(), start=1):
         options = Options(
             use_cache=not args.no_cache,
-            label=f"[{number}/{len(configs)}] ",
-            plain_progress=workers > 1,
+            label=f"[{number}/{len(plan.configs)}] ",
+            plain_progress=plan.workers > 1,
             watch=watch,
         )
         key = fingerprint(config, digest)
-        jobs[cell] = Job(config, key, Path(args.out), parent_run, options)
-    return JobScheduler(jobs, end)
+        jobs[cell] = Job(config, key, args.out, parent_run, options)
+    return JobScheduler(jobs, plan.end)
 
 
 def _parse_args() -> argparse.Namespace:
@@ -248,6 +271,7 @@ def _parse_args() -> argparse.Namespace:
     add(
         "--out",
         metavar="DIR",
+        type=parse_path,
         required=True,
         help="folder to write to; each config gets a folder in it",
     )
@@ -277,18 +301,18 @@ def main() -> None:
     """Run the command."""
     started = time.monotonic()
     args = _parse_args()
-    count = 1 if args.workers is None else parse_count("workers", args.workers, MAX_WORKERS)
     check_keras_backend()
+    plan = _make_plan(args, started)  # refuses a wrong flag before a worker starts
     with contextlib.ExitStack() as stack:
-        workers = make_local_workers(count, PRELOAD)
+        workers = make_local_workers(plan.workers, PRELOAD)
         for worker in workers:
             stack.callback(worker.close)
-        scheduler = _make_scheduler(args, started, count)
+        scheduler = _make_scheduler(args, plan)
         run_workers(workers, scheduler.step)
     _report_outcome(scheduler, args.out)
 
 
-def _report_outcome(scheduler: JobScheduler, out: str) -> None:
+def _report_outcome(scheduler: JobScheduler, out: Path) -> None:
     """Print the result, and exit with `EXIT_UNFINISHED` if the time was over.
 
     Raises:
@@ -305,7 +329,7 @@ def _report_outcome(scheduler: JobScheduler, out: str) -> None:
             f"{summary}, {len(scheduler.failed)} failed, such as {cell}: {reason}\n"
             "Repeat the command to try them again."
         )
-    say(f"{summary}; deliver them to MLflow: python -m study.sync --from {shlex.quote(out)}")
+    say(f"{summary}; deliver them to MLflow: python -m study.sync --from {shlex.quote(str(out))}")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from study.common.command import Parser
 from study.common.command import quiet_stderr
 from study.common.command import run_command
 from study.common.errors import StudyError
+from study.common.paths import is_within
+from study.common.paths import parse_path
 from study.common.progress import Progress
 from study.common.settings import check_keras_backend
 from study.common.settings import keras_backend
@@ -166,7 +168,7 @@ def _classify_batch(classifier: "Classifier", pixels: dict[str, NDArray[np.uint8
 def main() -> None:
     """Run the command."""
     parser = Parser(__doc__ or "", "study.predict")
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="of images, in any depth")
+    parser.add_argument("folder", metavar="FOLDER", type=parse_path, help="of images, in any depth")
     parser.add_argument(
         "--model",
         required=True,
@@ -176,12 +178,15 @@ def main() -> None:
     parser.add_argument(
         "--out",
         metavar="FILE",
-        type=Path,
-        default=Path("predictions.csv"),
+        type=parse_path,
         help="the CSV file [default: predictions.csv]",
     )
     args = parser.parse_args()
-    predict(args.model, args.folder, args.out, Progress())
+    if args.out and is_within(args.out.parent, args.folder):
+        raise StudyError(
+            f"cannot write {args.out} among the images of {args.folder}: choose another --out"
+        )
+    predict(args.model, args.folder, args.out or Path("predictions.csv"), Progress())
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from study.common.errors import first_line
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
 from study.common.files import exclusive_lock
+from study.common.paths import parse_path
 from study.common.settings import tracking_uri
 from study.tracking import import_offline
 from study.tracking import spool
@@ -105,7 +106,11 @@ def main() -> None:
     """Run the command."""
     parser = Parser(__doc__ or "", "study.sync")
     parser.add_argument(
-        "--from", metavar="DIR", dest="folder", help="folder that study.offline wrote to"
+        "--from",
+        metavar="DIR",
+        dest="folder",
+        type=parse_path,
+        help="folder that study.offline wrote to",
     )
     parser.add_argument(
         "--moved", action="store_true", help="mlflow.db and mlruns were moved or copied"
@@ -114,7 +119,7 @@ def main() -> None:
     if args.moved:
         print(point_to_moved_artifacts(tracking_uri()))
     else:
-        print(sync_spool() if args.folder is None else sync_folder(Path(args.folder)))
+        print(sync_spool() if args.folder is None else sync_folder(args.folder))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from study import offline
 from study.sync import sync_folder
 from study.tracking import import_offline
 from study.tracking.journal import Journal
@@ -24,6 +25,7 @@ from tests.support.commands import client_of
 from tests.support.commands import finish
 from tests.support.commands import finished_of
 from tests.support.commands import history_of
+from tests.support.commands import refusal
 from tests.support.commands import ROOT
 from tests.support.commands import run
 from tests.support.commands import runs_of
@@ -234,6 +236,19 @@ def test_offline_variants_start_in_the_order_of_the_flag(by_two: tuple[Path, str
     titles = {line.split(" ")[0]: line for line in output.splitlines() if " · seed 0" in line}
     assert "· 1e-2 ·" in titles["[1/2]"]  # variant 7's rate, ten times the base's
     assert "D(16)" in titles["[2/2]"]
+
+
+@pytest.mark.parametrize("flag", ["--minutes=0", "--variant=9", "--seeds=0", "--lr=1"])
+def test_offline_refuses_a_wrong_flag_before_it_starts_a_worker(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flag: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["study.offline", "--out", "records", flag])
+    monkeypatch.setattr(offline, "make_local_workers", lambda *_: pytest.fail("a worker starts"))
+    refusal(offline.main, capsys)
 
 
 def test_killed_worker_fails_its_own_config_alone(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Show a finished run's most confident mistakes and least confident hits.
 
     python -m pipelines.cases --run 0f3a...
+    python -m pipelines.cases --run 0f3a... --dataset folder:PATH
 
 Writes cases.html, a self-contained page with heat maps, and stores it in the run at MLflow, folder
-`cases`. It needs the images that the run was trained on. Heat maps need a run that was trained
-with --log-model.
+`cases`. It needs the images that the run was trained on. If they lie in another folder now, name it
+with --dataset. Heat maps need a run that was trained with --log-model.
 """
 
 import contextlib
@@ -30,7 +31,10 @@ from pipelines.runs.finished import FinishedRun
 from pipelines.runs.one_run import read_run
 from study.common.command import Parser
 from study.common.command import run_command
+from study.common.errors import DataError
 from study.common.errors import StudyError
+from study.common.paths import check_outside
+from study.common.paths import parse_path
 from study.common.progress import Progress
 from study.common.settings import keras_backend
 from study.config import BACKBONES
@@ -38,6 +42,7 @@ from study.data.names import escape_name
 from study.data.prepare import Data
 from study.data.prepare import data_digest
 from study.data.prepare import prepare
+from study.flags import resolve_dataset
 from study.tracking.connection import describe_error
 from study.tracking.connection import mlflow_errors_as_study_errors
 from study.workers.local import Worker
@@ -54,6 +59,11 @@ def main() -> None:
     parser = Parser(__doc__ or "", "pipelines.cases")
     parser.add_argument("--run", required=True, metavar="ID", help="ID of a finished run in MLflow")
     parser.add_argument(
+        "--dataset",
+        metavar="X",
+        help="where the run's images are now, such as folder:PATH [default: where they were]",
+    )
+    parser.add_argument(
         "--count",
         type=_parse_count,
         default=12,
@@ -61,12 +71,18 @@ def main() -> None:
         help="number of cases of each kind [default: 12]",
     )
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, help="folder to write to [default: exports/cases-ID]"
+        "--out",
+        metavar="DIR",
+        type=parse_path,
+        help="folder to write to [default: exports/cases-ID]",
     )
     args = parser.parse_args()
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     client = connect_reader()
-    view = build_view(client, args.run, args.count)
+    run = read_run(client, args.run)
+    dataset = resolve_dataset(args.dataset or run.config.dataset)
+    check_outside(args.out, dataset)
+    view = build_view(client, run, dataset, args.count)
     out = args.out or Path("exports", f"cases-{args.run[:8]}")
     _store_page(client, args.run, render_cases(view), out)
     if view.no_heat_reason:
@@ -80,17 +96,17 @@ def _parse_count(text: str) -> int:
     return int(text)
 
 
-def build_view(client: MlflowClient, run_id: str, count: int) -> CasesView:
+def build_view(client: MlflowClient, run: FinishedRun, dataset: str, count: int) -> CasesView:
     """Collect what a run's page shows, with up to `count` cases of each kind.
 
+    `dataset` names the images that the run was trained on, wherever they are now.
+
     Raises:
-        StudyError: there is no such finished run, MLflow cannot be read, or the images that the
-            run was trained on are not here.
+        StudyError: MLflow cannot be read, or these are not the images of the run.
     """
-    run = read_run(client, run_id)
     with tempfile.TemporaryDirectory() as folder:
-        predictions = pd.read_parquet(_download(run_id, "predictions.parquet", folder))
-        data = _prepare_images(run)
+        predictions = pd.read_parquet(_download(run.run_id, "predictions.parquet", folder))
+        data = _prepare_images(run, dataset)
         row_by_image = _index_images(data.images)
         groups = data.groups or ()
         group_of = {image: groups[row] for image, row in row_by_image.items() if groups}
@@ -112,13 +128,17 @@ def _index_images(images: Sequence[str]) -> dict[str, int]:
     return rows | {escape_name(image): row for image, row in rows.items()}
 
 
-def _prepare_images(run: FinishedRun) -> Data:
+def _prepare_images(run: FinishedRun, dataset: str) -> Data:
     """Return the images that a run was trained on, recognized by their digest."""
-    dataset = run.config.dataset
-    if data_digest(dataset) != run.data_digest:
+    advice = "name the folder that they are in now with --dataset folder:PATH"
+    try:
+        digest = data_digest(dataset)
+    except DataError as error:
+        raise CasesError(f"no images of run {run.run_id}: {error}, or {advice}") from error
+    if digest != run.data_digest:
         raise CasesError(
             f"the images of {dataset} on this machine are not those of run {run.run_id}: some were "
-            "added, removed or changed. Put the original ones back."
+            f"added, removed or changed. Put the original ones back, or {advice}"
         )
     return prepare(dataset, run.config.image_size, progress=Progress().step)
 

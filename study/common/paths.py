@@ -21,6 +21,20 @@ def resolve_path(text: str) -> Path:
         raise StudyError(f"cannot follow the path {text!r} ({error}): check it") from None
 
 
+def parse_path(text: str) -> Path:
+    """Return the path that a flag names, with `~` expanded.
+
+    A shell leaves the `~` of `--out=~/here` as it is.
+
+    Raises:
+        StudyError: there is no such user.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise StudyError(f"cannot follow the path {text!r} ({error}): check it") from None
+
+
 def list_writes_inside(folder: Path) -> list[str]:
     """Return what a command would write into a folder or its subfolders, as paths.
 
@@ -36,17 +50,31 @@ def list_writes_inside(folder: Path) -> list[str]:
     return sorted({str(path) for path in paths if folder in path.resolve().parents})
 
 
-def check_outside(out: Path, folder: str) -> None:
-    """Check that a folder to write to does not lie in that of a data set.
+def check_outside(out: Path | None, dataset: str) -> None:
+    """Check that a folder to write to is not within the user's data set.
 
     Args:
-        out: the folder to write to.
-        folder: path of the data set; "" if it is none of the user's.
+        out: the folder to write to, or None if the user names none.
+        dataset: its name, of which only `folder:PATH` is a folder of the user's.
 
     Raises:
-        StudyError: it lies there.
+        StudyError: it is.
     """
-    if folder and resolve_path(folder) in resolve_path(str(out)).parents:
+    kind, _, folder = dataset.partition(":")
+    if out is None or kind != "folder" or not folder.strip():
+        return
+    if is_within(out, Path(folder.strip())):
         raise StudyError(
-            f"{out} lies in {folder}, where each folder is a class: choose another with --out"
+            f"{out} is within the data set {folder.strip()}, where each folder is a class: "
+            "choose another with --out"
         )
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Return whether a path is that of a folder, or of something in it.
+
+    Raises:
+        StudyError: one of them cannot be followed.
+    """
+    resolved_path = resolve_path(str(path))
+    return resolve_path(str(folder)) in (resolved_path, *resolved_path.parents)

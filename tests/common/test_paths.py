@@ -5,6 +5,7 @@ import pytest
 from study.common.errors import StudyError
 from study.common.paths import check_outside
 from study.common.paths import list_writes_inside
+from study.common.paths import parse_path
 from study.common.paths import resolve_path
 
 
@@ -38,8 +39,22 @@ def test_writes_inside_are_the_databases_and_the_cache(
     assert list_writes_inside(data) == [str(data / "a" / "cache"), str(data / "runs.db")]
 
 
-def test_check_outside_refuses_a_folder_among_the_classes(tmp_path: Path) -> None:
-    check_outside(tmp_path / "out", str(tmp_path / "data"))
-    check_outside(tmp_path / "out", "")
+@pytest.mark.parametrize("out", ["data", "data/out", "data/a/out", "link/out"])
+def test_check_outside_refuses_a_folder_within_the_data_set(tmp_path: Path, out: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
     with pytest.raises(StudyError, match="choose another with --out"):
-        check_outside(tmp_path / "data" / "out", str(tmp_path / "data"))
+        check_outside(tmp_path / out, f"folder: {tmp_path}/data/")
+
+
+def test_check_outside_accepts_other_folders(tmp_path: Path) -> None:
+    check_outside(tmp_path / "data-2" / "out", f"folder:{tmp_path / 'data'}")
+    check_outside(tmp_path / "out", "demo")
+    check_outside(None, f"folder:{tmp_path}")
+
+
+def test_parse_path_expands_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/one")
+    assert parse_path("~/here") == Path("/home/one/here")
+    with pytest.raises(StudyError, match="cannot follow the path '~no-such-user-here/x'"):
+        parse_path("~no-such-user-here/x")

@@ -16,6 +16,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from study.common.command import run_command
 from study.common.errors import DataError
 from study.common.files import atomic_write
 from study.common.paths import check_outside
+from study.common.paths import parse_path
 from study.common.paths import resolve_path
 from study.common.progress import Progress
 from study.data.audit import near_duplicates
@@ -167,14 +169,12 @@ def main() -> None:
     parser.add_argument(
         "--dataset", default="demo", help="chest, blood, demo or folder:PATH [default: demo]"
     )
-    parser.add_argument("--out", metavar="DIR", help="[default: audits/<dataset>]")
+    parser.add_argument("--out", metavar="DIR", type=parse_path, help="[default: audits/<dataset>]")
     args = parser.parse_args()
     kind, _, path = args.dataset.partition(":")
     root = path.strip() if kind == "folder" else ""
-    out = Path(
-        args.out or Path("audits") / name_without_path(args.dataset).replace(":", "-")
-    ).expanduser()
-    check_outside(out, root)
+    out = args.out or Path("audits", name_without_path(args.dataset).replace(":", "-"))
+    check_outside(out, args.dataset)
     _check_writable(out)
     progress = Progress()
     try:
@@ -186,10 +186,13 @@ def main() -> None:
 
 
 def _check_writable(out: Path) -> None:
-    """Raise at once if `out` cannot be written, not after minutes of work."""
+    """Raise at once if `out` cannot be written, not after minutes of work.
+
+    The folder is not made: an audit that is refused leaves nothing behind.
+    """
     with _write_errors_as_data_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()
+        existing = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
+        tempfile.TemporaryFile(dir=existing).close()
 
 
 @contextlib.contextmanager

@@ -220,9 +220,23 @@ def test_images_changed_since_the_run_are_refused(
         added.unlink()
     Path("my images").rename("elsewhere")
     try:
-        assert "no folder at" in refusal(main, capsys)
+        line = refusal(main, capsys)
+        assert "no folder at" in line
+        assert "name the folder that they are in now with --dataset folder:PATH" in line
+        ask(monkeypatch, here.info.run_id, "--dataset", "folder:elsewhere", "--out", "exports/new")
+        assert run_command(main) == 0
+        assert Path("exports/new/cases.html").is_file()
     finally:
         Path("elsewhere").rename("my images")
+
+
+def test_cases_are_not_written_among_the_images(
+    here: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("my images", "my images/new"):
+        ask(monkeypatch, here.info.run_id, "--out", folder)
+        assert "each folder is a class: choose another with --out" in refusal(main, capsys)
+    assert not Path("my images", "new").exists()
 
 
 @pytest.mark.usefixtures("here")
