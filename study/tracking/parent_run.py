@@ -19,8 +19,8 @@ from study.tracking.connection import mlflow_errors_as_study_errors
 from study.tracking.operations import Operation
 from study.tracking.outbox import Outbox
 from study.tracking.queries import experiment_id
+from study.tracking.queries import kill_run
 from study.tracking.queries import search_runs_by_tags
-from study.tracking.queries import terminate_run
 from study.tracking.spool import end_run_on_exit
 from study.tracking.spool import flush_spool
 
@@ -109,7 +109,7 @@ def kill_orphaned_runs(client: MlflowClient, parent: str, alive: Collection[str]
         if "finished" not in run.data.tags and run.data.tags.get("fingerprint") not in alive
     ]
     for run in orphaned_runs:
-        terminate_run(client, run, "KILLED")
+        kill_run(client, run.info.run_id)
     return len(orphaned_runs)
 
 

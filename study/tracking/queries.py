@@ -297,6 +297,18 @@ def fetch_curve(client: MlflowClient, run_id: str, name: str) -> dict[int, float
 
 
 @mlflow_errors_as_study_errors()
+def kill_run(client: MlflowClient, run_id: str) -> None:
+    """Set a run to KILLED, unless its process finishes it meanwhile.
+
+    A process that was thought dead may tag its run as finished and end it after the caller has
+    read it. It tags before it ends, so a run that has no tag after the kill is yet to be ended.
+    """
+    client.set_terminated(run_id, "KILLED")
+    run = client.get_run(run_id)
+    if run.data.tags.get("finished") == "true":
+        terminate_run(client, run, "FINISHED")
+
+
 def terminate_run(client: MlflowClient, run: Run, status: str) -> None:
     """End a run with a status such as `FINISHED`."""
     client.set_terminated(run.info.run_id, status)

@@ -24,6 +24,7 @@ from study.tracking.connection import mlflow_errors_as_study_errors
 from study.tracking.outbox import Outbox
 from study.tracking.queries import experiment_id
 from study.tracking.queries import find_runs
+from study.tracking.queries import kill_run
 from study.tracking.queries import PAUSED_TAG
 from study.tracking.queries import select_unfinished_runs
 from study.tracking.run_logger import RunLog
@@ -157,7 +158,7 @@ def _give_up_other_runs(
     for run in unfinished_runs:
         if run.info.run_id != chosen_id:
             client.set_tag(run.info.run_id, "given_up", "trained in another run")
-            client.set_terminated(run.info.run_id, "KILLED")
+            kill_run(client, run.info.run_id)
 
 
 def _is_blank(run: Run) -> bool:

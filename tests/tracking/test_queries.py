@@ -169,6 +169,32 @@ def test_orphaned_runs_of_a_parent_are_killed(client: MlflowClient) -> None:
     assert kill_orphaned_runs(client, parent, {"b"}) == 0
 
 
+@pytest.mark.parametrize("killer", ["driver", "retry"])
+def test_run_that_finishes_while_it_is_killed_stays_finished(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, killer: str
+) -> None:
+    parent = str(_parent(client).info.run_id)
+    marks = {"mlflow.parentRunId": parent, "fingerprint": "f1"}
+    run_id = client.create_run(queries.experiment_id(client, "demo"), tags=marks).info.run_id
+    unfinished_runs = queries.find_runs(client, "f1")
+    kill = MlflowClient.set_terminated
+
+    def finish_then_kill(self: MlflowClient, id_: str, status: str, *more: int) -> None:
+        if status == "KILLED":  # after the killer has read the run
+            self.set_tag(run_id, "finished", "true")
+            kill(self, run_id, "FINISHED")
+        kill(self, id_, status, *more)
+
+    monkeypatch.setattr(MlflowClient, "set_terminated", finish_then_kill)
+    if killer == "driver":
+        kill_orphaned_runs(client, parent, set())
+    else:
+        with open_run(client, PLACE, resumable=False, unfinished_runs=unfinished_runs[:1]):
+            pass
+    run = client.get_run(run_id)
+    assert (run.info.status, run.data.tags["finished"]) == ("FINISHED", "true")
+
+
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (OSError, "FAILED")])
 def test_parent_run_ends_by_the_error_of_its_block(
     client: MlflowClient, error: type[BaseException], status: str
