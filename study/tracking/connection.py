@@ -52,7 +52,8 @@ REFUSALS = LOGIN_REFUSALS | {
 # MLflow says BAD_REQUEST for these, too, although the database is only busy or was restarted, or
 # another run wrote the same row, such as that of the data set, at the same moment.
 BUSY_DATABASE = re.compile(
-    r"QueuePool limit|InterfaceError|connection (already|is) closed"
+    r"QueuePool limit|InterfaceError|[Cc]onnection (already|is) closed|\(psycopg2\.DatabaseError\)"
+    r"|transaction (is|has been) rolled back"
     r"|UNIQUE constraint failed|UniqueViolation"
 )
 MAX_ERROR_LENGTH = 5000  # characters of an error's first line that are looked through for its cause

@@ -82,6 +82,11 @@ def answered(status: int) -> requests.HTTPError:
         MlflowException("database is locked", databricks_pb2.TEMPORARILY_UNAVAILABLE),
         MlflowException("QueuePool limit of size 5 reached", databricks_pb2.BAD_REQUEST),
         MlflowException("(psycopg2.InterfaceError) closed", databricks_pb2.BAD_REQUEST),
+        MlflowException("(psycopg2.DatabaseError) no message", databricks_pb2.BAD_REQUEST),
+        MlflowException("This Connection is closed", databricks_pb2.BAD_REQUEST),
+        MlflowException(
+            "Can't reconnect until invalid transaction is rolled back", databricks_pb2.BAD_REQUEST
+        ),
         MlflowException("UNIQUE constraint failed: datasets.name", databricks_pb2.BAD_REQUEST),
         MlflowException("(psycopg2.errors.UniqueViolation)", databricks_pb2.BAD_REQUEST),
         MlflowException("slow down", databricks_pb2.REQUEST_LIMIT_EXCEEDED),
