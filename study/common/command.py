@@ -78,6 +78,7 @@ def run_command(main: Callable[[], None]) -> int:
         0, or 2 after an error that the user can act on, or 130 after Ctrl-C, or 141 if the reader
         of its output has gone, as after `| head`.
     """
+    _replace_closed_streams()
     _silence_libraries()
     try:
         try:
@@ -88,6 +89,18 @@ def run_command(main: Callable[[], None]) -> int:
         if not _drop_unread_output():
             raise
         return UNREAD
+
+
+def _replace_closed_streams() -> None:
+    """Open the null device in place of standard streams that are closed, as by `>&-`.
+
+    Else the next file to be opened, such as a database, would get the descriptor of the stream,
+    and libraries would print into that file.
+    """
+    for name in ("stdin", "stdout", "stderr"):  # in the order of their descriptors
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - to the end
 
 
 def _run_and_report(main: Callable[[], None]) -> int:

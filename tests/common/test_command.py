@@ -139,6 +139,30 @@ def test_command_whose_reader_has_gone_ends_quietly(
     assert not done.stderr
 
 
+@pytest.mark.parametrize("streams", [(1,), (2,), (0, 1, 2)])
+def test_command_with_closed_streams_runs_and_opens_no_file_in_their_place(
+    streams: tuple[int, ...], tmp_path: Path
+) -> None:
+    code = f"""if True:
+        import os, sys
+        from study.common.command import run_command
+        def main():
+            file = open("a.db", "w")
+            for number in {streams}:
+                os.write(number, b"of a library") if number else None
+            print("a line", file=sys.stdout if 1 in {streams} else sys.stderr)
+        sys.exit(run_command(main))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: [os.close(number) for number in streams],
+    )
+    assert done.returncode == 0
+    assert not (tmp_path / "a.db").read_bytes()
+
+
 def test_broken_pipe_of_anything_else_is_no_quiet_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
