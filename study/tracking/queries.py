@@ -309,6 +309,7 @@ def kill_run(client: MlflowClient, run_id: str) -> None:
         terminate_run(client, run, "FINISHED")
 
 
+@mlflow_errors_as_study_errors()
 def terminate_run(client: MlflowClient, run: Run, status: str) -> None:
     """End a run with a status such as `FINISHED`."""
     client.set_terminated(run.info.run_id, status)
