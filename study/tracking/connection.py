@@ -58,13 +58,15 @@ BUSY_DATABASE = re.compile(
 )
 MAX_ERROR_LENGTH = 5000  # characters of an error's first line that are looked through for its cause
 # MLflow's variables that change what a client logs, if an earlier job has left them: the first two
-# attach metrics to that job's model, the third adds its tags to new runs, and with the last one a
-# request counts as done before it was sent.
+# attach metrics to that job's model, the third adds its tags to new runs, and with the fourth a
+# request counts as done before it was sent. The last one would send models to another registry than
+# that beside their runs.
 LEFTOVERS = (
     "MLFLOW_ACTIVE_MODEL_ID",
     "_MLFLOW_ACTIVE_MODEL_ID",
     "MLFLOW_RUN_CONTEXT",
     "MLFLOW_ENABLE_ASYNC_LOGGING",
+    "MLFLOW_REGISTRY_URI",
 )
 
 

@@ -326,3 +326,12 @@ def test_metric_is_not_attached_to_a_model_that_an_earlier_job_left(
     write_operation(own_client, run_id, operations.metrics({"loss": 0.5}, 1, 1))
     assert client.get_logged_model(foreign.model_id).metrics in (None, [])
     assert client.get_run(run_id).data.metrics == {"loss": 0.5}
+
+
+def test_model_is_registered_beside_its_run_whatever_registry_an_earlier_job_left(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"sqlite:///{tmp_path}/registry.db")
+    connection.connect().create_registered_model("demo")
+    assert client.get_registered_model("demo").name == "demo"
+    assert not (tmp_path / "registry.db").exists()
