@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from study.workers.local import divide_cores
-from tests.support.chaos import disturbed
 from tests.support.chaos import figures_of
 from tests.support.chaos import FLAGS
+from tests.support.chaos import run_disturbed_grid
 from tests.support.chaos import WORKERS
 from tests.support.commands import client_of
 from tests.support.commands import finish
@@ -60,7 +60,7 @@ def test_grid_under_kills_and_outages_equals_an_undisturbed_one(
         with capsys.disabled():
             print(f"\n{text}")
 
-    came, figures = disturbed(place, seeds, pause, kills, say)
+    came, figures = run_disturbed_grid(place, seeds, pause, kills, say)
     assert came.pop("finished") == 7 * seeds
     came.pop("runs")
     assert set(came.values()) == {0}, came

@@ -41,7 +41,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def settings_of_earlier_code(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The settings with which a command runs the code of that commit."""
     code = tmp_path_factory.mktemp("before")
     archive = subprocess.run(
@@ -55,19 +55,23 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def folder(before: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(
+    settings_of_earlier_code: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A working directory with one of each, made by that commit."""
     folder = tmp_path_factory.mktemp("left")
-    assert (Path(before["PYTHONPATH"]) / "study" / "server.py").is_file()  # the flat layout
-    succeed("study.train", *FINISHED, cwd=folder, **before)
-    process = start("study.train", *INTERRUPTED, cwd=folder, **before)
+    assert (
+        Path(settings_of_earlier_code["PYTHONPATH"]) / "study" / "server.py"
+    ).is_file()  # the flat layout
+    succeed("study.train", *FINISHED, cwd=folder, **settings_of_earlier_code)
+    process = start("study.train", *INTERRUPTED, cwd=folder, **settings_of_earlier_code)
     wait_until(lambda: len(epochs_of(folder)) >= 2, process)
     process.send_signal(signal.SIGKILL)
     finish(process)
-    succeed("study.offline", *OFFLINE, cwd=folder, **before)
-    succeed("study.grid", *GRID, cwd=folder, **before)
+    succeed("study.offline", *OFFLINE, cwd=folder, **settings_of_earlier_code)
+    succeed("study.grid", *GRID, cwd=folder, **settings_of_earlier_code)
     (folder / "late.py").write_text(SPOOL)
-    done = finish(start("late", cwd=folder, **before))
+    done = finish(start("late", cwd=folder, **settings_of_earlier_code))
     assert done.returncode == 0, done.stderr
     (folder / "late.txt").write_text(done.stdout.strip())
     return folder
@@ -83,46 +87,60 @@ def epochs_of(folder: Path) -> list[int]:
 
 
 @pytest.fixture
-def now(before: dict[str, str]) -> dict[str, str]:
+def settings_of_today(settings_of_earlier_code: dict[str, str]) -> dict[str, str]:
     """The settings with which a command of today finds that commit's cache."""
-    return {"STUDY_CACHE": before["STUDY_CACHE"]}
+    return {"STUDY_CACHE": settings_of_earlier_code["STUDY_CACHE"]}
 
 
 def test_finished_run_of_earlier_code_is_not_trained_again(
-    folder: Path, now: dict[str, str]
+    folder: Path, settings_of_today: dict[str, str]
 ) -> None:
-    assert "already finished" in succeed("study.train", *FINISHED[:-1], cwd=folder, **now)
+    assert "already finished" in succeed(
+        "study.train", *FINISHED[:-1], cwd=folder, **settings_of_today
+    )
 
 
-def test_grid_of_earlier_code_is_complete(folder: Path, now: dict[str, str]) -> None:
-    assert "7 trials, 7 finished already" in succeed("study.grid", *GRID, cwd=folder, **now)
+def test_grid_of_earlier_code_is_complete(folder: Path, settings_of_today: dict[str, str]) -> None:
+    assert "7 trials, 7 finished already" in succeed(
+        "study.grid", *GRID, cwd=folder, **settings_of_today
+    )
 
 
-def test_registered_model_of_earlier_code_predicts(folder: Path, now: dict[str, str]) -> None:
+def test_registered_model_of_earlier_code_predicts(
+    folder: Path, settings_of_today: dict[str, str]
+) -> None:
     images = folder / "images"
     images.mkdir()
     Image.fromarray(prepare("demo", 64).x[0]).save(images / "a.png")
     flags = ("--model", "models:/demo@best", str(images), "--out", "out.csv")
-    assert "1 images classified, 0 skipped" in succeed("study.predict", *flags, cwd=folder, **now)
+    assert "1 images classified, 0 skipped" in succeed(
+        "study.predict", *flags, cwd=folder, **settings_of_today
+    )
 
 
-def test_checkpoint_of_earlier_code_continues_in_its_run(folder: Path, now: dict[str, str]) -> None:
+def test_checkpoint_of_earlier_code_continues_in_its_run(
+    folder: Path, settings_of_today: dict[str, str]
+) -> None:
     had = epochs_of(folder)
-    output = succeed("study.train", *INTERRUPTED, cwd=folder, **now)
+    output = succeed("study.train", *INTERRUPTED, cwd=folder, **settings_of_today)
     assert f"continuing after epoch {had[-1]}" in output
     assert epochs_of(folder) == [1, 2, 3, 4, 5, 6]
 
 
-def test_offline_record_of_earlier_code_becomes_a_run(folder: Path, now: dict[str, str]) -> None:
+def test_offline_record_of_earlier_code_becomes_a_run(
+    folder: Path, settings_of_today: dict[str, str]
+) -> None:
     trained = len(finished_of(client_of(folder)))
-    succeed("study.sync", "--from", "records", cwd=folder, **now)
+    succeed("study.sync", "--from", "records", cwd=folder, **settings_of_today)
     assert len(finished_of(client_of(folder))) == trained + 1
     assert "already finished" in succeed(
-        "study.train", *OFFLINE[: OFFLINE.index("--out")], cwd=folder, **now
+        "study.train", *OFFLINE[: OFFLINE.index("--out")], cwd=folder, **settings_of_today
     )
 
 
-def test_spool_of_earlier_code_is_delivered(folder: Path, now: dict[str, str]) -> None:
-    succeed("study.sync", cwd=folder, **now)
+def test_spool_of_earlier_code_is_delivered(
+    folder: Path, settings_of_today: dict[str, str]
+) -> None:
+    succeed("study.sync", cwd=folder, **settings_of_today)
     run = client_of(folder).get_run((folder / "late.txt").read_text())
     assert (run.info.status, run.data.metrics["late"]) == ("FINISHED", 0.5)

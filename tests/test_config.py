@@ -27,7 +27,7 @@ LIMITED = [name for name, spec in SPECS.items() if "low" in spec.metadata]
 CHOSEN = [name for name, spec in SPECS.items() if "choices" in spec.metadata]
 
 
-def message_of(**fields: Any) -> str:
+def refusal_of(**fields: Any) -> str:
     with pytest.raises(ConfigError) as caught:
         TrialConfig(**fields)
     message = str(caught.value)
@@ -64,7 +64,7 @@ def configs(draw: st.DrawFn) -> TrialConfig:
 def test_value_out_of_range_is_refused_with_the_range(name: str) -> None:
     low, high = SPECS[name].metadata["low"], SPECS[name].metadata["high"]
     for value in (low - 1, high + 1):
-        message = message_of(**{name: value})
+        message = refusal_of(**{name: value})
         assert message.startswith(f"{name}={value} ")
         assert str(low) in message
         assert str(high) in message
@@ -73,49 +73,49 @@ def test_value_out_of_range_is_refused_with_the_range(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in LIMITED if type(SPECS[n].default) is float])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_value_that_is_no_number_is_refused(name: str, value: float) -> None:
-    assert message_of(**{name: value}).startswith(f"{name}=")
+    assert refusal_of(**{name: value}).startswith(f"{name}=")
 
 
 @pytest.mark.parametrize("name", CHOSEN)
 def test_unknown_choice_is_refused_with_the_choices(name: str) -> None:
     value = "other" if type(SPECS[name].default) is str else 0.3
-    message = message_of(**{name: value})
+    message = refusal_of(**{name: value})
     assert message.startswith(f"{name}={value!r} ")
     assert all(str(choice) in message for choice in SPECS[name].metadata["choices"])
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_value_of_another_type_is_refused(name: str) -> None:
-    assert message_of(**{name: None}).startswith(f"{name}=None is not of type ")
+    assert refusal_of(**{name: None}).startswith(f"{name}=None is not of type ")
 
 
 def test_truth_value_for_a_number_is_refused() -> None:
-    assert "epochs=True" in message_of(epochs=True)
+    assert "epochs=True" in refusal_of(epochs=True)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_image_too_small_for_the_backbone_is_refused(name: str) -> None:
     least = BACKBONES[name].min_image_size
     assert TrialConfig(backbone=name, image_size=least).image_size == least
-    message = message_of(backbone=name, image_size=least - 1)
+    message = refusal_of(backbone=name, image_size=least - 1)
     assert f"image_size={least - 1}" in message
     assert str(least) in message
 
 
 def test_unknown_dataset_is_refused_with_the_known() -> None:
     for value in ("mnist", "", "Demo"):
-        message = message_of(dataset=value)
+        message = refusal_of(dataset=value)
         assert message.startswith("dataset=")
         assert all(name in message for name in (*RECIPES, "folder:PATH"))
 
 
 def test_folder_dataset_without_a_path_is_refused() -> None:
     for value in ("folder", "folder:", "folder: "):
-        assert "folder:PATH" in message_of(dataset=value)
+        assert "folder:PATH" in refusal_of(dataset=value)
 
 
 def test_alpha_for_another_backbone_than_mobilenet_is_refused() -> None:
-    assert message_of(backbone="vgg16", alpha=0.5).startswith("alpha=0.5 ")
+    assert refusal_of(backbone="vgg16", alpha=0.5).startswith("alpha=0.5 ")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_alpha_for_another_backbone_than_mobilenet_is_refused() -> None:
 def test_incomplete_fold_fields_are_refused_with_what_to_write(
     fields: dict[str, Any], advice: str
 ) -> None:
-    message = message_of(**{"split": "grouped", **fields})
+    message = refusal_of(**{"split": "grouped", **fields})
     assert message.startswith("fold")
     assert advice in message
 
@@ -184,9 +184,9 @@ def test_fingerprint_of_a_recipe_is_that_of_protocol_version_2(dataset: str, sta
 
 def test_missing_weights_file_is_refused(tmp_path: Path) -> None:
     missing = str(tmp_path / "none.h5")
-    assert message_of(weights=missing).startswith("weights: ")
-    assert missing in message_of(weights=missing)
-    assert message_of(weights=str(tmp_path)).startswith("weights: ")
+    assert refusal_of(weights=missing).startswith("weights: ")
+    assert missing in refusal_of(weights=missing)
+    assert refusal_of(weights=str(tmp_path)).startswith("weights: ")
 
 
 def test_replace_with_a_bad_value_is_refused() -> None:

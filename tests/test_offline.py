@@ -41,7 +41,7 @@ CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
 BARE = {"KERAS_BACKEND": "jax", "PYTHONPATH": f"{ROOT / 'tests' / 'support' / 'bare'}:{ROOT}"}
 
 
-def begun(folder: Path) -> "subprocess.Popen[str]":
+def start_offline(folder: Path) -> "subprocess.Popen[str]":
     return start("study.offline", *FLAGS, cwd=folder, **BARE)
 
 
@@ -57,7 +57,7 @@ def epochs_of(folder: Path) -> list[int]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Killed after an epoch, stopped by the time, then finished: without MLflow and TensorFlow."""
     folder = tmp_path_factory.mktemp("offline")
-    process = begun(folder)
+    process = start_offline(folder)
     wait_until(lambda: bool(epochs_of(folder)), process)
     process.send_signal(signal.SIGKILL)
     finish(process)
@@ -210,7 +210,7 @@ def figures_of(folder: Path) -> dict[str, list[object]]:
 
 
 @pytest.fixture(scope="module")
-def by_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def records_of_two_workers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Two variants trained at once; the folder and what was printed."""
     folder = tmp_path_factory.mktemp("workers")
     flags = (*TWO, "--workers", "2", "--out", "two")
@@ -218,8 +218,10 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
-def test_two_workers_give_the_records_of_one_bit_for_bit(by_two: tuple[Path, str]) -> None:
-    folder, _ = by_two
+def test_two_workers_give_the_records_of_one_bit_for_bit(
+    records_of_two_workers: tuple[Path, str],
+) -> None:
+    folder, _ = records_of_two_workers
     flags = (*TWO, "--out", "one")
     os.sched_setaffinity(0, CORES[:1])  # of the command, too, which inherits it
     try:
@@ -231,8 +233,10 @@ def test_two_workers_give_the_records_of_one_bit_for_bit(by_two: tuple[Path, str
     assert together == alone
 
 
-def test_offline_variants_start_in_the_order_of_the_flag(by_two: tuple[Path, str]) -> None:
-    _, output = by_two
+def test_offline_variants_start_in_the_order_of_the_flag(
+    records_of_two_workers: tuple[Path, str],
+) -> None:
+    _, output = records_of_two_workers
     titles = {line.split(" ")[0]: line for line in output.splitlines() if " · seed 0" in line}
     assert "· 1e-2 ·" in titles["[1/2]"]  # variant 7's rate, ten times the base's
     assert "D(16)" in titles["[2/2]"]

@@ -85,7 +85,7 @@ def story(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Sto
     unhurried = alone.start()
     try:
         for wanted, sign in zip((1, 3, 5, EPOCHS + 1), SIGNALS, strict=True):
-            tell(story, *interrupted(disturbed, wanted, sign))
+            note_process(story, *run_until_interrupted(disturbed, wanted, sign))
         left_alone = finish(unhurried)
     finally:
         unhurried.kill()
@@ -93,7 +93,7 @@ def story(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Sto
     return story
 
 
-def interrupted(
+def run_until_interrupted(
     place: Place, epochs: int, sign: signal.Signals | None
 ) -> "tuple[subprocess.CompletedProcess[str], int]":
     """Run the command until `epochs` are saved, then send it a signal; and how many were."""
@@ -107,7 +107,7 @@ def interrupted(
         process.kill()
 
 
-def tell(story: Story, done: "subprocess.CompletedProcess[str]", saved: int) -> None:
+def note_process(story: Story, done: "subprocess.CompletedProcess[str]", saved: int) -> None:
     run = story.disturbed.run
     story.run_ids.append(run.info.run_id)
     story.statuses.append(run.info.status)

@@ -75,7 +75,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session_cache: Path) 
     return folder
 
 
-def train(server: Server, folder: Path, *flags: str) -> "subprocess.Popen[str]":
+def start_trial(server: Server, folder: Path, *flags: str) -> "subprocess.Popen[str]":
     """A trial that has recorded an epoch, of a user whose address holds a password."""
     known = {found.info.run_id for found in runs_of(server.client)}
     process = start(
@@ -112,7 +112,7 @@ def check_points(server: Server, run: Run) -> None:
         assert steps == list(range(1, EPOCHS + 1)), name
 
 
-def check_same(server: Server, run: Run, alone: Run) -> None:
+def assert_same_run(server: Server, run: Run, alone: Run) -> None:
     """Two runs tell the same, but for what is of its own time."""
     client = server.client
     check_points(server, run)
@@ -143,7 +143,7 @@ def texts_of(folder: Path) -> bytes:
 def test_server_back_during_the_trial_gets_all_in_order(
     server: Server, alone: Run, cache: Path, tmp_path: Path
 ) -> None:
-    process = train(server, tmp_path)
+    process = start_trial(server, tmp_path)
     server.kill()
     try:
         down_since = epochs_saved(cache)
@@ -160,7 +160,7 @@ def test_server_back_during_the_trial_gets_all_in_order(
     assert SECRET not in done.stderr
     assert spool.list_spools() == []
     found = last_run(server)
-    check_same(server, found, alone)
+    assert_same_run(server, found, alone)
     beats = [
         step for step, _ in history_of(server.client, found, "system/cpu_utilization_percentage")
     ]
@@ -176,7 +176,7 @@ def test_server_back_after_the_trial_gets_all_from_sync(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    process = train(server, tmp_path, "--log-model")
+    process = start_trial(server, tmp_path, "--log-model")
     settings = {"MLFLOW_TRACKING_URI": server.uri}
     server.kill()
     try:
@@ -203,7 +203,7 @@ def test_server_back_after_the_trial_gets_all_from_sync(
     assert [finish(process).returncode for process in two] == [0, 0]
     assert sync_spool() == "nothing to deliver"
     found = last_run(server)
-    check_same(server, found, alone)
+    assert_same_run(server, found, alone)
     check_model(server, found)
     assert SECRET.encode() not in texts_of(server.folder)
 
@@ -223,7 +223,7 @@ def freeze(server: Server, sign: signal.Signals) -> None:
 
 @pytest.mark.usefixtures("cache")
 def test_second_ctrl_c_ends_the_command_at_once(server: Server, tmp_path: Path) -> None:
-    process = train(server, tmp_path, "--seed", "8")
+    process = start_trial(server, tmp_path, "--seed", "8")
     assert process.stderr is not None
     freeze(server, signal.SIGSTOP)  # so that the end has to wait
     try:
@@ -299,7 +299,7 @@ def test_parent_run_ending_without_a_server_is_spooled(
     client: MlflowClient, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUDY_PATIENCE", "0")
-    monkeypatch.setattr(client, "set_terminated", down)
+    monkeypatch.setattr(client, "set_terminated", raise_connection_refused)
     run = open_parent_run(client, StudySpec("demo", "a study", "its title", {}))
     said = [operations.tags({"said": "at the end"})]
     with closing_parent_run(client, run) as study_run:
@@ -321,7 +321,7 @@ def test_spool_that_fails_for_now_stops_no_other(
     first, second = (str(client.create_run("0").info.run_id) for _ in range(2))
     spool.save_spool(first, [Operation("end", {"status": "FINISHED", "time": 1})])
     spool.save_spool(second, [operations.tags({"a": "b"})])
-    monkeypatch.setattr(client, "set_terminated", down)
+    monkeypatch.setattr(client, "set_terminated", raise_connection_refused)
     report = spool.flush_spool(client)
     assert report.delivered == [second]
     assert report.waiting == {first: "API request failed with exception: Connection refused"}
@@ -332,7 +332,7 @@ def test_spool_that_fails_for_now_stops_no_other(
     _deliver_and_find_runs(client, "f2")
 
 
-def down(*_: object) -> None:
+def raise_connection_refused(*_: object) -> None:
     raise MlflowException("API request failed with exception: Connection refused")
 
 
@@ -355,7 +355,7 @@ def test_bad_patience_setting_is_refused(monkeypatch: pytest.MonkeyPatch, text: 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cache")
 def test_trial_stopped_without_a_server_continues_later(server: Server, tmp_path: Path) -> None:
-    process = train(server, tmp_path, "--seed", "7")
+    process = start_trial(server, tmp_path, "--seed", "7")
     server.kill()
     try:
         process.send_signal(signal.SIGINT)

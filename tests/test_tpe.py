@@ -75,7 +75,9 @@ class Searched:
 
 
 @pytest.fixture(scope="module")
-def searched(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Searched:
+def killed_and_repeated_search(
+    empty_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Searched:
     folder = tmp_path_factory.mktemp("tpe")
     shutil.copy(empty_database, folder / "mlflow.db")
     client = client_of(folder)
@@ -97,18 +99,20 @@ def has_epoch(runs: list[Run]) -> bool:
     return bool(runs) and "val_loss" in runs[0].data.metrics
 
 
-def test_killed_search_continues_in_the_same_run(searched: Searched) -> None:
-    run_ids = [each.info.run_id for each in trial_runs(searched.client)]
-    assert run_ids[0] == searched.begun
+def test_killed_search_continues_in_the_same_run(killed_and_repeated_search: Searched) -> None:
+    run_ids = [each.info.run_id for each in trial_runs(killed_and_repeated_search.client)]
+    assert run_ids[0] == killed_and_repeated_search.begun
     assert len(run_ids) == 3
-    assert "  continuing after epoch " in searched.output
-    begun = searched.client.get_run(searched.begun)
-    steps = [step for step, _ in history_of(searched.client, begun, "val_loss")]
+    assert "  continuing after epoch " in killed_and_repeated_search.output
+    begun = killed_and_repeated_search.client.get_run(killed_and_repeated_search.begun)
+    steps = [step for step, _ in history_of(killed_and_repeated_search.client, begun, "val_loss")]
     assert steps == list(range(1, EPOCHS + 1))
 
 
-def test_search_starts_with_the_variants_on_the_grouped_split(searched: Searched) -> None:
-    *search, confirm = trial_runs(searched.client)
+def test_search_starts_with_the_variants_on_the_grouped_split(
+    killed_and_repeated_search: Searched,
+) -> None:
+    *search, confirm = trial_runs(killed_and_repeated_search.client)
     assert [each.data.tags["variant"] for each in search] == ["1", "2"]
     assert {each.data.tags["role"] for each in search} == {"search"}
     assert confirm.data.tags["role"] == "confirm"
@@ -116,50 +120,64 @@ def test_search_starts_with_the_variants_on_the_grouped_split(searched: Searched
     assert {each.data.params["split"] for each in (*search, confirm)} == {"grouped"}
     parents = {each.data.tags["mlflow.parentRunId"] for each in (*search, confirm)}
     assert len(parents) == 1
-    assert "lr" not in searched.client.get_run(parents.pop()).data.params
+    assert "lr" not in killed_and_repeated_search.client.get_run(parents.pop()).data.params
 
 
-def test_optuna_trials_of_a_search_name_their_runs(searched: Searched) -> None:
-    search = trial_runs(searched.client)[:2]
-    complete = searched.study.get_trials(states=(TrialState.COMPLETE,))[:2]
+def test_optuna_trials_of_a_search_name_their_runs(killed_and_repeated_search: Searched) -> None:
+    search = trial_runs(killed_and_repeated_search.client)[:2]
+    complete = killed_and_repeated_search.study.get_trials(states=(TrialState.COMPLETE,))[:2]
     assert [t.user_attrs["run_ids"] for t in complete] == [[each.info.run_id] for each in search]
     assert [t.value for t in complete] == [each.data.metrics["val_accuracy"] for each in search]
     assert all(list(t.intermediate_values) == [1, 2, 3] for t in complete)
 
 
-def test_search_shows_test_accuracies_at_its_end_alone(searched: Searched) -> None:
-    *before, last = searched.output.splitlines()
+def test_search_shows_test_accuracies_at_its_end_alone(
+    killed_and_repeated_search: Searched,
+) -> None:
+    *before, last = killed_and_repeated_search.output.splitlines()
     assert last.startswith("test accuracy of a fresh seed")
     assert not any("test accuracy" in line for line in before)
 
 
-def test_search_names_its_best_config_with_the_command(searched: Searched) -> None:
-    (line,) = (each for each in searched.output.splitlines() if "study.train" in each)
+def test_search_names_its_best_config_with_the_command(
+    killed_and_repeated_search: Searched,
+) -> None:
+    (line,) = (
+        each for each in killed_and_repeated_search.output.splitlines() if "study.train" in each
+    )
     assert " --split grouped " in line
     assert line.endswith(" --seed 2")
-    assert "best of 2: val_accuracy " in searched.output
+    assert "best of 2: val_accuracy " in killed_and_repeated_search.output
 
 
-def test_repeated_search_trains_nothing(searched: Searched) -> None:
+def test_repeated_search_trains_nothing(killed_and_repeated_search: Searched) -> None:
     flags = (*FLAGS, "--trials", "2", "--confirm", "1")
-    output = succeed_here("study.tpe", *flags, cwd=searched.folder)
+    output = succeed_here("study.tpe", *flags, cwd=killed_and_repeated_search.folder)
     assert "2 trials ended already" in output
     assert "0 trained by this call" in output
     assert "epoch 1/" not in output
-    assert len(trial_runs(searched.client)) == 3
+    assert len(trial_runs(killed_and_repeated_search.client)) == 3
 
 
-def test_search_with_a_fixed_field_reuses_earlier_runs(searched: Searched) -> None:
+def test_search_with_a_fixed_field_reuses_earlier_runs(
+    killed_and_repeated_search: Searched,
+) -> None:
     flags = (*FLAGS, "--fix", "head=gap", "--trials", "2", "--confirm", "0")
-    output = succeed_here("study.tpe", *flags, cwd=searched.folder)
+    output = succeed_here("study.tpe", *flags, cwd=killed_and_repeated_search.folder)
     assert "2 trials ended already, 2 of them from earlier runs" in output
     assert "epoch 1/" not in output
-    (new,) = (s for s in studies(searched.folder).values() if "head" not in s.trials[0].params)
+    (new,) = (
+        s
+        for s in studies(killed_and_repeated_search.folder).values()
+        if "head" not in s.trials[0].params
+    )
     assert [t.intermediate_values.keys() for t in new.trials] == [{1, 2, 3}] * 2
 
 
-def test_poor_trial_is_pruned_and_left_out_of_the_table(searched: Searched) -> None:
-    study = searched.study
+def test_poor_trial_is_pruned_and_left_out_of_the_table(
+    killed_and_repeated_search: Searched,
+) -> None:
+    study = killed_and_repeated_search.study
     for i in range(5):  # trials that were perfect while they ran
         study.add_trial(
             optuna.create_trial(
@@ -171,8 +189,8 @@ def test_poor_trial_is_pruned_and_left_out_of_the_table(searched: Searched) -> N
             )
         )
     flags = (*FLAGS, "--trials", "8", "--confirm", "0")
-    output = succeed_here("study.tpe", *flags, cwd=searched.folder)
-    pruned = trial_runs(searched.client)[-1]
+    output = succeed_here("study.tpe", *flags, cwd=killed_and_repeated_search.folder)
+    pruned = trial_runs(killed_and_repeated_search.client)[-1]
     assert pruned.data.tags["variant"] == "3"
     assert pruned.data.tags["pruned"].startswith("epoch 2: val_accuracy ")
     assert pruned.data.tags["pruned"].endswith(" below the median of earlier trials")
@@ -181,8 +199,8 @@ def test_poor_trial_is_pruned_and_left_out_of_the_table(searched: Searched) -> N
     assert "finished" not in pruned.data.tags
     assert pruned.info.status == "KILLED"
     assert study.trials[-1].state == TrialState.PRUNED
-    succeed_here("pipelines.export", "--dataset", "demo", cwd=searched.folder)
-    table = searched.folder / "exports" / "demo" / "comparison.csv"
+    succeed_here("pipelines.export", "--dataset", "demo", cwd=killed_and_repeated_search.folder)
+    table = killed_and_repeated_search.folder / "exports" / "demo" / "comparison.csv"
     assert len(table.read_text().splitlines()) == 3  # a header, and variants 1 and 2
 
 
@@ -303,7 +321,7 @@ Command = Callable[..., tuple[int, list[TrialConfig], str]]
 
 
 @pytest.fixture
-def stubbed(empty_database: Path, tmp_path: Path) -> Command:
+def search_with_stub(empty_database: Path, tmp_path: Path) -> Command:
     """Runs the command with `train(config)` in place of training: exit code, configs, stderr."""
     shutil.copy(empty_database, tmp_path / "mlflow.db")
 
@@ -317,24 +335,24 @@ def stubbed(empty_database: Path, tmp_path: Path) -> Command:
     return search
 
 
-def test_search_with_more_trials_continues_from_the_earlier(stubbed: Command) -> None:
-    code, first, _ = stubbed("--trials", "9", "--confirm", "0")
+def test_search_with_more_trials_continues_from_the_earlier(search_with_stub: Command) -> None:
+    code, first, _ = search_with_stub("--trials", "9", "--confirm", "0")
     assert (code, len(first)) == (0, 9)
-    code, more, _ = stubbed("--trials", "15", "--confirm", "2")
+    code, more, _ = search_with_stub("--trials", "15", "--confirm", "2")
     assert len(more) == 6 + 2
-    searched = first + more[:6]
-    assert len(set(searched)) == 15
-    best = max(searched, key=lambda config: config.lr)
+    configs = first + more[:6]
+    assert len(set(configs)) == 15
+    best = max(configs, key=lambda config: config.lr)
     assert more[6:] == [best.replace(seed=1), best.replace(seed=2)]
 
 
-def test_search_of_an_exhausted_space_ends(stubbed: Command) -> None:
+def test_search_of_an_exhausted_space_ends(search_with_stub: Command) -> None:
     fixed = (
         *("lr=1e-3", "hidden_layers=1", "dense_units=8", "dropout=0.1", "batch_size=16"),
         *("trainable=1", "augment=0", "label_smoothing=0", "weight_decay=0"),
     )
     flags = [word for text in fixed for word in ("--fix", text)]
-    code, asked, err = stubbed(*flags, "--trials", "30", "--confirm", "0")
+    code, asked, err = search_with_stub(*flags, "--trials", "30", "--confirm", "0")
     assert code == 0
     assert sorted((c.head, c.scaling) for c in asked) == [
         (head, scaling) for head in ("flatten", "gap") for scaling in ("1/255", "backbone")
@@ -342,21 +360,21 @@ def test_search_of_an_exhausted_space_ends(stubbed: Command) -> None:
     assert "the space is exhausted" in err
 
 
-def test_interrupted_trial_comes_first_in_the_next_search(stubbed: Command) -> None:
+def test_interrupted_trial_comes_first_in_the_next_search(search_with_stub: Command) -> None:
     def interrupted(config: TrialConfig) -> float:
         if config.lr > 4e-3:  # variant 6
             raise KeyboardInterrupt
         return 0.5
 
-    code, first, err = stubbed("--trials", "9", train=interrupted)
+    code, first, err = search_with_stub("--trials", "9", train=interrupted)
     assert code == 130
     assert len(first) == 6
     assert "best of 5: val_accuracy 0.5" in err
-    _, then, _ = stubbed("--trials", "7", "--confirm", "0")
+    _, then, _ = search_with_stub("--trials", "7", "--confirm", "0")
     assert [find_variant(config) for config in then] == [6, 7]
 
 
-def test_pruned_trials_count_and_failed_ones_do_not(stubbed: Command) -> None:
+def test_pruned_trials_count_and_failed_ones_do_not(search_with_stub: Command) -> None:
     def train(config: TrialConfig) -> float:
         if find_variant(config) == 2:
             raise TrialFailed("it was too large")
@@ -364,7 +382,7 @@ def test_pruned_trials_count_and_failed_ones_do_not(stubbed: Command) -> None:
             raise Pruned("epoch 4: too bad")
         return 0.5
 
-    code, asked, err = stubbed("--trials", "4", "--confirm", "0", train=train)
+    code, asked, err = search_with_stub("--trials", "4", "--confirm", "0", train=train)
     assert code == 0
     assert [find_variant(config) for config in asked][:3] == [1, 2, 3]
     assert "failed: it was too large" in err
@@ -372,7 +390,7 @@ def test_pruned_trials_count_and_failed_ones_do_not(stubbed: Command) -> None:
     assert "best of 4" in err
 
 
-def test_config_whose_process_dies_is_tried_ten_times(stubbed: Command) -> None:
+def test_config_whose_process_dies_is_tried_ten_times(search_with_stub: Command) -> None:
     def train(config: TrialConfig) -> float:
         if find_variant(config) == 2:
             raise OutOfMemory("no memory")
@@ -380,18 +398,18 @@ def test_config_whose_process_dies_is_tried_ten_times(stubbed: Command) -> None:
             raise WorkerDied("it was killed")
         return 0.5
 
-    code, asked, err = stubbed("--trials", "3", "--confirm", "0", train=train)
+    code, asked, err = search_with_stub("--trials", "3", "--confirm", "0", train=train)
     assert code == 0
     assert [find_variant(config) for config in asked] == [1, 2, 2, *[3] * 10, 4, 5]
     assert err.count("it was killed; it will be tried again") == 9
     assert err.count("failed: it was killed") == err.count("failed: no memory") == 1
 
 
-def test_search_in_which_all_trials_fail_ends_with_one_error(stubbed: Command) -> None:
+def test_search_in_which_all_trials_fail_ends_with_one_error(search_with_stub: Command) -> None:
     def fail(_: TrialConfig) -> float:
         raise TrialFailed("no memory")
 
-    code, asked, err = stubbed("--trials", "40", train=fail)
+    code, asked, err = search_with_stub("--trials", "40", train=fail)
     assert (code, len(asked)) == (2, 5)
     assert "error: 5 trials failed in a row, the last one: no memory" in err
     assert "Traceback" not in err
@@ -399,35 +417,35 @@ def test_search_in_which_all_trials_fail_ends_with_one_error(stubbed: Command) -
 
 @pytest.mark.parametrize("error", [StudyError, TrackingRefused])
 def test_error_that_every_trial_would_meet_ends_the_search_at_once(
-    stubbed: Command, error: type[StudyError]
+    search_with_stub: Command, error: type[StudyError]
 ) -> None:
     def fail(_: TrialConfig) -> float:
         raise error("no weights: copy them here")
 
-    code, asked, err = stubbed("--trials", "40", train=fail)
+    code, asked, err = search_with_stub("--trials", "40", train=fail)
     assert (code, len(asked)) == (2, 1)
     assert "error: no weights: copy them here" in err
-    _, then, _ = stubbed("--trials", "1", "--confirm", "0")
+    _, then, _ = search_with_stub("--trials", "1", "--confirm", "0")
     assert then == asked
 
 
-def test_search_until_converged_ends_20_trials_after_its_best(stubbed: Command) -> None:
-    code, asked, err = stubbed("--until-converged", "--confirm", "0", train=lambda _: 0.5)
+def test_search_until_converged_ends_20_trials_after_its_best(search_with_stub: Command) -> None:
+    code, asked, err = search_with_stub("--until-converged", "--confirm", "0", train=lambda _: 0.5)
     assert code == 0
     assert 20 <= len(asked) <= 25
     assert "no improvement in 20 trials" in err
 
 
-def test_search_for_loss_minimizes_it(stubbed: Command) -> None:
-    code, asked, err = stubbed("--objective", "loss", "--trials", "8", "--confirm", "1")
+def test_search_for_loss_minimizes_it(search_with_stub: Command) -> None:
+    code, asked, err = search_with_stub("--objective", "loss", "--trials", "8", "--confirm", "1")
     assert code == 0
     best = max(asked[:-1], key=lambda config: config.lr)  # the stub's loss is 1 - lr
     assert asked[-1] == best.replace(seed=1)
     assert "val_loss 0.9" in err
 
 
-def test_search_for_auc_maximizes_it(stubbed: Command, tmp_path: Path) -> None:
-    code, asked, err = stubbed("--objective", "auc", "--trials", "8", "--confirm", "1")
+def test_search_for_auc_maximizes_it(search_with_stub: Command, tmp_path: Path) -> None:
+    code, asked, err = search_with_stub("--objective", "auc", "--trials", "8", "--confirm", "1")
     assert code == 0
     best = max(asked[:-1], key=lambda config: config.lr)
     assert asked[-1] == best.replace(seed=1)
@@ -436,7 +454,9 @@ def test_search_for_auc_maximizes_it(stubbed: Command, tmp_path: Path) -> None:
     assert study.best_value == best.lr / 2
 
 
-def test_config_worse_on_its_first_seed_gets_no_second(stubbed: Command, tmp_path: Path) -> None:
+def test_config_worse_on_its_first_seed_gets_no_second(
+    search_with_stub: Command, tmp_path: Path
+) -> None:
     noise = {(1, 0): 0.01, (2, 1): 0.02, (4, 2): 0.03}  # of variant and seed
 
     def train(config: TrialConfig) -> float:
@@ -446,7 +466,7 @@ def test_config_worse_on_its_first_seed_gets_no_second(stubbed: Command, tmp_pat
         return 0.8 + 0.05 * config.seed + noise.get((number, config.seed), 0.0)
 
     flags = ("--seeds", "3", "--trials", "4", "--confirm", "2")
-    code, asked, err = stubbed(*flags, train=train)
+    code, asked, err = search_with_stub(*flags, train=train)
     assert code == 0
     seeds = [(find_variant(config.replace(seed=0)), config.seed) for config in asked]
     good = [(number, seed) for number in (1, 2) for seed in (0, 1, 2)]
@@ -460,12 +480,12 @@ def test_config_worse_on_its_first_seed_gets_no_second(stubbed: Command, tmp_pat
     assert f"best of 4: val_accuracy {values[-1]:.4f}" in err
 
 
-def test_config_without_the_objective_fails_and_is_not_pruned(stubbed: Command) -> None:
+def test_config_without_the_objective_fails_and_is_not_pruned(search_with_stub: Command) -> None:
     def train(config: TrialConfig) -> float:
         return math.nan if find_variant(config.replace(seed=0)) == 3 else 0.8 + config.lr
 
     flags = ("--objective", "auc", "--seeds", "2", "--trials", "4", "--confirm", "0")
-    code, asked, err = stubbed(*flags, train=train)
+    code, asked, err = search_with_stub(*flags, train=train)
     assert code == 0
     seeds = [(find_variant(config.replace(seed=0)), config.seed) for config in asked]
     assert seeds == [*((k, seed) for k in (1, 2) for seed in (0, 1)), (3, 0),
@@ -474,43 +494,43 @@ def test_config_without_the_objective_fails_and_is_not_pruned(stubbed: Command) 
     assert "failed: run run has no val_auc: does validation lack a class?" in err
 
 
-def test_search_in_which_no_config_has_the_objective_ends(stubbed: Command) -> None:
-    code, asked, err = stubbed("--objective", "auc", train=lambda _: math.nan)
+def test_search_in_which_no_config_has_the_objective_ends(search_with_stub: Command) -> None:
+    code, asked, err = search_with_stub("--objective", "auc", train=lambda _: math.nan)
     assert (code, len(asked)) == (2, 5)
     assert "error: 5 trials failed in a row, the last one: run run has no val_auc" in err
 
 
 def test_search_starts_no_trial_after_its_timeout(
-    monkeypatch: pytest.MonkeyPatch, stubbed: Command
+    monkeypatch: pytest.MonkeyPatch, search_with_stub: Command
 ) -> None:
     def train(_: TrialConfig) -> float:
         clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 7200)
         monkeypatch.setattr("study.search.search_scheduler.time", clock)
         return 0.5
 
-    code, asked, err = stubbed("--timeout", "1h", "--confirm", "0", train=train)
+    code, asked, err = search_with_stub("--timeout", "1h", "--confirm", "0", train=train)
     assert (code, len(asked)) == (0, 1)
     assert "the time is up; 1 trained by this call" in err
 
 
 @pytest.mark.parametrize(("sampler", "package"), [("gp", "torch"), ("cmaes", "cmaes")])
 def test_sampler_without_its_package_is_refused_with_the_name(
-    monkeypatch: pytest.MonkeyPatch, stubbed: Command, sampler: str, package: str
+    monkeypatch: pytest.MonkeyPatch, search_with_stub: Command, sampler: str, package: str
 ) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name: None if name == package else find_spec(name)
     )
-    code, _, err = stubbed("--sampler", sampler)
+    code, _, err = search_with_stub("--sampler", sampler)
     assert code == 2
     assert f"needs the package {package}" in err
 
 
 def test_search_on_data_without_groups_asks_for_another_split(
-    monkeypatch: pytest.MonkeyPatch, stubbed: Command
+    monkeypatch: pytest.MonkeyPatch, search_with_stub: Command
 ) -> None:
     monkeypatch.setattr("study.tpe.has_groups", lambda _: False)
-    code, _, err = stubbed()
+    code, _, err = search_with_stub()
     assert code == 2
     assert "add --split pooled or --split official" in err
-    assert stubbed("--split", "pooled", "--trials", "2", "--confirm", "0")[0] == 0
+    assert search_with_stub("--split", "pooled", "--trials", "2", "--confirm", "0")[0] == 0

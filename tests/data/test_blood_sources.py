@@ -20,9 +20,9 @@ def download(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photographs = root / "dataset-master" / "dataset-master" / "JPEGImages"
     images = root / "dataset2-master" / "dataset2-master" / "images"
     photographs.mkdir(parents=True)
-    wide = make.scene(50, width=900)
+    wide = make.draw_scene(50, width=900)
     scenes = [wide.crop((0, 0, 640, 480)), wide.crop((260, 0, 900, 480))]
-    scenes += [make.scene(seed) for seed in range(6)]
+    scenes += [make.draw_scene(seed) for seed in range(6)]
     lines = [",Image,Category"]
     for number, scene in enumerate(scenes):
         label, part = LABELS[number % 4], ("TRAIN", "TEST")[number // 4]
@@ -30,9 +30,9 @@ def download(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines.append(f",{number},{label}")
         (images / part / label).mkdir(parents=True)
         for copy in range(2):
-            altered = make.altered(scene, 100 * copy + 30, bool(copy))
+            altered = make.make_altered_copy(scene, 100 * copy + 30, bool(copy))
             altered.save(images / part / label / f"_{number}_{copy}.jpeg")
-    make.scene(99, 320, 240).save(images / "TRAIN" / LABELS[0] / "stranger.jpeg")
+    make.draw_scene(99, 320, 240).save(images / "TRAIN" / LABELS[0] / "stranger.jpeg")
     (photographs.parent / "labels.csv").write_text("\n".join(lines) + "\n")
     return root
 

@@ -14,7 +14,7 @@ from study.data.folder import find_images
 from study.data.listing import Listing
 from study.data.prepare import prepare
 from tests.support.images import class_folders
-from tests.support.images import noise
+from tests.support.images import write_noise_image
 
 
 def rename_endings(folder: Path, ending: str, count: int) -> None:
@@ -44,7 +44,7 @@ def test_images_with_endings_that_pillow_knows_are_listed(tmp_path: Path, ending
 @pytest.mark.parametrize("ending", ["jfif", "jp2", "ppm", "webp", "dib"])
 def test_images_of_formats_with_other_endings_are_decoded(tmp_path: Path, ending: str) -> None:
     root = class_folders(tmp_path, {"a": 2, "b": 2})
-    noise(root / "a" / f"x.{ending}", seed=7)
+    write_noise_image(root / "a" / f"x.{ending}", seed=7)
     data = prepare(f"folder:{root}", 8, use_cache=False)
     assert f"a/x.{ending}" in data.images
     assert data.skipped == ()
@@ -55,7 +55,7 @@ def test_files_left_out_are_counted_by_ending(tmp_path: Path) -> None:
     rename_endings(root / "a", ".DCM", 2)
     (root / "b" / "Notes.txt").touch()
     (root / "b" / "README").touch()
-    noise(root / "loose.png", seed=1)
+    write_noise_image(root / "loose.png", seed=1)
     notes = find_images(str(root)).notes
     assert notes == (
         "left out: 4 files (2 .dcm, 1 without an ending, 1 .txt) in class folders",
@@ -140,7 +140,7 @@ def test_what_the_study_writes_is_no_class(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("STUDY_CACHE", str(root / "my cache"))
     own_folders = ("mlruns", "exports", "mlartifacts", "audits")
     for name in (*own_folders, "__pycache__", ".venv", "my cache"):
-        noise(root / name / "curves.png", seed=1)
+        write_noise_image(root / name / "curves.png", seed=1)
     listing = find_images(str(root))
     assert listing.entries == plain
     assert len(listing.notes) == 1

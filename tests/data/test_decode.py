@@ -27,16 +27,18 @@ from tests.support.image_files import to_16_bit_png
 from tests.support.image_files import to_bytes
 from tests.support.image_files import to_tiff
 from tests.support.images import class_folders
-from tests.support.images import picture
+from tests.support.images import write_plain_image
 
 
 def prepared(root: Path, size: int = 8) -> Data:
     return prepare(f"folder:{root}", size, use_cache=False)
 
 
-def pixel(root: Path, image: Image.Image, suffix: str = ".png", **options: object) -> list[int]:
+def decode_first_pixel(
+    root: Path, image: Image.Image, suffix: str = ".png", **options: object
+) -> list[int]:
     """The first pixel of an image after a trip through a file and `prepare`."""
-    picture(root / "b" / "x.png")
+    write_plain_image(root / "b" / "x.png")
     (root / "a").mkdir()
     image.save(root / "a" / f"odd{suffix}", **options)  # type: ignore[arg-type]
     data = prepared(root)
@@ -72,14 +74,16 @@ def solid(mode: str, color: object) -> Image.Image:
 def test_image_of_any_mode_decodes_to_its_rgb_color(
     tmp_path: Path, mode: str, color: object, suffix: str, expected: list[int]
 ) -> None:
-    assert pixel(tmp_path, solid(mode, color), suffix) == pytest.approx(expected, abs=2)
+    assert decode_first_pixel(tmp_path, solid(mode, color), suffix) == pytest.approx(
+        expected, abs=2
+    )
 
 
 def test_transparent_palette_image_has_the_colors_of_an_opaque_one(tmp_path: Path) -> None:
     image = solid("RGB", (200, 10, 10)).quantize(4)
     index = image.getpixel((0, 0))
-    assert pixel(tmp_path / "opaque", image) == pytest.approx([200, 10, 10], abs=2)
-    clear = pixel(tmp_path / "clear", image, transparency=index)
+    assert decode_first_pixel(tmp_path / "opaque", image) == pytest.approx([200, 10, 10], abs=2)
+    clear = decode_first_pixel(tmp_path / "clear", image, transparency=index)
     assert clear == pytest.approx([200, 10, 10], abs=2)
 
 
@@ -144,18 +148,20 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     half.paste((255, 255, 255), (0, 8, 16, 16))  # white bottom
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
-    assert pixel(tmp_path, half, ".jpg", exif=exif)[0] > 240
+    assert decode_first_pixel(tmp_path, half, ".jpg", exif=exif)[0] > 240
 
 
 def test_broken_exif_block_is_ignored(tmp_path: Path) -> None:
     exif = b"Exif\x00\x00II*\x00\xff\xff\xff\xff"
-    assert pixel(tmp_path, solid("L", 90), ".jpg", exif=exif) == pytest.approx([90] * 3, abs=2)
+    assert decode_first_pixel(tmp_path, solid("L", 90), ".jpg", exif=exif) == pytest.approx(
+        [90] * 3, abs=2
+    )
 
 
 def test_large_jpeg_shrinks_without_aliasing(tmp_path: Path) -> None:
     stripes = np.zeros((1500, 2000), np.uint8)
     stripes[:, ::2] = 255
-    picture(tmp_path / "b" / "x.png")
+    write_plain_image(tmp_path / "b" / "x.png")
     (tmp_path / "a").mkdir()
     Image.fromarray(stripes).save(tmp_path / "a" / "stripes.jpg", quality=95)
     pixels = prepared(tmp_path, 64).x[0].astype(int)
@@ -167,8 +173,8 @@ def test_image_names_and_extensions_of_all_kinds_are_found(tmp_path: Path) -> No
     names = ["mit Leer zeichen.JPG", "Zürich 東京 😀.PnG", "a.jpeg", "b.BMP", "c.gif", "d.tif"]
     names += ["e.TIFF", "f.webp", "two.dots.png", "it's.png"]
     for number, name in enumerate(names):
-        picture(tmp_path / "klasse äöü" / name, (number, 0, 0))
-    picture(tmp_path / "other one" / "x.png")
+        write_plain_image(tmp_path / "klasse äöü" / name, (number, 0, 0))
+    write_plain_image(tmp_path / "other one" / "x.png")
     for junk in ("notes.txt", "Thumbs.db", "._a.jpeg", ".hidden.png"):
         (tmp_path / "other one" / junk).write_text("junk")
     data = prepared(tmp_path)
@@ -181,7 +187,7 @@ def test_image_name_that_is_not_unicode_is_kept(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 1, "b": 1})
     name = os.fsdecode(b"caf\xe9.png")
     try:
-        picture(tmp_path / "a" / name)
+        write_plain_image(tmp_path / "a" / name)
     except OSError:
         pytest.skip("this file system has Unicode names only")
     for use_cache in (False, True):
@@ -220,7 +226,7 @@ def test_damaged_bytes_decode_or_give_a_reason(
     assert outcome == (8, 8, 3) or (isinstance(outcome, str) and re.search("[a-z]", outcome))
 
 
-def png_claiming(width: int, height: int) -> bytes:
+def make_png_of_claimed_size(width: int, height: int) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return (
             struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -233,9 +239,9 @@ def png_claiming(width: int, height: int) -> bytes:
 
 def break_files(folder: Path) -> dict[str, str]:
     """Writes broken files; returns a part of the expected reason by name."""
-    whole = picture(folder / "whole.jpg", size=200).read_bytes()
+    whole = write_plain_image(folder / "whole.jpg", size=200).read_bytes()
     (folder / "whole.jpg").unlink()
-    tiff = picture(folder / "whole.tif", size=200).read_bytes()
+    tiff = write_plain_image(folder / "whole.tif", size=200).read_bytes()
     (folder / "whole.tif").unlink()
     (folder / "cut.jpg").write_bytes(whole[:-150])
     (folder / "cut.tif").write_bytes(tiff[: len(tiff) // 2])
@@ -243,8 +249,8 @@ def break_files(folder: Path) -> dict[str, str]:
     (folder / "text.png").write_text("this is no image")
     (folder / "zip.jpeg").write_bytes(b"PK\x03\x04" + bytes(100))
     (folder / "script.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
-    (folder / "bomb.png").write_bytes(png_claiming(60_000, 60_000))
-    (folder / "small bomb.png").write_bytes(png_claiming(10_000, 9_500))
+    (folder / "bomb.png").write_bytes(make_png_of_claimed_size(60_000, 60_000))
+    (folder / "small bomb.png").write_bytes(make_png_of_claimed_size(10_000, 9_500))
     (folder / "nowhere.png").symlink_to(folder / "missing.png")
     (folder / "itself.png").symlink_to(folder / "itself.png")
     nan = np.full((9, 9), np.nan, np.float32)

@@ -14,9 +14,9 @@ from study.data.prepare import data_digest
 from study.data.prepare import prepare
 from study.data.split import count_leaking_images
 from study.data.split import make_split
-from tests.support.data_tasks import answers_of
 from tests.support.data_tasks import demo_arrays
 from tests.support.data_tasks import demo_digest
+from tests.support.data_tasks import run_in_processes
 
 
 def test_demo_is_four_synthetic_classes_of_copies_of_originals() -> None:
@@ -76,7 +76,7 @@ def test_demo_drawn_by_two_processes_at_once_is_the_same(
     digest = data_digest("demo")
     (tmp_path / "demo" / f"v{VERSION}.tmp" / "left by a killed process").mkdir(parents=True)
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
-    assert answers_of(demo_digest, 2) == [digest, digest]
+    assert run_in_processes(demo_digest, 2) == [digest, digest]
     assert [path.name for path in (tmp_path / "demo").iterdir()] == [f"v{VERSION}"]
 
 
@@ -86,7 +86,7 @@ def test_eight_processes_with_an_empty_cache_read_the_same_images(
     alone = prepare("demo", 32)
     content = hashlib.sha256(alone.x.tobytes() + alone.y.tobytes()).hexdigest()
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
-    assert set(answers_of(demo_arrays, 8)) == {(alone.digest, content, alone.x.shape)}
+    assert set(run_in_processes(demo_arrays, 8)) == {(alone.digest, content, alone.x.shape)}
     (decoded,) = (tmp_path / "images").glob("*.u8")
     assert decoded.read_bytes() == alone.x.tobytes()
     assert len(list((tmp_path / "images").iterdir())) == 2  # and what tells of it

@@ -13,20 +13,20 @@ from study.data.split import make_split
 from tests.support.images import class_folders
 
 
-def fails(root: Path | str, words: str) -> None:
+def assert_refused(root: Path | str, words: str) -> None:
     with pytest.raises(DataError, match=words) as caught:
         data_digest(f"folder:{root}")
     assert str(caught.value).count("\n") < 2
 
 
 def test_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
-    fails(tmp_path / "nothing", "no folder at .*nothing")
+    assert_refused(tmp_path / "nothing", "no folder at .*nothing")
     (tmp_path / "file").write_text("")
-    fails(tmp_path / "file", "is not a folder")
+    assert_refused(tmp_path / "file", "is not a folder")
 
 
 @contextmanager
-def as_somebody() -> Iterator[None]:
+def without_root_rights() -> Iterator[None]:
     """Without root's right to read everything, if the tests run as root."""
     if os.geteuid() != 0:
         yield
@@ -44,43 +44,43 @@ def test_folder_without_read_permission_is_refused(tmp_path: Path) -> None:
     for folder in (root / "a", root):
         folder.chmod(0)
         try:
-            with as_somebody():
-                fails(root, "cannot read the folder .*permission")
+            with without_root_rights():
+                assert_refused(root, "cannot read the folder .*permission")
         finally:
             folder.chmod(0o755)
 
 
 def test_folder_without_class_folders_is_refused(tmp_path: Path) -> None:
-    fails(tmp_path, "has no class folders")
+    assert_refused(tmp_path, "has no class folders")
     class_folders(tmp_path / "train", {"a": 1, "b": 1})
     (tmp_path / "test").mkdir()
-    fails(tmp_path, "test has no class folders")
+    assert_refused(tmp_path, "test has no class folders")
 
 
 def test_class_folder_without_an_image_is_refused(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 2, "b": 2})
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "notes.txt").write_text("no image")
-    fails(tmp_path, "class 'c' .* has no image.*jpg, jpeg")
+    assert_refused(tmp_path, "class 'c' .* has no image.*jpg, jpeg")
 
 
 def test_folder_of_a_single_class_is_refused(tmp_path: Path) -> None:
     class_folders(tmp_path, {"cat": 2})
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "__MACOSX").mkdir()
-    fails(tmp_path, "one class only, 'cat'")
+    assert_refused(tmp_path, "one class only, 'cat'")
 
 
 def test_folder_one_level_too_high_is_refused(tmp_path: Path) -> None:
     for name in ("first", "second"):
         class_folders(tmp_path / name, {"a": 1, "b": 1})
-    fails(tmp_path, "first holds a folder, '[ab]'")
+    assert_refused(tmp_path, "first holds a folder, '[ab]'")
 
 
 def test_class_folders_beside_train_and_test_are_refused(tmp_path: Path) -> None:
     class_folders(tmp_path / "train", {"a": 1, "b": 1})
     class_folders(tmp_path, {"extra": 1})
-    fails(tmp_path, r"mixes parts \(train\) with other folders \(extra\)")
+    assert_refused(tmp_path, r"mixes parts \(train\) with other folders \(extra\)")
 
 
 def test_train_test_and_val_folders_make_the_official_split(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_groups_csv_gives_the_groups_and_changes_the_digest(tmp_path: Path) -> N
     assert count_leaking_images(data, make_split(data, "grouped", 0)) == 0
     assert data.digest != without  # other groups, other grouped splits
     (root / "groups.csv").write_text("\n".join(["image,group", *lines[:-2]]))
-    fails(root, "names no group for 2 images, first 'b/018.png'")
+    assert_refused(root, "names no group for 2 images, first 'b/018.png'")
 
 
 @pytest.mark.parametrize(
@@ -134,13 +134,13 @@ def test_groups_csv_with_a_bad_line_is_refused_by_its_number(
 ) -> None:
     root = class_folders(tmp_path, {"a": 1, "b": 1})
     (root / "groups.csv").write_text(text)
-    fails(root, words)
+    assert_refused(root, words)
 
 
 def test_groups_csv_in_another_encoding_is_refused(tmp_path: Path) -> None:
     root = class_folders(tmp_path, {"a": 1, "b": 1})
     (root / "groups.csv").write_bytes("image,group\na/000.png,Zürich\n".encode("utf-16"))
-    fails(root, "cannot read .*groups.csv.*UTF-8")
+    assert_refused(root, "cannot read .*groups.csv.*UTF-8")
 
 
 def test_tilde_in_a_folder_path_is_expanded(

@@ -13,9 +13,9 @@ from study.data.decode import describe_form
 from study.data.intact import BadImage
 from tests.support.image_files import to_bytes
 from tests.support.image_files import to_tiff
-from tests.support.images import scene
+from tests.support.images import draw_scene
 
-SCENE = scene(0, 200, 150)
+SCENE = draw_scene(0, 200, 150)
 FORMS: dict[str, tuple[str, dict[str, object]]] = {
     "baseline": (".jpg", {}),
     "progressive": (".jpg", {"progressive": True}),

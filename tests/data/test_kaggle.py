@@ -13,8 +13,8 @@ from study.data.prepare import data_digest
 from study.data.prepare import prepare
 from study.data.split import count_leaking_images
 from study.data.split import make_split
-from tests.support.data_tasks import answers_of
 from tests.support.data_tasks import download
+from tests.support.data_tasks import run_in_processes
 from tests.support.images import blood
 from tests.support.images import chest
 
@@ -30,7 +30,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "hub"
 
 
-def unpacked(hub: Path, handle: str, version: int, complete: bool = True) -> Path:
+def make_kagglehub_folder(hub: Path, handle: str, version: int, complete: bool = True) -> Path:
     """The folder of a version in kagglehub's cache."""
     if complete:
         (hub / "datasets" / handle).mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def unpacked(hub: Path, handle: str, version: int, complete: bool = True) -> Pat
     return hub / "datasets" / handle / "versions" / str(version)
 
 
-def counted(data: Data) -> dict[str, int]:
+def count_by_folder(data: Data) -> dict[str, int]:
     return dict(Counter(data.folders))
 
 
@@ -51,7 +51,7 @@ def test_data_dir_is_the_chest_set_or_a_folder_above_it(
     data = prepare("chest", 8)
     assert data.source == f"https://www.kaggle.com/datasets/{CHEST_HANDLE}"
     assert data.classes == ("NORMAL", "PNEUMONIA")
-    assert counted(data) == {"train": 20, "test": 20, "val": 20}
+    assert count_by_folder(data) == {"train": 20, "test": 20, "val": 20}
     assert data.images[0] == "test/NORMAL/IM-0050-0001.jpeg"
 
 
@@ -62,7 +62,7 @@ def test_blood_under_foreign_names_keeps_every_image(
     blood(tmp_path / below)
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     data = prepare("blood", 8)
-    assert counted(data) == {"train": 40, "test": 20, "test_simple": 4}
+    assert count_by_folder(data) == {"train": 40, "test": 20, "test_simple": 4}
     assert data.groups is None
     pooled = make_split(data, "pooled", 0)
     assert sum(len(part) for part in (pooled.train, pooled.val, pooled.test)) == 64
@@ -133,15 +133,15 @@ def test_chest_official_split_leaves_val_out_and_has_no_leak(
 
 def test_newest_complete_download_is_used(hub: Path) -> None:
     for version, parts in ((2, ("train", "test")), (10, ("train", "test", "val"))):
-        chest(unpacked(hub, CHEST_HANDLE, version) / "chest_xray", parts)
-    unpacked(hub, CHEST_HANDLE, 11, complete=False).mkdir(parents=True)
-    assert counted(prepare("chest", 8)) == {"train": 20, "test": 20, "val": 20}
+        chest(make_kagglehub_folder(hub, CHEST_HANDLE, version) / "chest_xray", parts)
+    make_kagglehub_folder(hub, CHEST_HANDLE, 11, complete=False).mkdir(parents=True)
+    assert count_by_folder(prepare("chest", 8)) == {"train": 20, "test": 20, "val": 20}
 
 
 def test_data_dir_without_the_set_falls_back_to_the_hub(
     tmp_path: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chest(unpacked(hub, CHEST_HANDLE, 2) / "chest_xray")
+    chest(make_kagglehub_folder(hub, CHEST_HANDLE, 2) / "chest_xray")
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "elsewhere"))
     assert len(prepare("chest", 8).images) == 60
 
@@ -195,7 +195,7 @@ def test_downloaded_set_is_used_and_found_again(hub: Path, monkeypatch: pytest.M
 
     def fetch(handle: str) -> str:
         asked.append(handle)
-        folder = unpacked(hub, handle, 2)
+        folder = make_kagglehub_folder(hub, handle, 2)
         chest(folder / "chest_xray")
         return str(folder)
 
@@ -214,6 +214,6 @@ def test_download_with_another_layout_is_an_error(
 
 
 def test_two_processes_at_once_download_once(hub: Path) -> None:
-    answers = answers_of(download, 2, str(hub))
+    answers = run_in_processes(download, 2, str(hub))
     assert len({digest for digest, _ in answers}) == 1
     assert sum(asked for _, asked in answers) == 1

@@ -16,7 +16,7 @@ from study.data.split import count_leaking_images
 from study.data.split import make_split
 from tests.support.images import BLOOD_LABELS
 from tests.support.images import class_folders
-from tests.support.images import noise
+from tests.support.images import write_noise_image
 
 Names = dict[str, list[str]]  # class folder -> file names
 Make = Callable[[Names], Path]
@@ -81,7 +81,7 @@ def test_patients_of_the_original_naming_stay_on_one_side(
             for patient in range(first, first + 6):
                 for number in range(3):
                     name = f"{disease}-{patient}-{number:04}.jpeg"
-                    noise(tmp_path / part / label / name, seed)
+                    write_noise_image(tmp_path / part / label / name, seed)
                     seed += 1
     data = prepare("chest", 8, use_cache=False)
     split = make_split(data, "grouped", 0)

@@ -13,11 +13,11 @@ from study.common.cache import clear_cache
 from study.common.errors import DataError
 from study.data.prepare import data_digest
 from study.data.prepare import prepare
-from tests.support.data_tasks import answers_of
-from tests.support.data_tasks import prepare_and_tell
+from tests.support.data_tasks import prepare_folder
+from tests.support.data_tasks import run_in_processes
 from tests.support.image_files import to_bytes
 from tests.support.images import class_folders
-from tests.support.images import noise
+from tests.support.images import write_noise_image
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def test_folder_of_class_folders_gives_images_labels_and_digest(root: Path) -> N
 
 
 def test_prepared_pixels_are_a_read_only_map_of_resized_images(root: Path) -> None:
-    noise(root / "cat" / "wide.png", 99, width=60, height=30)
+    write_noise_image(root / "cat" / "wide.png", 99, width=60, height=30)
     data = prepare(f"folder:{root}", 16)
     assert isinstance(data.x, np.memmap)
     assert data.x.shape == (8, 16, 16, 3)
@@ -108,7 +108,7 @@ def test_unchanged_files_are_not_read_again(
 
 def test_changed_file_changes_the_digest_and_its_pixels(root: Path) -> None:
     before = prepare(f"folder:{root}", 16)
-    noise(root / "cat" / "000.png", 1234)
+    write_noise_image(root / "cat" / "000.png", 1234)
     after = prepare(f"folder:{root}", 16)
     assert after.digest != before.digest
     assert not np.array_equal(after.x[0], before.x[0])
@@ -222,7 +222,7 @@ def test_leftover_of_a_killed_process_is_replaced(root: Path, cache: Path) -> No
 
 def test_four_processes_at_once_decode_once(tmp_path: Path, cache: Path) -> None:
     root = class_folders(tmp_path / "set", {"a": 150, "b": 150})
-    answers = answers_of(prepare_and_tell, 4, str(root))
+    answers = run_in_processes(prepare_folder, 4, str(root))
     assert len({answer[:2] for answer in answers}) == 1
     assert sum(decoded for _, _, decoded in answers) == 1
     assert not cache_files(cache, "**/*.tmp")
@@ -242,7 +242,7 @@ def test_interrupted_decoding_leaves_no_file(root: Path, cache: Path) -> None:
 def test_file_changed_between_hashing_and_decoding_is_an_error(root: Path) -> None:
     def disturb(what: str, *_: int) -> None:
         if what == "reading":
-            noise(root / "cat" / "000.png", 77)
+            write_noise_image(root / "cat" / "000.png", 77)
 
     with pytest.raises(DataError, match="changed while it was read"):
         prepare(f"folder:{root}", 16, progress=disturb)

@@ -77,7 +77,7 @@ def here(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def a_run(variant_fields: dict[str, object] | None = None, **more: object) -> FinishedRun:
+def make_run(variant_fields: dict[str, object] | None = None, **more: object) -> FinishedRun:
     config = recipe("chest").replace(**(variant_fields or {}))
     values = {
         "run_id": "r",
@@ -305,7 +305,7 @@ def test_default_folder_of_an_image_folder_is_its_name(tmp_path: Path) -> None:
 
 
 def test_means_do_not_depend_on_the_order_of_runs() -> None:
-    runs = [a_run({"seed": seed}, run_id=f"r{seed}", fingerprint=str(seed)) for seed in range(5)]
+    runs = [make_run({"seed": seed}, run_id=f"r{seed}", fingerprint=str(seed)) for seed in range(5)]
     assert table_of(runs).equals(table_of(runs[::-1]))
     assert table_of(runs)["Seeds"].tolist() == ["0 1 2 3 4"]
 
@@ -318,16 +318,16 @@ def texts_of(table: pd.DataFrame, title: str, *, page: bool) -> list[str]:
 
 
 def test_leak_is_the_mean_share_of_test_images() -> None:
-    table = table_of([a_run({"seed": k}, leak=f"{446 + k}/1168") for k in range(3)])
+    table = table_of([make_run({"seed": k}, leak=f"{446 + k}/1168") for k in range(3)])
     assert texts_of(table, "Leak", page=False) == ["0.3827"]
     assert texts_of(table, "Leak", page=True) == ["38.3%"]
-    none = table_of([a_run(leak="0/1170")])
+    none = table_of([make_run(leak="0/1170")])
     assert texts_of(none, "Leak", page=True) == ["0.0%"]
 
 
 def test_leak_and_groups_of_a_run_without_groups_are_unknown() -> None:
     figures = {name: v for name, v in final_metrics(0).items() if name != "test_groups"}
-    runs = [a_run(), a_run({"seed": 1}, leak="unknown", metrics=figures)]
+    runs = [make_run(), make_run({"seed": 1}, leak="unknown", metrics=figures)]
     for some in (runs, runs[1:]):
         for page in (True, False):
             assert texts_of(table_of(some), "Leak", page=page) == ["unknown"]
@@ -335,30 +335,32 @@ def test_leak_and_groups_of_a_run_without_groups_are_unknown() -> None:
 
 
 def test_test_groups_are_the_mean_over_seeds() -> None:
-    runs = [a_run({"seed": k}, metrics={**final_metrics(k), "test_groups": 8.0}) for k in (0, 1)]
+    runs = [make_run({"seed": k}, metrics={**final_metrics(k), "test_groups": 8.0}) for k in (0, 1)]
     assert texts_of(table_of(runs), "Test Groups", page=False) == ["8"]
-    assert texts_of(table_of([a_run(), a_run({"seed": 1})]), "Test Groups", page=False) == [
+    assert texts_of(table_of([make_run(), make_run({"seed": 1})]), "Test Groups", page=False) == [
         "1000.5"
     ]
 
 
 def test_runs_of_two_protocol_versions_share_no_row() -> None:
-    table = table_of([a_run(), a_run({"seed": 1}, protocol_version="1")])
+    table = table_of([make_run(), make_run({"seed": 1}, protocol_version="1")])
     blocks = [block.rsplit(", ", 1)[1] for block in table["Protocol"]]
     assert blocks == ["protocol version 1", "protocol version 2"]
 
 
-def folded(fold: int, seed: int = 0, **more: object) -> FinishedRun:
+def make_run_of_fold(fold: int, seed: int = 0, **more: object) -> FinishedRun:
     fields = {"split": "grouped", "fold": fold, "folds": 3, "seed": seed}
-    return a_run(fields, run_id=f"{seed}-{fold}", **more)
+    return make_run(fields, run_id=f"{seed}-{fold}", **more)
 
 
 def test_folds_share_a_row_weighted_by_test_images() -> None:
     runs = [
-        folded(fold, sizes=f"60/10/{tested}", metrics={**final_metrics(0), "test_accuracy": right})
+        make_run_of_fold(
+            fold, sizes=f"60/10/{tested}", metrics={**final_metrics(0), "test_accuracy": right}
+        )
         for fold, tested, right in ((1, 50, 1.0), (3, 30, 0.0), (2, 20, 0.5))
     ]
-    table = table_of([*runs, a_run({"split": "grouped"})])
+    table = table_of([*runs, make_run({"split": "grouped"})])
     assert texts_of(table, "Folds", page=False) == ["", "1 2 3 of 3"]
     assert texts_of(table, "Seeds", page=False) == ["0", "0"]
     assert table["Test Accuracy"].tolist()[1] == pytest.approx(0.6)
@@ -369,7 +371,7 @@ def test_folds_share_a_row_weighted_by_test_images() -> None:
 
 
 def test_missing_folds_are_named_and_warned_of() -> None:
-    whole = [folded(fold, seed) for seed in (0, 1) for fold in (1, 2, 3)]
+    whole = [make_run_of_fold(fold, seed) for seed in (0, 1) for fold in (1, 2, 3)]
     assert table_of(whole)["Folds"].tolist() == ["1 2 3 of 3"]
     assert table_of(whole)["Seeds"].tolist() == ["0 1"]
     assert table_of(whole[:-1])["Folds"].tolist() == ["1 2 3, 1 2 of 3"]
@@ -378,40 +380,40 @@ def test_missing_folds_are_named_and_warned_of() -> None:
 
 
 def test_statement_names_the_folds() -> None:
-    text = describe_runs([folded(1), a_run()], 2)
+    text = describe_runs([make_run_of_fold(1), make_run()], 2)
     assert "grouped split in 3 folds and pooled split" in text
     assert "each image is tested once per seed" in text
-    assert "folds" not in describe_runs([a_run()], 1)
+    assert "folds" not in describe_runs([make_run()], 1)
 
 
 def test_table_without_folds_has_no_column_for_them() -> None:
-    assert "Folds" not in table_of([a_run()])
+    assert "Folds" not in table_of([make_run()])
 
 
 def test_diverged_losses_are_shown_as_nan_and_infinity() -> None:
     losses = {"test_loss": float("nan"), "train_loss": sys.float_info.max}
-    row = table_of([a_run(metrics=final_metrics(0) | losses)]).iloc[0]
+    row = table_of([make_run(metrics=final_metrics(0) | losses)]).iloc[0]
     assert pd.isna(row["Test Loss"])
     assert row["Train Loss"] == float("inf")
 
 
 def test_difference_that_rounds_to_zero_is_not_negative() -> None:
     figures = final_metrics(0) | {"test_accuracy": 0.97259}
-    table = table_of([a_run(metrics=figures)])
+    table = table_of([make_run(metrics=figures)])
     assert texts_of(table, "Difference (points)", page=False) == ["+0.00"]
 
 
 def test_statement_says_whether_runs_follow_the_reports_protocol() -> None:
-    assert "This is the report's protocol" in describe_runs([a_run()], 1)
-    assert warnings_of([a_run()]) == []
-    mixed = [a_run(), a_run({"epochs": 2})]
+    assert "This is the report's protocol" in describe_runs([make_run()], 1)
+    assert warnings_of([make_run()]) == []
+    mixed = [make_run(), make_run({"epochs": 2})]
     assert "In 1 of 2 runs, the protocol is not the report's (different: epochs)" in describe_runs(
         mixed, 2
     )
 
 
 def test_few_missing_test_images_still_follow_the_reports_protocol() -> None:
-    nearly, fewer = (a_run(sizes=sizes) for sizes in ("3738/934/1168", "3000/750/1150"))
+    nearly, fewer = (make_run(sizes=sizes) for sizes in ("3738/934/1168", "3000/750/1150"))
     assert "as far as it is known, on 1168 test images instead of 1170." in describe_runs(
         [nearly], 1
     )
@@ -419,11 +421,11 @@ def test_few_missing_test_images_still_follow_the_reports_protocol() -> None:
 
 
 def test_unknown_leak_is_a_warning() -> None:
-    assert "unknown how many" in warnings_of([a_run(leak="unknown")])[0]
+    assert "unknown how many" in warnings_of([make_run(leak="unknown")])[0]
 
 
 def test_markup_in_names_stays_text() -> None:
-    run = a_run({"dataset": "folder:a|b<i>&"})
+    run = make_run({"dataset": "folder:a|b<i>&"})
     words = (
         format_title(run.config.dataset),
         describe_runs([run], 1),
@@ -438,26 +440,26 @@ def test_markup_in_names_stays_text() -> None:
 
 
 def test_another_backbone_has_no_reported_figure() -> None:
-    row = table_of([a_run({"backbone": "resnet50"})]).iloc[0]
+    row = table_of([make_run({"backbone": "resnet50"})]).iloc[0]
     assert row["Variant"] == 1
     assert pd.isna(row["Reported Accuracy"])
 
 
 def test_table_names_a_subset_and_the_weights() -> None:
-    subset = table_of([a_run({"limit": 600})])
+    subset = table_of([make_run({"limit": 600})])
     assert subset["Limit"].tolist() == ["subset of about 600 images"]
     assert "subset of about 600 images" in subset["Protocol"].iloc[0]
-    random = table_of([a_run(), a_run(weights_kind="none", run_id="s")])
+    random = table_of([make_run(), make_run(weights_kind="none", run_id="s")])
     assert random["Weights"].tolist() == ["ImageNet weights", "no pretrained weights"]
 
 
 def test_two_weights_files_of_one_name_share_no_row() -> None:
     file = {"weights_kind": "partial", "weights_file": "w.h5", "weights_published": "134/135"}
-    runs = [a_run(**file, run_id=digest, weights_digest=digest * 64) for digest in "ab"]
+    runs = [make_run(**file, run_id=digest, weights_digest=digest * 64) for digest in "ab"]
     table = table_of(runs)
     assert table["Weights"].tolist() == ["partial ImageNet weights (134 of 135 tensors)"] * 2
     assert sorted(table["Weights Digest"]) == ["a" * 12, "b" * 12]
-    assert len(table_of([runs[0], a_run(**file, run_id="c", weights_digest="a" * 64)])) == 1
+    assert len(table_of([runs[0], make_run(**file, run_id="c", weights_digest="a" * 64)])) == 1
 
 
 def test_unknown_data_set_is_refused() -> None:

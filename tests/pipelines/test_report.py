@@ -27,9 +27,9 @@ from pipelines.runs.predictions import read_predictions
 from study.common.command import run_command
 from study.statistics.intervals import Estimate
 from study.variants import resolve_config
-from tests.pipelines.compare.test_verdict import a_run
+from tests.pipelines.compare.test_verdict import make_run
 from tests.support.store import log_run
-from tests.support.store import study_of_chest
+from tests.support.store import write_chest_study
 
 SEEDS = 14  # 98 runs
 
@@ -38,7 +38,7 @@ SEEDS = 14  # 98 runs
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """98 runs of chest, of which variant 5 is poor; and a search of demo, with its starts."""
     folder = tmp_path_factory.mktemp("mlflow")
-    uri = study_of_chest(folder, SEEDS)
+    uri = write_chest_study(folder, SEEDS)
     client = MlflowClient(uri)
     place = client.create_experiment("search", artifact_location=str(folder))
     log_run(client, place, variant=1, fields={"split": "grouped"})
@@ -123,7 +123,7 @@ def test_reflection_names_the_significant_differences(chest: Report) -> None:
 
 def a_row(variant: int, value: float, p: float, pairs: int = 2) -> Row:
     config = resolve_config("chest", variant, {})
-    run = dataclasses.replace(a_run(variant), config=config)
+    run = dataclasses.replace(make_run(variant), config=config)
     gain = None if variant == 1 else Estimate(value, value - 0.01, value + 0.01, p)
     accuracy = Estimate(0.976, 0.97, 0.98)
     return Row([run], Verdict(accuracy, gain=gain, p=gain and p, pairs=pairs))

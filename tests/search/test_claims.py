@@ -24,14 +24,14 @@ from tests.support.claim_tasks import open_study
 from tests.support.claim_tasks import SPACE
 from tests.support.commands import start
 from tests.support.commands import wait_until
-from tests.support.data_tasks import answers_of
+from tests.support.data_tasks import run_in_processes
 from tests.support.servers import Postgres
 
 GRACE = BEATS_UNTIL_DEAD * 1.0  # s, with a heartbeat each second
 
 
 @pytest.fixture
-def shared(
+def claims_on_postgresql(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Claims:
     """Of an empty study on PostgreSQL, with a heartbeat each second."""
@@ -42,13 +42,13 @@ def shared(
 
 
 @pytest.fixture
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Claims:
+def claims_on_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Claims:
     """Of an empty study on SQLite."""
     monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/study.db")
     return claims_of("alone")
 
 
-@pytest.fixture(params=["shared", "alone"])
+@pytest.fixture(params=["claims_on_postgresql", "claims_on_sqlite"])
 def claims(request: pytest.FixtureRequest) -> Claims:
     found: Claims = request.getfixturevalue(request.param)
     return found
@@ -58,7 +58,7 @@ def ask(claims: Claims, key: str = "a key") -> optuna.Trial:
     return claims.under_lock(lambda: claims.ask({"number": 1}, SPACE, key))
 
 
-def settle(claims: Claims) -> None:
+def take_empty_turn(claims: Claims) -> None:
     claims.under_lock(lambda: None)
 
 
@@ -66,19 +66,21 @@ def state(claims: Claims, trial: optuna.Trial) -> TrialState:
     return claims.study.trials[trial.number].state
 
 
-def lost_keys(claims: Claims) -> list[str]:
+def orphaned_fingerprints(claims: Claims) -> list[str]:
     return [trial.user_attrs["fingerprint"] for trial in claims.orphaned()]
 
 
 def test_config_is_claimed_by_one_process_alone(
-    shared: Claims, monkeypatch: pytest.MonkeyPatch
+    claims_on_postgresql: Claims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUDY_HEARTBEAT", "60")  # they claim, and give no sign of life
-    answers = answers_of(claim_many, 4, shared.storage.name, 25, 40)
+    answers = run_in_processes(claim_many, 4, claims_on_postgresql.storage.name, 25, 40)
     assert sorted(number for got in answers for number in got) == list(range(40))
     assert sum(bool(got) for got in answers) > 1
-    assert len(shared.study.trials) == 40
-    assert shared.running_fingerprints() == {f"key {number}" for number in range(0, 40, 2)}
+    assert len(claims_on_postgresql.study.trials) == 40
+    assert claims_on_postgresql.running_fingerprints() == {
+        f"key {number}" for number in range(0, 40, 2)
+    }
 
 
 def test_processes_opening_an_empty_database_at_once_all_succeed(
@@ -86,7 +88,7 @@ def test_processes_opening_an_empty_database_at_once_all_succeed(
 ) -> None:
     monkeypatch.setenv("STUDY_STORAGE", postgres.make("empty"))
     monkeypatch.setenv("PGPASSWORD", postgres.settings["PGPASSWORD"])
-    assert max(answers_of(open_study, 8, "first")) == 8
+    assert max(run_in_processes(open_study, 8, "first")) == 8
     assert len(claims_of("first").trials(TrialState.RUNNING)) == 8
 
 
@@ -99,10 +101,10 @@ def test_storage_in_another_encoding_is_refused(
         Storage("study")
 
 
-def test_finished_trials_are_not_read_again_under_the_lock(shared: Claims) -> None:
+def test_finished_trials_are_not_read_again_under_the_lock(claims_on_postgresql: Claims) -> None:
     for number in range(10):
-        shared.complete(ask(shared, f"key {number}"), 0.5)
-    newcomer = claims_of(shared.storage.name)
+        claims_on_postgresql.complete(ask(claims_on_postgresql, f"key {number}"), 0.5)
+    newcomer = claims_of(claims_on_postgresql.storage.name)
     rows: list[int] = []
 
     def count(_: object, cursor: Any, *__: object) -> None:
@@ -114,37 +116,41 @@ def test_finished_trials_are_not_read_again_under_the_lock(shared: Claims) -> No
 
 
 def test_trial_of_a_killed_process_is_orphaned_and_others_are_not(
-    shared: Claims, tmp_path: Path, postgres: Postgres
+    claims_on_postgresql: Claims, tmp_path: Path, postgres: Postgres
 ) -> None:
     settings = postgres.settings | {"STUDY_HEARTBEAT": "1"}
-    living = ask(shared, "living")
-    with shared.alive(living):
+    living = ask(claims_on_postgresql, "living")
+    with claims_on_postgresql.alive(living):
         process = start(
-            "tests.support.claim_tasks", shared.storage.name, "dying", cwd=tmp_path, **settings
+            "tests.support.claim_tasks",
+            claims_on_postgresql.storage.name,
+            "dying",
+            cwd=tmp_path,
+            **settings,
         )
         assert process.stdout is not None
         assert process.stdout.readline() == "claimed\n", process.communicate()
         claimed = time.monotonic()
         wait_until(lambda: time.monotonic() - claimed > GRACE + 1)  # both have lived for longer
-        settle(shared)
-        assert shared.running_fingerprints() == {"living", "dying"}
+        take_empty_turn(claims_on_postgresql)
+        assert claims_on_postgresql.running_fingerprints() == {"living", "dying"}
         process.kill()
         process.communicate()
 
         def is_lost() -> bool:
-            settle(shared)
-            return lost_keys(shared) == ["dying"]
+            take_empty_turn(claims_on_postgresql)
+            return orphaned_fingerprints(claims_on_postgresql) == ["dying"]
 
         wait_until(is_lost, seconds=60)
-        assert shared.running_fingerprints() == {"living"}
-        again = ask(shared, "dying")
-        assert shared.orphaned() == []
-        shared.complete(again, 0.5)
-    shared.complete(living, 0.5)
-    assert shared.finished_by_fingerprint().keys() == {"living", "dying"}
+        assert claims_on_postgresql.running_fingerprints() == {"living"}
+        again = ask(claims_on_postgresql, "dying")
+        assert claims_on_postgresql.orphaned() == []
+        claims_on_postgresql.complete(again, 0.5)
+    claims_on_postgresql.complete(living, 0.5)
+    assert claims_on_postgresql.finished_by_fingerprint().keys() == {"living", "dying"}
 
 
-def go_silent(claims: Claims, trial: optuna.Trial) -> None:
+def age_heartbeat(claims: Claims, trial: optuna.Trial) -> None:
     """Set a trial's last sign of life back by a day."""
     statement = "UPDATE trial_heartbeats SET heartbeat = heartbeat - interval '1 day'"
     with claims.storage.rdb.engine.begin() as connection:
@@ -153,31 +159,31 @@ def go_silent(claims: Claims, trial: optuna.Trial) -> None:
 
 
 def test_silent_trial_is_orphaned_only_after_the_storage_answers(
-    shared: Claims, monkeypatch: pytest.MonkeyPatch
+    claims_on_postgresql: Claims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial = ask(shared)
-    go_silent(shared, trial)
-    shared.storage.answering_since = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", later(GRACE - 1))
-    settle(shared)
-    assert state(shared, trial) == TrialState.RUNNING
-    monkeypatch.setattr(time, "monotonic", later(2))
-    settle(shared)
-    assert state(shared, trial) == TrialState.FAIL
+    trial = ask(claims_on_postgresql)
+    age_heartbeat(claims_on_postgresql, trial)
+    claims_on_postgresql.storage.answering_since = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", make_clock_ahead(GRACE - 1))
+    take_empty_turn(claims_on_postgresql)
+    assert state(claims_on_postgresql, trial) == TrialState.RUNNING
+    monkeypatch.setattr(time, "monotonic", make_clock_ahead(2))
+    take_empty_turn(claims_on_postgresql)
+    assert state(claims_on_postgresql, trial) == TrialState.FAIL
 
 
-def later(seconds: float) -> Callable[[], float]:
+def make_clock_ahead(seconds: float) -> Callable[[], float]:
     real = time.monotonic
     return lambda: real() + seconds
 
 
-def test_trial_without_a_claim_is_failed_and_not_orphaned(shared: Claims) -> None:
-    left = shared.study.ask(SPACE)  # and was killed before the claim
-    settle(shared)
-    assert state(shared, left) == TrialState.FAIL
-    assert shared.orphaned() == []
-    trial = ask(shared)
-    assert shared.mark_orphaned(trial, 0, "killed")
+def test_trial_without_a_claim_is_failed_and_not_orphaned(claims_on_postgresql: Claims) -> None:
+    left = claims_on_postgresql.study.ask(SPACE)  # and was killed before the claim
+    take_empty_turn(claims_on_postgresql)
+    assert state(claims_on_postgresql, left) == TrialState.FAIL
+    assert claims_on_postgresql.orphaned() == []
+    trial = ask(claims_on_postgresql)
+    assert claims_on_postgresql.mark_orphaned(trial, 0, "killed")
 
 
 @pytest.mark.parametrize("progress", [False, True])
@@ -188,7 +194,7 @@ def test_config_dying_again_and_again_at_one_epoch_is_given_up(
         again = claims.mark_orphaned(ask(claims), 2 + death * progress, "killed")
         last = death == MAX_DEATHS - 1 and not progress
         assert again is not last
-        assert lost_keys(claims) == [] if last else ["a key"]
+        assert orphaned_fingerprints(claims) == [] if last else ["a key"]
     assert claims.running_fingerprints() == set()
 
 
@@ -203,7 +209,7 @@ def test_interrupted_trial_is_orphaned_at_once(claims: Claims) -> None:
     trial = ask(claims)
     with pytest.raises(KeyboardInterrupt), claims.alive(trial):
         raise KeyboardInterrupt
-    assert lost_keys(claims) == ["a key"]
+    assert orphaned_fingerprints(claims) == ["a key"]
     assert claims.running_fingerprints() == set()
 
 
@@ -230,17 +236,17 @@ def test_enqueued_trial_of_a_dead_process_is_failed(claims: Claims) -> None:
     assert [each.state for each in claims.study.trials] == [TrialState.FAIL, TrialState.RUNNING]
 
 
-def test_sqlite_trial_of_a_dead_process_is_orphaned_at_once(alone: Claims) -> None:
-    trial = ask(alone)
-    without_claim = alone.study.ask(SPACE)
-    again = claims_of(alone.storage.name)
+def test_sqlite_trial_of_a_dead_process_is_orphaned_at_once(claims_on_sqlite: Claims) -> None:
+    trial = ask(claims_on_sqlite)
+    without_claim = claims_on_sqlite.study.ask(SPACE)
+    again = claims_of(claims_on_sqlite.storage.name)
     assert state(again, trial) == state(again, without_claim) == TrialState.FAIL
-    assert lost_keys(again) == ["a key"]
+    assert orphaned_fingerprints(again) == ["a key"]
 
 
-def test_sqlite_study_is_held_by_one_process(alone: Claims) -> None:
-    with alone.storage.held():
-        second = Storage(alone.storage.name)
+def test_sqlite_study_is_held_by_one_process(claims_on_sqlite: Claims) -> None:
+    with claims_on_sqlite.storage.held():
+        second = Storage(claims_on_sqlite.storage.name)
         with pytest.raises(StudyError, match=r"^another process runs alone: .*STUDY_STORAGE"):
             second.held().__enter__()
         with Storage("another study").held():
@@ -249,15 +255,15 @@ def test_sqlite_study_is_held_by_one_process(alone: Claims) -> None:
         pass
 
 
-def test_postgresql_study_is_held_by_many_processes(shared: Claims) -> None:
-    with shared.storage.held(), Storage(shared.storage.name).held():
+def test_postgresql_study_is_held_by_many_processes(claims_on_postgresql: Claims) -> None:
+    with claims_on_postgresql.storage.held(), Storage(claims_on_postgresql.storage.name).held():
         pass
 
 
 def test_turn_under_the_lock_survives_a_restart_of_postgresql(
-    shared: Claims, postgres: Postgres
+    claims_on_postgresql: Claims, postgres: Postgres
 ) -> None:
-    trial = ask(shared)
+    trial = ask(claims_on_postgresql)
     restart = threading.Thread(target=postgres.start)
     turns = 0
 
@@ -267,22 +273,22 @@ def test_turn_under_the_lock_survives_a_restart_of_postgresql(
         if turns == 1:
             postgres.stop()
             restart.start()
-        return shared.ask({"number": 2}, SPACE, "a second key")
+        return claims_on_postgresql.ask({"number": 2}, SPACE, "a second key")
 
-    shared.under_lock(turn)
+    claims_on_postgresql.under_lock(turn)
     restart.join()
     assert turns > 1
-    assert shared.running_fingerprints() == {"a key", "a second key"}
-    shared.complete(trial, 0.5)
-    assert shared.finished_by_fingerprint().keys() == {"a key"}
+    assert claims_on_postgresql.running_fingerprints() == {"a key", "a second key"}
+    claims_on_postgresql.complete(trial, 0.5)
+    assert claims_on_postgresql.finished_by_fingerprint().keys() == {"a key"}
 
 
-def test_storage_that_stays_away_is_an_error_of_two_lines(alone: Claims) -> None:
+def test_storage_that_stays_away_is_an_error_of_two_lines(claims_on_sqlite: Claims) -> None:
     def fail() -> None:
         raise optuna.exceptions.StorageInternalError("gone")
 
     with pytest.raises(StudyError, match="no Optuna storage at sqlite:") as caught:
-        alone.storage.retry_until_available(fail, 0.0)
+        claims_on_sqlite.storage.retry_until_available(fail, 0.0)
     assert str(caught.value).count("\n") == 1
 
 

@@ -52,7 +52,7 @@ STUDIES = 2000
 CONFIGS = 10  # with all their seeds
 
 
-def ended(random: Generator, differ: float, worse: float) -> tuple[float, float]:
+def simulate_pruned_shares(random: Generator, differ: float, worse: float) -> tuple[float, float]:
     """The share of configs ended at their first seed, and by their second, in simulated studies.
 
     Each is worse than the best's true mean by so many spreads of a difference between two configs
@@ -84,5 +84,5 @@ def ended(random: Generator, differ: float, worse: float) -> tuple[float, float]
 def test_pruning_rule_errs_as_often_as_documented(
     differ: float, worse: float, first: float, second: float
 ) -> None:
-    found = ended(np.random.default_rng(0), differ, worse)
+    found = simulate_pruned_shares(np.random.default_rng(0), differ, worse)
     assert found == pytest.approx((first, second), abs=0.035)  # 3 standard errors

@@ -28,7 +28,7 @@ Trains = Callable[[Callable[[TrialConfig], Outcome]], StubTraining]
 
 
 @pytest.fixture
-def trains(monkeypatch: pytest.MonkeyPatch) -> Trains:
+def make_stub(monkeypatch: pytest.MonkeyPatch) -> Trains:
     """Makes the worker that answers so in place of training, which the commands use, too."""
 
     def replace(answer: Callable[[TrialConfig], Outcome]) -> StubTraining:
@@ -39,7 +39,7 @@ def trains(monkeypatch: pytest.MonkeyPatch) -> Trains:
     return replace
 
 
-def made(config: TrialConfig, test: float = 0.5) -> Outcome:
+def outcome_of(config: TrialConfig, test: float = 0.5) -> Outcome:
     """Better on validation with each layer, and with each seed; on test as given."""
     value = 0.5 + config.hidden_layers / 10 + config.seed / 100
     run_id = f"{config.hidden_layers:016}{config.seed:016}"
@@ -52,9 +52,9 @@ def parent(client: MlflowClient) -> Run:
 
 
 def test_grid_summary_names_the_best_variant_by_mean_of_seeds(
-    client: MlflowClient, trains: Trains
+    client: MlflowClient, make_stub: Trains
 ) -> None:
-    worker = trains(lambda config: made(config, test=0.4 + config.seed / 10))
+    worker = make_stub(lambda config: outcome_of(config, test=0.4 + config.seed / 10))
     run_grid(recipe("demo"), search_space(recipe("demo"), 2), Options(), [worker])
     run = parent(client)
     assert run.info.run_name == "demo · 7 variants · pooled split · 18 epochs"
@@ -62,7 +62,7 @@ def test_grid_summary_names_the_best_variant_by_mean_of_seeds(
         {"finished": 14, "failed": 0, "best_val_accuracy": 0.805, "best_test_accuracy": 0.45}
     )
     note, experiment = run.data.tags[NOTE_TAG], run.info.experiment_id
-    best = made(recipe("demo").replace(hidden_layers=3, seed=1)).run_id
+    best = outcome_of(recipe("demo").replace(hidden_layers=3, seed=1)).run_id
     for words in (
         "Grid of the 7 variants: 14 of 14 trials finished. Data set demo (synthetic), MobileNet, "
         "weights: none, pooled split, 32 x 32 pixels, at most 18 epochs, all images.",
@@ -84,7 +84,7 @@ def test_grid_summary_names_the_best_variant_by_mean_of_seeds(
 )
 def test_grid_that_ends_early_summarizes_what_is_finished(
     client: MlflowClient,
-    trains: Trains,
+    make_stub: Trains,
     monkeypatch: pytest.MonkeyPatch,
     error: type[BaseException],
     count: str,
@@ -95,9 +95,9 @@ def test_grid_that_ends_early_summarizes_what_is_finished(
         calls.append(config)
         if len(calls) > 2:
             raise error("no more")
-        return made(config)
+        return outcome_of(config)
 
-    trains(train)
+    make_stub(train)
     monkeypatch.setattr("sys.argv", ["study.grid", "--dataset", "demo"])
     assert run_command(grid) != 0
     run = parent(client)
@@ -107,20 +107,22 @@ def test_grid_that_ends_early_summarizes_what_is_finished(
 
 
 def test_grid_without_a_finished_trial_names_no_best(
-    client: MlflowClient, trains: Trains, monkeypatch: pytest.MonkeyPatch
+    client: MlflowClient, make_stub: Trains, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(config: TrialConfig) -> Outcome:
         raise TrialFailed(f"no {config.dataset}")
 
-    trains(train)
+    make_stub(train)
     monkeypatch.setattr("sys.argv", ["study.grid", "--dataset", "demo"])
     assert run_command(grid) == 2
     assert parent(client).data.metrics == {"finished": 0, "failed": 7}
     assert "Best" not in parent(client).data.tags[NOTE_TAG]
 
 
-def test_test_accuracy_not_delivered_yet_is_left_out(client: MlflowClient, trains: Trains) -> None:
-    worker = trains(lambda config: made(config, test=float("nan")))
+def test_test_accuracy_not_delivered_yet_is_left_out(
+    client: MlflowClient, make_stub: Trains
+) -> None:
+    worker = make_stub(lambda config: outcome_of(config, test=float("nan")))
     run_grid(recipe("demo"), search_space(recipe("demo")), Options(), [worker])
     assert "best_test_accuracy" not in parent(client).data.metrics
     assert "test accuracy not delivered yet" in parent(client).data.tags[NOTE_TAG]
@@ -129,11 +131,11 @@ def test_test_accuracy_not_delivered_yet_is_left_out(client: MlflowClient, train
 @pytest.mark.parametrize("fresh", [0, 2])
 def test_search_summary_shows_test_accuracy_of_fresh_seeds_alone(
     client: MlflowClient,
-    trains: Trains,
+    make_stub: Trains,
     monkeypatch: pytest.MonkeyPatch,
     fresh: int,
 ) -> None:
-    trains(lambda config: made(config, test=0.9 if config.seed else 0.123))
+    make_stub(lambda config: outcome_of(config, test=0.9 if config.seed else 0.123))
     flags = ["--dataset", "demo", "--trials", "7", "--confirm", str(fresh)]
     monkeypatch.setattr("sys.argv", ["study.tpe", *flags])
     assert run_command(search) == 0
@@ -149,11 +151,11 @@ def test_search_summary_shows_test_accuracy_of_fresh_seeds_alone(
 
 
 def test_summary_of_a_folder_has_its_path_in_commands_alone(
-    client: MlflowClient, trains: Trains, tmp_path: Path
+    client: MlflowClient, make_stub: Trains, tmp_path: Path
 ) -> None:
     folder = class_folders(tmp_path / "my cells", {"a": 12, "b": 12})
     base = recipe(f"folder:{folder}")
-    run_grid(base, search_space(base), Options(), [trains(made)])
+    run_grid(base, search_space(base), Options(), [make_stub(outcome_of)])
     run = parent(client)
     assert run.info.run_name == "my cells · 7 variants · pooled split · 30 epochs"
     note = run.data.tags[NOTE_TAG]

@@ -61,7 +61,7 @@ def encoded(image: np.ndarray, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def close(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+def assert_close(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     assert list(found) == list(expected)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -77,7 +77,7 @@ def test_logged_model_predicts_as_the_run_did(
     files = [encoded(image, "PNG") for image in pixels]
     texts = [base64.b64encode(file).decode() for file in files]
     given = {"pixels": pixels, "file": files, "base64": texts}[form]
-    close(model.predict(pd.DataFrame({"image": given})), expected)
+    assert_close(model.predict(pd.DataFrame({"image": given})), expected)
 
 
 FORMATS = (".png", ".tif", ".jpg", ".webp", ".bmp", ".gif")
@@ -111,7 +111,7 @@ def test_logged_model_predicts_a_batch_of_pixels(
 ) -> None:
     data = prepare("demo", 32)
     rows = [data.images.index(image) for image in expected.index]
-    close(model.predict({"image": data.x[rows]}), expected)
+    assert_close(model.predict({"image": data.x[rows]}), expected)
 
 
 def test_predictions_keep_the_index_of_their_images(model: PyFuncModel) -> None:

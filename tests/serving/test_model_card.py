@@ -21,7 +21,7 @@ TAGS = {
 }
 
 
-def made(dataset: str = "blood", classes: int = 3, **changes: Any) -> str:
+def make_card(dataset: str = "blood", classes: int = 3, **changes: Any) -> str:
     """The card of a run with these tags, metrics and params besides the usual."""
     params = recipe(dataset).as_dict() | changes.pop("params", {})
     figures = FIGURES | {"test_groups": 313.0} | changes.pop("figures", {})
@@ -40,7 +40,7 @@ def made(dataset: str = "blood", classes: int = 3, **changes: Any) -> str:
 
 
 def test_model_card_states_data_weights_and_accuracy() -> None:
-    text = made()
+    text = make_card()
     assert text.startswith("# blood: InceptionV3 for 3 classes\n\n**Not a medical device.**")
     for fact in (
         *("C0, C1, C2", "Keras' published ImageNet weights", "Chosen as the best of 7", "`run1`"),
@@ -55,28 +55,28 @@ def test_model_card_states_data_weights_and_accuracy() -> None:
 
 
 def test_model_card_of_unknown_groups_says_unknown() -> None:
-    text = made(leak="unknown", figures={"test_groups": None})
+    text = make_card(leak="unknown", figures={"test_groups": None})
     assert "Leak: unknown" in text
     assert "(2500 images)" in text
     assert "memory" not in text
 
 
 def test_model_card_states_the_limits_of_its_run() -> None:
-    assert "memory" not in made(leak="0/2500")
-    assert "3 files of the data set could not be read" in made(skipped="3")
-    assert "only part of the ImageNet weights" in made(weights_kind="partial")
-    assert "subset of about 90 images" in made(params={"limit": 90})
-    assert "fold 2 of 5" in made(params={"fold": 2, "folds": 5})
-    assert "**synthetic**" in made("demo")
+    assert "memory" not in make_card(leak="0/2500")
+    assert "3 files of the data set could not be read" in make_card(skipped="3")
+    assert "only part of the ImageNet weights" in make_card(weights_kind="partial")
+    assert "subset of about 90 images" in make_card(params={"limit": 90})
+    assert "fold 2 of 5" in make_card(params={"fold": 2, "folds": 5})
+    assert "**synthetic**" in make_card("demo")
 
 
 def test_model_card_contains_no_path() -> None:
-    text = made("folder:/home/me/cells", params={"weights": "/home/me/w.h5"})
+    text = make_card("folder:/home/me/cells", params={"weights": "/home/me/w.h5"})
     assert text.startswith("# cells: MobileNet")
     assert "/home" not in text
 
 
 def test_model_card_of_many_classes_names_the_first() -> None:
-    text = made(classes=1000)
+    text = make_card(classes=1000)
     assert "C19 and 980 more" in text
     assert len(text) < MAX_DESCRIPTION_CHARACTERS

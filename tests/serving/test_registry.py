@@ -55,13 +55,13 @@ def test_model_registered_twice_has_one_version(registered: Path) -> None:
     assert len(client.search_model_versions("name = 'demo'")) == 1
 
 
-def begun(client: MlflowClient, tags: Mapping[str, str]) -> str:
+def create_run(client: MlflowClient, tags: Mapping[str, str]) -> str:
     experiment = experiment_id(client, "demo")
     return str(client.create_run(experiment, tags={"fingerprint": "f1", **tags}).info.run_id)
 
 
 def test_run_without_a_model_is_refused_with_the_command(client: MlflowClient) -> None:
-    run_id = begun(client, {"finished": "true"})
+    run_id = create_run(client, {"finished": "true"})
     config = recipe("demo").replace(lr=0.01, seed=3)
     with pytest.raises(StudyError, match="without --log-model") as caught:
         register_model(client, run_id, config, "why", Progress())
@@ -74,7 +74,7 @@ def test_run_without_a_model_is_refused_with_the_command(client: MlflowClient) -
 
 def test_run_with_an_undelivered_record_is_refused_with_the_command(client: MlflowClient) -> None:
     with pytest.raises(StudyError, match=r"has not arrived .* python -m study\.sync"):
-        register_model(client, begun(client, {}), recipe("demo"), "why", Progress())
+        register_model(client, create_run(client, {}), recipe("demo"), "why", Progress())
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ class Tab:
             self.errors.append(f"{message.text} ({message.location.get('url', '')})")
 
 
-def program() -> str:
+def find_chromium() -> str:
     """The path of a Chromium; without one the test is skipped, in CI it fails."""
     found = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if found is None:
@@ -69,9 +69,9 @@ def program() -> str:
 
 
 @contextlib.contextmanager
-def opened(width: int = 1280, height: int = 800, *, dark: bool = False) -> Iterator[Tab]:
+def open_tab(width: int = 1280, height: int = 800, *, dark: bool = False) -> Iterator[Tab]:
     """An empty page of a fresh Chromium."""
-    path = program()
+    path = find_chromium()
     with sync_playwright() as player, player.chromium.launch(executable_path=path) as chromium:
         context = chromium.new_context(
             viewport={"width": width, "height": height},
@@ -85,7 +85,7 @@ def opened(width: int = 1280, height: int = 800, *, dark: bool = False) -> Itera
         yield tab
 
 
-def axe(page: Page) -> list[str]:
+def find_accessibility_violations(page: Page) -> list[str]:
     """What is hard to use for some: a line for each rule broken, with the first element."""
     violations = Axe().run(page).response["violations"]
     return [f"{v['id']}: {v['help']}, as in {v['nodes'][0]['html'][:200]}" for v in violations]

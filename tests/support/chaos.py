@@ -29,10 +29,10 @@ from deploy.native import run_mlflow
 from deploy.native import write_client_settings
 from deploy.ports import find_free_ports
 from deploy.postgres import run_postgres
-from tests.support.commands import command_of
 from tests.support.commands import finished_of
 from tests.support.commands import history_of
 from tests.support.commands import runs_of
+from tests.support.commands import start_logged
 from tests.support.commands import TINY
 
 EPOCHS = 3
@@ -93,7 +93,7 @@ class Chaos:
             "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "60",
         }
         with (self.folder / "drivers.log").open("ab") as log:
-            return command_of("study.grid", *flags, cwd=self.folder, log=log, **settings)
+            return start_logged("study.grid", *flags, cwd=self.folder, log=log, **settings)
 
     def kill(self) -> None:
         """End a random worker, or now and then a random driver, as a power cut would."""
@@ -107,7 +107,7 @@ class Chaos:
             driver.wait()
             self.done["drivers killed"] += 1
 
-    def keep_going(self) -> bool:
+    def restart_killed_drivers(self) -> bool:
         """Start the drivers that were killed again; whether all have ended by themselves."""
         for i, driver in enumerate(self.drivers):
             if driver.poll() not in (None, 0):
@@ -120,7 +120,7 @@ class Chaos:
         self.drivers = [self.start_driver() for _ in range(DRIVERS)]
         outages = {0.2: ("MLflow", 10.0), 0.45: ("PostgreSQL", 3.0), 0.7: ("MLflow", 15.0)}
         end, finished, epochs = time.monotonic() + LIMIT, 0, 0
-        while not self.keep_going():
+        while not self.restart_killed_drivers():
             assert time.monotonic() < end, (self.folder / "drivers.log").read_text()[-3000:]
             time.sleep(self.pause)
             with contextlib.suppress(Exception):  # while a server is away
@@ -159,7 +159,7 @@ def client_of(stack: Stack) -> MlflowClient:
     return MlflowClient(tracking_uri=stack.settings["MLFLOW_TRACKING_URI"])
 
 
-def judged(runs: list[Run], client: MlflowClient, cells: int) -> dict[str, int]:
+def count_outcomes(runs: list[Run], client: MlflowClient, cells: int) -> dict[str, int]:
     """What came of it: all but the first two shall be 0."""
     finished = [run for run in runs if run.data.tags.get("finished") == "true"]
     times = Counter(run.data.tags["fingerprint"] for run in finished)
@@ -193,7 +193,7 @@ def figures_of(runs: list[Run]) -> dict[str, dict[str, float]]:
     }
 
 
-def disturbed(
+def run_disturbed_grid(
     folder: Path, seeds: int, pause: float, kills: int, say: Callable[[str], Any] = print
 ) -> tuple[dict[str, int], dict[str, dict[str, float]]]:
     """What came of a disturbed grid, and its figures."""
@@ -205,7 +205,7 @@ def disturbed(
         chaos.run()
         client = client_of(stack)
         runs = runs_of(client)
-        came = judged(runs, client, chaos.cells)
+        came = count_outcomes(runs, client, chaos.cells)
         say(", ".join(f"{what} {count}" for what, count in (*chaos.done.items(), *came.items())))
         return came, figures_of(runs)
     finally:
@@ -224,4 +224,4 @@ if __name__ == "__main__":
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)  # PostgreSQL's user must enter
-        disturbed(Path(place), args.seeds, args.seconds_between_kills, args.kills)
+        run_disturbed_grid(Path(place), args.seeds, args.seconds_between_kills, args.kills)

@@ -46,11 +46,11 @@ def start(module: str, *flags: str, cwd: Path, **settings: str) -> "subprocess.P
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_mind_interrupts,
+        preexec_fn=_restore_ctrl_c,
     )
 
 
-def command_of(
+def start_logged(
     module: str, *flags: str, cwd: Path, log: IO[bytes], **settings: str
 ) -> "subprocess.Popen[bytes]":
     """The same, with its output in a file, for what runs long."""
@@ -75,7 +75,7 @@ def _environment(settings: Mapping[str, str]) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT)} | cache | dict(settings)
 
 
-def _mind_interrupts() -> None:
+def _restore_ctrl_c() -> None:
     # A shell that starts the tests in the background has its children ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

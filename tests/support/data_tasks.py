@@ -12,7 +12,7 @@ from study.data.prepare import prepare
 from tests.support.images import chest
 
 
-def answers_of(target: Any, count: int, *args: object) -> list[Any]:
+def run_in_processes(target: Any, count: int, *args: object) -> list[Any]:
     """Runs `target(barrier, queue, *args)` in `count` new processes; what they put."""
     context = get_context("spawn")
     barrier, queue = context.Barrier(count), context.Queue()
@@ -31,7 +31,7 @@ def answers_of(target: Any, count: int, *args: object) -> list[Any]:
     return answers
 
 
-def prepare_and_tell(barrier: Any, queue: Any, root: str) -> None:
+def prepare_folder(barrier: Any, queue: Any, root: str) -> None:
     """Puts (digest, sum of pixels, whether this process decoded)."""
     seen: list[str] = []
     barrier.wait()

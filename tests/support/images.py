@@ -10,14 +10,16 @@ from PIL import ImageDraw
 BLOOD_LABELS = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
 
 
-def picture(path: Path, color: tuple[int, int, int] = (10, 20, 30), size: int = 24) -> Path:
+def write_plain_image(
+    path: Path, color: tuple[int, int, int] = (10, 20, 30), size: int = 24
+) -> Path:
     """A one-color image file, its folder made if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (size, size), color).save(path)
     return path
 
 
-def noise(path: Path, seed: int, width: int = 24, height: int = 24) -> Path:
+def write_noise_image(path: Path, seed: int, width: int = 24, height: int = 24) -> Path:
     """An image file of random pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
@@ -30,7 +32,7 @@ def class_folders(root: Path, counts: dict[str, int]) -> Path:
     seed = 0
     for label, count in counts.items():
         for number in range(count):
-            noise(root / label / f"{number:03}.png", seed)
+            write_noise_image(root / label / f"{number:03}.png", seed)
             seed += 1
     return root
 
@@ -40,9 +42,9 @@ def chest(root: Path, parts: Iterable[str] = ("train", "test", "val")) -> Path:
     seed = 0
     for number, part in enumerate(parts):
         for i in range(10):
-            noise(root / part / "NORMAL" / f"IM-{number * 50 + i:04}-0001.jpeg", seed)
+            write_noise_image(root / part / "NORMAL" / f"IM-{number * 50 + i:04}-0001.jpeg", seed)
             name = f"person{number * 50 + i // 2}_{('bacteria', 'virus')[i % 2]}_{seed}.jpeg"
-            noise(root / part / "PNEUMONIA" / name, seed + 1)
+            write_noise_image(root / part / "PNEUMONIA" / name, seed + 1)
             seed += 2
     return root
 
@@ -51,14 +53,14 @@ def blood(root: Path) -> Path:
     """A tiny data set in the layout of Kaggle's blood set; every class has one name twice."""
     for seed, label in enumerate(BLOOD_LABELS):
         for i in range(10):
-            noise(root / "TRAIN" / label / f"_x{seed}_{i}.jpeg", 100 * seed + i)
+            write_noise_image(root / "TRAIN" / label / f"_x{seed}_{i}.jpeg", 100 * seed + i)
         for i in range(9, 14):
-            noise(root / "TEST" / label / f"_x{seed}_{i}.jpeg", 100 * seed + 50 + i)
-        noise(root / "TEST_SIMPLE" / label / f"_x{seed}_99.jpeg", 100 * seed + 99)
+            write_noise_image(root / "TEST" / label / f"_x{seed}_{i}.jpeg", 100 * seed + 50 + i)
+        write_noise_image(root / "TEST_SIMPLE" / label / f"_x{seed}_99.jpeg", 100 * seed + 99)
     return root
 
 
-def scene(seed: int, width: int = 640, height: int = 480) -> Image.Image:
+def draw_scene(seed: int, width: int = 640, height: int = 480) -> Image.Image:
     """A picture full of blots of every size and color, unlike that of any other seed."""
     rng = np.random.default_rng(seed)
     image = Image.new("RGB", (width, height), (230, 220, 225))
@@ -73,7 +75,7 @@ def scene(seed: int, width: int = 640, height: int = 480) -> Image.Image:
     return image
 
 
-def altered(
+def make_altered_copy(
     original: Image.Image, turn: float, mirror: bool = False, shear: float = 0.0, shift: float = 0.0
 ) -> Image.Image:
     """A copy of half the width, as augmentation makes it: `turn` degrees, `shift` of the width."""

@@ -16,7 +16,7 @@ def double(number: int) -> tuple[int, int]:
     return 2 * number, os.getpid()
 
 
-def refuse(reason: str) -> None:
+def raise_study_error(reason: str) -> None:
     raise StudyError(reason)
 
 
@@ -24,7 +24,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def stumble() -> None:
+def raise_arithmetic_error() -> None:
     raise ArithmeticError("of a library")
 
 
@@ -36,11 +36,11 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def loaded(module: str) -> bool:
+def is_imported(module: str) -> bool:
     return module in sys.modules
 
 
-def tell(path: str | None = None) -> None:
+def write_process_id(path: str | None = None) -> None:
     """Write this process' id to a file, or to that which the setting TOLD names."""
     told = Path(path or os.environ["TOLD"])
     part = Path(f"{told}.part")
@@ -48,14 +48,14 @@ def tell(path: str | None = None) -> None:
     part.rename(told)
 
 
-def tell_and_sleep() -> None:
-    tell()
+def write_process_id_and_sleep() -> None:
+    write_process_id()
     time.sleep(600)
 
 
-def sleep_and_tell(path: str) -> None:
+def sleep_until_interrupted(path: str) -> None:
     """Write this process' id to a file, and sleep; what comes goes into a file beside it."""
-    tell(path)
+    write_process_id(path)
     try:
         time.sleep(600)
     except KeyboardInterrupt:
@@ -66,4 +66,4 @@ def sleep_and_tell(path: str) -> None:
 
 if __name__ == "__main__":
     with closing(Worker()) as worker:
-        worker.call("tests.support.launch_tasks:sleep_and_tell", sys.argv[1])
+        worker.call("tests.support.launch_tasks:sleep_until_interrupted", sys.argv[1])

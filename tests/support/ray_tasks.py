@@ -25,11 +25,11 @@ def setting(name: str) -> str | None:
     return os.environ.get(name)
 
 
-def refuse(reason: str) -> None:
+def raise_study_error(reason: str) -> None:
     raise StudyError(reason)
 
 
-def stumble(name: str) -> None:
+def raise_value_error(name: str) -> None:
     """Fail with a setting at hand."""
     value = os.environ[name]
     raise ValueError(f"a setting of {len(value)} characters")
@@ -42,7 +42,7 @@ def die(path: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def sleep_and_tell(path: str) -> None:
+def sleep_until_interrupted(path: str) -> None:
     """Make a file, sleep, and write into it what came."""
     Path(path).touch()
     try:

@@ -99,7 +99,7 @@ def final_metrics(seed: int) -> dict[str, float]:
     }
 
 
-def study_of_chest(folder: Path, seeds: int) -> str:
+def write_chest_study(folder: Path, seeds: int) -> str:
     """The seven variants in a store of their own, of which variant 5 is poor; its URI."""
     uri = f"sqlite:///{folder}/mlflow.db"
     client = MlflowClient(uri)

@@ -28,7 +28,7 @@ from study.tracking import operations
 from study.tracking.writer import write_operation
 from tests.support.commands import client_of
 from tests.support.commands import runs_of
-from tests.support.data_tasks import answers_of
+from tests.support.data_tasks import run_in_processes
 from tests.support.server_tasks import record
 from tests.support.servers import PASSWORD
 
@@ -61,7 +61,7 @@ def test_processes_without_databases_starting_at_once_all_succeed(
 ) -> None:
     monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/study.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    answers = answers_of(record, 8)
+    answers = run_in_processes(record, 8)
     assert len({experiment for _, experiment in answers}) == 1
     runs = runs_of(client_of(tmp_path))
     assert {run.info.run_id for run in runs} == {run_id for run_id, _ in answers}

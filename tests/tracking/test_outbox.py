@@ -54,12 +54,12 @@ class LostError(MlflowException):
 
 
 @pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox_file, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(outbox_file, "LONGEST_PAUSE", 0.002)
 
 
-def filled(client: object, count: int) -> Outbox:
+def make_outbox(client: object, count: int) -> Outbox:
     box = Outbox(client, "r")  # type: ignore[arg-type]
     for number in range(count):
         box.append(operations.tags({"n": str(number)}))
@@ -72,7 +72,7 @@ def test_outbox_with_a_failing_server_delivers_all_in_order(
     answers: list[Exception | None],
 ) -> None:
     client = Unreliable(*answers)
-    box = filled(client, 8)
+    box = make_outbox(client, 8)
     box.wait(60)
     assert box.stop() == []
     box.check()
@@ -85,7 +85,7 @@ def test_outbox_with_a_failing_server_delivers_all_in_order(
 @settings(max_examples=30, deadline=None)
 def test_outbox_stopped_early_returns_what_has_not_arrived(arrived: int, failures: int) -> None:
     client = Unreliable(*[None] * arrived, *[DOWN] * 10_000)
-    box = filled(client, 8)
+    box = make_outbox(client, 8)
     wait_until(lambda: len(client.calls) > arrived + failures)
     box.wait(0)
     left = [int(operation.body["tags"]["n"]) for operation in box.stop()]
@@ -101,7 +101,7 @@ def test_appending_waits_for_nobody() -> None:
             super().log_batch(*body)
 
     client = Slow()
-    box = filled(client, 100)
+    box = make_outbox(client, 100)
     assert client.calls == []
     answer.set()
     box.wait(60)
@@ -110,14 +110,14 @@ def test_appending_waits_for_nobody() -> None:
 
 def test_outbox_wait_goes_on_while_the_server_answers() -> None:
     client = Unreliable(*[DOWN, None] * 20)
-    box = filled(client, 20)
+    box = make_outbox(client, 20)
     box.wait(60)
     assert client.written == list(range(20))
 
 
 def test_outbox_refusal_is_raised_once_and_drops_what_follows() -> None:
     client = Unreliable(None, REFUSED)
-    box = filled(client, 5)
+    box = make_outbox(client, 5)
     box.wait(60)
     with pytest.raises(TrackingRefused, match=r"run r: too long$"):
         box.check()
@@ -130,7 +130,7 @@ def test_outbox_refusal_is_raised_once_and_drops_what_follows() -> None:
 def test_outbox_of_a_deleted_run_does_not_speak_of_other_runs() -> None:
     client = Unreliable(REFUSED)
     client.stage = "deleted"
-    box = filled(client, 1)
+    box = make_outbox(client, 1)
     box.wait(60)
     with pytest.raises(TrackingError) as caught:
         box.check()
@@ -140,7 +140,7 @@ def test_outbox_of_a_deleted_run_does_not_speak_of_other_runs() -> None:
 def test_outbox_keeps_its_operations_while_the_login_is_refused() -> None:
     denied = MlflowException("Permission denied", PERMISSION_DENIED)
     client = Unreliable(*[denied] * 3)
-    box = filled(client, 2)
+    box = make_outbox(client, 2)
     box.wait(60)
     box.check()
     assert client.written == [0, 1]
@@ -149,7 +149,7 @@ def test_outbox_keeps_its_operations_while_the_login_is_refused() -> None:
 @pytest.mark.parametrize("error", [DOWN, TimeoutError("no answer")])
 def test_outbox_problem_is_the_last_error(error: Exception) -> None:
     client = Unreliable(*[error] * 10_000)
-    box = filled(client, 1)
+    box = make_outbox(client, 1)
     box.wait(0)
     box.stop()
     assert box.problem == str(error)

@@ -30,10 +30,10 @@ def interrupt(client: MlflowClient) -> str:
 
 
 def test_interrupted_run_is_resumed_without_double_points(client: MlflowClient) -> None:
-    begun = interrupt(client)
-    assert client.get_run(begun).info.status == "KILLED"
+    run_id = interrupt(client)
+    assert client.get_run(run_id).info.status == "KILLED"
     with open_run(client, PLACE, resumable=True) as log:
-        assert log.run_id == begun
+        assert log.run_id == run_id
         log.log_epoch(EPOCH)
         log.log_epoch({**EPOCH, "epoch": 2.0, "loss": 0.25})
     (run,) = runs_of(client)
@@ -43,10 +43,10 @@ def test_interrupted_run_is_resumed_without_double_points(client: MlflowClient) 
 
 
 def test_interrupted_run_without_a_checkpoint_is_given_up(client: MlflowClient) -> None:
-    begun = interrupt(client)
+    run_id = interrupt(client)
     with open_run(client, PLACE, resumable=False) as log:
-        assert log.run_id != begun
-    old = client.get_run(begun)
+        assert log.run_id != run_id
+    old = client.get_run(run_id)
     assert old.info.status == "KILLED"
     assert "another run" in old.data.tags["given_up"]
 
@@ -62,12 +62,12 @@ def test_failed_run_is_not_resumed(client: MlflowClient) -> None:
 
 
 def test_another_config_gets_another_run(client: MlflowClient) -> None:
-    begun = interrupt(client)
+    run_id = interrupt(client)
     with open_run(client, RunSpec("demo", "another", "f2"), resumable=True) as log:
-        assert log.run_id != begun
+        assert log.run_id != run_id
 
 
-def begun(client: MlflowClient, **tags: str) -> str:
+def create_killed_run(client: MlflowClient, **tags: str) -> str:
     """The id of a run that was killed before its first epoch."""
     marks = {"fingerprint": "f1", **tags}
     return str(client.create_run(experiment_id(client, "demo"), tags=marks).info.run_id)
@@ -85,13 +85,13 @@ def test_run_killed_on_this_machine_is_resumed(client: MlflowClient) -> None:
     with open_run(client, PLACE, resumable=False) as log:
         machine = client.get_run(log.run_id).data.tags["machine"]
         log.log_tags({"given_up": "for the test"})
-    killed = begun(client, machine=machine)
+    killed = create_killed_run(client, machine=machine)
     with open_run(client, PLACE, resumable=False) as log:
         assert log.run_id == killed
 
 
 def test_run_of_another_machine_is_not_resumed(client: MlflowClient) -> None:
-    elsewhere = begun(client, machine="another")
+    elsewhere = create_killed_run(client, machine="another")
     with open_run(client, PLACE, resumable=False) as log:
         assert log.run_id != elsewhere
 

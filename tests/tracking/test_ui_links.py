@@ -15,7 +15,7 @@ from study.config import recipe
 from study.grid import run_grid
 from study.job import Options
 from study.tracking import ui_links
-from tests.support.browser import opened
+from tests.support.browser import open_tab
 from tests.support.browser import Tab
 from tests.support.commands import runs_of
 from tests.support.servers import new_server
@@ -59,7 +59,7 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def tab() -> Iterator[Tab]:
-    with opened(2400, 900) as tab:
+    with open_tab(2400, 900) as tab:
         tab.page.set_default_timeout(1000 * SECONDS)
         expect.set_options(timeout=1000 * SECONDS)
         yield tab

@@ -22,7 +22,7 @@ import tensorflow as tf  # after the skip, for it need not be there
 SIDES, FILTERS = st.integers(1, 3), 8
 
 
-def results(layer: Any, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+def output_and_gradients(layer: Any, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """The layer's outputs, and the gradients by images and kernel of a sum with fixed factors."""
     given_images = tf.constant(images)
     with tf.GradientTape() as tape:
@@ -40,7 +40,9 @@ def assert_alike(fast: Any, plain: Any, images: NDArray[np.float32]) -> None:
         plain.build(images.shape)
         fast.build(images.shape)
         fast.set_weights(plain.get_weights())
-        for ours, keras_own in zip(results(fast, images), results(plain, images), strict=True):
+        for ours, keras_own in zip(
+            output_and_gradients(fast, images), output_and_gradients(plain, images), strict=True
+        ):
             assert ours.shape == keras_own.shape
             np.testing.assert_allclose(ours, keras_own, atol=0.03 * np.abs(keras_own).max() + 1e-6)
 

@@ -47,7 +47,7 @@ def arrays() -> Arrays:
     return Arrays(x, y, rows[:50], rows[50:68], rows[68:], 3)
 
 
-def kept(result: TrialResult) -> TrialResult:
+def with_own_model(result: TrialResult) -> TrialResult:
     """With a model of its own, for the trials of other tests train the same backbone."""
     return dataclasses.replace(result, model=result.build_portable_model())
 
@@ -63,7 +63,7 @@ def baseline(arrays: Arrays, tmp_path_factory: pytest.TempPathFactory) -> Baseli
         folders[len(seen)] = shutil.copytree(root / "state", root / str(len(seen)))
 
     result = fit(CONFIG, arrays, root / "state", Callbacks(on_epoch=keep))
-    return Baseline(kept(result), seen, folders)
+    return Baseline(with_own_model(result), seen, folders)
 
 
 def without_seconds(history: list[Epoch]) -> list[Epoch]:
@@ -191,7 +191,7 @@ def regularized(arrays: Arrays, tmp_path_factory: pytest.TempPathFactory) -> Bas
     seen: list[Epoch] = []
     result = fit(ALL, arrays, root / "state", Callbacks(on_epoch=seen.append))
     assert [epoch["epoch"] for epoch in seen] == [2]
-    return Baseline(kept(result), seen, {1: root / "1"})
+    return Baseline(with_own_model(result), seen, {1: root / "1"})
 
 
 def test_resumed_fit_with_augmentation_ends_the_same(

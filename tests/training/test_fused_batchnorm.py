@@ -16,7 +16,7 @@ def images() -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(3, 2, SHAPE).astype(np.float32)
 
 
-def both(
+def make_plain_and_fused(
     images: NDArray[np.float32], **options: object
 ) -> tuple[keras.layers.Layer, keras.layers.Layer]:
     """Keras' layer and the fused one, with the same random variables."""
@@ -33,19 +33,19 @@ def both(
 def test_fused_batch_normalization_predicts_as_keras_does(
     images: NDArray[np.float32], scale: bool, center: bool
 ) -> None:
-    plain, fused = both(images, scale=scale, center=center)
+    plain, fused = make_plain_and_fused(images, scale=scale, center=center)
     np.testing.assert_allclose(plain(images), fused(images), rtol=1e-5, atol=1e-5)
 
 
 def test_fused_batch_normalization_trains_as_keras_does(images: NDArray[np.float32]) -> None:
-    plain, fused = both(images)
+    plain, fused = make_plain_and_fused(images)
     outputs = [layer(images, training=True) for layer in (plain, fused)]
     np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(plain.moving_mean, fused.moving_mean, rtol=1e-5)
 
 
 def test_moving_variance_takes_the_sample_variance(images: NDArray[np.float32]) -> None:
-    plain, fused = both(images, momentum=0.0)
+    plain, fused = make_plain_and_fused(images, momentum=0.0)
     plain(images, training=True)
     fused(images, training=True)
     ratio = np.asarray(fused.moving_variance) / np.asarray(plain.moving_variance)
@@ -56,7 +56,7 @@ def test_moving_variance_takes_the_sample_variance(images: NDArray[np.float32]) 
 
 @pytest.mark.parametrize("momentum", [0.9, 0.99])
 def test_moving_averages_follow_the_momentum(images: NDArray[np.float32], momentum: float) -> None:
-    _, fused = both(images, momentum=momentum)
+    _, fused = make_plain_and_fused(images, momentum=momentum)
     before = np.asarray(fused.moving_mean)
     fused(images, training=True)
     expected = momentum * before + (1 - momentum) * images.mean(axis=(0, 1, 2))
@@ -64,7 +64,7 @@ def test_moving_averages_follow_the_momentum(images: NDArray[np.float32], moment
 
 
 def test_frozen_batch_normalization_keeps_its_averages(images: NDArray[np.float32]) -> None:
-    plain, fused = both(images)
+    plain, fused = make_plain_and_fused(images)
     before = np.asarray(fused.moving_mean)
     plain.trainable = fused.trainable = False
     outputs = [layer(images, training=True) for layer in (plain, fused)]

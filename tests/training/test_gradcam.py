@@ -22,7 +22,7 @@ SMALL = TrialConfig(alpha=0.25, weights="none", image_size=64)
 SIDES = {"inception_v3": 139}  # pixels for 3 x 3 cells; 96 for the others
 
 
-def by_hand(head: str, *kernels: list[list[float]]) -> keras.Model:
+def make_model_by_hand(head: str, *kernels: list[list[float]]) -> keras.Model:
     """A model that has the pixels themselves as features, and dense layers of these kernels."""
     images = keras.Input((2, 2, 3), dtype="uint8")
     hidden = keras.layers.Rescaling(1.0)(images)
@@ -38,7 +38,7 @@ def by_hand(head: str, *kernels: list[list[float]]) -> keras.Model:
 
 
 def test_heat_map_of_a_pooling_head_weighs_the_channels() -> None:
-    model = by_hand("gap", [[1, -1], [0, 0], [-1, 1]])  # class 0 is red and not blue
+    model = make_model_by_hand("gap", [[1, -1], [0, 0], [-1, 1]])  # class 0 is red and not blue
     for number, expected in ((0, [[0.25, 1], [0, 0]]), (1, [[0, 0], [1, 0]])):
         (found,) = compute_heat_maps(model, PIXELS, [number])
         np.testing.assert_allclose(found, expected)
@@ -52,19 +52,21 @@ def test_heat_map_of_a_flatten_head_weighs_by_mean_over_positions() -> None:
         [-1, 0, 0],
     ]  # of class 0; mean: red .5, blue .25
     kernel = [[weight, 0.0] for position in positions for weight in position]
-    (found,) = compute_heat_maps(by_hand("flatten", kernel), PIXELS, [0])
+    (found,) = compute_heat_maps(make_model_by_hand("flatten", kernel), PIXELS, [0])
     np.testing.assert_allclose(found, [[10 / 40, 40 / 40], [15 / 40, 0]])
 
 
 def test_heat_map_counts_hidden_units_only_where_they_are_active() -> None:
     # the first unit adds up red, the second is off, as it would need green
     kernels = ([[1.0, -1], [0, 1], [0, -1]], [[2.0, 0], [50, 3]])
-    first, second = compute_heat_maps(by_hand("gap", *kernels), PIXELS.repeat(2, axis=0), [0, 1])
+    first, second = compute_heat_maps(
+        make_model_by_hand("gap", *kernels), PIXELS.repeat(2, axis=0), [0, 1]
+    )
     np.testing.assert_allclose(first, [[0.25, 1], [0, 0]])
     assert not second.any()  # nothing that is on speaks for class 1
 
 
-def by_differentiation(
+def differentiate_heat_maps(
     model: keras.Model, images: NDArray[np.uint8], classes: Sequence[int]
 ) -> NDArray[np.float32]:
     """The paper's formulas, with TensorFlow's gradients."""
@@ -90,7 +92,7 @@ def check(model: keras.Model, images: NDArray[np.uint8], classes: Sequence[int])
     found = compute_heat_maps(model, images, classes)
     assert found.dtype == np.float32
     assert found.any()
-    np.testing.assert_allclose(found, by_differentiation(model, images, classes), atol=1e-3)
+    np.testing.assert_allclose(found, differentiate_heat_maps(model, images, classes), atol=1e-3)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -18,11 +18,11 @@ from tests.support.fit_jax_tasks import RANDOM
 MODULE = "tests.support.fit_jax_tasks"
 
 
-def begin(task: str, folder: Path, backend: str = "jax") -> "subprocess.Popen[str]":
+def start_task(task: str, folder: Path, backend: str = "jax") -> "subprocess.Popen[str]":
     return start(MODULE, task, str(folder), cwd=folder, KERAS_BACKEND=backend)
 
 
-def told(folder: Path, name: str) -> tuple[list[dict[str, float]], Any]:
+def read_report(folder: Path, name: str) -> tuple[list[dict[str, float]], Any]:
     history, figures = json.loads((folder / f"{name}.json").read_text())
     return history, figures
 
@@ -36,19 +36,19 @@ def outputs(folder: Path, name: str) -> dict[str, Any]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all tasks have left what they came to."""
     folder = tmp_path_factory.mktemp("jax")
-    other = begin("same_start", folder, "tensorflow")
-    killed = finish(begin("killed", folder))
+    other = start_task("same_start", folder, "tensorflow")
+    killed = finish(start_task("killed", folder))
     assert killed.returncode == -9, killed.stderr
     assert finish(other).returncode == 0
     for task in ("resumed", "whole", "same_start"):
-        done = finish(begin(task, folder))
+        done = finish(start_task(task, folder))
         assert done.returncode == 0, done.stderr
     return folder
 
 
 def test_jax_from_the_same_weights_gives_tensorflows_figures(folder: Path) -> None:
-    (ours,), _ = told(folder, "jax")
-    (theirs,), _ = told(folder, "tensorflow")
+    (ours,), _ = read_report(folder, "jax")
+    (theirs,), _ = read_report(folder, "tensorflow")
     assert ours == pytest.approx(theirs, rel=1e-3)
     for part, values in outputs(folder, "tensorflow").items():
         np.testing.assert_allclose(outputs(folder, "jax")[part], values, rtol=1e-3, atol=1e-5)
@@ -63,7 +63,7 @@ def test_jax_moving_averages_equal_those_of_the_fused_kernel(folder: Path) -> No
 
 
 def test_jax_trial_killed_and_resumed_ends_bit_for_bit_the_same(folder: Path) -> None:
-    resumed, whole = told(folder, "resumed"), told(folder, "whole")
+    resumed, whole = read_report(folder, "resumed"), read_report(folder, "whole")
     assert resumed[0] == whole[0]
     assert [epoch["epoch"] for epoch in whole[0]] == [1, 2]
     for part, values in outputs(folder, "whole").items():
@@ -98,9 +98,9 @@ def test_jax_checkpoint_is_refused_by_another_backend(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_jax_trial_in_16_bits_has_finite_figures(tmp_path: Path) -> None:
-    done = finish(begin("precise", tmp_path))
+    done = finish(start_task("precise", tmp_path))
     assert done.returncode == 0, done.stderr
     for precision in ("mixed_bfloat16", "mixed_float16"):
-        (epoch,), _ = told(tmp_path, precision)
+        (epoch,), _ = read_report(tmp_path, precision)
         assert np.isfinite(list(epoch.values())).all()
         assert outputs(tmp_path, precision)["test"].dtype == np.float32

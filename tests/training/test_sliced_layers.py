@@ -27,7 +27,7 @@ def images(shape: tuple[int, int]) -> tf.Tensor:
     return tf.constant(rng.permutation(2 * shape[0] * shape[1] * 3).reshape(2, *shape, 3) / 100.0)
 
 
-def outcome(layer: keras.Layer, x: tf.Tensor) -> list[Any]:
+def output_and_gradients(layer: keras.Layer, x: tf.Tensor) -> list[Any]:
     """The output, and the gradients of a weighted sum of it."""
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -37,11 +37,11 @@ def outcome(layer: keras.Layer, x: tf.Tensor) -> list[Any]:
     return [y.numpy(), *(each.numpy() for each in gradients)]
 
 
-def agree(ours: keras.Layer, kerass: keras.Layer, x: tf.Tensor) -> None:
+def assert_agree(ours: keras.Layer, kerass: keras.Layer, x: tf.Tensor) -> None:
     for layer in (ours, kerass):
         layer.build(x.shape)
     ours.set_weights(kerass.get_weights())
-    for a, b in zip(outcome(ours, x), outcome(kerass, x), strict=True):
+    for a, b in zip(output_and_gradients(ours, x), output_and_gradients(kerass, x), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4 * np.abs(b).max())
 
 
@@ -49,7 +49,7 @@ def agree(ours: keras.Layer, kerass: keras.Layer, x: tf.Tensor) -> None:
 def test_sliced_pooling_matches_keras(window: dict[str, Any], shape: tuple[int, int]) -> None:
     options = {"pool_size": window["side"], **{k: window[k] for k in ("strides", "padding")}}
     pooled = (kind(**options) for kind in (SlicedMaxPooling2D, keras.layers.MaxPooling2D))
-    agree(*pooled, tf.cast(images(shape), tf.float32))
+    assert_agree(*pooled, tf.cast(images(shape), tf.float32))
 
 
 @given(window=WINDOWS, shape=SHAPES)
@@ -61,7 +61,7 @@ def test_sliced_depthwise_convolution_matches_keras(
         **{k: window[k] for k in ("strides", "padding")},
     }  # fmt: skip
     convolved = (kind(**options) for kind in (SlicedDepthwiseConv2D, keras.layers.DepthwiseConv2D))
-    agree(*convolved, tf.cast(images(shape), tf.float32))
+    assert_agree(*convolved, tf.cast(images(shape), tf.float32))
 
 
 @pytest.mark.parametrize("options", [{"use_bias": True}, {"depth_multiplier": 2}])
@@ -69,7 +69,7 @@ def test_sliced_depthwise_convolution_with_other_options_matches_keras(
     options: dict[str, Any],
 ) -> None:
     options = {"kernel_size": 3, **options}
-    agree(
+    assert_agree(
         SlicedDepthwiseConv2D(**options),
         keras.layers.DepthwiseConv2D(**options),
         tf.cast(images((6, 6)), tf.float32),

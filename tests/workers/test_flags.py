@@ -61,4 +61,4 @@ def test_worker_preloads_training_before_its_first_call() -> None:
     parser = Parser("", "command")
     add_engine_flags(parser)
     with open_workers(parser.parse_args([])) as (worker,):
-        assert worker.call("tests.support.launch_tasks:loaded", "study.training.fit")
+        assert worker.call("tests.support.launch_tasks:is_imported", "study.training.fit")

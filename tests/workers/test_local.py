@@ -36,7 +36,7 @@ def test_call_returns_the_value_from_one_other_process(worker: Worker) -> None:
 
 def test_call_that_raises_a_study_error_raises_it_here(worker: Worker) -> None:
     with pytest.raises(StudyError, match=r"^no room$"):
-        worker.call("tests.support.launch_tasks:refuse", "no room")
+        worker.call("tests.support.launch_tasks:raise_study_error", "no room")
     assert worker.call("tests.support.launch_tasks:double", 1)[0] == 2
 
 
@@ -52,14 +52,18 @@ def test_killed_process_is_replaced(worker: Worker) -> None:
 
 def test_worker_with_a_preload_starts_before_its_first_call(tmp_path: Path) -> None:
     told = tmp_path / "pid"
-    with closing(Worker({"TOLD": str(told)}, preload="tests.support.launch_tasks:tell")) as worker:
+    with closing(
+        Worker({"TOLD": str(told)}, preload="tests.support.launch_tasks:write_process_id")
+    ) as worker:
         wait_until(told.exists, seconds=20)
         assert worker.call("tests.support.launch_tasks:double", 4) == (8, int(told.read_text()))
 
 
 def test_preload_under_way_ends_with_its_worker(tmp_path: Path) -> None:
     told = tmp_path / "pid"
-    with closing(Worker({"TOLD": str(told)}, preload="tests.support.launch_tasks:tell_and_sleep")):
+    with closing(
+        Worker({"TOLD": str(told)}, preload="tests.support.launch_tasks:write_process_id_and_sleep")
+    ):
         wait_until(told.exists, seconds=20)
         process = psutil.Process(int(told.read_text()))
     wait_until(lambda: not process.is_running(), seconds=20)
@@ -90,12 +94,12 @@ def test_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: not is_alive(process), seconds=20)
 
 
-def meanwhile(do: Callable[[], None], worker: Worker, told: Path) -> None:
+def call_and_meanwhile(do: Callable[[], None], worker: Worker, told: Path) -> None:
     """Have a worker sleep, and do something once it does."""
     thread = threading.Thread(target=lambda: (wait_until(told.exists), do()))
     thread.start()
     try:
-        worker.call("tests.support.launch_tasks:sleep_and_tell", str(told))
+        worker.call("tests.support.launch_tasks:sleep_until_interrupted", str(told))
     finally:
         thread.join()
 
@@ -110,7 +114,7 @@ def test_interrupted_worker_ends_its_call_and_refuses_later_ones(tmp_path: Path)
                 worker.interrupt()
 
         with pytest.raises(KeyboardInterrupt):
-            meanwhile(interrupt, worker, told)
+            call_and_meanwhile(interrupt, worker, told)
         assert told.read_text() == str(process)
         assert Path(f"{told}.told").read_text() == "interrupted\n"
         with pytest.raises(KeyboardInterrupt):
@@ -138,10 +142,10 @@ def test_process_ignores_ctrl_c_in_the_terminal(worker: Worker) -> None:
 def test_process_is_replaced_after_an_error_of_a_library(worker: Worker) -> None:
     before = worker.call("tests.support.launch_tasks:double", 1)[1]
     with pytest.raises(StudyError):
-        worker.call("tests.support.launch_tasks:refuse", "one of ours")
+        worker.call("tests.support.launch_tasks:raise_study_error", "one of ours")
     assert worker.call("tests.support.launch_tasks:double", 1)[1] == before
     with pytest.raises(ArithmeticError, match=r"^of a library$"):
-        worker.call("tests.support.launch_tasks:stumble")
+        worker.call("tests.support.launch_tasks:raise_arithmetic_error")
     assert worker.call("tests.support.launch_tasks:double", 1)[1] != before
     assert not psutil.pid_exists(before)
 

@@ -12,7 +12,7 @@ from study.workers.pool import StepResult
 from study.workers.pool import Worker
 
 
-class Fake:
+class BlockingWorker:
     """A worker whose calls last until it is interrupted."""
 
     def __init__(self) -> None:
@@ -52,14 +52,14 @@ def test_workers_do_each_step_once_and_in_parallel() -> None:
         done.append((job, worker))
         return StepResult.DONE
 
-    workers = [Fake() for _ in range(4)]
+    workers = [BlockingWorker() for _ in range(4)]
     run_workers(workers, step)
     assert sorted(job for job, _ in done) == list(range(40))
     assert {id(worker) for _, worker in done} == {id(worker) for worker in workers}
 
 
 def test_worker_that_has_to_wait_asks_again() -> None:
-    first, second = Fake(), Fake()
+    first, second = BlockingWorker(), BlockingWorker()
     asked, late = threading.Event(), []
 
     def step(worker: Worker) -> StepResult:
@@ -79,7 +79,7 @@ def test_worker_that_has_to_wait_asks_again() -> None:
 
 @pytest.mark.parametrize("error", [ValueError("of one"), KeyboardInterrupt(), SystemExit(3)])
 def test_first_error_interrupts_the_others_and_is_raised(error: BaseException) -> None:
-    bad, *others = workers = [Fake() for _ in range(3)]
+    bad, *others = workers = [BlockingWorker() for _ in range(3)]
 
     def step(worker: Worker) -> StepResult:
         if worker is bad:
@@ -95,7 +95,7 @@ def test_first_error_interrupts_the_others_and_is_raised(error: BaseException) -
 
 
 def test_ctrl_c_interrupts_all_workers_and_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    workers = [Fake() for _ in range(3)]
+    workers = [BlockingWorker() for _ in range(3)]
 
     def pressed(_: object) -> None:
         assert all(worker.begun.wait(60) for worker in workers)
@@ -112,7 +112,7 @@ def calling(worker: Worker) -> StepResult:
     return StepResult.DONE
 
 
-class Forgetful(Fake):
+class LateWorker(BlockingWorker):
     """A worker that an interruption does not reach before it calls, as with a process to start."""
 
     def __init__(self) -> None:
@@ -140,14 +140,14 @@ def raising_after(event: threading.Event, bad: Worker) -> Callable[[Worker], Ste
 
 
 def test_worker_about_to_call_is_interrupted_again() -> None:
-    bad, late = Fake(), Forgetful()
+    bad, late = BlockingWorker(), LateWorker()
     with pytest.raises(ValueError):  # noqa: PT011
         run_workers([bad, late], raising_after(late.begun, bad))
     assert late.told > 1
 
 
 def test_worker_calling_after_the_interruption_stops() -> None:
-    bad, late = Fake(), Fake()
+    bad, late = BlockingWorker(), BlockingWorker()
     steps = 0
 
     def step(worker: Worker) -> StepResult:

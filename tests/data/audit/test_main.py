@@ -34,8 +34,8 @@ from tests.support.commands import start
 from tests.support.commands import wait_until
 from tests.support.images import chest
 from tests.support.images import class_folders
-from tests.support.images import noise
-from tests.support.images import picture
+from tests.support.images import write_noise_image
+from tests.support.images import write_plain_image
 
 ODD = (
     *("with space.png", "Zürich 東京.png", "new\nline.png", "back\\slash.png", "re\rturn.png"),
@@ -91,7 +91,7 @@ def plain(root: Path, per_class: int) -> Path:
     """Class folders of different one-color images, in which no search takes long."""
     for number in range(2 * per_class):
         color = (number % 256, number // 256, 0)
-        picture(root / "ab"[number % 2] / f"{number}.png", color, size=8)
+        write_plain_image(root / "ab"[number % 2] / f"{number}.png", color, size=8)
     return root
 
 
@@ -239,11 +239,11 @@ def test_audit_of_broken_files_alone_calls_every_split_impossible(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a/0.png", "a/1.png", "b/0.png"):
-        picture(tmp_path / "set" / name).write_bytes(b"")
+        write_plain_image(tmp_path / "set" / name).write_bytes(b"")
     found: dict = audit(monkeypatch, f"folder:{tmp_path / 'set'}")  # type: ignore[type-arg]
     assert (found["files"]["listed"], found["files"]["usable"]) == (3, 0)
     assert all(protocol["impossible"] for protocol in found["protocols"])
-    noise(tmp_path / "set" / "a" / "2.png", 1)  # and a class without a usable image
+    write_noise_image(tmp_path / "set" / "a" / "2.png", 1)  # and a class without a usable image
     found = audit(monkeypatch, f"folder:{tmp_path / 'set'}")
     assert [c["usable"] for c in found["classes"]] == [1, 0]
     assert "'b'" in found["protocols"][0]["impossible"] or "'a'" in str(found["protocols"])
@@ -298,7 +298,7 @@ def test_odd_file_names_are_escaped_in_every_output(
 ) -> None:
     root = class_folders(tmp_path / "<b> & sons", {"a": 4, "b": 4})
     for number, name in enumerate(ODD):
-        noise(root / "a" / "new.png", 50 + number).rename(root / "a" / name)
+        write_noise_image(root / "a" / "new.png", 50 + number).rename(root / "a" / name)
         (root / "b" / name).write_bytes(b"")
     found: dict = audit(monkeypatch, f"folder:{root}")  # type: ignore[type-arg]
     assert {image for image, _ in found["files"]["unusable"]} == {f"b/{name}" for name in ODD}

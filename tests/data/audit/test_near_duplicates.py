@@ -25,12 +25,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("near")
     for seed in range(5):
         for number in range(COPIES):
-            copy = make.altered(
-                make.scene(seed), 55 * number + seed, bool(number % 2), 0.1 * (number % 3)
+            copy = make.make_altered_copy(
+                make.draw_scene(seed), 55 * number + seed, bool(number % 2), 0.1 * (number % 3)
             )
             copy.save(root / f"scene {seed} copy {number}.jpg")
     for seed in range(100, 120):
-        make.scene(seed, 320, 240).save(root / f"lone {seed}.png")
+        make.draw_scene(seed, 320, 240).save(root / f"lone {seed}.png")
     return root
 
 
@@ -48,9 +48,9 @@ def test_near_groups_are_the_altered_copies_of_one_scene(folder: Path, tmp_path:
 
 def test_different_images_with_one_stamp_are_no_near_duplicates(tmp_path: Path) -> None:
     """As X-rays have them: letters, a ruler, the hospital's name."""
-    stamp = make.scene(200, 240, 180)
+    stamp = make.draw_scene(200, 240, 180)
     for seed in range(300, 306):
-        stranger = make.scene(seed, 640, 480)
+        stranger = make.draw_scene(seed, 640, 480)
         stranger.paste(stamp, (20, 20))
         stranger.save(tmp_path / f"{seed}.png")
     one, other = (extract_features((tmp_path / f"{seed}.png").read_bytes()) for seed in (300, 301))
@@ -81,12 +81,12 @@ def test_few_odd_or_broken_files_give_no_false_groups(folder: Path, tmp_path: Pa
     assert near_groups(folder, names(folder)[:1], tmp_path / "1", None) == []
     root = tmp_path / "odd"
     for name in ("a b.png", "ü\n.png"):
-        make.picture(root / name)
+        make.write_plain_image(root / name)
     (root / "broken.png").write_bytes(b"no image")
     files = [*names(root), "missing.png"]
     assert near_groups(root, files, tmp_path / "2", None) == []
-    make.scene(7).save(root / "c.png")
-    make.altered(make.scene(7), 90).save(root / "d.png")
+    make.draw_scene(7).save(root / "c.png")
+    make.make_altered_copy(make.draw_scene(7), 90).save(root / "d.png")
     assert near_groups(root, names(root), tmp_path / "3", None) == [("c.png", "d.png")]
 
 

@@ -30,7 +30,7 @@ from pipelines.cases.selection import select_hits
 from pipelines.cases.selection import select_mistakes
 from study.common.command import run_command
 from study.data.prepare import prepare
-from tests.pipelines.test_export import a_run
+from tests.pipelines.test_export import make_run
 from tests.support.commands import client_of
 from tests.support.commands import finished_of
 from tests.support.commands import refusal
@@ -38,8 +38,8 @@ from tests.support.commands import run
 from tests.support.commands import succeed_here
 from tests.support.commands import TINY
 from tests.support.images import class_folders
-from tests.support.images import noise
-from tests.support.images import scene
+from tests.support.images import draw_scene
+from tests.support.images import write_noise_image
 
 DEMO = (*TINY, "--image-size", "64", "--epochs", "1", "--split", "grouped", "--log-model")
 
@@ -160,20 +160,23 @@ def flags_of(folder: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def here(plain: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run_without_model(plain: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(plain)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{plain}/mlflow.db")
     return finished_of(client_of(plain))[0]
 
 
-def ask(monkeypatch: pytest.MonkeyPatch, run_id: str, *flags: str) -> None:
+def set_flags(monkeypatch: pytest.MonkeyPatch, run_id: str, *flags: str) -> None:
     monkeypatch.setattr(sys, "argv", ["pipelines.cases", "--run", run_id, *flags])
 
 
 def test_cases_of_a_run_without_a_model_say_how_to_get_heat_maps(
-    here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_without_model: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    ask(monkeypatch, here.info.run_id, "--out", str(tmp_path / "out"))
+    set_flags(monkeypatch, run_without_model.info.run_id, "--out", str(tmp_path / "out"))
     assert run_command(main) == 0
     line = capsys.readouterr().out.splitlines()[0]
     assert line.startswith("no heat maps: the run has no model")
@@ -187,13 +190,15 @@ def test_cases_of_a_run_without_a_model_say_how_to_get_heat_maps(
     assert text.count("<img ") == text.count('<figure class="case">') == 6
     assert "<b>" not in text
     file = mlflow.artifacts.download_artifacts(
-        run_id=here.info.run_id, artifact_path="cases/cases.html", dst_path=str(tmp_path)
+        run_id=run_without_model.info.run_id,
+        artifact_path="cases/cases.html",
+        dst_path=str(tmp_path),
     )
     assert Path(file).read_text() == text
 
 
 def test_heat_map_of_a_single_cell_is_not_shown(
-    here: Run,
+    run_without_model: Run,
     plain: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -201,8 +206,8 @@ def test_heat_map_of_a_single_cell_is_not_shown(
 ) -> None:
     succeed_here("study.train", *flags_of(plain), "--log-model", "--again", cwd=plain)
     again = finished_of(client_of(plain))[-1]
-    assert again.info.run_id != here.info.run_id
-    ask(monkeypatch, again.info.run_id, "--out", str(tmp_path))
+    assert again.info.run_id != run_without_model.info.run_id
+    set_flags(monkeypatch, again.info.run_id, "--out", str(tmp_path))
     assert run_command(main) == 0
     assert "MobileNet turns 32 x 32 pixels into a single cell" in capsys.readouterr().out
     text = (tmp_path / "cases.html").read_text()
@@ -210,10 +215,10 @@ def test_heat_map_of_a_single_cell_is_not_shown(
 
 
 def test_images_changed_since_the_run_are_refused(
-    here: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_without_model: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ask(monkeypatch, here.info.run_id)
-    added = noise(Path("my images", "a", "one more.png"), 999)
+    set_flags(monkeypatch, run_without_model.info.run_id)
+    added = write_noise_image(Path("my images", "a", "one more.png"), 999)
     try:
         assert "are not those of run" in refusal(main, capsys)
     finally:
@@ -223,7 +228,14 @@ def test_images_changed_since_the_run_are_refused(
         line = refusal(main, capsys)
         assert "no folder at" in line
         assert "name the folder that they are in now with --dataset folder:PATH" in line
-        ask(monkeypatch, here.info.run_id, "--dataset", "folder:elsewhere", "--out", "exports/new")
+        set_flags(
+            monkeypatch,
+            run_without_model.info.run_id,
+            "--dataset",
+            "folder:elsewhere",
+            "--out",
+            "exports/new",
+        )
         assert run_command(main) == 0
         assert Path("exports/new/cases.html").is_file()
     finally:
@@ -231,15 +243,15 @@ def test_images_changed_since_the_run_are_refused(
 
 
 def test_cases_are_not_written_among_the_images(
-    here: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_without_model: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for folder in ("my images", "my images/new"):
-        ask(monkeypatch, here.info.run_id, "--out", folder)
+        set_flags(monkeypatch, run_without_model.info.run_id, "--out", folder)
         assert "each folder is a class: choose another with --out" in refusal(main, capsys)
     assert not Path("my images", "new").exists()
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("run_without_model")
 def test_run_that_is_no_finished_trial_is_refused(
     plain: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -259,7 +271,7 @@ def test_run_that_is_no_finished_trial_is_refused(
         deleted: "is deleted",
     }
     for run_id, message in refusals.items():
-        ask(monkeypatch, run_id)
+        set_flags(monkeypatch, run_id)
         assert message in refusal(main, capsys)
 
 
@@ -329,7 +341,7 @@ def test_heat_overlay_colors_the_image_where_the_map_is_hot() -> None:
 
 
 def test_large_image_is_shrunk_so_that_24_cases_stay_below_2_mb() -> None:
-    content = encode_data_uri(np.asarray(scene(0, 896, 896)))
+    content = encode_data_uri(np.asarray(draw_scene(0, 896, 896)))
     picture = base64.b64decode(content.split(",")[1])
     assert Image.open(io.BytesIO(picture)).size == (224, 224)
     assert 48 * len(content) < 2_000_000
@@ -338,7 +350,7 @@ def test_large_image_is_shrunk_so_that_24_cases_stay_below_2_mb() -> None:
 def test_cases_of_a_run_without_mistakes_say_so() -> None:
     case = Case("x.png", "a", "a", 0.75, "g", siblings=0, wrong_siblings=0)
     pixels = {"x.png": np.zeros((32, 32, 3), np.uint8)}
-    shown = CasesView(a_run(leak="1/1"), [case], 12, pixels, {}, "none here")
+    shown = CasesView(make_run(leak="1/1"), [case], 12, pixels, {}, "none here")
     text = render_cases(shown)
     assert "<p>No prediction is wrong.</p>" in text
     assert "hits: 1 of 1" in text

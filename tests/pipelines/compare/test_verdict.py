@@ -18,14 +18,14 @@ from tests.support.store import final_metrics
 SHARES = {1: 0.9, 2: 0.9, 3: 0.6}  # accuracy of three variants
 
 
-def a_run(variant: int, seed: int = 0, **fields: object) -> FinishedRun:
+def make_run(variant: int, seed: int = 0, **fields: object) -> FinishedRun:
     config = resolve_config("chest", variant, {"seed": seed, **fields})
     name = f"{variant}-{seed}"
     figures = final_metrics(0) | {"fit_seconds": 100.0 * variant + seed}
     return FinishedRun(name, "", 0, config, "imagenet", "", "d", "2", name, "", "0/100", figures)
 
 
-def some_tested(variant: int, seed: int, groups: int = 100) -> GroupCounts:
+def draw_counts(variant: int, seed: int, groups: int = 100) -> GroupCounts:
     """A test set of 5 images in each group, the same for all variants of a seed."""
     rng = np.random.default_rng([seed, variant, 7])
     names = np.array([f"g{i:03}" for i in range(seed, seed + groups)])
@@ -34,8 +34,8 @@ def some_tested(variant: int, seed: int, groups: int = 100) -> GroupCounts:
 
 
 def a_study(seeds: int) -> tuple[list[list[FinishedRun]], dict[str, GroupCounts]]:
-    rows = [[a_run(variant, seed) for seed in range(seeds)] for variant in SHARES]
-    tested = {run.run_id: some_tested(variant, run.config.seed)
+    rows = [[make_run(variant, seed) for seed in range(seeds)] for variant in SHARES]
+    tested = {run.run_id: draw_counts(variant, run.config.seed)
               for variant, row in zip(SHARES, rows, strict=True) for run in row}  # fmt: skip
     return rows, tested
 
@@ -97,15 +97,15 @@ def test_runs_without_predictions_give_no_accuracy_and_no_gain() -> None:
 
 def test_mixed_protocols_are_refused_by_name() -> None:
     rows, tested = a_study(1)
-    rows[1] = [a_run(2, split="grouped", epochs=3)]
+    rows[1] = [make_run(2, split="grouped", epochs=3)]
     with pytest.raises(MixedProtocolsError, match="they differ in split, epochs"):
         judge_rows(rows, tested)
-    subset = [[a_run(1, limit=100)], [a_run(2, limit=100)]]
+    subset = [[make_run(1, limit=100)], [make_run(2, limit=100)]]
     assert len(judge_rows(subset, tested)) == 2
 
 
 def test_folds_of_one_seed_count_as_one_test_set() -> None:
-    folds = [dataclasses.replace(a_run(1, split="grouped", folds=2, fold=k), run_id=f"f{k}")
+    folds = [dataclasses.replace(make_run(1, split="grouped", folds=2, fold=k), run_id=f"f{k}")
              for k in (1, 2)]  # fmt: skip
     halves = [np.array(["a", "b"]), np.array(["c", "d"])]
     parts = [GroupCounts(names, np.array([4, r]), np.array([5, 5]), True)

@@ -7,11 +7,11 @@ import pytest
 from pipelines import report
 from pipelines.export import write_text
 from pipelines.page.report_page import render_report
-from tests.support.browser import axe
-from tests.support.browser import opened
-from tests.support.browser import program
+from tests.support.browser import find_accessibility_violations
+from tests.support.browser import find_chromium
+from tests.support.browser import open_tab
 from tests.support.browser import Tab
-from tests.support.store import study_of_chest
+from tests.support.store import write_chest_study
 
 DRAWN = "[...document.querySelectorAll('.chart')].every(c => c.querySelector('.main-svg'))"
 
@@ -19,31 +19,31 @@ DRAWN = "[...document.querySelectorAll('.chart')].every(c => c.querySelector('.m
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the seven variants with two seeds."""
-    program()
+    find_chromium()
     folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", study_of_chest(folder, seeds=2))
+        patch.setenv("MLFLOW_TRACKING_URI", write_chest_study(folder, seeds=2))
         return write_text(folder, "report.html", render_report(report.build_report("chest")))
 
 
-def shown(tab: Tab, page: Path) -> None:
+def open_page(tab: Tab, page: Path) -> None:
     tab.page.goto(page.as_uri())
     tab.page.wait_for_function(DRAWN)
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (1200, True), (390, False)])
 def test_report_page_is_drawn_and_accessible(page: Path, width: int, dark: bool) -> None:
-    with opened(width, dark=dark) as tab:
-        shown(tab, page)
+    with open_tab(width, dark=dark) as tab:
+        open_page(tab, page)
         assert (tab.asked, tab.left, tab.errors) == ([page.as_uri()], [], [])
         assert tab.page.locator(".chart").count() == 9
-        assert axe(tab.page) == []
+        assert find_accessibility_violations(tab.page) == []
         assert tab.page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_click_on_a_heading_sorts_the_table(page: Path) -> None:
-    with opened() as tab:
-        shown(tab, page)
+    with open_tab() as tab:
+        open_page(tab, page)
         for order in ("ascending", "descending"):
             tab.page.locator("thead button", has_text="Dense Count").click()
             heads = tab.page.locator(f'th[aria-sort="{order}"]')
@@ -53,8 +53,8 @@ def test_click_on_a_heading_sorts_the_table(page: Path) -> None:
 
 
 def test_legend_hides_a_variant_and_hovering_names_it(page: Path) -> None:
-    with opened() as tab:
-        shown(tab, page)
+    with open_tab() as tab:
+        open_page(tab, page)
         chart = tab.page.locator(".chart").nth(1)
         before = chart.locator(".scatterlayer .trace").count()
         chart.locator(".legendtoggle").first.click()

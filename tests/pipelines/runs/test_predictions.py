@@ -14,7 +14,7 @@ from pipelines.runs.predictions import NOT_FOUND
 from pipelines.runs.predictions import OF_ANOTHER
 from pipelines.runs.predictions import read_predictions
 from pipelines.runs.predictions import UNREADABLE
-from tests.pipelines.compare.test_verdict import a_run
+from tests.pipelines.compare.test_verdict import make_run
 
 
 def logged(folder: Path, right: int, uri: str = "") -> FinishedRun:
@@ -24,7 +24,7 @@ def logged(folder: Path, right: int, uri: str = "") -> FinishedRun:
     table["p_y"] = 1 - table["p_x"]
     folder.mkdir(parents=True, exist_ok=True)
     table.to_parquet(folder / "predictions.parquet")
-    run = a_run(1)
+    run = make_run(1)
     figures = run.metrics | {"test_accuracy": 0.5}
     return dataclasses.replace(run, artifact_uri=uri or str(folder), metrics=figures)
 
