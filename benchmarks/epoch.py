@@ -36,7 +36,8 @@ from study.common.cache import cache_dir
 from study.common.command import quiet_stderr
 from study.common.command import run_command
 from study.common.progress import Progress
-from study.config import recipe
+from study.config.names import make_trial_title
+from study.config.trial_config import recipe
 from study.data.chest import KAGGLE
 from study.job import Options
 from study.tracking import connection
@@ -181,7 +182,7 @@ def time_epochs(trial: Trial, folder: Path) -> tuple[Laps, float]:
     }
     system = SystemMetrics()
     system.may_run.set()
-    spec = RunSpec(trial.config.dataset, trial.config.title, "benchmark")
+    spec = RunSpec(trial.config.dataset, make_trial_title(trial.config), "benchmark")
     with open_run(client, spec, resumable=False) as run:
         state_file = folder / STATE_FILE
         log = TimedLog(run.outbox, run.files, others=others, system=system, state_file=state_file)

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.settings import make_config
 from benchmarks.settings import make_parser
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 
 STEPS = 64  # in one call
 BATCH = 32

@@ -24,7 +24,7 @@ from benchmarks.settings import make_config
 from benchmarks.settings import make_parser
 from study.common.command import quiet_stderr
 from study.common.command import run_command
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 
 with quiet_stderr():
     import keras

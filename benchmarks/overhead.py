@@ -49,7 +49,7 @@ from deploy.ports import HOST
 from deploy.postgres import run_postgres
 from study.common.command import run_command
 from study.common.errors import StudyError
-from study.config import recipe
+from study.config.trial_config import recipe
 from study.job import Outcome
 from study.job import Watch
 from study.search import pruning

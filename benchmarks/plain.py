@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.training.backbone import APPLICATIONS
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from study.common.errors import StudyError
-from study.config import recipe
-from study.config import TrialConfig
+from study.config.trial_config import recipe
+from study.config.trial_config import TrialConfig
 
 SIZES = {"chest": 128, "blood": 96, "demo": 32}  # pixels
 

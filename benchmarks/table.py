@@ -22,8 +22,8 @@ import pandas as pd
 import sqlalchemy as sa
 from mlflow.tracking import MlflowClient
 
-from study.config import fingerprint
-from study.config import TrialConfig
+from study.config.fingerprint import fingerprint
+from study.config.trial_config import TrialConfig
 from study.variants import resolve_config
 
 IMAGES = 1168

@@ -39,7 +39,7 @@ from study import trial
 from study.common.command import quiet_stderr
 from study.common.command import run_command
 from study.common.progress import Progress
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.search.grid_plan import BY_VARIANT
 from study.tracking import queries
 from study.tracking.run_logger import RunLog

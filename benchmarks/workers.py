@@ -22,7 +22,7 @@ from benchmarks.settings import make_config
 from benchmarks.settings import make_parser
 from study.common.command import quiet_stderr
 from study.common.command import run_command
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.workers.local import make_local_workers
 
 SECONDS = 20.0  # that each training lasts

@@ -24,8 +24,8 @@ from statsmodels.stats.multitest import multipletests
 
 from study.common.files import atomic_write
 from study.common.progress import Progress
-from study.config import recipe
-from study.config import TrialConfig
+from study.config.trial_config import recipe
+from study.config.trial_config import TrialConfig
 from study.search import fast_budget
 from study.search.grid_plan import Cell
 from study.statistics import metrics

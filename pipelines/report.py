@@ -36,7 +36,7 @@ from study.common.command import run_command
 from study.common.errors import StudyError
 from study.common.paths import check_outside
 from study.common.paths import parse_path
-from study.config import recipe
+from study.config.trial_config import recipe
 from study.tracking.connection import connect
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")

@@ -11,10 +11,10 @@ from study.common.command import Parser
 from study.common.errors import ConfigError
 from study.common.paths import list_writes_inside
 from study.common.paths import resolve_path
-from study.config import parse_value
-from study.config import recipe
-from study.config import RECIPES
-from study.config import TrialConfig
+from study.config.trial_config import parse_value
+from study.config.trial_config import recipe
+from study.config.trial_config import RECIPES
+from study.config.trial_config import TrialConfig
 from study.variants import resolve_config
 from study.variants import VARIANTS
 

@@ -22,7 +22,7 @@ from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.data.prepare import data_digest
 from study.flags import add_config_flags
 from study.flags import add_trial_flags

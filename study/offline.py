@@ -39,8 +39,9 @@ from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.common.progress import Progress
 from study.common.settings import check_keras_backend
-from study.config import fingerprint
-from study.config import TrialConfig
+from study.config.fingerprint import fingerprint
+from study.config.names import make_trial_title
+from study.config.trial_config import TrialConfig
 from study.data.prepare import data_digest
 from study.flags import add_config_flags
 from study.job import Options
@@ -146,7 +147,7 @@ def train_job(job: Job) -> None:
     folder = job.record.folder
     progress = Progress(options.label, bars=not options.plain_progress)
     with exclusive_lock(folder):
-        progress.say(job.config.title)
+        progress.say(make_trial_title(job.config))
         trial = prepare_trial(job.config, progress, use_cache=options.use_cache)
         record = _open_record(job)
         with tempfile.TemporaryDirectory() as files:
@@ -164,7 +165,7 @@ def _open_record(job: Job) -> Journal:
         config = job.config
         body = {
             "id": uuid.uuid4().hex,
-            "name": config.title,
+            "name": make_trial_title(config),
             "dataset": config.dataset,
             "fingerprint": job.key,
             "machine": platform.node(),

@@ -30,8 +30,9 @@ from study.common.files import exclusive_lock
 from study.common.progress import format_duration
 from study.common.progress import Progress
 from study.common.settings import check_keras_backend
-from study.config import fingerprint
-from study.config import TrialConfig
+from study.config.fingerprint import fingerprint
+from study.config.names import make_trial_title
+from study.config.trial_config import TrialConfig
 from study.data.prepare import data_digest
 from study.flags import add_config_flags
 from study.flags import add_trial_flags
@@ -66,7 +67,7 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     options = options or Options()
     progress = Progress(options.label, bars=not options.plain_progress)
     client = connection.connect()
-    progress.say(config.title)
+    progress.say(make_trial_title(config))
     project_run = None if options.parent else take_project_run(client, config)
     key = fingerprint(config, data_digest(config.dataset))
     with _lock_state_folder(key, wait=options.wait_for_lock) as folder:
@@ -81,7 +82,7 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
             shutil.rmtree(folder)  # left by a finished run that was killed at its very end
             folder.mkdir()
         trial = prepare_trial(config, progress, use_cache=options.use_cache)
-        spec = RunSpec(config.dataset, config.title, key, options.parent, project_run)
+        spec = RunSpec(config.dataset, make_trial_title(config), key, options.parent, project_run)
         resumable = any(folder.iterdir())
         run = open_run(client, spec, resumable=resumable, unfinished_runs=unfinished_runs)
         return _train_in_run(trial, run, folder, started, options)

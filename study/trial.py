@@ -21,10 +21,10 @@ from study.common.progress import format_duration
 from study.common.progress import Progress
 from study.common.settings import keras_backend
 from study.common.version import code_version
-from study.config import compare_weights
-from study.config import PROTOCOL_VERSION
-from study.config import TrialConfig
-from study.config import weights_kind
+from study.config.fingerprint import PROTOCOL_VERSION
+from study.config.initial_weights import compare_weights
+from study.config.initial_weights import weights_kind
+from study.config.trial_config import TrialConfig
 from study.data.names import escape_name
 from study.data.prepare import Data
 from study.data.prepare import prepare

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.common.errors import ConfigError
-from study.config import recipe
-from study.config import TrialConfig
+from study.config.trial_config import recipe
+from study.config.trial_config import TrialConfig
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from study.common.errors import ConfigError
-from study.config import AFFECTS
-from study.config import BACKBONES
-from study.config import fields_affecting
-from study.config import fingerprint
-from study.config import parse_value
-from study.config import recipe
-from study.config import RECIPES
-from study.config import TrialConfig
-from study.config import weights_kind
+from study.config.backbones import BACKBONES
+from study.config.fingerprint import fingerprint
+from study.config.initial_weights import weights_kind
+from study.config.knobs import AFFECTS
+from study.config.names import make_trial_title
+from study.config.trial_config import fields_affecting
+from study.config.trial_config import parse_value
+from study.config.trial_config import recipe
+from study.config.trial_config import RECIPES
+from study.config.trial_config import TrialConfig
 
 SPECS = {spec.name: spec for spec in dataclasses.fields(TrialConfig)}
 LIMITED = [name for name, spec in SPECS.items() if "low" in spec.metadata]
@@ -155,17 +156,20 @@ def test_incomplete_fold_fields_are_refused_with_what_to_write(
 )  # fmt: skip
 def test_title_names_what_differs_from_the_recipe(fields: dict[str, Any], title: str) -> None:
     config = recipe("blood").replace(**fields)
-    assert config.title == title
+    assert make_trial_title(config) == title
     assert len(title) <= 80
 
 
 def test_title_of_a_folder_has_its_name_and_not_its_path(tmp_path: Path) -> None:
-    assert recipe(f"folder:{tmp_path}/my cells/").title == "my cells · D(8) · 1e-5 · seed 0"
+    assert (
+        make_trial_title(recipe(f"folder:{tmp_path}/my cells/"))
+        == "my cells · D(8) · 1e-5 · seed 0"
+    )
 
 
 def test_title_of_a_long_folder_name_leaves_out_the_rest(tmp_path: Path) -> None:
     config = recipe(f"folder:{tmp_path / ('x' * 70)}").replace(dropout=0.2)
-    assert config.title == f"{'x' * 70} · D(8) · 1e-5 · seed 0 …"
+    assert make_trial_title(config) == f"{'x' * 70} · D(8) · 1e-5 · seed 0 …"
 
 
 def test_fingerprint_without_folds_is_that_of_no_fold() -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from study.common.command import Parser
-from study.config import fingerprint
-from study.config import MAX_EXPERIMENT_LENGTH
-from study.config import recipe
-from study.config import shorten_name
+from study.config.fingerprint import fingerprint
+from study.config.names import make_trial_title
+from study.config.names import MAX_EXPERIMENT_LENGTH
+from study.config.names import shorten_name
+from study.config.trial_config import recipe
 from study.data.prepare import data_digest
 from study.flags import add_config_flags
 from study.flags import config_from_flags
@@ -68,5 +69,5 @@ def test_long_paths_fit_into_the_names_that_databases_hold() -> None:
         assert max(len(name) for name in names) <= 512
         assert len(set(names)) == 2
     assert len(shorten_name(base.dataset, MAX_EXPERIMENT_LENGTH)) == 250
-    assert len(recipe("folder:/" + "x" * 240).title) < 200
+    assert len(make_trial_title(recipe("folder:/" + "x" * 240))) < 200
     assert shorten_name("folder:/data", MAX_EXPERIMENT_LENGTH) == "folder:/data"

@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
 from study.common.command import run_command
-from study.config import recipe
+from study.config.trial_config import recipe
 from study.grid import main
 from study.grid import make_grid
 from study.grid import run_grid

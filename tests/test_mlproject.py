@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Run
 
-from study.config import parse_value
-from study.config import TrialConfig
+from study.config.names import make_trial_title
+from study.config.trial_config import parse_value
+from study.config.trial_config import TrialConfig
 from study.tracking.moved_artifacts import point_to_moved_artifacts
 from study.variants import resolve_config
 from tests.support.commands import client_of
@@ -45,7 +46,7 @@ def only_run(folder: Path) -> Run:
 
 def check_complete(found: Run, config: TrialConfig) -> None:
     assert found.info.status == "FINISHED"
-    assert found.info.run_name == config.title
+    assert found.info.run_name == make_trial_title(config)
     params = {name: parse_value(name, value) for name, value in found.data.params.items()}
     assert params == dataclasses.asdict(config)
     assert found.data.tags["finished"] == "true"

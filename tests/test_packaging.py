@@ -16,7 +16,7 @@ from mlflow.utils.environment import _PythonEnv
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ("requirements.lock", "requirements-dev.lock")

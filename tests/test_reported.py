@@ -1,6 +1,6 @@
 import pytest
 
-from study.config import recipe
+from study.config.trial_config import recipe
 from study.reported import read_reported
 from study.reported import TEST_IMAGES
 from study.variants import variant_fields

@@ -23,8 +23,8 @@ from study.common.errors import StudyError
 from study.common.errors import TrackingRefused
 from study.common.errors import TrialFailed
 from study.common.errors import WorkerDied
-from study.config import recipe
-from study.config import TrialConfig
+from study.config.trial_config import recipe
+from study.config.trial_config import TrialConfig
 from study.search import pruning
 from study.search.space import make_space
 from study.search.space import parse_fix

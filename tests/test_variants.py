@@ -3,8 +3,8 @@
 import pytest
 
 from study.common.errors import ConfigError
-from study.config import recipe
-from study.config import RECIPES
+from study.config.trial_config import recipe
+from study.config.trial_config import RECIPES
 from study.reported import read_reported
 from study.variants import find_variant
 from study.variants import resolve_config

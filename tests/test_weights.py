@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from study.common.errors import StudyError
-from study.config import fingerprint
-from study.config import TrialConfig
-from study.config import weights_kind
+from study.config.fingerprint import fingerprint
+from study.config.initial_weights import weights_kind
+from study.config.names import make_trial_title
+from study.config.trial_config import TrialConfig
 from study.training.backbone import build_backbone
 from study.weights import compare_with_published
 from study.weights import digest_weights
@@ -151,6 +152,9 @@ def write_legacy(model: keras.Model, path: Path) -> None:
 
 @pytest.mark.shared
 def test_title_names_weights_that_are_not_imagenet(complete: Path, damaged: Path) -> None:
-    usual = TrialConfig(dataset="chest").title
-    assert TrialConfig(dataset="chest", weights=str(complete)).title == usual
-    assert TrialConfig(dataset="chest", weights=str(damaged)).title == f"{usual} · weights=file"
+    usual = make_trial_title(TrialConfig(dataset="chest"))
+    assert make_trial_title(TrialConfig(dataset="chest", weights=str(complete))) == usual
+    assert (
+        make_trial_title(TrialConfig(dataset="chest", weights=str(damaged)))
+        == f"{usual} · weights=file"
+    )

@@ -45,7 +45,7 @@ from deploy.ports import HOST
 from deploy.postgres import run_postgres
 from study.common.command import run_command
 from study.common.errors import StudyError
-from study.config import recipe
+from study.config.trial_config import recipe
 from study.search.claims import Claims
 from study.search.space import make_space
 from study.search.storage import Storage

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine
 from sqlalchemy import text
 
 from benchmarks.load.worker import EPOCH
-from study.config import recipe
+from study.config.trial_config import recipe
 from study.data.prepare import Data
 from study.data.split import Split
 from study.training import artifacts

@@ -19,9 +19,10 @@ from benchmarks.load.clock import Clock
 from benchmarks.load.clock import TimedClient
 from benchmarks.load.clock import WorkerResult
 from study.common.errors import StudyError
-from study.config import fingerprint
-from study.config import recipe
-from study.config import TrialConfig
+from study.config.fingerprint import fingerprint
+from study.config.names import make_trial_title
+from study.config.trial_config import recipe
+from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.job import Outcome
 from study.search import pruning
@@ -91,7 +92,7 @@ class StubWorker:
             connection.connect()
             if (run := queries.find_finished_run(client, key)) is not None:
                 return queries.read_outcome(run)
-        spec = RunSpec("chest", config.title, key, options.parent)
+        spec = RunSpec("chest", make_trial_title(config), key, options.parent)
         with contextlib.ExitStack() as stack:
             with self.clock.time_call("opening"):
                 log = stack.enter_context(open_run(client, spec, resumable=False))

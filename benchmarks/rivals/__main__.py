@@ -44,8 +44,8 @@ from benchmarks.settings import make_parser
 from benchmarks.settings import run_module
 from study.common.command import run_command
 from study.common.errors import StudyError
-from study.config import recipe
-from study.config import TrialConfig
+from study.config.trial_config import recipe
+from study.config.trial_config import TrialConfig
 from study.data.split import PART_NAMES
 from study.search.grid_plan import BY_VARIANT
 from study.tracking import queries

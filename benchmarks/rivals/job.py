@@ -13,7 +13,7 @@ from dataclasses import field
 from itertools import pairwise
 from pathlib import Path
 
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 
 
 @dataclass

@@ -16,7 +16,7 @@ from benchmarks.plain import build_plain_model
 from benchmarks.plain import compile_plain_model
 from benchmarks.rivals.job import Grid
 from benchmarks.rivals.job import run_job
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 
 
 def make_callback(grid: Grid) -> keras.callbacks.Callback:

@@ -16,7 +16,7 @@ from torchvision.models import inception_v3
 
 from benchmarks.rivals.job import Grid
 from benchmarks.rivals.job import run_job
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 
 # filters and stride of each pair of convolutions, as in keras.applications.MobileNet
 PAIRS = [

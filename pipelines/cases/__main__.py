@@ -37,7 +37,7 @@ from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.common.progress import Progress
 from study.common.settings import keras_backend
-from study.config import BACKBONES
+from study.config.backbones import BACKBONES
 from study.data.names import escape_name
 from study.data.prepare import Data
 from study.data.prepare import data_digest

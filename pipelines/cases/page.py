@@ -21,7 +21,8 @@ from pipelines.runs.finished import FinishedRun
 from pipelines.runs.protocol import describe_protocol
 from pipelines.runs.protocol import pluralize
 from study.common.html import render_page
-from study.config import data_name
+from study.config.names import data_name
+from study.config.names import make_trial_title
 
 HERE = Path(__file__).parent
 
@@ -88,7 +89,7 @@ def format_title(run: FinishedRun) -> str:
 
     Of a folder only the name appears, because its path is private.
     """
-    settings = run.config.title.removeprefix(data_name(run.config.dataset))
+    settings = make_trial_title(run.config).removeprefix(data_name(run.config.dataset))
     return f"Cases of {format_dataset_name(run.config.dataset)}{settings}"
 
 

@@ -18,7 +18,7 @@ from pipelines.runs.protocol import describe_protocol
 from pipelines.runs.protocol import find_differing_settings
 from pipelines.runs.protocol import protocol
 from pipelines.runs.protocol import VARIED
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.reported import read_reported
 from study.reported import ReportedRow
 from study.statistics.predictions import GroupCounts

@@ -14,9 +14,9 @@ from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import format_setting
 from pipelines.runs.protocol import pluralize
 from pipelines.runs.protocol import protocol
-from study.config import BACKBONES
-from study.config import recipe
-from study.config import TrialConfig
+from study.config.backbones import BACKBONES
+from study.config.trial_config import recipe
+from study.config.trial_config import TrialConfig
 from study.reported import read_reported
 from study.reported import TEST_IMAGES
 

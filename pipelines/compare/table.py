@@ -24,7 +24,7 @@ from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import find_differing_settings
 from pipelines.runs.protocol import format_setting
 from pipelines.runs.protocol import protocol
-from study.config import BACKBONES
+from study.config.backbones import BACKBONES
 from study.reported import read_reported
 from study.reported import ReportedRow
 

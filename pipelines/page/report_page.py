@@ -21,7 +21,7 @@ from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import protocol
 from study.common.html import read_files
 from study.common.html import render_page
-from study.config import BACKBONES
+from study.config.backbones import BACKBONES
 
 HERE = Path(__file__).parent
 

@@ -29,9 +29,9 @@ from study.common.errors import StudyError
 from study.common.errors import TrackingError
 from study.common.paths import resolve_path
 from study.common.settings import tracking_uri
-from study.config import parse_value
-from study.config import RECIPES
-from study.config import TrialConfig
+from study.config.trial_config import parse_value
+from study.config.trial_config import RECIPES
+from study.config.trial_config import TrialConfig
 from study.data.prepare import data_digest
 from study.tracking.connection import connect
 from study.tracking.connection import redact_credentials

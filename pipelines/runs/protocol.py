@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.runs.finished import FinishedRun
-from study.config import BACKBONES
+from study.config.backbones import BACKBONES
 
 VARIED = ("hidden_layers", "dense_units", "lr")
 AVERAGED = ("seed", "fold")

@@ -9,7 +9,7 @@ from mlflow.tracking import MlflowClient
 
 from study.common.errors import StudyError
 from study.common.progress import Progress
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.job import Outcome
 from study.search.claims import Claims

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from study.common.command import parse_count
 from study.common.command import Parser
-from study.config import data_name
-from study.config import MAX_STUDY_DATASET_LENGTH
-from study.config import shorten_name
-from study.config import TrialConfig
-from study.config import weights_kind
+from study.config.initial_weights import weights_kind
+from study.config.names import data_name
+from study.config.names import MAX_STUDY_DATASET_LENGTH
+from study.config.names import shorten_name
+from study.config.trial_config import TrialConfig
 from study.flags import config_from_flags
 from study.variants import variant_fields
 from study.variants import VARIANTS

@@ -21,8 +21,8 @@ from optuna.trial import TrialState
 from study.common.errors import TrackingRefused
 from study.common.progress import format_duration
 from study.common.progress import Progress
-from study.config import fingerprint
-from study.config import TrialConfig
+from study.config.fingerprint import fingerprint
+from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.job import Outcome
 from study.search.claims import Claims

@@ -24,9 +24,9 @@ from study.common.errors import Pruned
 from study.common.errors import StudyError
 from study.common.errors import TrialFailed
 from study.common.progress import Progress
-from study.config import fingerprint
-from study.config import parse_value
-from study.config import TrialConfig
+from study.config.fingerprint import fingerprint
+from study.config.trial_config import parse_value
+from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.job import Outcome
 from study.search import pruning

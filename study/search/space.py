@@ -17,11 +17,11 @@ from optuna.distributions import FloatDistribution
 from optuna.distributions import IntDistribution
 
 from study.common.errors import ConfigError
-from study.config import BACKBONES
-from study.config import MAX_STUDY_DATASET_LENGTH
-from study.config import parse_value
-from study.config import shorten_name
-from study.config import TrialConfig
+from study.config.backbones import BACKBONES
+from study.config.names import MAX_STUDY_DATASET_LENGTH
+from study.config.names import shorten_name
+from study.config.trial_config import parse_value
+from study.config.trial_config import TrialConfig
 from study.variants import variant_fields
 from study.variants import VARIANTS
 

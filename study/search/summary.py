@@ -12,10 +12,11 @@ from mlflow.entities import Run
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState
 
-from study.config import BACKBONES
-from study.config import data_name
-from study.config import TrialConfig
-from study.config import weights_kind
+from study.config.backbones import BACKBONES
+from study.config.initial_weights import weights_kind
+from study.config.names import data_name
+from study.config.names import make_trial_title
+from study.config.trial_config import TrialConfig
 from study.job import Outcome
 from study.search import fast_budget
 from study.search.grid_plan import Cell
@@ -193,7 +194,8 @@ def _describe_protocol(base: TrialConfig, searched_fields: Collection[str] = ())
 
 
 def _format_link(parent: Run, config: TrialConfig, run_id: str) -> str:
-    title = config.title.replace("[", "(").replace("]", ")")  # brackets would end the link's text
+    # brackets would end the link's text
+    title = make_trial_title(config).replace("[", "(").replace("]", ")")
     return f"[{title}]({ui_links.run_link(parent.info.experiment_id, run_id)})"
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from mlflow.entities import Run
 
-from study.config import BACKBONES
-from study.config import data_name
+from study.config.backbones import BACKBONES
+from study.config.names import data_name
 from study.statistics.intervals import Estimate
 from study.tracking.run_logger import strip_shell_quotes
 

@@ -19,8 +19,8 @@ from mlflow.tracking import MlflowClient
 
 from study.common.errors import StudyError
 from study.common.progress import Progress
-from study.config import data_name
-from study.config import TrialConfig
+from study.config.names import data_name
+from study.config.trial_config import TrialConfig
 from study.serving.model_card import format_card
 from study.statistics.intervals import Estimate
 from study.statistics.intervals import estimate_accuracy

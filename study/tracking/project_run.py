@@ -20,7 +20,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 from study.common.errors import TrackingRefused
 from study.common.settings import read_setting
 from study.common.settings import tracking_uri
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.tracking.connection import mlflow_errors_as_study_errors
 from study.tracking.connection import redact_credentials
 from study.tracking.run_logger import has_param_value

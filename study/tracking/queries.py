@@ -22,8 +22,8 @@ from mlflow.tracking import MlflowClient
 from study.common.errors import TrackingRefused
 from study.common.settings import read_setting
 from study.common.settings import tracking_uri
-from study.config import MAX_EXPERIMENT_LENGTH
-from study.config import shorten_name
+from study.config.names import MAX_EXPERIMENT_LENGTH
+from study.config.names import shorten_name
 from study.job import Outcome
 from study.tracking.connection import mlflow_errors_as_study_errors
 from study.tracking.connection import redact_credentials

@@ -15,7 +15,7 @@ from typing import Any
 from typing import TYPE_CHECKING
 
 from study.common.errors import TrackingError
-from study.config import parse_value
+from study.config.trial_config import parse_value
 from study.tracking import operations
 from study.tracking.operations import Operation
 

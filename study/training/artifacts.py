@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.data.names import escape_name
 from study.data.prepare import Data
 from study.data.split import Split

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from study.common.errors import first_line
 from study.common.errors import StudyError
-from study.config import BACKBONES
-from study.config import fields_affecting
-from study.config import TrialConfig
+from study.config.backbones import BACKBONES
+from study.config.trial_config import fields_affecting
+from study.config.trial_config import TrialConfig
 from study.training import runtime
 from study.training.bfloat16_conv import BFloat16Conv2D
 from study.training.bfloat16_conv import Float32DepthwiseConv2D

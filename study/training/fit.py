@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from study.common.errors import StudyError
 from study.common.errors import TrialFailed
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.statistics import metrics
 from study.training import backbone
 from study.training import runtime

@@ -24,8 +24,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from study.config import fields_affecting
-from study.config import TrialConfig
+from study.config.trial_config import fields_affecting
+from study.config.trial_config import TrialConfig
 
 if TYPE_CHECKING:
     from study.training.fit import Arrays

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 
 if TYPE_CHECKING:
     from study.training.fit import Arrays

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.training import backbone
 from study.training import runtime
 from study.training.fused_adam import FusedAdam

@@ -26,7 +26,7 @@ from study.common.errors import StudyError
 from study.common.errors import WorkerDied
 from study.common.settings import read_setting
 from study.common.settings import trim_environment
-from study.config import PROTOCOL_VERSION
+from study.config.fingerprint import PROTOCOL_VERSION
 
 RETRIES = 3  # by Ray, on any machine, if the process or machine of a call went away
 CANCEL_AGAIN_SECONDS = 10

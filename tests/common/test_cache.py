@@ -13,7 +13,7 @@ from study.common.cache import cache_dir
 from study.common.cache import cache_errors_as_data_errors
 from study.common.errors import ConfigError
 from study.common.errors import DataError
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.data import prepare
 from study.search.storage import Storage
 from study.tracking import connection

@@ -12,8 +12,8 @@ from study.common.command import quiet_stderr
 from study.common.command import run_command
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
-from study.config import recipe
-from study.config import TrialConfig
+from study.config.trial_config import recipe
+from study.config.trial_config import TrialConfig
 from study.flags import add_config_flags
 from study.flags import add_variant_flag
 from study.flags import config_from_flags

@@ -35,7 +35,7 @@ from pipelines.runs.predictions import read_predictions
 from study.common.command import run_command
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
-from study.config import recipe
+from study.config.trial_config import recipe
 from tests.support.store import final_metrics
 from tests.support.store import log_run
 from tests.support.store import PARTIAL

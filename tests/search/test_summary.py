@@ -9,8 +9,8 @@ from mlflow.tracking import MlflowClient
 
 from study.common.command import run_command
 from study.common.errors import TrialFailed
-from study.config import recipe
-from study.config import TrialConfig
+from study.config.trial_config import recipe
+from study.config.trial_config import TrialConfig
 from study.grid import main as grid
 from study.grid import run_grid
 from study.job import Options

@@ -9,7 +9,7 @@ from mlflow.entities import RunData
 from mlflow.entities import RunInfo
 from mlflow.entities import RunTag
 
-from study.config import recipe
+from study.config.trial_config import recipe
 from study.serving.model_card import format_card
 from study.serving.registry import MAX_DESCRIPTION_CHARACTERS
 from study.statistics.intervals import Estimate

@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from study.common.errors import StudyError
 from study.common.progress import Progress
-from study.config import recipe
+from study.config.trial_config import recipe
 from study.job import Outcome
 from study.search.grid_plan import Cell
 from study.search.summary import best_cell

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.training import fit
 from study.training.fit import Arrays
 from study.training.fit import Callbacks

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from study.common.errors import StudyError
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.job import Outcome
 from study.variants import resolve_config

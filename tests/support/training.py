@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.job import Outcome
 from study.workers.pool import Worker

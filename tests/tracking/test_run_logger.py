@@ -10,7 +10,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from study.common.errors import TrackingError
-from study.config import recipe
+from study.config.trial_config import recipe
 from study.tracking.queries import experiment_id
 from study.tracking.run_logger import strip_shell_quotes
 from study.tracking.trial_run import open_run

@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 
 from pipelines.export import main as export
 from study.common.command import run_command
-from study.config import recipe
+from study.config.trial_config import recipe
 from study.grid import run_grid
 from study.job import Options
 from study.tracking import ui_links

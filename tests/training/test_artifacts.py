@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from study.config import recipe
+from study.config.trial_config import recipe
 from study.data.prepare import Data
 from study.data.split import Split
 from study.training.artifacts import write_artifacts

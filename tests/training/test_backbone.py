@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.training import backbone
 from study.training.fit import Arrays
 from study.training.fit import fit

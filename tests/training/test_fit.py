@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from study.common.errors import TrialFailed
-from study.config import TrialConfig
+from study.config.trial_config import TrialConfig
 from study.statistics import metrics
 from study.training.checkpoint import Epoch
 from study.training.checkpoint import STATE_FILE

@@ -10,8 +10,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from study.common.errors import StudyError
-from study.config import BACKBONES
-from study.config import TrialConfig
+from study.config.backbones import BACKBONES
+from study.config.trial_config import TrialConfig
 from study.training.gradcam import compute_heat_maps
 from study.training.gradcam import compute_heat_maps_of_file
 from study.training.model import build_model

@@ -24,8 +24,8 @@ from study.common.errors import Pruned
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
 from study.common.errors import WorkerDied
-from study.config import fingerprint
-from study.config import PROTOCOL_VERSION
+from study.config.fingerprint import fingerprint
+from study.config.fingerprint import PROTOCOL_VERSION
 from study.data.prepare import data_digest
 from study.workers import ray_cluster
 from study.workers.ray_cluster import connect
