@@ -41,6 +41,7 @@ from study.data.intact import BadImage
 from study.data.names import escape_name
 from study.data.parallel import map_in_threads
 from study.tracking import connection
+from study.tracking import failures
 
 if TYPE_CHECKING:
     from study.serving.classifier import Classifier
@@ -104,8 +105,8 @@ def _load_classifier(uri: str, folder: str) -> "Classifier":
     except (KeyError, TypeError):
         raise StudyError(f"{uri} is not a model of this study: --register makes one") from None
     except (MlflowException, OSError) as error:
-        place = connection.redact_credentials(tracking_uri())
-        reason = connection.describe_error(error)[:150]
+        place = failures.redact_credentials(tracking_uri())
+        reason = failures.describe_error(error)[:150]
         raise StudyError(f"no model {uri} at {place} ({reason}): --register makes one") from None
     os.environ["KERAS_BACKEND"] = keras_backend()  # else Keras asks keras.json
     with quiet_stderr():
@@ -114,7 +115,7 @@ def _load_classifier(uri: str, folder: str) -> "Classifier":
         return Classifier(str(weights_file), classes)
     except Exception as error:  # whatever Keras raises
         raise StudyError(
-            f"cannot load model {uri} on this machine: {connection.describe_error(error)}"
+            f"cannot load model {uri} on this machine: {failures.describe_error(error)}"
         ) from error
 
 

@@ -26,7 +26,7 @@ from study.common.settings import tracking_uri
 from study.tracking import import_offline
 from study.tracking import spool
 from study.tracking.connection import connect
-from study.tracking.connection import redact_credentials
+from study.tracking.failures import redact_credentials
 from study.tracking.journal import is_finished
 from study.tracking.journal import Journal
 from study.tracking.journal import OPERATIONS

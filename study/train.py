@@ -26,6 +26,7 @@ from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import Paused
 from study.common.errors import Pruned
+from study.common.errors import TrackingError
 from study.common.files import exclusive_lock
 from study.common.progress import format_duration
 from study.common.progress import Progress
@@ -140,7 +141,7 @@ def _deliver_and_find_runs(client: MlflowClient, key: str) -> list[Run]:
     runs = queries.find_runs(client, key)
     for run in runs:
         if run.info.run_id in waiting:
-            raise connection.TrackingError(
+            raise TrackingError(
                 f"the record of this config's run {run.info.run_id} waits on this machine, and "
                 f"MLflow does not accept it now: {waiting[run.info.run_id]}"
             )

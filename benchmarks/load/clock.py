@@ -12,7 +12,7 @@ from typing import Any
 
 from mlflow.tracking import MlflowClient
 
-from study.tracking import connection
+from study.tracking import failures
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Clock:
         try:
             yield
         except Exception as error:
-            self.errors[f"{purpose}: {connection.describe_error(error)}"[:160]] += 1
+            self.errors[f"{purpose}: {failures.describe_error(error)}"[:160]] += 1
             raise
         self.seconds[purpose].append(time.perf_counter() - start)
 

@@ -33,6 +33,7 @@ from study.search.search_scheduler import Search
 from study.search.space import make_space
 from study.search.storage import Storage
 from study.tracking import connection
+from study.tracking import failures
 from study.tracking import queries
 from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
@@ -159,7 +160,7 @@ def run_worker(plan: Plan, ready: Barrier, results: Connection) -> None:
     try:
         search = _open_search(plan, clock)
     except StudyError as error:
-        gave_up = connection.describe_error(error)
+        gave_up = failures.describe_error(error)
     ready.wait(START_SECONDS)
     started_at = time.time()
     ended_at = started_at
@@ -172,7 +173,7 @@ def run_worker(plan: Plan, ready: Barrier, results: Connection) -> None:
             else:
                 ended_at = time.time()
     except StudyError as error:
-        gave_up = connection.describe_error(error)
+        gave_up = failures.describe_error(error)
     result = WorkerResult(
         seconds=dict(clock.seconds),
         errors=dict(clock.errors),

@@ -43,8 +43,8 @@ from study.data.prepare import Data
 from study.data.prepare import data_digest
 from study.data.prepare import prepare
 from study.flags import resolve_dataset
-from study.tracking.connection import describe_error
-from study.tracking.connection import mlflow_errors_as_study_errors
+from study.tracking.failures import describe_error
+from study.tracking.failures import mlflow_errors_as_study_errors
 from study.workers.local import Worker
 
 MODEL = "model/data/model.keras"  # where MLflow puts a Keras model among a run's artifacts

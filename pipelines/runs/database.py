@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from study.common.errors import first_line
 from study.common.errors import TrackingError
-from study.tracking.connection import redact_credentials
+from study.tracking.failures import redact_credentials
 
 CONNECT_SECONDS = 8
 

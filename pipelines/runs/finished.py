@@ -34,7 +34,7 @@ from study.config.trial_config import RECIPES
 from study.config.trial_config import TrialConfig
 from study.data.prepare import data_digest
 from study.tracking.connection import connect
-from study.tracking.connection import redact_credentials
+from study.tracking.failures import redact_credentials
 from study.tracking.queries import list_missing_figures
 from study.tracking.run_logger import strip_shell_quotes
 

@@ -9,8 +9,8 @@ from pipelines.runs.finished import NoRunsError
 from pipelines.runs.finished import parse_run
 from study.common.errors import StudyError
 from study.common.settings import tracking_uri
-from study.tracking.connection import mlflow_errors_as_study_errors
-from study.tracking.connection import redact_credentials
+from study.tracking.failures import mlflow_errors_as_study_errors
+from study.tracking.failures import redact_credentials
 
 
 @mlflow_errors_as_study_errors()

@@ -1,4 +1,4 @@
-"""A trial's config: its knobs, the recipes of the data sets, its title and its fingerprint.
+"""A trial's config: knobs, recipes of the data sets, titles and fingerprint.
 
     python -m study.train --dataset demo --variant 2
 

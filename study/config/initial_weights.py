@@ -1,4 +1,4 @@
-"""Name the weights that a config's backbone starts from, and compare them with the published."""
+"""Name the weights that a backbone starts from, and compare them."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def compare_weights(config: TrialConfig) -> WeightsComparison | None:
 
 
 def starts_from_published(config: TrialConfig) -> bool:
-    """Return whether the backbone starts from the published ImageNet weights, by content."""
+    """Return whether the tensors that the backbone starts from are the published ones."""
     if config.weights in ("imagenet", "none"):
         return config.weights == "imagenet"
     comparison = compare_weights(config)

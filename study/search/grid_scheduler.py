@@ -18,6 +18,7 @@ from optuna.distributions import IntDistribution
 from optuna.trial import create_trial
 from optuna.trial import TrialState
 
+from study.common.errors import TrackingError
 from study.common.errors import TrackingRefused
 from study.common.progress import format_duration
 from study.common.progress import Progress
@@ -146,7 +147,7 @@ class GridScheduler(Scheduler[ClaimedCell]):
             self._refresh_finished()
         except TrackingRefused:
             raise
-        except connection.TrackingError:
+        except TrackingError:
             connection.wait_for_server(MAX_OUTAGE_SECONDS)
             return StepResult.DONE
         claimed = self.claims.under_lock(self._claim_first)

@@ -10,6 +10,7 @@ from study.common.errors import first_line
 from study.common.errors import OutOfMemory
 from study.common.errors import Pruned
 from study.common.errors import StudyError
+from study.common.errors import TrackingError
 from study.common.errors import TrackingRefused
 from study.common.errors import TrialFailed
 from study.common.errors import WorkerDied
@@ -48,7 +49,7 @@ def run_claimed(
         except TrackingRefused:
             claims.release(trial)
             raise
-        except (WorkerDied, connection.TrackingError) as error:
+        except (WorkerDied, TrackingError) as error:
             may_retry = _mark_orphaned(claims, trial, client, error)
             kind = WorkerLost if may_retry else TrialFailed
             raise kind(describe_failure(error)) from error

@@ -30,9 +30,9 @@ from study.common.files import exclusive_lock
 from study.common.settings import heartbeat_seconds
 from study.common.settings import storage_url
 from study.common.settings import supports_concurrency
-from study.tracking.connection import redact_credentials
 from study.tracking.connection import require_utf8
 from study.tracking.connection import schema_lock
+from study.tracking.failures import redact_credentials
 from study.tracking.schema import find_schema_owner
 
 PATIENCE = 600.0  # s to wait for a storage that does not answer in the middle of a study

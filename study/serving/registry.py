@@ -27,7 +27,7 @@ from study.statistics.intervals import estimate_accuracy
 from study.statistics.predictions import count_by_group
 from study.statistics.predictions import PREDICTIONS_FILE
 from study.tracking import queries
-from study.tracking.connection import mlflow_errors_as_study_errors
+from study.tracking.failures import mlflow_errors_as_study_errors
 from study.tracking.writer import MODEL
 from study.variants import format_command
 

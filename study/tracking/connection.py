@@ -1,4 +1,4 @@
-"""Connect to the MLflow server and tell its passing failures from lasting ones."""
+"""Connect to the MLflow server, and check that it suits this code."""
 
 import contextlib
 import hashlib
@@ -8,55 +8,31 @@ import re
 from collections.abc import Iterator
 
 import mlflow
-import requests
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 from sqlalchemy import create_engine
 from sqlalchemy import text
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from study.common.backoff import retry_with_backoff
 from study.common.cache import cache_lock
-from study.common.errors import first_line
-from study.common.errors import shorten
 from study.common.errors import StudyError
-from study.common.errors import TrackingError as TrackingError
+from study.common.errors import TrackingError
 from study.common.errors import TrackingRefused
 from study.common.settings import get_sqlite_file
 from study.common.settings import tracking_uri
+from study.tracking.failures import describe_error
+from study.tracking.failures import is_login_refusal
+from study.tracking.failures import is_retryable
+from study.tracking.failures import redact_credentials
 from study.tracking.moved_artifacts import check_artifact_paths
 from study.tracking.schema import find_outdated_revision
 from study.tracking.schema import find_schema_owner
 from study.tracking.schema import is_newer_schema
 
 LONGEST_PAUSE = 15.0  # seconds between two attempts
-# Error codes of a login that MLflow does not accept, or does not let do this
-LOGIN_REFUSALS = {"CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED", "UNAUTHENTICATED"}
-# Error codes that a later attempt would get again: besides the login's, the run is gone, or MLflow
-# does not accept what was sent.
-REFUSALS = LOGIN_REFUSALS | {
-    "ALREADY_EXISTS",
-    "BAD_REQUEST",
-    "FEATURE_DISABLED",
-    "INVALID_PARAMETER_VALUE",
-    "INVALID_STATE",
-    "NOT_FOUND",
-    "NOT_IMPLEMENTED",
-    "RESOURCE_ALREADY_EXISTS",
-    "RESOURCE_DOES_NOT_EXIST",
-}
-# MLflow says BAD_REQUEST for these, too, although the database is only busy or was restarted, or
-# another run wrote the same row, such as that of the data set, at the same moment.
-BUSY_DATABASE = re.compile(
-    r"QueuePool limit|InterfaceError|[Cc]onnection (already|is) closed|\(psycopg2\.DatabaseError\)"
-    r"|transaction (is|has been) rolled back"
-    r"|UNIQUE constraint failed|UniqueViolation"
-)
-MAX_ERROR_LENGTH = 5000  # characters of an error's first line that are looked through for its cause
 # MLflow's variables that change what a client logs, if an earlier job has left them: the first two
 # attach metrics to that job's model, the third adds its tags to new runs, and with the fourth a
 # request counts as done before it was sent. The last one would send models to another registry than
@@ -68,81 +44,6 @@ LEFTOVERS = (
     "MLFLOW_ENABLE_ASYNC_LOGGING",
     "MLFLOW_REGISTRY_URI",
 )
-
-
-def redact_credentials(text: str) -> str:
-    """Return a text without user names, passwords and tokens, fit for messages.
-
-    The text is a URI or has URIs in it.
-    """
-    text = re.sub(r"(\w://)[^/\s]*@", r"\1", text)
-    return re.sub(r"((?:password|secret|token)=)[^&\s]*", r"\1...", text, flags=re.IGNORECASE)
-
-
-def describe_error(error: BaseException) -> str:
-    """Return the first line of an error's text, fit for messages.
-
-    It has no credentials and at most 300 characters. Of a failed connection, only the cause is
-    left. An error without a text gives its class name.
-    """
-    text = redact_credentials(first_line(error, length=MAX_ERROR_LENGTH))
-    # (Caused by SomeError("HTTPConnection(host='h', port=80): Failed to ...: Connection refused"))
-    if cause := re.search(r"""\(Caused by \w+\(.*?(["'])(.*)\1\)\)$""", text):
-        text = re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", cause[2])
-    return shorten(text)
-
-
-def is_retryable(error: Exception) -> bool:
-    """Return True if the same request may succeed later.
-
-    That is so if the server or the way to it fails now, and not if the request is wrong or is
-    refused.
-    """
-    if isinstance(error, MlflowException):
-        return error.error_code not in REFUSALS or _is_busy_database(error)
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        status = error.response.status_code
-        # A 404 of this kind comes from a proxy.
-        return status >= 500 or status in (404, 408, 429)
-    if isinstance(error, requests.RequestException | ConnectionError | TimeoutError):
-        return True
-    permanent = (OSError, ValueError, TypeError, LookupError, AttributeError, ArgumentError)
-    return not isinstance(error, permanent)
-
-
-def _is_busy_database(error: MlflowException) -> bool:
-    return error.error_code == "BAD_REQUEST" and bool(BUSY_DATABASE.search(str(error)))
-
-
-def is_login_refusal(error: Exception) -> bool:
-    """Return True if MLflow does not accept the login, or does not let it do this.
-
-    Somebody may be changing the password while a trial trains. What that trial has recorded is kept
-    for later, although nothing new should be started.
-    """
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return error.response.status_code in (401, 403)
-    return isinstance(error, MlflowException) and error.error_code in LOGIN_REFUSALS
-
-
-@contextlib.contextmanager
-def mlflow_errors_as_study_errors() -> Iterator[None]:
-    """Turn a failure of the server into an error of one line.
-
-    Used as a context manager or as the decorator of a function.
-
-    Raises:
-        TrackingError: the server failed.
-        TrackingRefused: the server refused the request for good.
-    """
-    try:
-        yield
-    except (MlflowException, requests.RequestException, SQLAlchemyError) as error:
-        address = redact_credentials(tracking_uri())
-        # Drop the cause: its text has the unredacted address, which would go into tracebacks.
-        if is_retryable(error):
-            raise TrackingError(f"MLflow at {address} fails: {describe_error(error)}") from None
-        raise TrackingRefused(f"MLflow at {address} refuses: {describe_error(error)}") from None
 
 
 def connect() -> MlflowClient:

@@ -8,8 +8,9 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from study.tracking import experiments
 from study.tracking import queries
-from study.tracking.connection import mlflow_errors_as_study_errors
+from study.tracking.failures import mlflow_errors_as_study_errors
 from study.tracking.journal import Journal
 from study.tracking.parent_run import open_parent_run
 from study.tracking.parent_run import StudySpec
@@ -72,5 +73,5 @@ def _find_or_create_run(
         parents[study["name"]] = parent
     tags = {name: begin[name] for name in ("fingerprint", "machine")}
     tags |= {RECORD_TAG: begin["id"], MLFLOW_PARENT_RUN_ID: parent.info.run_id}
-    experiment = queries.experiment_id(client, dataset)
+    experiment = experiments.experiment_id(client, dataset)
     return client.create_run(experiment, begin["time"], add_source_tags(tags), begin["name"])

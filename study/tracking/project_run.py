@@ -21,8 +21,8 @@ from study.common.errors import TrackingRefused
 from study.common.settings import read_setting
 from study.common.settings import tracking_uri
 from study.config.trial_config import TrialConfig
-from study.tracking.connection import mlflow_errors_as_study_errors
-from study.tracking.connection import redact_credentials
+from study.tracking.failures import mlflow_errors_as_study_errors
+from study.tracking.failures import redact_credentials
 from study.tracking.run_logger import has_param_value
 
 ROOT = Path(__file__).parents[2]  # of this checkout

@@ -25,9 +25,9 @@ from study.common.errors import TrackingError
 from study.common.files import no_space_as_study_error
 from study.common.progress import Progress
 from study.common.settings import server_patience
-from study.tracking.connection import describe_error
-from study.tracking.connection import is_login_refusal
-from study.tracking.connection import is_retryable
+from study.tracking.failures import describe_error
+from study.tracking.failures import is_login_refusal
+from study.tracking.failures import is_retryable
 from study.tracking.journal import Journal
 from study.tracking.operations import Operation
 from study.tracking.outbox import Outbox

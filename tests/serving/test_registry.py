@@ -17,7 +17,7 @@ from study.search.summary import best_cell
 from study.serving.registry import _move_alias_if_better
 from study.serving.registry import model_name
 from study.serving.registry import register_model
-from study.tracking.queries import experiment_id
+from study.tracking.experiments import experiment_id
 from tests.support.commands import client_of
 from tests.support.commands import finished_of
 from tests.support.commands import run_here

@@ -5,7 +5,7 @@ from typing import Any
 
 from study.search.storage import Storage
 from study.tracking import connection
-from study.tracking import queries
+from study.tracking import experiments
 
 
 def record(barrier: Any, queue: Any) -> None:
@@ -13,6 +13,6 @@ def record(barrier: Any, queue: Any) -> None:
     barrier.wait()
     client = connection.connect()
     Storage(f"study {os.getpid()}").study("maximize").ask()
-    run = client.create_run(queries.experiment_id(client, "demo"))
+    run = client.create_run(experiments.experiment_id(client, "demo"))
     client.log_metric(run.info.run_id, "loss", 0.5)
     queue.put((run.info.run_id, run.info.experiment_id))

@@ -1,4 +1,4 @@
-"""The MLflow server: its address, whether it answers, and which of its failures pass."""
+"""The MLflow server: its address, its database, and whether it answers."""
 
 import pickle
 import shutil
@@ -12,13 +12,9 @@ from pathlib import Path
 import mlflow
 import optuna
 import pytest
-import requests
-from mlflow.exceptions import MlflowException
-from mlflow.protos import databricks_pb2
 from mlflow.tracking import MlflowClient
 from sqlalchemy import create_engine
 from sqlalchemy import text
-from sqlalchemy.exc import ArgumentError
 
 from study.common import backoff
 from study.common.errors import TrackingError
@@ -35,15 +31,6 @@ from tests.support.servers import PASSWORD
 
 def test_tracking_uri_by_default_is_a_file_here() -> None:
     assert connection.tracking_uri() == "sqlite:///mlflow.db"
-
-
-def test_redact_credentials_removes_users_and_passwords() -> None:
-    assert connection.redact_credentials("http://me:secret@host:5000/x") == "http://host:5000/x"
-    assert connection.redact_credentials("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
-    assert connection.redact_credentials("http://me:s@cret@host/x") == "http://host/x"
-    assert connection.redact_credentials("postgresql://h/db?user=a&password=b&c=d").endswith(
-        "?user=a&password=...&c=d"
-    )
 
 
 def test_database_in_another_encoding_is_refused(
@@ -67,57 +54,6 @@ def test_processes_without_databases_starting_at_once_all_succeed(
     assert {run.info.run_id for run in runs} == {run_id for run_id, _ in answers}
     assert [run.data.metrics for run in runs] == [{"loss": 0.5}] * 8
     assert len(optuna.get_all_study_names(f"sqlite:///{tmp_path}/study.db")) == 8
-
-
-def answered(status: int) -> requests.HTTPError:
-    response = requests.Response()
-    response.status_code = status
-    return requests.HTTPError(response=response)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        MlflowException("API request to http://h failed with exception ..."),
-        MlflowException("database is locked", databricks_pb2.TEMPORARILY_UNAVAILABLE),
-        MlflowException("QueuePool limit of size 5 reached", databricks_pb2.BAD_REQUEST),
-        MlflowException("(psycopg2.InterfaceError) closed", databricks_pb2.BAD_REQUEST),
-        MlflowException("(psycopg2.DatabaseError) no message", databricks_pb2.BAD_REQUEST),
-        MlflowException("This Connection is closed", databricks_pb2.BAD_REQUEST),
-        MlflowException(
-            "Can't reconnect until invalid transaction is rolled back", databricks_pb2.BAD_REQUEST
-        ),
-        MlflowException("UNIQUE constraint failed: datasets.name", databricks_pb2.BAD_REQUEST),
-        MlflowException("(psycopg2.errors.UniqueViolation)", databricks_pb2.BAD_REQUEST),
-        MlflowException("slow down", databricks_pb2.REQUEST_LIMIT_EXCEEDED),
-        *(answered(status) for status in (404, 429, 500, 503)),
-        requests.ConnectionError(),
-        requests.JSONDecodeError("of a proxy", "", 0),
-        TimeoutError(),
-    ],
-)
-def test_is_retryable_of_an_outage_is_true(error: Exception) -> None:
-    assert connection.is_retryable(error)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        MlflowException("gone", databricks_pb2.RESOURCE_DOES_NOT_EXIST),
-        MlflowException("bad", databricks_pb2.INVALID_PARAMETER_VALUE),
-        MlflowException("bad", databricks_pb2.INVALID_STATE),
-        MlflowException("no", databricks_pb2.CUSTOMER_UNAUTHORIZED),
-        MlflowException("no", databricks_pb2.PERMISSION_DENIED),
-        MlflowException("(sqlite3.DataError) bad", databricks_pb2.BAD_REQUEST),
-        MlflowException("FOREIGN KEY constraint failed", databricks_pb2.BAD_REQUEST),
-        ArgumentError("Could not parse SQLAlchemy URL"),
-        *(answered(status) for status in (400, 401, 403)),
-        OSError(28, "No space left on device"),
-        ValueError(),
-    ],
-)
-def test_is_retryable_of_a_refusal_is_false(error: Exception) -> None:
-    assert not connection.is_retryable(error)
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -214,44 +150,6 @@ def test_wait_for_server_that_refuses_does_not_wait(monkeypatch: pytest.MonkeyPa
     with pytest.raises(TrackingRefused, match="no"):
         connection.wait_for_server(60)
     assert calls == [1]
-
-
-@pytest.mark.parametrize(
-    ("error", "refused"),
-    [
-        (MlflowException("Permission denied", databricks_pb2.PERMISSION_DENIED), True),
-        (MlflowException("No Experiment with id=7", databricks_pb2.RESOURCE_DOES_NOT_EXIST), True),
-        (MlflowException("try later", databricks_pb2.TEMPORARILY_UNAVAILABLE), False),
-    ],
-)
-def test_study_error_tells_a_refusal_from_an_outage(error: Exception, *, refused: bool) -> None:
-    with pytest.raises(TrackingError) as caught, connection.mlflow_errors_as_study_errors():
-        raise error
-    assert isinstance(caught.value, TrackingRefused) == refused
-
-
-@pytest.mark.parametrize(
-    ("text", "described"),
-    [
-        (
-            "API request to http://h/api failed with exception HTTPConnectionPool(host='h', "
-            "port=80): Max retries exceeded with url: /api (Caused by NewConnectionError("
-            "\"HTTPConnection(host='h', port=80): Failed to establish a new connection: "
-            '[Errno 111] Connection refused"))',
-            "Failed to establish a new connection: [Errno 111] Connection refused",
-        ),
-        (
-            "HTTPConnectionPool(host='h', port=80): Max retries exceeded (Caused by "
-            "ConnectTimeoutError(<HTTPConnection object at 0x7f>, 'Connection to h timed out.'))",
-            "Connection to h timed out.",
-        ),
-        ("x" * 400 + " because of this", None),
-    ],
-)
-def test_described_error_keeps_its_cause(text: str, described: str | None) -> None:
-    answer = connection.describe_error(MlflowException(text))
-    assert len(answer) <= 300
-    assert answer == described if described else answer.endswith("because of this")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from mlflow.entities import Metric
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from study.common.errors import TrackingRefused
-from study.tracking import connection
+from study.common.errors import TrackingError
+from study.tracking import experiments
 from study.tracking import operations
 from study.tracking import queries
 from study.tracking import ui_links
@@ -24,38 +24,6 @@ from study.tracking.trial_run import RunSpec
 
 PLACE = RunSpec("demo", "a trial", "f1")
 FIGURES = {"val_accuracy": 0.5, "test_accuracy": 0.6, "val_loss": math.nan}
-
-
-def test_experiment_is_named_after_the_dataset_or_by_the_setting(
-    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = queries.experiment_id(client, "demo")
-    assert client.get_experiment(first).name == "demo"
-    assert queries.experiment_id(client, "demo") == first
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
-    assert client.get_experiment(queries.experiment_id(client, "demo")).name == "mine"
-
-
-def test_experiment_of_a_stale_id_is_refused_by_name(
-    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mine = client.create_experiment("mine")
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", mine)
-    assert queries.experiment_id(client, "demo") == mine
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
-    with pytest.raises(TrackingRefused, match="ID=1 is the experiment 'mine', and not MLFLOW"):
-        queries.experiment_id(client, "demo")
-    for unknown in ("77", "abc"):
-        monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", unknown)
-        with pytest.raises(TrackingRefused, match=f"ID={unknown} names no experiment at sqlite"):
-            queries.experiment_id(client, "demo")
-
-
-def test_deleted_experiment_is_named_with_a_way_on(client: MlflowClient) -> None:
-    client.delete_experiment(queries.experiment_id(client, "demo"))
-    message = r"'demo' is deleted: restore it with .* --experiment-id 1"
-    with pytest.raises(TrackingRefused, match=message):
-        queries.experiment_id(client, "demo")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +55,7 @@ def test_finished_run_is_found_only_with_its_tag(client: MlflowClient) -> None:
 def test_copied_run_that_lacks_a_figure_is_left_out_and_named_once(
     client: MlflowClient, capsys: pytest.CaptureFixture[str], lost: str
 ) -> None:
-    experiment = queries.experiment_id(client, "demo")
+    experiment = experiments.experiment_id(client, "demo")
     tags = {"fingerprint": "f1", "finished": "true"}
     ids = [client.create_run(experiment, 1_000 + i, tags).info.run_id for i in range(2)]
     for run_id in ids:
@@ -132,7 +100,7 @@ def test_parent_run_opened_twice_is_one_run(client: MlflowClient) -> None:
 @pytest.mark.parametrize("status", ["RUNNING", "KILLED"])
 def test_complete_run_left_open_by_a_kill_is_ended(client: MlflowClient, status: str) -> None:
     tags = {"fingerprint": "f1", "finished": "true"}
-    run_id = client.create_run(queries.experiment_id(client, "demo"), tags=tags).info.run_id
+    run_id = client.create_run(experiments.experiment_id(client, "demo"), tags=tags).info.run_id
     client.update_run(run_id, status)
     client.log_batch(run_id, [Metric(name, value, 0, 1) for name, value in FIGURES.items()])
     assert queries.find_finished_run(client, "f1") is not None
@@ -144,7 +112,7 @@ def test_complete_run_left_open_by_a_kill_is_ended(client: MlflowClient, status:
 def test_search_runs_finds_more_than_one_page(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = queries.experiment_id(client, "demo")
+    place = experiments.experiment_id(client, "demo")
     made = [client.create_run(place, start_time=i + 1).info.run_id for i in range(5)]
     monkeypatch.setattr(queries, "PAGE", 2)
     assert [run.info.run_id for run in queries.search_runs(client, "")] == made
@@ -152,7 +120,7 @@ def test_search_runs_finds_more_than_one_page(
 
 def test_orphaned_runs_of_a_parent_are_killed(client: MlflowClient) -> None:
     parent = str(_parent(client).info.run_id)
-    place = queries.experiment_id(client, "demo")
+    place = experiments.experiment_id(client, "demo")
 
     def child(fingerprint: str, parent: str = parent, **tags: str) -> str:
         marks = {"mlflow.parentRunId": parent, "fingerprint": fingerprint, **tags}
@@ -175,7 +143,7 @@ def test_run_that_finishes_while_it_is_killed_stays_finished(
 ) -> None:
     parent = str(_parent(client).info.run_id)
     marks = {"mlflow.parentRunId": parent, "fingerprint": "f1"}
-    run_id = client.create_run(queries.experiment_id(client, "demo"), tags=marks).info.run_id
+    run_id = client.create_run(experiments.experiment_id(client, "demo"), tags=marks).info.run_id
     unfinished_runs = queries.find_runs(client, "f1")
     kill = MlflowClient.set_terminated
 
@@ -217,19 +185,6 @@ def test_query_to_a_failing_server_is_an_error_of_one_line(
     client: MlflowClient, tmp_path: Path
 ) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(connection.TrackingError, match="MLflow at sqlite:") as caught:
+    with pytest.raises(TrackingError, match="MLflow at sqlite:") as caught:
         queries.search_runs(client, "")
     assert len(str(caught.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize("name", ["a b#c", "50%20off", "why?"])
-def test_experiment_id_in_a_folder_with_an_odd_name_keeps_files_there(
-    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    folder = tmp_path / name
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    run = client.create_run(queries.experiment_id(client, "demo"))
-    client.log_text(run.info.run_id, "here", "note.txt")
-    assert [path.name for path in folder.glob("mlruns/**/note.txt")] == ["note.txt"]
-    assert {path.name for path in tmp_path.iterdir()} == {name, "mlflow.db"}

@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from study.common.errors import TrackingError
 from study.config.trial_config import recipe
-from study.tracking.queries import experiment_id
+from study.tracking.experiments import experiment_id
 from study.tracking.run_logger import strip_shell_quotes
 from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec

@@ -7,7 +7,7 @@ from mlflow.tracking import MlflowClient
 
 from study.common.errors import TrackingError
 from study.tracking import trial_run
-from study.tracking.queries import experiment_id
+from study.tracking.experiments import experiment_id
 from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec
