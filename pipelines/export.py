@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.compare.blocks import build_blocks
+from pipelines.compare.cautions import list_cautions
 from pipelines.compare.statement import describe_runs
 from pipelines.compare.statement import format_title
-from pipelines.compare.statement import list_cautions
 from pipelines.compare.statement import list_report_notes
 from pipelines.page.latex import render_latex
 from pipelines.page.render import Page

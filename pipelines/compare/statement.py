@@ -1,22 +1,18 @@
-"""Write the text above a table: the runs, their protocol and its flaws."""
+"""Write the text above a table: its runs, and how they differ from the report's."""
 
-from collections import Counter
-from collections.abc import Iterable
-from collections.abc import Mapping
 from collections.abc import Sequence
 
-from pipelines.compare.blocks import Block
-from pipelines.compare.blocks import list_runs
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.finished import resolve_folder
 from pipelines.runs.protocol import describe_split
 from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import format_setting
+from pipelines.runs.protocol import format_share
+from pipelines.runs.protocol import join_texts
 from pipelines.runs.protocol import pluralize
 from pipelines.runs.protocol import protocol
 from study.config.backbones import BACKBONES
 from study.config.trial_config import recipe
-from study.config.trial_config import TrialConfig
 from study.reported import read_reported
 from study.reported import TEST_IMAGES
 
@@ -64,14 +60,14 @@ def describe_runs(runs: Sequence[FinishedRun], rows: int) -> str:
     configs = [run.config for run in runs]
     image_sizes = sorted({config.image_size for config in configs})
     epoch_counts = sorted({config.epochs for config in configs})
-    models = _join_texts(BACKBONES[config.backbone].title for config in configs)
-    sizes = _join_texts(f"{size} x {size}" for size in image_sizes)
-    epochs = _join_texts(str(count) for count in epoch_counts)
-    weights = _join_texts(describe_weights(run) for run in runs)
+    models = join_texts(BACKBONES[config.backbone].title for config in configs)
+    sizes = join_texts(f"{size} x {size}" for size in image_sizes)
+    epochs = join_texts(str(count) for count in epoch_counts)
+    weights = join_texts(describe_weights(run) for run in runs)
     sentences = [
         f"Data set: {format_dataset_name(configs[0].dataset)}.",
         *_describe_synthetic_images(configs[0].dataset),
-        f"{models} with {weights}, {_join_texts(describe_split(run) for run in runs)},"
+        f"{models} with {weights}, {join_texts(describe_split(run) for run in runs)},"
         f" images of {sizes} pixels, at most {epochs} {'epoch' if epochs == '1' else 'epochs'}.",
         f"{pluralize(len(runs), 'run')} in {pluralize(rows, 'row')};"
         " each figure is the mean over the seeds of its row, and learning times are medians."
@@ -83,55 +79,6 @@ def describe_runs(runs: Sequence[FinishedRun], rows: int) -> str:
         *_compare_with_report_protocol(runs),
     ]
     return " ".join(sentences)
-
-
-def list_cautions(blocks: Sequence[Block], problems: Mapping[str, str]) -> list[str]:
-    """Return one plain line for each reason to trust the accuracies less.
-
-    Args:
-        blocks: of the table.
-        problems: why the predictions of a run are missing, by run ID.
-    """
-    runs = list_runs(blocks)
-    return [
-        *_warn_of_subsets(runs),
-        *_warn_of_leaks(runs),
-        *_warn_of_unknown_leaks(runs),
-        *_warn_of_single_seeds(blocks),
-        *_warn_of_missing_predictions(runs, problems),
-        *_warn_of_missing_folds(runs),
-    ]
-
-
-def _warn_of_subsets(runs: Sequence[FinishedRun]) -> list[str]:
-    subset_runs = [run for run in runs if run.config.limit]
-    if not subset_runs:
-        return []
-    limits = sorted({run.config.limit for run in subset_runs})
-    sizes = _join_texts(str(limit) for limit in limits)
-    return [f"Subset: {_format_share(subset_runs, runs)} used only about {sizes} images."]
-
-
-def _warn_of_leaks(runs: Sequence[FinishedRun]) -> list[str]:
-    leaking_runs = [run for run in runs if run.leaking and run.leaking[0]]
-    if not leaking_runs:
-        return []
-    most, total = max(run.leaking for run in leaking_runs if run.leaking)
-    return [
-        f"Warning: in {_format_share(leaking_runs, runs)}, test images have a sibling in train"
-        f" (the same original or the same patient; up to {most} of {total}),"
-        " so test accuracy partly measures memory."
-    ]
-
-
-def _warn_of_unknown_leaks(runs: Sequence[FinishedRun]) -> list[str]:
-    unknown_runs = [run for run in runs if run.leaking is None]
-    if not unknown_runs:
-        return []
-    return [
-        f"In {_format_share(unknown_runs, runs)}, it is unknown how many test images have a"
-        " sibling in train."
-    ]
 
 
 def list_report_notes(dataset: str) -> list[str]:
@@ -187,49 +134,6 @@ def _explain_cross_validation(runs: Sequence[FinishedRun]) -> list[str]:
     ]
 
 
-def _warn_of_single_seeds(blocks: Sequence[Block]) -> list[str]:
-    rows = [row for block in blocks for row in block.rows]
-    count = sum(len({run.config.seed for run in row.runs}) == 1 for row in rows)
-    if not count:
-        return []
-    where = "One seed" if count == len(rows) else f"One seed in {count} of {len(rows)} rows"
-    return [
-        f"{where}: the intervals account for the choice of test images, but not for that of the"
-        " seed, which may change accuracy by some points. A difference may be due to chance: use"
-        " --seeds 5."
-    ]
-
-
-def _warn_of_missing_predictions(
-    runs: Sequence[FinishedRun], problems: Mapping[str, str]
-) -> list[str]:
-    lacking_runs = [run for run in runs if run.run_id in problems]
-    if not lacking_runs:
-        return []
-    counts = Counter(problems[run.run_id] for run in lacking_runs)
-    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
-    return [
-        f"Warning: the predictions of {_format_share(lacking_runs, runs)} are missing ({reasons}):"
-        " intervals and comparisons are made without these runs."
-    ]
-
-
-def _warn_of_missing_folds(runs: Sequence[FinishedRun]) -> list[str]:
-    folds_by_setup: dict[tuple[TrialConfig, str, str, str, str], set[int]] = {}
-    for run in (run for run in runs if run.config.folds):
-        origin = (run.weights_kind, run.weights_file, run.weights_digest, run.data_digest)
-        # Folds of one cross-validation have equal configs but for the fold.
-        setup = (run.config.replace(fold=1), *origin)
-        folds_by_setup.setdefault(setup, set()).add(run.config.fold)
-    count = sum(len(folds) < config.folds for (config, *_), folds in folds_by_setup.items())
-    if not count:
-        return []
-    return [
-        f"In {count} of {pluralize(len(folds_by_setup), 'cross-validation')}, folds are missing:"
-        " some images are never tested."
-    ]
-
-
 def _describe_unusual_settings(runs: Sequence[FinishedRun]) -> list[str]:
     base = recipe(runs[0].config.dataset).as_dict()
     values: dict[str, set[str]] = {}
@@ -239,7 +143,7 @@ def _describe_unusual_settings(runs: Sequence[FinishedRun]) -> list[str]:
                 values.setdefault(name, set()).add(format_setting(name, value))
     usual = {name: format_setting(name, base[name]) for name in values}
     unusual = [
-        f"{name.replace('_', ' ')} {_join_texts(sorted(texts))} (usual: {usual[name]})"
+        f"{name.replace('_', ' ')} {join_texts(sorted(texts))} (usual: {usual[name]})"
         for name, texts in values.items()
         if texts != {usual[name]}
     ]
@@ -254,9 +158,9 @@ def _compare_with_report_protocol(runs: Sequence[FinishedRun]) -> list[str]:
     if not departing_runs:
         image_counts = _describe_test_image_counts(runs)
         return [f"This is the report's protocol, as far as it is known{image_counts}."]
-    settings = _join_texts(name.replace("_", " ") for names in departures_of_runs for name in names)
+    settings = join_texts(name.replace("_", " ") for names in departures_of_runs for name in names)
     return [
-        f"In {_format_share(departing_runs, runs)}, the protocol is not the report's (different:"
+        f"In {format_share(departing_runs, runs)}, the protocol is not the report's (different:"
         f" {settings}), so the accuracy neither confirms nor refutes a reported one."
     ]
 
@@ -266,17 +170,4 @@ def _describe_test_image_counts(runs: Sequence[FinishedRun]) -> str:
     counts = sorted(
         {count for run in runs if (count := _count_test_images(run)) not in (None, total)}
     )
-    return f", on {_join_texts(map(str, counts))} test images instead of {total}" if counts else ""
-
-
-def _format_share(some: Sequence[FinishedRun], runs: Sequence[FinishedRun]) -> str:
-    return "all runs" if len(some) == len(runs) else f"{len(some)} of {pluralize(len(runs), 'run')}"
-
-
-def _join_texts(texts: Iterable[str]) -> str:
-    """Join texts as in `a`, `a and b`, `a, b and c`.
-
-    Each appears once, in the order of first appearance.
-    """
-    *others, last = dict.fromkeys(texts)
-    return f"{', '.join(others)} and {last}" if others else last
+    return f", on {join_texts(map(str, counts))} test images instead of {total}" if counts else ""

@@ -6,6 +6,7 @@ A protocol is every setting but those that the study varies (hidden layers, thei
 learning rate) and those of which a row is the mean (the seed, and the fold of a cross-validation).
 """
 
+from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
@@ -111,3 +112,17 @@ def describe_split(run: FinishedRun) -> str:
 def pluralize(count: int, noun: str) -> str:
     """Return a count with its noun, as `1 run` or `14 runs`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def format_share(some: Sequence[FinishedRun], runs: Sequence[FinishedRun]) -> str:
+    """Return how many of the runs some are, as `all runs` or `2 of 7 runs`."""
+    return "all runs" if len(some) == len(runs) else f"{len(some)} of {pluralize(len(runs), 'run')}"
+
+
+def join_texts(texts: Iterable[str]) -> str:
+    """Join texts as in `a`, `a and b`, `a, b and c`.
+
+    Each appears once, in the order of first appearance.
+    """
+    *others, last = dict.fromkeys(texts)
+    return f"{', '.join(others)} and {last}" if others else last

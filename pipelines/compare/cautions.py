@@ -1,0 +1,105 @@
+"""List the reasons to trust the accuracies of a table less."""
+
+from collections import Counter
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+from pipelines.compare.blocks import Block
+from pipelines.compare.blocks import list_runs
+from pipelines.runs.finished import FinishedRun
+from pipelines.runs.protocol import format_share
+from pipelines.runs.protocol import join_texts
+from pipelines.runs.protocol import pluralize
+from study.config.trial_config import TrialConfig
+
+
+def list_cautions(blocks: Sequence[Block], problems: Mapping[str, str]) -> list[str]:
+    """Return one plain line for each reason to trust the accuracies less.
+
+    Args:
+        blocks: of the table.
+        problems: why the predictions of a run are missing, by run ID.
+    """
+    runs = list_runs(blocks)
+    return [
+        *_warn_of_subsets(runs),
+        *_warn_of_leaks(runs),
+        *_warn_of_unknown_leaks(runs),
+        *_warn_of_single_seeds(blocks),
+        *_warn_of_missing_predictions(runs, problems),
+        *_warn_of_missing_folds(runs),
+    ]
+
+
+def _warn_of_subsets(runs: Sequence[FinishedRun]) -> list[str]:
+    subset_runs = [run for run in runs if run.config.limit]
+    if not subset_runs:
+        return []
+    limits = sorted({run.config.limit for run in subset_runs})
+    sizes = join_texts(str(limit) for limit in limits)
+    return [f"Subset: {format_share(subset_runs, runs)} used only about {sizes} images."]
+
+
+def _warn_of_leaks(runs: Sequence[FinishedRun]) -> list[str]:
+    leaking_runs = [run for run in runs if run.leaking and run.leaking[0]]
+    if not leaking_runs:
+        return []
+    most, total = max(run.leaking for run in leaking_runs if run.leaking)
+    return [
+        f"Warning: in {format_share(leaking_runs, runs)}, test images have a sibling in train"
+        f" (the same original or the same patient; up to {most} of {total}),"
+        " so test accuracy partly measures memory."
+    ]
+
+
+def _warn_of_unknown_leaks(runs: Sequence[FinishedRun]) -> list[str]:
+    unknown_runs = [run for run in runs if run.leaking is None]
+    if not unknown_runs:
+        return []
+    return [
+        f"In {format_share(unknown_runs, runs)}, it is unknown how many test images have a"
+        " sibling in train."
+    ]
+
+
+def _warn_of_single_seeds(blocks: Sequence[Block]) -> list[str]:
+    rows = [row for block in blocks for row in block.rows]
+    count = sum(len({run.config.seed for run in row.runs}) == 1 for row in rows)
+    if not count:
+        return []
+    where = "One seed" if count == len(rows) else f"One seed in {count} of {len(rows)} rows"
+    return [
+        f"{where}: the intervals account for the choice of test images, but not for that of the"
+        " seed, which may change accuracy by some points. A difference may be due to chance: use"
+        " --seeds 5."
+    ]
+
+
+def _warn_of_missing_predictions(
+    runs: Sequence[FinishedRun], problems: Mapping[str, str]
+) -> list[str]:
+    lacking_runs = [run for run in runs if run.run_id in problems]
+    if not lacking_runs:
+        return []
+    counts = Counter(problems[run.run_id] for run in lacking_runs)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    return [
+        f"Warning: the predictions of {format_share(lacking_runs, runs)} are missing ({reasons}):"
+        " intervals and comparisons are made without these runs."
+    ]
+
+
+def _warn_of_missing_folds(runs: Sequence[FinishedRun]) -> list[str]:
+    folds_by_setup: dict[tuple[TrialConfig, str, str, str, str], set[int]] = {}
+    for run in (run for run in runs if run.config.folds):
+        origin = (run.weights_kind, run.weights_file, run.weights_digest, run.data_digest)
+        # Folds of one cross-validation have equal configs but for the fold.
+        setup = (run.config.replace(fold=1), *origin)
+        folds_by_setup.setdefault(setup, set()).add(run.config.fold)
+    count = sum(len(folds) < config.folds for (config, *_), folds in folds_by_setup.items())
+    if not count:
+        return []
+    return [
+        f"In {count} of {pluralize(len(folds_by_setup), 'cross-validation')}, folds are missing:"
+        " some images are never tested."
+    ]
