@@ -38,6 +38,7 @@ from study.search import confirm
 from study.search import summary
 from study.search.claims import Claims
 from study.search.grid_plan import parent_run_title
+from study.search.import_finished import import_finished
 from study.search.pruning import PRUNERS
 from study.search.samplers import converged
 from study.search.samplers import make_sampler
@@ -52,7 +53,6 @@ from study.search.storage import Storage
 from study.search.study_run import open_study_run
 from study.tracking import connection
 from study.tracking.parent_run import StudySpec
-from study.variants import format_command
 from study.workers.flags import add_engine_flags
 from study.workers.flags import open_workers
 from study.workers.pool import run_workers
@@ -124,7 +124,8 @@ def _search_under_parent(
         )
         try:
             _train_trials(search, workers)
-            confirmed = _confirm_best(search, workers, plan)
+            log_model = args.log_model or plan.register
+            confirmed = confirm.confirm_best(search, workers, plan.confirm, log_model=log_model)
         finally:
             study_run.write(summary.summarize_search(search, confirmed, study_run.run))
     return confirmed
@@ -139,7 +140,7 @@ def _make_seeded_sampler(kind: str, seed: int, claims: Claims) -> BaseSampler:
 
 def _train_trials(search: Search, workers: Sequence[Worker]) -> None:
     search.starts = search.space.starts()
-    imported = search.import_finished()
+    imported = import_finished(search)
     say = search.progress.say
     origin = f", {imported} of them from earlier runs" if imported > 0 else ""
     ended = len(search.claims.finished_by_fingerprint())
@@ -165,33 +166,6 @@ def _print_best_at_end(search: Search) -> Iterator[None]:
                 f"best of {ended}: {search.metric} {best.value:.4f}, "
                 f"{search.space.describe(config)}, run {best.user_attrs['run_ids'][0]}"
             )
-
-
-def _confirm_best(
-    search: Search, workers: Sequence[Worker], plan: SearchPlan
-) -> dict[TrialConfig, Outcome]:
-    """Train the best config with fresh seeds.
-
-    Returns:
-        The outcomes by config; none if `plan.confirm` is 0.
-    """
-    best = search.best()
-    if best is None:
-        raise StudyError("no trial finished: raise --trials, or use --pruner none")
-    config = search.space.config(best.params)
-    first_fresh_seed = config.seed + search.seeds
-    seeds = [first_fresh_seed + i for i in range(plan.confirm)]
-    next_config = config.replace(seed=first_fresh_seed + plan.confirm)
-    search.progress.say(f"on a fresh seed: {format_command(next_config)}")
-    if not seeds:
-        return {}
-    name = f"{search.claims.storage.name}-confirm-{best.user_attrs['fingerprint'][:8]}"
-    log_model = search.options.log_model or plan.register
-    options = dataclasses.replace(search.options, log_model=log_model)
-    args = (search.digest, search.client, workers, options)
-    confirmed = confirm.confirm(name, config, seeds, *args)
-    confirm.report(confirmed.values(), search.progress)
-    return confirmed
 
 
 def parse_duration(text: str) -> float:

@@ -15,10 +15,41 @@ from study.job import Outcome
 from study.search.claims import Claims
 from study.search.grid_scheduler import build_grid
 from study.search.grid_scheduler import GridScheduler
+from study.search.search_scheduler import Search
 from study.search.storage import Storage
 from study.serving.registry import register_model
+from study.variants import format_command
 from study.workers.pool import run_workers
 from study.workers.pool import Worker
+
+
+def confirm_best(
+    search: Search, workers: Sequence[Worker], seed_count: int, *, log_model: bool
+) -> dict[TrialConfig, Outcome]:
+    """Train the best config of a search with so many fresh seeds.
+
+    Returns:
+        The outcomes by config; none if there are no seeds.
+
+    Raises:
+        StudyError: no trial of the search finished, or training failed.
+    """
+    best = search.best()
+    if best is None:
+        raise StudyError("no trial finished: raise --trials, or use --pruner none")
+    config = search.space.config(best.params)
+    first_fresh_seed = config.seed + search.seeds
+    seeds = [first_fresh_seed + i for i in range(seed_count)]
+    next_config = config.replace(seed=first_fresh_seed + seed_count)
+    search.progress.say(f"on a fresh seed: {format_command(next_config)}")
+    if not seeds:
+        return {}
+    name = f"{search.claims.storage.name}-confirm-{best.user_attrs['fingerprint'][:8]}"
+    options = dataclasses.replace(search.options, log_model=log_model)
+    args = (search.digest, search.client, workers, options)
+    confirmed = confirm(name, config, seeds, *args)
+    report(confirmed.values(), search.progress)
+    return confirmed
 
 
 def confirm(

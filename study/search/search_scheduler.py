@@ -13,19 +13,15 @@ from dataclasses import replace
 from typing import Any
 
 import optuna
-from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from optuna.trial import create_trial
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState
 
-from study.common.errors import ConfigError
 from study.common.errors import Pruned
 from study.common.errors import StudyError
 from study.common.errors import TrialFailed
 from study.common.progress import Progress
 from study.config.fingerprint import fingerprint
-from study.config.trial_config import parse_value
 from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.job import Outcome
@@ -34,7 +30,6 @@ from study.search.claims import Claims
 from study.search.retry import run_claimed
 from study.search.samplers import STAGNATION
 from study.search.space import Space
-from study.tracking import queries
 from study.workers.pool import Scheduler
 from study.workers.pool import StepResult
 from study.workers.pool import Worker
@@ -98,48 +93,6 @@ class Search(Scheduler[ClaimedTrial]):
         complete_trials = [trial for trial in ended if trial.state == TrialState.COMPLETE]
         choose = min if self.metric == "val_loss" else max
         return choose(complete_trials, key=lambda trial: trial.value or 0.0, default=None)
-
-    def import_finished(self) -> int:
-        """Add finished runs in MLflow that belong to the space to Optuna's study.
-
-        Returns:
-            The number of runs that were new.
-        """
-        if self.seeds > 1:
-            return 0  # a trial of several seeds finds its finished runs one by one
-        tags = {"finished": "true", "data_digest": self.digest}
-        runs = queries.search_runs_by_tags(self.client, tags)
-        known = self.claims.finished_by_fingerprint()
-        trials = [
-            self._make_trial(run) for run in runs if run.data.tags["fingerprint"] not in known
-        ]
-        # Of several runs of one config, the first in the list stays.
-        new_trials = {t.user_attrs["fingerprint"]: t for t in reversed(trials) if t is not None}
-        self.claims.under_lock(lambda: self._add_trials(new_trials))
-        return len(new_trials)
-
-    def _add_trials(self, trials: dict[str, FrozenTrial]) -> None:
-        for key in trials.keys() - self.claims.finished_by_fingerprint().keys():
-            self.claims.study.add_trial(trials[key])
-
-    def _make_trial(self, run: Run) -> FrozenTrial | None:
-        """Return a finished run as a trial, or None if the run is not of this space."""
-        values = self.space.base.as_dict() | run.data.params  # a run may lack newer fields
-        try:
-            point = {name: parse_value(name, str(values[name])) for name in self.space.free}
-            key = self.key(point)
-            if key != run.data.tags["fingerprint"]:
-                return None  # it differs in a field that is not searched
-            value = run.data.metrics[self.metric]
-            return create_trial(
-                value=value,
-                params=point,
-                distributions=self.space.free,
-                user_attrs={"run_ids": [run.info.run_id], "fingerprint": key, "values": [value]},
-                intermediate_values=queries.fetch_curve(self.client, run.info.run_id, self.metric),
-            )
-        except (ConfigError, KeyError, ValueError):  # out of range, or without this metric
-            return None
 
     def claim_next(self) -> ClaimedTrial | StepResult:
         """Claim the next config: an orphaned one, a start, or what the sampler proposes.

@@ -1,0 +1,53 @@
+"""Add finished runs in MLflow to Optuna's study, so that nothing is trained twice."""
+
+from mlflow.entities import Run
+from optuna.trial import create_trial
+from optuna.trial import FrozenTrial
+
+from study.common.errors import ConfigError
+from study.config.trial_config import parse_value
+from study.search.search_scheduler import Search
+from study.tracking import queries
+
+
+def import_finished(search: Search) -> int:
+    """Add finished runs in MLflow that belong to the space to Optuna's study.
+
+    Returns:
+        The number of runs that were new.
+    """
+    if search.seeds > 1:
+        return 0  # a trial of several seeds finds its finished runs one by one
+    tags = {"finished": "true", "data_digest": search.digest}
+    runs = queries.search_runs_by_tags(search.client, tags)
+    known = search.claims.finished_by_fingerprint()
+    trials = [_make_trial(search, run) for run in runs if run.data.tags["fingerprint"] not in known]
+    # Of several runs of one config, the first in the list stays.
+    new_trials = {t.user_attrs["fingerprint"]: t for t in reversed(trials) if t is not None}
+    search.claims.under_lock(lambda: _add_trials(search, new_trials))
+    return len(new_trials)
+
+
+def _add_trials(search: Search, trials: dict[str, FrozenTrial]) -> None:
+    for key in trials.keys() - search.claims.finished_by_fingerprint().keys():
+        search.claims.study.add_trial(trials[key])
+
+
+def _make_trial(search: Search, run: Run) -> FrozenTrial | None:
+    """Return a finished run as a trial, or None if the run is not of this space."""
+    values = search.space.base.as_dict() | run.data.params  # a run may lack newer fields
+    try:
+        point = {name: parse_value(name, str(values[name])) for name in search.space.free}
+        key = search.key(point)
+        if key != run.data.tags["fingerprint"]:
+            return None  # it differs in a field that is not searched
+        value = run.data.metrics[search.metric]
+        return create_trial(
+            value=value,
+            params=point,
+            distributions=search.space.free,
+            user_attrs={"run_ids": [run.info.run_id], "fingerprint": key, "values": [value]},
+            intermediate_values=queries.fetch_curve(search.client, run.info.run_id, search.metric),
+        )
+    except (ConfigError, KeyError, ValueError):  # out of range, or without this metric
+        return None
