@@ -13,11 +13,11 @@ from mlflow.tracking import MlflowClient
 
 from pipelines import export
 from pipelines.compare.blocks import build_blocks
+from pipelines.compare.cautions import list_cautions
 from pipelines.compare.columns import format_cells
 from pipelines.compare.columns import select_columns
 from pipelines.compare.statement import describe_runs
 from pipelines.compare.statement import format_title
-from pipelines.compare.statement import list_cautions
 from pipelines.compare.table import build_table
 from pipelines.export import default_folder
 from pipelines.export import ExportError

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pipelines.compare.blocks import build_blocks
-from pipelines.compare.statement import list_cautions
+from pipelines.compare.cautions import list_cautions
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.predictions import NOT_FOUND
 from pipelines.runs.predictions import OF_ANOTHER
