@@ -59,7 +59,7 @@ class Result(NamedTuple):
     """What one way of spending compute finds in one repeat."""
 
     best: int  # variant
-    directions: Mapping[int, int]  # against the base, as `significant_directions` returns them
+    directions: Mapping[int, int]  # against the baseline, as `significant_directions` returns them
     epochs: int  # spent
 
 
@@ -129,14 +129,14 @@ def estimate_test_difference(
 def find_test_directions(
     curves: Curves, seeds: Sequence[int], variants: Sequence[int], epoch: int
 ) -> dict[int, int]:
-    """Return 1 for variants better than the base, -1 for worse, 0 for not significant.
+    """Return 1 for variants better than the baseline, -1 for worse, 0 for not significant.
 
     Significance is by Holm's p on the test images.
     """
     if not variants:
         return {}
     gains = [
-        estimate_test_difference(curves, seeds, variant, fast_budget.BASE, epoch)
+        estimate_test_difference(curves, seeds, variant, fast_budget.BASELINE, epoch)
         for variant in variants
     ]
     p_values = multipletests([gain.p for gain in gains], method="holm")[1]
@@ -187,7 +187,7 @@ def make_halving(rungs: Sequence[tuple[float, int]], last_seeds: int) -> Way:
 
     Args:
         rungs: the share of the epochs after which variants are dropped, and how many go on besides
-            the base.
+            the baseline.
         last_seeds: with how many seeds the remaining variants train to the end.
     """
 
@@ -197,9 +197,9 @@ def make_halving(rungs: Sequence[tuple[float, int]], last_seeds: int) -> Way:
         for share, keep in rungs:
             epoch = max(1, int(share * epochs))
             spent |= {(variant, seeds[0]): epoch for variant in remaining}
-            others = [variant for variant in remaining if variant != fast_budget.BASE]
+            others = [variant for variant in remaining if variant != fast_budget.BASELINE]
             best_others = rank_variants(curves, seeds[:1], others, epoch)[:keep]
-            remaining = [fast_budget.BASE, *best_others]
+            remaining = [fast_budget.BASELINE, *best_others]
         final_seeds = seeds[:last_seeds]
         spent |= {(variant, seed): epochs for variant in remaining for seed in final_seeds}
         directions = find_test_directions(curves, final_seeds, remaining[1:], epochs)

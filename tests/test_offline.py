@@ -238,7 +238,7 @@ def test_offline_variants_start_in_the_order_of_the_flag(
 ) -> None:
     _, output = records_of_two_workers
     titles = {line.split(" ")[0]: line for line in output.splitlines() if " · seed 0" in line}
-    assert "· 1e-2 ·" in titles["[1/2]"]  # variant 7's rate, ten times the base's
+    assert "· 1e-2 ·" in titles["[1/2]"]  # variant 7's rate, ten times the recipe's
     assert "D(16)" in titles["[2/2]"]
 
 

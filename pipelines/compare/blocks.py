@@ -10,7 +10,7 @@ from typing import Any
 from typing import TypeVar
 
 from pipelines.compare.columns import format_learning_rate
-from pipelines.compare.verdict import BASE
+from pipelines.compare.verdict import BASELINE
 from pipelines.compare.verdict import judge_rows
 from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished import FinishedRun
@@ -98,9 +98,9 @@ def find_main_block(blocks: Sequence[Block]) -> Block:
     return max(blocks, key=count_variants_and_runs)
 
 
-def find_base(rows: Iterable[AnyRow]) -> AnyRow | None:
+def find_baseline(rows: Iterable[AnyRow]) -> AnyRow | None:
     """Return the row of the variant that the others are compared with, if any."""
-    return next((row for row in rows if row.variant == BASE), None)
+    return next((row for row in rows if row.variant == BASELINE), None)
 
 
 def list_runs(blocks: Iterable[Block]) -> list[FinishedRun]:

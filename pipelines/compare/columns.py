@@ -73,7 +73,7 @@ def _make_number_column(
 
 MEAN = "This study"
 INTERVAL = "95% interval"
-AGAINST = "Against the base"
+AGAINST = "Against the baseline"
 HEAD = "Variant"
 REPORT = "The report"
 PROTOCOL = "Protocol"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from pipelines.compare.blocks import find_base
+from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
 from study.statistics.intervals import Estimate
 
@@ -25,31 +25,31 @@ QUESTIONS = {
 def answer_questions(rows: Sequence[Row]) -> dict[str, list[str]]:
     """Return each question with the sentences that answer it.
 
-    Without a base variant there is nothing to compare with, so the result is empty.
+    Without a baseline there is nothing to compare with, so the result is empty.
     """
-    base = find_base(rows)
-    if base is None:
+    baseline = find_baseline(rows)
+    if baseline is None:
         return {}
-    return {QUESTIONS[factor]: _answer_question(rows, base, factor) for factor in FACTORS}
+    return {QUESTIONS[factor]: _answer_question(rows, baseline, factor) for factor in FACTORS}
 
 
 def summarize_study(rows: Sequence[Row]) -> list[str]:
     """Summarize the result of the study in a few sentences."""
-    base = find_base(rows)
+    baseline = find_baseline(rows)
     compared_rows = [row for row in rows if row.verdict.gain and row.verdict.p is not None]
-    if base is None or base.verdict.accuracy is None or not compared_rows:
+    if baseline is None or baseline.verdict.accuracy is None or not compared_rows:
         return [
             "No comparison is possible: the results of the baseline, or of all other variants, are "
             "missing."
         ]
     significant_rows = [row for row in compared_rows if is_significant(row)]
     if not significant_rows:
-        return [_deny_differences(compared_rows, base)]
+        return [_deny_differences(compared_rows, baseline)]
     better_rows = [row for row in significant_rows if _get_gain(row).value > 0]
     worse_rows = [row for row in significant_rows if row not in better_rows]
     sentences = [
-        *_describe_differences(better_rows, "more", base),
-        *_describe_differences(worse_rows, "less", base),
+        *_describe_differences(better_rows, "more", baseline),
+        *_describe_differences(worse_rows, "less", baseline),
     ]
     if other_count := len(compared_rows) - len(significant_rows):
         subject = "one does" if other_count == 1 else f"{_spell_count(other_count)} do"
@@ -63,24 +63,24 @@ def summarize_study(rows: Sequence[Row]) -> list[str]:
     return sentences
 
 
-def _deny_differences(rows: Sequence[Row], base: Row) -> str:
-    """Say that no row differs significantly from the base."""
+def _deny_differences(rows: Sequence[Row], baseline: Row) -> str:
+    """Say that no row differs significantly from the baseline."""
     p_values = [row.verdict.p for row in rows if row.verdict.p is not None]
-    baseline = f"the baseline ({_format_accuracy(base)}"
+    reference = f"the baseline ({_format_accuracy(baseline)}"
     if len(rows) == 1:
         return (
-            f"{_name_rows(rows)} does not differ significantly from {baseline}; adjusted "
+            f"{_name_rows(rows)} does not differ significantly from {reference}; adjusted "
             f"p = {p_values[0]:.3f})."
         )
     none = "Neither" if len(rows) == 2 else "None"
     return (
         f"{none} of the {_spell_count(len(rows))} {_choose_noun(rows)} differs significantly from "
-        f"{baseline}; smallest adjusted p = {min(p_values):.3f})."
+        f"{reference}; smallest adjusted p = {min(p_values):.3f})."
     )
 
 
-def _describe_differences(rows: Sequence[Row], comparison: str, base: Row) -> list[str]:
-    """Say in one sentence by how much rows differ from the base, if there are any.
+def _describe_differences(rows: Sequence[Row], comparison: str, baseline: Row) -> list[str]:
+    """Say in one sentence by how much rows differ from the baseline, if there are any.
 
     All rows are better, or all are worse: `comparison` is `more` or `less`.
     """
@@ -88,9 +88,10 @@ def _describe_differences(rows: Sequence[Row], comparison: str, base: Row) -> li
         return []
     verb = "is" if len(rows) == 1 else "are"
     distances = _join_texts([_format_distance(row) for row in rows])
+    ending = ", respectively" if len(rows) > 1 else ""
     return [
         f"{_name_rows(rows)} {verb} significantly {comparison} accurate than the baseline "
-        f"({_format_accuracy(base)}): by {distances}{', respectively' if len(rows) > 1 else ''}."
+        f"({_format_accuracy(baseline)}): by {distances}{ending}."
     ]
 
 
@@ -123,24 +124,24 @@ def _get_gain(row: Row) -> Estimate:
 
 
 def is_significant(row: Row) -> bool:
-    """Return whether a row differs from the base significantly."""
+    """Return whether a row differs from the baseline significantly."""
     return row.verdict.p is not None and row.verdict.p < SIGNIFICANCE_LEVEL
 
 
-def _answer_question(rows: Sequence[Row], base: Row, factor: str) -> list[str]:
+def _answer_question(rows: Sequence[Row], baseline: Row, factor: str) -> list[str]:
     """Say what each variant that changes the factor gains, and how long it takes."""
     field, variants = FACTORS[factor]
-    others = [row for row in rows if row.variant in variants and row is not base]
+    others = [row for row in rows if row.variant in variants and row is not baseline]
     if not others:
         return ["No variant that changes this was trained."]
-    sentences = [_describe_gain(row, base, field) for row in others]
-    return [*sentences, _describe_learning_time(others, base)]
+    sentences = [_describe_gain(row, baseline, field) for row in others]
+    return [*sentences, _describe_learning_time(others, baseline)]
 
 
-def _describe_gain(row: Row, base: Row, field: str) -> str:
-    """Say in one sentence how a row differs from the base, and whether by chance."""
+def _describe_gain(row: Row, baseline: Row, field: str) -> str:
+    """Say in one sentence how a row differs from the baseline, and whether by chance."""
     name = field.replace("_", " ").replace("lr", "learning rate")
-    change = f"{name} {_format_setting(row, field)} instead of {_format_setting(base, field)}"
+    change = f"{name} {_format_setting(row, field)} instead of {_format_setting(baseline, field)}"
     if row.verdict.gain is None or row.verdict.p is None:
         return (
             f"With {change}, no comparison is possible: no seed has predictions of both variants."
@@ -157,13 +158,13 @@ def _describe_gain(row: Row, base: Row, field: str) -> str:
     return f"With {change}, accuracy is {direction} ({interval})."
 
 
-def _describe_learning_time(others: Sequence[Row], base: Row) -> str:
-    """Say in one sentence how the learning times compare with the base's."""
+def _describe_learning_time(others: Sequence[Row], baseline: Row) -> str:
+    """Say in one sentence how the learning times compare with the baseline's."""
     ratios = [row.verdict.time_ratio for row in others if row.verdict.time_ratio is not None]
     finite_ratios = [ratio for ratio in ratios if math.isfinite(ratio)]
     if not finite_ratios:
         return "Learning times are not known."
-    seconds = median(run.metrics["fit_seconds"] for run in base.runs)
+    seconds = median(run.metrics["fit_seconds"] for run in baseline.runs)
     low = f"{min(finite_ratios):.2f}"
     high = f"{max(finite_ratios):.2f}"
     times = low if low == high else f"{low} to {high}"

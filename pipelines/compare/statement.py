@@ -71,9 +71,10 @@ def describe_runs(runs: Sequence[FinishedRun], rows: int) -> str:
         f" images of {sizes} pixels, at most {epochs} {'epoch' if epochs == '1' else 'epochs'}.",
         f"{pluralize(len(runs), 'run')} in {pluralize(rows, 'row')};"
         " each figure is the mean over the seeds of its row, and learning times are medians."
-        " Each row is compared with the base (variant 1) on the same images and seeds. Within a"
+        " Each row is compared with the baseline (variant 1) on the same images and seeds. Within a"
         " block, p is adjusted by Holm's method over all variants, and likewise over all other"
-        " configs. P(better) is the share of trainings that beat the base's with the same seed.",
+        " configs. P(better) is the share of trainings that beat the baseline's with the same"
+        " seed.",
         *_explain_cross_validation(runs),
         *_describe_unusual_settings(runs),
         *_compare_with_report_protocol(runs),

@@ -1,4 +1,4 @@
-"""Judge which configs differ significantly from the base variant of their table."""
+"""Judge which configs differ significantly from the baseline of their table."""
 
 import math
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from study.statistics.intervals import estimate_difference
 from study.statistics.predictions import GroupCounts
 from study.variants import find_variant
 
-BASE = 1  # the variant that the others are compared with
+BASELINE = 1  # the variant that the others are compared with
 
 
 class MixedProtocolsError(StudyError):
@@ -30,19 +30,20 @@ class MixedProtocolsError(StudyError):
 
 @dataclass(frozen=True)
 class Verdict:
-    """Accuracy of one config, and how it compares with that of the base.
+    """Accuracy of one config, and how it compares with that of the baseline.
 
     Accuracies are 0 to 1, differences -1 to 1. None means not known.
 
     accuracy: the mean over seeds, with its interval.
     deviation: the standard deviation of accuracy between seeds, if there are two or more.
-    gain: accuracy minus that of the base, on the same seeds and images, with the p of this pair.
-    p: the p of the gain, adjusted by Holm's method for all configs compared with the base.
-    wins: the probability that a training beats one of the base on the same seed, if there are two
-        seeds or more.
-    time_ratio: the median learning time divided by the base's.
+    gain: accuracy minus that of the baseline, on the same seeds and images, with the p of this
+        pair.
+    p: the p of the gain, adjusted by Holm's method for all configs compared with the baseline.
+    wins: the probability that a training beats one of the baseline on the same seed, if there are
+        two seeds or more.
+    time_ratio: the median learning time divided by the baseline's.
     seeds: the number of seeds with predictions.
-    pairs: the number of these that the base has, too.
+    pairs: the number of these that the baseline has, too.
     grouped: whether the interval takes groups into account.
     """
 
@@ -78,11 +79,11 @@ def judge_rows(rows: Rows, tested: Mapping[str, GroupCounts]) -> list[Verdict]:
         raise MixedProtocolsError(
             f"runs of different protocols cannot be compared: they differ in {', '.join(fields)}"
         )
-    base = next((row for row in rows if find_variant(row[0].config) == BASE), None)
+    baseline = next((row for row in rows if find_variant(row[0].config) == BASELINE), None)
     verdicts = [_judge_alone(row, tested) for row in rows]
-    if base is not None:
+    if baseline is not None:
         verdicts = [
-            verdict if row is base else _compare_with_base(verdict, row, base, tested)
+            verdict if row is baseline else _compare_with_baseline(verdict, row, baseline, tested)
             for verdict, row in zip(verdicts, rows, strict=True)
         ]
     return _adjust_p_values(verdicts, [find_variant(row[0].config) is not None for row in rows])
@@ -93,7 +94,7 @@ def _count_limits(runs: Sequence[FinishedRun]) -> int:
 
 
 def _judge_alone(row: Sequence[FinishedRun], tested: Mapping[str, GroupCounts]) -> Verdict:
-    """Judge a row by itself, without the base."""
+    """Judge a row by itself, without the baseline."""
     tested_runs = [run for run in row if run.run_id in tested]
     seeds = _list_seeds(tested_runs)
     if not seeds:
@@ -104,21 +105,21 @@ def _judge_alone(row: Sequence[FinishedRun], tested: Mapping[str, GroupCounts]) 
     return Verdict(estimate_accuracy(counts), deviation, seeds=len(seeds), grouped=grouped)
 
 
-def _compare_with_base(
+def _compare_with_baseline(
     verdict: Verdict,
     row: Sequence[FinishedRun],
-    base: Sequence[FinishedRun],
+    baseline: Sequence[FinishedRun],
     tested: Mapping[str, GroupCounts],
 ) -> Verdict:
-    """Add to a verdict how its row compares with the base."""
-    verdict = replace(verdict, time_ratio=_compute_time_ratio(row, base))
+    """Add to a verdict how its row compares with the baseline."""
+    verdict = replace(verdict, time_ratio=_compute_time_ratio(row, baseline))
     # Runs are compared in pairs of the same seed and fold, because these share their test images.
     row_runs = _index_by_draw(row, tested)
-    base_runs = _index_by_draw(base, tested)
-    shared_draws = sorted(row_runs.keys() & base_runs.keys())
+    baseline_runs = _index_by_draw(baseline, tested)
+    shared_draws = sorted(row_runs.keys() & baseline_runs.keys())
     if not shared_draws:
         return verdict
-    pairs = [[runs[draw] for draw in shared_draws] for runs in (row_runs, base_runs)]
+    pairs = [[runs[draw] for draw in shared_draws] for runs in (row_runs, baseline_runs)]
     seeds = _list_seeds(pairs[0])
     row_counts, base_counts = _count_by_group(pairs, seeds, tested)
     gain = estimate_difference(row_counts, base_counts)
@@ -126,13 +127,14 @@ def _compare_with_base(
     return replace(verdict, gain=gain, p=gain.p, wins=wins, pairs=len(seeds))
 
 
-def _compute_time_ratio(row: Sequence[FinishedRun], base: Sequence[FinishedRun]) -> float:
-    """Divide the median learning time of a row by the base's.
+def _compute_time_ratio(row: Sequence[FinishedRun], baseline: Sequence[FinishedRun]) -> float:
+    """Divide the median learning time of a row by the baseline's.
 
-    The ratio is not a number if either time is unknown, or the base's is zero.
+    The ratio is not a number if either time is unknown, or the baseline's is zero.
     """
-    row_time, base_time = (median(_list_fit_seconds(runs) or [math.nan]) for runs in (row, base))
-    return row_time / base_time if base_time else math.nan
+    row_time = median(_list_fit_seconds(row) or [math.nan])
+    baseline_time = median(_list_fit_seconds(baseline) or [math.nan])
+    return row_time / baseline_time if baseline_time else math.nan
 
 
 def _list_fit_seconds(runs: Sequence[FinishedRun]) -> list[float]:

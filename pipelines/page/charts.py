@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from pipelines.compare.blocks import find_base
+from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
 from pipelines.compare.evidence import DetailedRow
 from pipelines.compare.reflection import FACTORS
@@ -149,14 +149,14 @@ def draw_times(rows: Sequence[Row]) -> Chart | None:
 
 
 def draw_factors(rows: Sequence[Row]) -> Chart | None:
-    """Draw how each factor changes accuracy against the base, with intervals."""
-    base = find_base(rows)
-    if base is None or not any(row.verdict.gain for row in rows):
+    """Draw how each factor changes accuracy against the baseline, with intervals."""
+    baseline = find_baseline(rows)
+    if baseline is None or not any(row.verdict.gain for row in rows):
         return None
     figure = make_subplots(rows=1, cols=3, shared_yaxes=True, subplot_titles=list(FACTORS))
     descriptions = []
     for column, title in enumerate(FACTORS, start=1):
-        gains = _list_gains(rows, base, title)
+        gains = _list_gains(rows, baseline, title)
         _add_gains(figure, column, title, gains)
         descriptions += [
             f"{title.lower()} {value}: {100 * gain.value:+.2f} points "
@@ -171,10 +171,12 @@ def draw_factors(rows: Sequence[Row]) -> Chart | None:
     return Chart("The effect of each factor", figure, "; ".join(descriptions))
 
 
-def _list_gains(rows: Sequence[Row], base: Row, title: str) -> list[tuple[str, Estimate | None]]:
-    """Return a factor's values, each with its gain over the base.
+def _list_gains(
+    rows: Sequence[Row], baseline: Row, title: str
+) -> list[tuple[str, Estimate | None]]:
+    """Return a factor's values, each with its gain over the baseline.
 
-    The base has no gain over itself: None.
+    The baseline has no gain over itself: None.
     """
     field, variants = FACTORS[title]
     by_variant = {row.variant: row for row in rows if row.variant}
@@ -182,14 +184,14 @@ def _list_gains(rows: Sequence[Row], base: Row, title: str) -> list[tuple[str, E
         (f"{getattr(row.runs[0].config, field):g}", row.verdict.gain)
         for variant in variants
         if (row := by_variant.get(variant)) is not None
-        and (row is base or row.verdict.gain is not None)
+        and (row is baseline or row.verdict.gain is not None)
     ]
 
 
 def _add_gains(
     figure: go.Figure, column: int, title: str, gains: Sequence[tuple[str, Estimate | None]]
 ) -> None:
-    """Add a factor's gains to its column, the base at zero, in percentage points."""
+    """Add a factor's gains to its column, the baseline at zero, in percentage points."""
     bounds = [(gain.value, gain.low, gain.high) if gain else (0.0, 0.0, 0.0) for _, gain in gains]
     value, low, high = 100 * np.array(bounds).T
     figure.add_scatter(

@@ -18,9 +18,9 @@ from study.search.grid_plan import Cell
 from study.variants import VARIANTS
 
 SHARE = 3  # the full grid's compute is divided by this
-BASE = 1  # the variant that the others are compared with
+BASELINE = 1  # the variant that the others are compared with
 SAME = 1e-9  # a smaller difference between two gains is rounding
-LEVEL = 0.05  # below this p-value by Holm's method, a variant differs from the base
+LEVEL = 0.05  # below this p-value by Holm's method, a variant differs from the baseline
 FACTORS = {"hidden layers": "hidden_layers", "dense units": "dense_units", "lr": "lr_factor"}
 
 
@@ -47,7 +47,7 @@ def mean_by_variant(accuracies: Mapping[Cell, float]) -> dict[int, float]:
 
 
 def significant_directions(accuracies: Mapping[Cell, float]) -> dict[int, int]:
-    """Test which variants are more or less accurate than the base.
+    """Test which variants are more or less accurate than the baseline.
 
     The test is Student's t, paired by seed and fold, with Holm's method over all variants that have
     two pairs or more. A difference that is the same in each pair is not significant.
@@ -59,7 +59,7 @@ def significant_directions(accuracies: Mapping[Cell, float]) -> dict[int, int]:
     # fast ones.
     from statsmodels.stats.multitest import multipletests
 
-    variants = sorted({cell.variant for cell in accuracies} - {BASE})
+    variants = sorted({cell.variant for cell in accuracies} - {BASELINE})
     all_gains = {variant: _compute_gains(accuracies, variant) for variant in variants}
     gains = {variant: values for variant, values in all_gains.items() if len(values) > 1}
     if not gains:
@@ -73,13 +73,14 @@ def significant_directions(accuracies: Mapping[Cell, float]) -> dict[int, int]:
 
 
 def _compute_gains(accuracies: Mapping[Cell, float], variant: int) -> list[float]:
-    """Return the accuracy gains over the base, for each seed and fold of both."""
-    base = {
+    """Return the accuracy gains over the baseline, for each seed and fold of both."""
+    baseline = {
         cell._replace(variant=variant): accuracy
         for cell, accuracy in accuracies.items()
-        if cell.variant == BASE
+        if cell.variant == BASELINE
     }
-    return [accuracies[cell] - base[cell] for cell in sorted(accuracies.keys() & base.keys())]
+    shared_cells = sorted(accuracies.keys() & baseline.keys())
+    return [accuracies[cell] - baseline[cell] for cell in shared_cells]
 
 
 def _compute_p_value(gains: Sequence[float]) -> float:
@@ -103,8 +104,8 @@ def describe_factors(directions: Mapping[int, int]) -> dict[str, str]:
     }
     descriptions = {}
     for factor, field in FACTORS.items():
-        base_value = getattr(VARIANTS[BASE - 1], field)
-        variants = [each.number for each in VARIANTS if getattr(each, field) != base_value]
+        baseline_value = getattr(VARIANTS[BASELINE - 1], field)
+        variants = [each.number for each in VARIANTS if getattr(each, field) != baseline_value]
         effects = {directions.get(variant, 0) for variant in variants} - {0}
         descriptions[factor] = words[tuple(sorted(effects))]
     return descriptions
@@ -126,5 +127,5 @@ def describe_budget(finished: Mapping[Cell, Outcome]) -> str:
     )
     return (
         f"variant {best} leads on validation (mean {mean[best]:.4f}); effects on accuracy, "
-        f"compared with the base: {effects}"
+        f"compared with the baseline: {effects}"
     )

@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from pipelines import report
 from pipelines.compare.blocks import build_blocks
-from pipelines.compare.blocks import find_base
+from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
 from pipelines.compare.reflection import answer_questions
 from pipelines.compare.reflection import summarize_study
@@ -174,7 +174,7 @@ def test_reflection_on_one_seed_makes_no_claim_for_others(chest: Report) -> None
 
 
 def test_reflection_without_the_base_compares_nothing(chest: Report) -> None:
-    rows = [row for row in chest.rows if row is not find_base(chest.rows)]
+    rows = [row for row in chest.rows if row is not find_baseline(chest.rows)]
     assert answer_questions(rows) == {}
     assert summarize_study(rows)[0].startswith("No comparison is possible")
 
