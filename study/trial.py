@@ -4,8 +4,6 @@ import functools
 import importlib
 import os
 import time
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,14 +23,14 @@ from study.config.fingerprint import PROTOCOL_VERSION
 from study.config.initial_weights import compare_weights
 from study.config.initial_weights import weights_kind
 from study.config.trial_config import TrialConfig
-from study.data.names import escape_name
 from study.data.prepare import Data
 from study.data.prepare import prepare
 from study.data.split import count_leaking_images
 from study.data.split import count_test_groups
-from study.data.split import get_report_sizes
+from study.data.split import format_split
 from study.data.split import make_split
 from study.data.split import Split
+from study.data.warnings import print_warnings_once
 from study.job import Options
 from study.tracking.epoch_log import EpochLog
 from study.tracking.run_logger import RunLog
@@ -42,9 +40,6 @@ from study.variants import find_variant
 if TYPE_CHECKING:
     from study.training.checkpoint import Epoch
     from study.training.fit import TrialResult
-
-# (data digest, split, limit) that this process, which may train a whole grid, has warned about
-_warned_splits: set[tuple[str, str, int]] = set()
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ def prepare_trial(config: TrialConfig, progress: Progress, *, use_cache: bool) -
         data, config.split, config.seed, config.limit, fold=config.fold, folds=config.folds
     )
     trial = Trial(config, data, split, progress)
-    _print_warnings(trial)
+    print_warnings_once(config, data, split, trial.leaks, progress.say)
     return trial
 
 
@@ -200,51 +195,6 @@ def _read_images(config: TrialConfig, progress: Progress, use_cache: bool) -> Da
     return data
 
 
-def _print_warnings(trial: Trial) -> None:
-    """Print what is odd about the images and their split, once per process."""
-    data = trial.data
-    split = trial.split
-    say = trial.progress.say
-    key = (data.digest, trial.config.split, trial.config.limit)
-    if key in _warned_splits:
-        return
-    _warned_splits.add(key)
-    for note in data.notes:
-        say(f"  {note}")
-    for image, reason in data.skipped[:5]:
-        say(f"  skipped {escape_name(image)}: {reason}")
-    if len(data.skipped) > 5:
-        say(f"  skipped {len(data.skipped) - 5} more: see the run's skipped.csv")
-    for form, count in Counter(form for _, form in data.unusual).most_common():
-        example = next(image for image, image_form in data.unusual if image_form == form)
-        say(f"  {count} of {len(data.images)} images are unusual: {form} (such as {example})")
-    report = get_report_sizes(trial.config.dataset, trial.config.split)
-    if report is not None and _format_sizes(report) != _format_split(split):
-        say(
-            f"  split {_format_split(split)} (train/val/test) differs from the report's "
-            f"{_format_sizes(report)}"
-        )
-    if trial.leaks is None:
-        reason = f" ({data.why_no_groups})" if data.why_no_groups else ""
-        say(
-            f"  neither groups nor leak are known{reason}: find the groups with "
-            "python -m study.data.audit"
-        )
-    elif trial.leaks:
-        say(
-            f"  warning: {trial.leaks} of {len(split.test)} test images have a sibling (same "
-            "original or patient) in train, so test accuracy partly measures memory"
-        )
-
-
-def _format_split(split: Split) -> str:
-    return _format_sizes([len(split.train), len(split.val), len(split.test)])
-
-
-def _format_sizes(sizes: Sequence[int]) -> str:
-    return "/".join(str(size) for size in sizes)
-
-
 def _make_tags(trial: Trial) -> dict[str, str]:
     config = trial.config
     leaks = trial.leaks
@@ -258,7 +208,7 @@ def _make_tags(trial: Trial) -> dict[str, str]:
         **comparison_tag,
         "data_digest": trial.data.digest,
         "protocol_version": str(PROTOCOL_VERSION),
-        "sizes": _format_split(trial.split),
+        "sizes": format_split(trial.split),
         "leak": "unknown" if leaks is None else f"{leaks}/{len(trial.split.test)}",
         "skipped": str(len(trial.data.skipped)),
         "code_version": code_version(),

@@ -135,7 +135,7 @@ def test_trial_with_unknown_groups_logs_no_leak() -> None:
 def test_leak_warning_is_printed_once_per_process_and_split(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.trial._warned_splits", set())
+    monkeypatch.setattr("study.data.warnings._warned_splits", set())
     for config in (CONFIG, CONFIG.replace(seed=1), CONFIG.replace(dense_units=8)):
         prepare_trial(config, Progress(), use_cache=True)
     assert capsys.readouterr().err.count("test images have a sibling") == 1

@@ -4,6 +4,7 @@ The split is pooled as in the reports, official or grouped.
 """
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -266,3 +267,13 @@ def _limit_parts(
         ]
         smaller_parts.append(np.concatenate(samples))
     return smaller_parts
+
+
+def format_split(split: Split) -> str:
+    """Return the sizes of a split as `train/val/test`."""
+    return format_sizes([len(split.train), len(split.val), len(split.test)])
+
+
+def format_sizes(sizes: Sequence[int]) -> str:
+    """Return sizes as `4185/1046/624`."""
+    return "/".join(str(size) for size in sizes)

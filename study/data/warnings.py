@@ -1,0 +1,84 @@
+"""Warn of what is odd about a trial's images and their split."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from study.config.trial_config import TrialConfig
+from study.data.names import escape_name
+from study.data.prepare import Data
+from study.data.split import format_sizes
+from study.data.split import format_split
+from study.data.split import get_report_sizes
+from study.data.split import Split
+
+MAX_SKIPPED = 5  # images that are named
+
+# (data digest, split, limit) that this process, which may train a whole grid, has warned about
+_warned_splits: set[tuple[str, str, int]] = set()
+
+
+def print_warnings_once(
+    config: TrialConfig, data: Data, split: Split, leaks: int | None, say: Callable[[str], None]
+) -> None:
+    """Print what is odd about the images and their split, once per process.
+
+    Args:
+        config: of the trial.
+        data: its images.
+        split: of these.
+        leaks: the number of test images with a sibling in train; None if groups are unknown.
+        say: prints a line.
+    """
+    key = (data.digest, config.split, config.limit)
+    if key in _warned_splits:
+        return
+    _warned_splits.add(key)
+    for line in (
+        *data.notes,
+        *_describe_skipped(data),
+        *_describe_unusual(data),
+        *_describe_departure(config, split),
+        *_describe_leaks(data, split, leaks),
+    ):
+        say(f"  {line}")
+
+
+def _describe_skipped(data: Data) -> list[str]:
+    named = [f"skipped {escape_name(image)}: {why}" for image, why in data.skipped[:MAX_SKIPPED]]
+    rest = len(data.skipped) - len(named)
+    return [*named, f"skipped {rest} more: see the run's skipped.csv"] if rest > 0 else named
+
+
+def _describe_unusual(data: Data) -> list[str]:
+    lines = []
+    for form, count in Counter(form for _, form in data.unusual).most_common():
+        example = next(image for image, image_form in data.unusual if image_form == form)
+        lines.append(
+            f"{count} of {len(data.images)} images are unusual: {form} (such as {example})"
+        )
+    return lines
+
+
+def _describe_departure(config: TrialConfig, split: Split) -> list[str]:
+    report = get_report_sizes(config.dataset, config.split)
+    if report is None or format_sizes(report) == format_split(split):
+        return []
+    return [
+        f"split {format_split(split)} (train/val/test) differs from the report's "
+        f"{format_sizes(report)}"
+    ]
+
+
+def _describe_leaks(data: Data, split: Split, leaks: int | None) -> list[str]:
+    if leaks is None:
+        reason = f" ({data.why_no_groups})" if data.why_no_groups else ""
+        return [
+            f"neither groups nor leak are known{reason}: find the groups with "
+            "python -m study.data.audit"
+        ]
+    if leaks == 0:
+        return []
+    return [
+        f"warning: {leaks} of {len(split.test)} test images have a sibling (same original or "
+        "patient) in train, so test accuracy partly measures memory"
+    ]
