@@ -13,6 +13,7 @@ test set of a trial. With --budget fast, every trial is paused after a third of 
 same command without it trains the remaining epochs.
 """
 
+import argparse
 import dataclasses
 import shlex
 import sys
@@ -160,8 +161,7 @@ def _register_best(session: GridScheduler) -> None:
     register_model(session.client, run_id, config, reason, session.progress)
 
 
-def main() -> None:
-    """Run the command."""
+def _parse_args() -> argparse.Namespace:
     parser = Parser(__doc__ or "", "study.grid")
     add_seeds_flag(parser)
     parser.add_argument(
@@ -173,7 +173,12 @@ def main() -> None:
     add_engine_flags(parser)
     add_trial_flags(parser)
     add_config_flags(parser, leave_out=BY_VARIANT)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command."""
+    args = _parse_args()
     base, space = plan_grid(args)
     pause_after_epoch = fast_budget.fast_epochs(base.epochs) if args.budget == "fast" else 0
     if pause_after_epoch and args.register:

@@ -47,11 +47,17 @@ def summarize_study(rows: Sequence[Row]) -> list[str]:
         return [_deny_differences(compared_rows, baseline)]
     better_rows = [row for row in significant_rows if _get_gain(row).value > 0]
     worse_rows = [row for row in significant_rows if row not in better_rows]
-    sentences = [
+    return [
         *_describe_differences(better_rows, "more", baseline),
         *_describe_differences(worse_rows, "less", baseline),
+        *_qualify_differences(significant_rows, len(compared_rows) - len(significant_rows)),
     ]
-    if other_count := len(compared_rows) - len(significant_rows):
+
+
+def _qualify_differences(significant_rows: Sequence[Row], other_count: int) -> list[str]:
+    """Say how many other rows do not differ, and which that differ have one seed only."""
+    sentences = []
+    if other_count > 0:
         subject = "one does" if other_count == 1 else f"{_spell_count(other_count)} do"
         sentences.append(f"The other {subject} not differ significantly from the baseline.")
     if single_rows := [row for row in significant_rows if row.verdict.pairs == 1]:

@@ -178,17 +178,7 @@ def draw_reliability(rows: Sequence[DetailedRow]) -> Chart | None:
         if not np.isfinite(confidence).all():
             continue
         is_correct = row.answers.probabilities.argmax(axis=1) == row.answers.labels
-        share, mean = calibration_curve(
-            is_correct, np.clip(confidence, 0, 1), n_bins=BINS, strategy="quantile"
-        )
-        figure.add_scatter(
-            x=mean,
-            y=share,
-            mode="lines+markers",
-            name=row.label,
-            line={**style(number), "width": 2},
-            hovertemplate=f"{row.label}<br>predicted %{{x:.3f}}, right %{{y:.3f}}<extra></extra>",
-        )
+        _add_reliability(figure, row.label, style(number), confidence, is_correct)
         descriptions.append(
             f"{row.label}: mean predicted probability {confidence.mean():.3f}, share that is right "
             f"{is_correct.mean():.3f}"
@@ -202,6 +192,26 @@ def draw_reliability(rows: Sequence[DetailedRow]) -> Chart | None:
         height=450,
     )
     return Chart("Reliability", figure, "; ".join(descriptions))
+
+
+def _add_reliability(
+    figure: go.Figure,
+    label: str,
+    line: dict[str, str],
+    confidence: Array,
+    is_correct: NDArray[np.bool_],
+) -> None:
+    share, mean = calibration_curve(
+        is_correct, np.clip(confidence, 0, 1), n_bins=BINS, strategy="quantile"
+    )
+    figure.add_scatter(
+        x=mean,
+        y=share,
+        mode="lines+markers",
+        name=label,
+        line={**line, "width": 2},
+        hovertemplate=f"{label}<br>predicted %{{x:.3f}}, right %{{y:.3f}}<extra></extra>",
+    )
 
 
 def draw_dead_units(rows: Sequence[DetailedRow]) -> Chart | None:

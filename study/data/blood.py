@@ -46,8 +46,7 @@ def find_images() -> Listing:
     """
     root = find_image_root(KAGGLE)
     entries, notes = list_all_parts(KAGGLE, root)
-    with SOURCES.open(encoding="utf-8", newline="") as stream:
-        fields = {row["image"]: row["field"] for row in csv.DictReader(stream)}
+    fields = _read_fields()
     known_count = sum(entry.image in fields for entry in entries)
     if known_count < MIN_KNOWN * len(entries):
         # by the first rules, one known name was enough, and repeated names were left out
@@ -73,6 +72,12 @@ def find_images() -> Listing:
         one_per_name=True,
         notes=notes,
     )
+
+
+def _read_fields() -> dict[str, str]:
+    """Return the field of each image of Kaggle's set."""
+    with SOURCES.open(encoding="utf-8", newline="") as stream:
+        return {row["image"]: row["field"] for row in csv.DictReader(stream)}
 
 
 def _note_repeated_names(entries: Sequence[Entry]) -> tuple[str, ...]:
