@@ -1,22 +1,16 @@
-"""Config: what is refused and how, recipes, weights, and the fingerprint."""
+"""Config: what is refused and how, and the recipes."""
 
 import dataclasses
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume
 from hypothesis import given
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from study.common.errors import ConfigError
 from study.config.backbones import BACKBONES
-from study.config.fingerprint import fingerprint
-from study.config.initial_weights import weights_kind
 from study.config.knobs import AFFECTS
-from study.config.names import make_trial_title
 from study.config.trial_config import fields_affecting
 from study.config.trial_config import parse_value
 from study.config.trial_config import recipe
@@ -139,53 +133,6 @@ def test_incomplete_fold_fields_are_refused_with_what_to_write(
     assert advice in message
 
 
-@pytest.mark.parametrize(
-    ("fields", "title"),
-    [
-        ({}, "blood · D(8) · 1e-5 · seed 0"),
-        ({"hidden_layers": 2, "lr": 5e-5, "seed": 2}, "blood · D(8)·D(8) · 5e-5 · seed 2"),
-        ({"hidden_layers": 0, "lr": 0.0003712}, "blood · F · 3.712e-4 · seed 0"),
-        ({"head": "gap", "hidden_layers": 0, "lr": 0.01}, "blood · GAP · 1e-2 · seed 0"),
-        ({"split": "grouped", "fold": 2, "folds": 5},
-         "blood · D(8) · 1e-5 · seed 0 · fold 2/5 · split=grouped"),
-        ({"dropout": 0.2, "limit": 80}, "blood · D(8) · 1e-5 · seed 0 · dropout=0.2 limit=80"),
-        ({"weights": __file__}, "blood · D(8) · 1e-5 · seed 0 · weights=file"),
-        ({"dropout": 0.2, "trainable": 0.5, "augment": 0.3, "label_smoothing": 0.05},
-         "blood · D(8) · 1e-5 · seed 0 · dropout=0.2 trainable=0.5 augment=0.3 …"),
-    ],
-)  # fmt: skip
-def test_title_names_what_differs_from_the_recipe(fields: dict[str, Any], title: str) -> None:
-    config = recipe("blood").replace(**fields)
-    assert make_trial_title(config) == title
-    assert len(title) <= 80
-
-
-def test_title_of_a_folder_has_its_name_and_not_its_path(tmp_path: Path) -> None:
-    assert (
-        make_trial_title(recipe(f"folder:{tmp_path}/my cells/"))
-        == "my cells · D(8) · 1e-5 · seed 0"
-    )
-
-
-def test_title_of_a_long_folder_name_leaves_out_the_rest(tmp_path: Path) -> None:
-    config = recipe(f"folder:{tmp_path / ('x' * 70)}").replace(dropout=0.2)
-    assert make_trial_title(config) == f"{'x' * 70} · D(8) · 1e-5 · seed 0 …"
-
-
-def test_fingerprint_without_folds_is_that_of_no_fold() -> None:
-    plain = TrialConfig(split="grouped")
-    others = {fingerprint(plain.replace(fold=k, folds=n), "d") for k, n in ((1, 5), (2, 5), (1, 4))}
-    assert len(others | {fingerprint(plain, "d")}) == 4
-    assert fingerprint(plain.replace(fold=0, folds=0), "d") == fingerprint(plain, "d")
-
-
-@pytest.mark.parametrize(
-    ("dataset", "start"), [("chest", "59f68ac0698b4967"), ("demo", "b2efbc5b965f3e1d")]
-)
-def test_fingerprint_of_a_recipe_is_that_of_protocol_version_2(dataset: str, start: str) -> None:
-    assert fingerprint(recipe(dataset), "d").startswith(start)  # as of protocol version 2
-
-
 def test_missing_weights_file_is_refused(tmp_path: Path) -> None:
     missing = str(tmp_path / "none.h5")
     assert refusal_of(weights=missing).startswith("weights: ")
@@ -247,77 +194,6 @@ def test_head_notation_is_that_of_the_reports() -> None:
     assert config.replace(head="gap").head_notation == "GAP - D(16)"
 
 
-@given(configs(), st.data())
-def test_fingerprint_changes_with_any_field(config: TrialConfig, data: Any) -> None:
-    name = data.draw(st.sampled_from(sorted(SPECS)))
-    value = data.draw(values_of(name))
-    assume(value != getattr(config, name))
-    try:
-        other = config.replace(**{name: value})
-    except ConfigError:
-        assume(False)
-    assert fingerprint(config, "d") != fingerprint(other, "d")
-
-
-@given(configs())
-@settings(max_examples=20)
-def test_fingerprint_is_64_hex_digits_and_depends_on_the_data(config: TrialConfig) -> None:
-    key = fingerprint(config, "one")
-    assert len(bytes.fromhex(key)) == 32
-    assert key == fingerprint(TrialConfig(**config.as_dict()), "one")
-    assert key != fingerprint(config, "other")
-
-
-def test_fingerprint_does_not_depend_on_a_folders_path() -> None:
-    keys = {fingerprint(recipe(f"folder:{path}"), "d") for path in ("a", "/b/c", "d:e")}
-    assert len(keys) == 1
-    assert fingerprint(recipe("chest"), "d") not in keys
-
-
-@given(first=st.binary(max_size=30), second=st.binary(max_size=30))
-@settings(max_examples=20)
-def test_fingerprint_depends_on_the_bytes_of_a_weights_file(
-    tmp_path_factory: pytest.TempPathFactory, first: bytes, second: bytes
-) -> None:
-    folder = tmp_path_factory.mktemp("weights")
-    keys = []
-    for name, content in (("a.h5", first), ("b.h5", first), ("c.h5", second)):
-        (folder / name).write_bytes(content)
-        keys.append(fingerprint(TrialConfig(weights=str(folder / name)), "d"))
-    assert keys[0] == keys[1]
-    assert (keys[0] == keys[2]) == (first == second)
-    assert fingerprint(TrialConfig(), "d") not in keys
-
-
-@pytest.mark.parametrize("kind", ["imagenet", "none"])
-def test_weights_kind_of_named_weights_is_their_name(kind: str) -> None:
-    assert weights_kind(TrialConfig(weights=kind)) == kind
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("mobilenet.partial.weights.h5", "partial"),
-        ("partially.h5", "file"),
-        ("imagenet.h5", "file"),
-        ("mobilenet_1_0_224_tf_no_top.h5", "file"),
-    ],
-)
-def test_weights_kind_of_an_unknown_file_is_never_imagenet(
-    tmp_path: Path, name: str, kind: str
-) -> None:
-    path = tmp_path / name
-    path.write_bytes(b"anything")
-    assert weights_kind(TrialConfig(weights=str(path))) == kind
-
-
-def test_weights_kind_ignores_the_name_of_the_folder(tmp_path: Path) -> None:
-    path = tmp_path / "a.partial.b" / "weights.h5"
-    path.parent.mkdir()
-    path.write_bytes(b"anything")
-    assert weights_kind(TrialConfig(weights=str(path))) == "file"
-
-
 @pytest.mark.parametrize("name", [spec.name for spec in dataclasses.fields(TrialConfig)])
 def test_every_config_field_declares_what_it_affects(name: str) -> None:
     (spec,) = (spec for spec in dataclasses.fields(TrialConfig) if spec.name == name)
@@ -330,10 +206,3 @@ def test_fields_affecting_the_backbone_are_those_that_build_it() -> None:
     assert fields_affecting("backbone") == (
         *("backbone", "alpha", "weights", "bn_momentum", "trainable", "image_size", "precision"),
     )
-
-
-def test_published_weights_have_md5_digests() -> None:
-    length = len(hashlib.md5(b"").hexdigest())
-    for backbone in BACKBONES.values():
-        assert backbone.published_md5
-        assert all(len(bytes.fromhex(d)) * 2 == length for d in backbone.published_md5)
