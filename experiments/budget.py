@@ -29,7 +29,7 @@ from study.config.trial_config import TrialConfig
 from study.search import fast_budget
 from study.search.grid_plan import Cell
 from study.statistics import metrics
-from study.statistics.intervals import Counts
+from study.statistics.counts import Counts
 from study.statistics.intervals import Estimate
 from study.statistics.intervals import estimate_difference
 from study.variants import variant_fields

@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.protocol import find_differing_settings
 from study.common.errors import StudyError
-from study.statistics.intervals import Counts
+from study.statistics.counts import Counts
 from study.statistics.intervals import Estimate
 from study.statistics.intervals import estimate_accuracy
 from study.statistics.intervals import estimate_chance_to_win

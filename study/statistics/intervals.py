@@ -5,35 +5,29 @@ or photographed fields, or single images where no groups are known. Every functi
 of images by group and seed, so a study of any size fits in memory.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.special import betainc
 from scipy.special import ndtri
+from scipy.special import stdtr
 from scipy.special import stdtrit
 from statsmodels.stats.proportion import proportion_confint
 
+from study.statistics.counts import Array
+from study.statistics.counts import Counts
+from study.statistics.group_correlation import EffectiveImages
+from study.statistics.group_correlation import estimate_effective_images
+from study.statistics.sign_flips import compute_sign_flip_p_value
+from study.statistics.variance import compute_group_variance
+from study.statistics.variance import estimate_seed_variance
+from study.statistics.variance import SeedVariance
+
 CONFIDENCE_LEVEL = 0.95
 TAIL = (1 - CONFIDENCE_LEVEL) / 2
-
-Array = NDArray[np.float64]
-HalfWidth = Callable[[float], float]  # from an error level to half the width of the interval
-
-
-@dataclass(frozen=True)
-class Counts:
-    """One config's test images by group and seed, as arrays of shape (groups, seeds)."""
-
-    right: Array
-    tested: Array
-
-    @property
-    def accuracy_by_seed(self) -> Array:
-        """Return the accuracy of each seed, 0 to 1."""
-        accuracies: Array = self.right.sum(axis=0) / self.tested.sum(axis=0)
-        return accuracies
+SIGNIFICANCE_LEVEL = 1 - CONFIDENCE_LEVEL
+SMALLEST_WIDTH = 1e-12  # below it, a width is a rounding error
 
 
 @dataclass(frozen=True)
@@ -52,55 +46,109 @@ class Estimate:
 def estimate_accuracy(counts: Counts) -> Estimate:
     """Estimate the mean accuracy over the seeds.
 
-    The interval is Wilson's (1927) at an effective number of images: the number of independent
-    images that would show the spread observed between groups and seeds (Korn and Graubard 1998,
-    with Wilson's interval in place of Clopper's). For single images and one seed it is Wilson's
-    own. Where nothing varies, for example because no image is wrong, the effective number is that
-    of the groups, in which larger groups weigh more.
+    The interval is Jeffreys' at an effective number of images: as many independent images as would
+    give the mean its variance between groups and seeds (Franco et al. 2019). How much the images of
+    a group depend on each other is not known exactly, so the interval averages over what the
+    answers leave possible. For single images and one seed it is Jeffreys' own, which ends at 1 if
+    all answers are right and at 0 if none is (Brown, Cai and DasGupta 2001).
     """
+    counts = counts.drop_empty_groups()
     value = float(counts.accuracy_by_seed.mean())
-    half_width = _make_half_width(counts)(1 - CONFIDENCE_LEVEL)
-    binomial_variance = value * (1 - value)
-    if half_width > 0 and binomial_variance > 0:
-        images = min(binomial_variance * (ndtri(TAIL) / half_width) ** 2, counts.tested.sum())
-    else:
-        images = _count_effective_groups(counts.tested)
-    low, high = proportion_confint(value * images, images, 1 - CONFIDENCE_LEVEL, method="wilson")
-    return Estimate(value, float(low), float(high))
+    effective = estimate_effective_images(counts)
+    images = _include_seeds(effective.images, value, estimate_seed_variance(counts))
+    effective = EffectiveImages(images, effective.probabilities)
+    low = _find_quantile(value, effective, TAIL) if value > 0 else 0.0
+    high = _find_quantile(value, effective, 1 - TAIL) if value < 1 else 1.0
+    return Estimate(value, low, high)
+
+
+def _include_seeds(images: Array, accuracy: float, seeds: SeedVariance) -> Array:
+    """Lower effective numbers of images by the variance that the seeds add."""
+    binomial_variance = accuracy * (1 - accuracy)
+    if seeds.unexplained == 0 or binomial_variance == 0:
+        return images
+    variance = binomial_variance / images + seeds.unexplained
+    # Few seeds: the normal interval of so many images is to be as wide as Student's t.
+    widening = ndtri(TAIL) / stdtrit(seeds.count_freedom(variance), TAIL)
+    lowered: Array = binomial_variance / variance * widening**2
+    return lowered
+
+
+def _find_quantile(accuracy: float, effective: EffectiveImages, probability: float) -> float:
+    """Find a quantile of the accuracy's distribution after the answers."""
+    right = accuracy * effective.images + 0.5
+    wrong = (1 - accuracy) * effective.images + 0.5
+
+    def miss(quantile: float) -> float:
+        return float(effective.probabilities @ betainc(right, wrong, quantile)) - probability
+
+    return float(brentq(miss, 0.0, 1.0))
 
 
 def estimate_difference(one: Counts, base: Counts) -> Estimate:
     """Estimate how much more accurate one config is than another.
 
-    Both are tested on the same images and seeds, and compared by a paired Student's t. If no image
-    distinguishes the two, the interval holds the differences that this many groups may fail to
-    show. If all groups show the same difference, nothing is claimed: the interval reaches 1 to
-    either side, and p is 1.
+    Both are tested on the same images and seeds. The p-value is that of a randomization test over
+    groups, to whose variance the seeds add theirs, and not smaller than that of Student's t over
+    the seeds alone. The interval is Student's t, and where it disagrees with the p-value on zero,
+    the one that follows from the p-value (Miettinen 1976). If no image distinguishes the two, the
+    interval holds the differences that this many groups may fail to show. A single group shows
+    nothing: its interval reaches 1 to either side, and p is 1.
 
     Args:
         one: of the same groups, in the same order, and the same seeds as `base`.
         base: what to compare with; its `tested` equals that of `one`.
     """
-    pairs = Counts(one.right - base.right, base.tested)
+    pairs = Counts(one.right - base.right, base.tested).drop_empty_groups()
     value = float(pairs.accuracy_by_seed.mean())
-    half_width_at = _make_half_width(pairs)
-    half_width = half_width_at(1 - CONFIDENCE_LEVEL)
-    if half_width == 0:
-        half_width = 1.0 if value else 1 - TAIL ** (1 / _count_effective_groups(base.tested))
-        return Estimate(value, -half_width, half_width, 1.0)
+    if len(pairs.tested) < 2:
+        return Estimate(value, -1.0, 1.0, 1.0)
+    seeds = estimate_seed_variance(pairs)
+    p = _compute_p_value(value, pairs, seeds)
+    half_width = _compute_half_width(pairs, seeds)
+    groups_agree = half_width < SMALLEST_WIDTH
+    if groups_agree and value == 0:
+        half_width = 1 - TAIL ** (1 / _count_effective_groups(pairs.tested))
+    elif groups_agree or (half_width < abs(value)) != (p < SIGNIFICANCE_LEVEL):
+        half_width = abs(value) * float(ndtri(TAIL) / ndtri(p / 2))
     low = max(value - half_width, -1.0)
     high = min(value + half_width, 1.0)
-    return Estimate(value, low, high, _solve_p_value(value, half_width_at))
+    return Estimate(value, low, high, p)
 
 
-def _solve_p_value(value: float, half_width_at: HalfWidth) -> float:
-    """Return the error level at which the interval just excludes zero."""
-    tiny = 1e-12
-    if half_width_at(tiny) <= abs(value):
-        return tiny
-    if half_width_at(1 - tiny) >= abs(value):
+def _compute_p_value(value: float, pairs: Counts, seeds: SeedVariance) -> float:
+    """Compute the p-value of a mean difference, from its groups and seeds."""
+    if value == 0:
         return 1.0
-    return float(brentq(lambda alpha: half_width_at(alpha) - abs(value), tiny, 1 - tiny))
+    p = compute_sign_flip_p_value((pairs.right / pairs.tested.sum(axis=0)).mean(axis=1))
+    if seeds.total == 0:
+        return p
+    # The variance with which a normal test of the groups alone has this p-value
+    group_variance = (value / ndtri(p / 2)) ** 2
+    variance = np.array(group_variance + seeds.unexplained)
+    both = stdtr(seeds.count_freedom(variance), -abs(value) / np.sqrt(variance))
+    return float(2 * max(both, stdtr(seeds.freedom, -abs(value) / np.sqrt(seeds.total))))
+
+
+def _compute_half_width(pairs: Counts, seeds: SeedVariance) -> float:
+    """Compute half the width of Student's interval of a mean difference.
+
+    The degrees of freedom are Satterthwaite's. Those of the groups are for groups whose images are
+    all alike, the cautious choice, because uneven groups then count least.
+    """
+    group_variance = compute_group_variance(pairs)
+    variance = group_variance + seeds.unexplained
+    if variance == 0:
+        return 0.0
+    squares = pairs.tested.sum(axis=1) ** 2
+    group_freedom = max(squares.sum() ** 2 / (squares**2).sum() - 1, 1.0)
+    uncertainty = group_variance**2 / group_freedom
+    if seeds.unexplained > 0:
+        uncertainty += seeds.total**2 / seeds.freedom
+    half_width = -stdtrit(max(variance**2 / uncertainty, 1.0), TAIL) * np.sqrt(variance)
+    if seeds.total > 0:
+        half_width = max(half_width, -stdtrit(seeds.freedom, TAIL) * np.sqrt(seeds.total))
+    return float(half_width)
 
 
 def estimate_chance_to_win(one: Counts, base: Counts) -> Estimate:
@@ -113,74 +161,6 @@ def estimate_chance_to_win(one: Counts, base: Counts) -> Estimate:
     wins = float((gains > 0).sum() + 0.5 * (gains == 0).sum())
     low, high = proportion_confint(wins, len(gains), 1 - CONFIDENCE_LEVEL, method="wilson")
     return Estimate(wins / len(gains), float(low), float(high))
-
-
-def _make_half_width(counts: Counts) -> HalfWidth:
-    """Return a function from an error level to half the width of a mean's interval.
-
-    The mean is that over seeds. With one seed, the half-width is Student's t with the jackknife's
-    variance over groups. Its degrees of freedom are Satterthwaite's for groups whose images are
-    all alike. This is the cautious choice, because uneven groups then count least.
-
-    With several seeds, the squared half-width is a sum. Its first part is that of the groups, as
-    above. Its second part is the variance between seeds beyond what their groups explain, as in an
-    analysis of variance with crossed random effects, with one degree of freedom less than there are
-    seeds. The half-width is at least the one that the seeds alone would give.
-    """
-    counts = _drop_empty_groups(counts)
-    groups, seeds = counts.tested.shape
-    if groups < 2:
-        return lambda _: 0.0
-    weights = counts.tested.sum(axis=1) ** 2
-    group_variance = _jackknife_variance(counts)
-    group_freedom = max(weights.sum() ** 2 / (weights**2).sum() - 1, 1.0)
-    seed_variance = 0.0
-    unexplained_variance = 0.0
-    if seeds > 1:
-        seed_variance = float(counts.accuracy_by_seed.var(ddof=1)) / seeds
-        explained_variance = _compute_explained_variance(counts) / seeds
-        unexplained_variance = max(seed_variance - explained_variance, 0.0)
-
-    def half_width_at(alpha: float) -> float:
-        group_part = stdtrit(group_freedom, alpha / 2) ** 2 * group_variance
-        seed_factor = stdtrit(seeds - 1, alpha / 2) ** 2 if seeds > 1 else 0.0
-        both_parts = group_part + seed_factor * unexplained_variance
-        return float(np.sqrt(max(both_parts, seed_factor * seed_variance)))
-
-    return half_width_at
-
-
-def _drop_empty_groups(counts: Counts) -> Counts:
-    """Return the counts without groups that no seed tested."""
-    has_images = counts.tested.any(axis=1)
-    return Counts(counts.right[has_images], counts.tested[has_images])
-
-
-def _jackknife_variance(counts: Counts) -> float:
-    """Compute the variance of the mean over seeds by leaving out one group at a time."""
-    remaining_right = counts.right.sum(axis=0) - counts.right
-    remaining_tested = counts.tested.sum(axis=0) - counts.tested
-    # A seed that tests a single group has no accuracy without it, so it keeps its own.
-    accuracies = np.divide(
-        remaining_right,
-        remaining_tested,
-        out=np.broadcast_to(counts.accuracy_by_seed, remaining_right.shape).copy(),
-        where=remaining_tested > 0,
-    )
-    means = accuracies.mean(axis=1)
-    groups = len(means)
-    return float((groups - 1) / groups * ((means - means.mean()) ** 2).sum())
-
-
-def _compute_explained_variance(counts: Counts) -> float:
-    """Compute the variance between seeds' means that comes from the groups each tests."""
-    groups, seeds = counts.tested.shape
-    # How far each group moves the mean of each seed
-    influences = (counts.right - counts.accuracy_by_seed * counts.tested) / counts.tested.sum(
-        axis=0
-    )
-    interactions = influences - influences.mean(axis=1, keepdims=True)
-    return float(groups / (groups - 1) * (interactions**2).sum() / (seeds - 1))
 
 
 def _count_effective_groups(tested: Array) -> float:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from study.statistics.intervals import Counts
+from study.statistics.counts import Counts
 
 # Among a run's artifacts; written by `study/training/artifacts.py`
 PREDICTIONS_FILE = "predictions.parquet"

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import betaincinv
 from scipy.special import expit
+from scipy.special import ndtr
 
-from study.statistics.intervals import Counts
+from study.statistics.counts import Counts
 
 # Of blood's official test set: 71 originals behind 2,487 images, those of monocytes 155 each
 BLOOD = np.repeat([155, 13, 48, 103], [4, 48, 13, 6])
@@ -52,3 +54,34 @@ class Study:
         spread = np.sqrt(self.group**2 + self.taste**2 + seed**2 + self.noise**2)
         points, weights = np.polynomial.hermite_e.hermegauss(80)
         return float(weights @ expit(self.mean + spread * points) / weights.sum())
+
+
+@dataclass(frozen=True)
+class CorrelatedStudy:
+    """A study whose images of one group stand or fall together, to a known degree.
+
+    The chance of a group's images to be right is beta distributed, and their number beta-binomial.
+
+    accuracy: the true one.
+    correlation: between images of a group, 0 to 1.
+    own: how much of a group's chance each config and each training has for itself, 0 to 1. The
+        rest is shared.
+    """
+
+    sizes: np.ndarray  # test images of each group
+    accuracy: float
+    correlation: float
+    seeds: int = 1
+    own: float = 0.0
+
+    def draw(self, rng: np.random.Generator, configs: int = 1) -> list[Counts]:
+        """Draw the answers of equal configs."""
+        groups = len(self.sizes)
+        shared = rng.normal(size=(groups, 1, 1))
+        own = rng.normal(size=(groups, self.seeds, configs))
+        ranks = ndtr(np.sqrt(1 - self.own) * shared + np.sqrt(self.own) * own)
+        strength = (1 - self.correlation) / self.correlation
+        chances = betaincinv(self.accuracy * strength, (1 - self.accuracy) * strength, ranks)
+        right = rng.binomial(self.sizes[:, None, None], chances).astype(float)
+        tested = np.repeat(self.sizes[:, None], self.seeds, axis=1).astype(float)
+        return [Counts(right[:, :, config], tested) for config in range(configs)]

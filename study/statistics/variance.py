@@ -1,0 +1,76 @@
+"""Variance of a mean over test groups and seeds, the two crossed random effects of a study."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from study.statistics.counts import Array
+from study.statistics.counts import Counts
+
+
+@dataclass(frozen=True)
+class SeedVariance:
+    """How much the choice of seeds adds to the variance of a mean over these seeds.
+
+    total: the variance of the mean as the spread between seeds alone shows it.
+    unexplained: the part of it that the groups do not explain.
+    freedom: the degrees of freedom of `total`, one less than there are seeds.
+    """
+
+    total: float = 0.0
+    unexplained: float = 0.0
+    freedom: int = 0
+
+    def count_freedom(self, variance: Array) -> Array:
+        """Return Satterthwaite's degrees of freedom of a variance that includes these seeds.
+
+        Args:
+            variance: the sum of `unexplained` and of a group variance that is taken as known.
+        """
+        if self.unexplained == 0:
+            return np.full_like(variance, np.inf)
+        freedom = self.freedom * (variance / self.total) ** 2
+        return cast(Array, np.maximum(freedom, 1.0))
+
+
+def estimate_seed_variance(counts: Counts) -> SeedVariance:
+    """Estimate what the seeds add to the variance of the mean accuracy.
+
+    Its unexplained part is the variance between seeds beyond the one from the groups that each seed
+    got right, as in an analysis of variance with crossed random effects.
+    """
+    groups, seeds = counts.tested.shape
+    if seeds < 2:
+        return SeedVariance()
+    freedom = seeds - 1
+    total = float(counts.accuracy_by_seed.var(ddof=1)) / seeds
+    explained = _compute_explained_variance(counts) / seeds if groups > 1 else 0.0
+    return SeedVariance(total, max(total - explained, 0.0), freedom)
+
+
+def _compute_explained_variance(counts: Counts) -> float:
+    """Compute the variance between seeds' means that comes from the groups each tests."""
+    groups, seeds = counts.tested.shape
+    # How far each group moves the mean of each seed
+    influences = (counts.right - counts.accuracy_by_seed * counts.tested) / counts.tested.sum(
+        axis=0
+    )
+    interactions = influences - influences.mean(axis=1, keepdims=True)
+    return float(groups / (groups - 1) * (interactions**2).sum() / (seeds - 1))
+
+
+def compute_group_variance(counts: Counts) -> float:
+    """Compute the variance of the mean over seeds by leaving out one group at a time."""
+    remaining_right = counts.right.sum(axis=0) - counts.right
+    remaining_tested = counts.tested.sum(axis=0) - counts.tested
+    # A seed that tests a single group has no accuracy without it, so it keeps its own.
+    accuracies = np.divide(
+        remaining_right,
+        remaining_tested,
+        out=np.broadcast_to(counts.accuracy_by_seed, remaining_right.shape).copy(),
+        where=remaining_tested > 0,
+    )
+    means = accuracies.mean(axis=1)
+    groups = len(means)
+    return float((groups - 1) / groups * ((means - means.mean()) ** 2).sum())
