@@ -126,7 +126,10 @@ def _read_address(name: str, default: str) -> str:
 
 
 def get_sqlite_file(url: str) -> Path | None:
-    """Return the absolute path of the SQLite file at `url`, or None for another database."""
+    """Return the path of the SQLite file at `url`, or None for another database.
+
+    The path is absolute.
+    """
     match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", url)
     return Path(match[1]).absolute() if match else None
 

@@ -1,4 +1,4 @@
-"""How strongly images of one group stand or fall together, and how many images that leaves."""
+"""How strongly the answers of one group depend on each other."""
 
 from dataclasses import dataclass
 

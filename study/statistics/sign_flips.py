@@ -1,4 +1,4 @@
-"""Fisher and Pitman's randomization test of paired differences by random changes of their sign."""
+"""Fisher and Pitman's test of paired differences by random changes of their sign."""
 
 import math
 from functools import lru_cache
@@ -40,7 +40,10 @@ def compute_sign_flip_p_value(differences: Array) -> float:
 
 
 def _make_signs(count: int) -> Array:
-    """Make changes of signs, as an array of shape (changes, count). The first changes none."""
+    """Make changes of signs, as an array of shape (changes, count).
+
+    The first changes none.
+    """
     if count <= EXACT_GROUPS:
         # A change and its opposite have sums of one size, so half of the changes suffice.
         are_changed = (np.arange(2 ** (count - 1))[:, None] >> np.arange(count)) & 1

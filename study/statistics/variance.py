@@ -1,4 +1,4 @@
-"""Variance of a mean over test groups and seeds, the two crossed random effects of a study."""
+"""Variance of a mean over test groups and seeds, two crossed random effects."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -23,7 +23,7 @@ class SeedVariance:
     freedom: int = 0
 
     def count_freedom(self, variance: Array) -> Array:
-        """Return Satterthwaite's degrees of freedom of a variance that includes these seeds.
+        """Return Satterthwaite's degrees of freedom of a variance with these seeds.
 
         Args:
             variance: the sum of `unexplained` and of a group variance that is taken as known.
