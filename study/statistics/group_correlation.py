@@ -14,6 +14,7 @@ from study.statistics.counts import Counts
 # leaves fewer images.
 PRIOR_SHAPE = (2.0, 0.5)
 NODES = 64
+NEGLIGIBLE = 1e-6  # of the largest probability
 
 
 def _make_correlations() -> tuple[Array, Array]:
@@ -59,7 +60,8 @@ def estimate_effective_images(counts: Counts) -> EffectiveImages:
     log_likelihood = _compute_log_likelihood(counts.right.sum(axis=1), tested, centre)
     log_posterior = log_likelihood - 0.5 * np.log(images)
     posterior = PRIOR * np.exp(log_posterior - log_posterior.max())
-    return EffectiveImages(images, posterior / posterior.sum())
+    matters = posterior > NEGLIGIBLE * posterior.max()
+    return EffectiveImages(images[matters], posterior[matters] / posterior[matters].sum())
 
 
 def _compute_log_likelihood(right: Array, tested: Array, accuracies: Array) -> Array:

@@ -27,6 +27,7 @@ from study.statistics.variance import SeedVariance
 CONFIDENCE_LEVEL = 0.95
 TAIL = (1 - CONFIDENCE_LEVEL) / 2
 SIGNIFICANCE_LEVEL = 1 - CONFIDENCE_LEVEL
+QUANTILE_TOLERANCE = 1e-7
 SMALLEST_WIDTH = 1e-12  # below it, a width is a rounding error
 
 
@@ -82,7 +83,7 @@ def _find_quantile(accuracy: float, effective: EffectiveImages, probability: flo
     def miss(quantile: float) -> float:
         return float(effective.probabilities @ betainc(right, wrong, quantile)) - probability
 
-    return float(brentq(miss, 0.0, 1.0))
+    return float(brentq(miss, 0.0, 1.0, xtol=QUANTILE_TOLERANCE))
 
 
 def estimate_difference(one: Counts, base: Counts) -> Estimate:
