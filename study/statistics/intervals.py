@@ -122,7 +122,7 @@ def _compute_p_value(value: float, pairs: Counts, seeds: SeedVariance) -> float:
     if value == 0:
         return 1.0
     p = compute_sign_flip_p_value((pairs.right / pairs.tested.sum(axis=0)).mean(axis=1))
-    if seeds.total == 0:
+    if seeds.total == 0 or p == 1:
         return p
     # The variance with which a normal test of the groups alone has this p-value
     group_variance = (value / ndtri(p / 2)) ** 2
