@@ -31,3 +31,11 @@ class Counts:
         """Return the counts without groups that no seed tested."""
         has_images = self.tested.any(axis=1)
         return Counts(self.right[has_images], self.tested[has_images])
+
+    def subtract(self, base: "Counts") -> "Counts":
+        """Return by how much more right answers these counts have, without empty groups.
+
+        Args:
+            base: of the same groups, in the same order, and the same seeds. Its `tested` is equal.
+        """
+        return Counts(self.right - base.right, base.tested).drop_empty_groups()

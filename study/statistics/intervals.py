@@ -21,6 +21,8 @@ from study.statistics.group_correlation import EffectiveImages
 from study.statistics.group_correlation import estimate_effective_images
 from study.statistics.sign_flips import compute_sign_flip_p_value
 from study.statistics.variance import compute_group_variance
+from study.statistics.variance import count_combined_freedom
+from study.statistics.variance import count_group_freedom
 from study.statistics.variance import estimate_seed_variance
 from study.statistics.variance import SeedVariance
 
@@ -100,7 +102,7 @@ def estimate_difference(one: Counts, base: Counts) -> Estimate:
         one: of the same groups, in the same order, and the same seeds as `base`.
         base: what to compare with; its `tested` equals that of `one`.
     """
-    pairs = Counts(one.right - base.right, base.tested).drop_empty_groups()
+    pairs = one.subtract(base)
     value = float(pairs.accuracy_by_seed.mean())
     if len(pairs.tested) < 2:
         return Estimate(value, -1.0, 1.0, 1.0)
@@ -132,21 +134,14 @@ def _compute_p_value(value: float, pairs: Counts, seeds: SeedVariance) -> float:
 
 
 def _compute_half_width(pairs: Counts, seeds: SeedVariance) -> float:
-    """Compute half the width of Student's interval of a mean difference.
-
-    The degrees of freedom are Satterthwaite's. Those of the groups are for groups whose images are
-    all alike, the cautious choice, because uneven groups then count least.
-    """
+    """Compute half the width of Student's interval of a mean difference."""
     group_variance = compute_group_variance(pairs)
     variance = group_variance + seeds.unexplained
     if variance == 0:
         return 0.0
-    squares = pairs.tested.sum(axis=1) ** 2
-    group_freedom = max(squares.sum() ** 2 / (squares**2).sum() - 1, 1.0)
-    uncertainty = group_variance**2 / group_freedom
-    if seeds.unexplained > 0:
-        uncertainty += seeds.total**2 / seeds.freedom
-    half_width = -stdtrit(max(variance**2 / uncertainty, 1.0), TAIL) * np.sqrt(variance)
+    group_freedom = count_group_freedom(pairs.tested)
+    freedom = count_combined_freedom(group_variance, group_freedom, seeds)
+    half_width = -stdtrit(freedom, TAIL) * np.sqrt(variance)
     if seeds.total > 0:
         half_width = max(half_width, -stdtrit(seeds.freedom, TAIL) * np.sqrt(seeds.total))
     return float(half_width)

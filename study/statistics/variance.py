@@ -74,3 +74,26 @@ def compute_group_variance(counts: Counts) -> float:
     means = accuracies.mean(axis=1)
     groups = len(means)
     return float((groups - 1) / groups * ((means - means.mean()) ** 2).sum())
+
+
+def count_group_freedom(tested: Array) -> float:
+    """Count the degrees of freedom of the variance between groups.
+
+    They are for groups whose images are all alike, the cautious choice, because uneven groups then
+    count least.
+    """
+    squares = tested.sum(axis=1) ** 2
+    return float(max(squares.sum() ** 2 / (squares**2).sum() - 1, 1.0))
+
+
+def count_combined_freedom(
+    group_variance: float, group_freedom: float, seeds: SeedVariance
+) -> float:
+    """Count Satterthwaite's degrees of freedom of a variance from groups and seeds together.
+
+    The variance is `group_variance + seeds.unexplained`, and is not zero.
+    """
+    uncertainty = group_variance**2 / group_freedom
+    if seeds.unexplained > 0:
+        uncertainty += seeds.total**2 / seeds.freedom
+    return float(max((group_variance + seeds.unexplained) ** 2 / uncertainty, 1.0))
