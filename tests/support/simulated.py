@@ -74,14 +74,15 @@ class CorrelatedStudy:
     seeds: int = 1
     own: float = 0.0
 
-    def draw(self, rng: np.random.Generator, configs: int = 1) -> list[Counts]:
-        """Draw the answers of equal configs."""
+    def draw(self, rng: np.random.Generator, configs: int = 1, gain: float = 0.0) -> list[Counts]:
+        """Draw the answers of configs, each more accurate by `gain` than the one before."""
         groups = len(self.sizes)
         shared = rng.normal(size=(groups, 1, 1))
         own = rng.normal(size=(groups, self.seeds, configs))
         ranks = ndtr(np.sqrt(1 - self.own) * shared + np.sqrt(self.own) * own)
         strength = (1 - self.correlation) / self.correlation
-        chances = betaincinv(self.accuracy * strength, (1 - self.accuracy) * strength, ranks)
+        accuracies = self.accuracy + gain * np.arange(configs)
+        chances = betaincinv(accuracies * strength, (1 - accuracies) * strength, ranks)
         right = rng.binomial(self.sizes[:, None, None], chances).astype(float)
         tested = np.repeat(self.sizes[:, None], self.seeds, axis=1).astype(float)
         return [Counts(right[:, :, config], tested) for config in range(configs)]
