@@ -1,5 +1,6 @@
 """Columns of the comparison table, and how each is written."""
 
+import math
 from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ def format_points(points: float) -> str:
     Zero is `+0.00`, never `-0.00`.
     """
     return f"{round(points, 2) + 0.0:+.2f}"
+
+
+def format_detectable(points: float) -> str:
+    """Format the smallest difference that could have been found, or `none` if there is none."""
+    return f"{points:.2f}" if math.isfinite(points) else "none"
 
 
 def format_p_value(p: float) -> str:
@@ -100,6 +106,7 @@ COLUMNS = (
     Column("Gain Low", AGAINST, format_points, missing=""),
     Column("Gain High", AGAINST, format_points, missing=""),
     Column("p (Holm)", AGAINST, format_p_value, missing=""),
+    Column("Detectable (points)", AGAINST, "{:.2f}".format, format_detectable, missing=""),
     _make_number_column("P(better)", AGAINST, 2, missing=""),
     _make_number_column("Time Ratio", AGAINST, 3, "{:.2f}", missing=""),
     Column("Seeds", PROTOCOL),

@@ -14,10 +14,15 @@ from pipelines.runs.finished import FinishedRun
 from pipelines.runs.protocol import find_differing_settings
 from study.common.errors import StudyError
 from study.statistics.counts import Counts
+from study.statistics.difference_variance import DifferenceVariance
+from study.statistics.difference_variance import estimate_difference_variance
 from study.statistics.intervals import Estimate
 from study.statistics.intervals import estimate_accuracy
 from study.statistics.intervals import estimate_chance_to_win
 from study.statistics.intervals import estimate_difference
+from study.statistics.intervals import SIGNIFICANCE_LEVEL
+from study.statistics.power import compute_power
+from study.statistics.power import Power
 from study.statistics.predictions import GroupCounts
 from study.variants import find_variant
 
@@ -41,6 +46,9 @@ class Verdict:
     p: the p of the gain, adjusted by Holm's method for all configs compared with the baseline.
     wins: the probability that a training beats one of the baseline on the same seed, if there are
         two seeds or more.
+    variance: the parts of the variance of the gain. None also if nothing distinguishes the two.
+    power: the smallest difference that this comparison could have found, after Holm's adjustment,
+        and what would find the gain.
     time_ratio: the median learning time divided by the baseline's.
     seeds: the number of seeds with predictions.
     pairs: the number of these that the baseline has, too.
@@ -52,6 +60,8 @@ class Verdict:
     gain: Estimate | None = None
     p: float | None = None
     wins: Estimate | None = None
+    variance: DifferenceVariance | None = None
+    power: Power | None = None
     time_ratio: float | None = None
     seeds: int = 0
     pairs: int = 0
@@ -86,7 +96,7 @@ def judge_rows(rows: Rows, tested: Mapping[str, GroupCounts]) -> list[Verdict]:
             verdict if row is baseline else _compare_with_baseline(verdict, row, baseline, tested)
             for verdict, row in zip(verdicts, rows, strict=True)
         ]
-    return _adjust_p_values(verdicts, [find_variant(row[0].config) is not None for row in rows])
+    return _adjust_for_family(verdicts, [find_variant(row[0].config) is not None for row in rows])
 
 
 def _count_limits(runs: Sequence[FinishedRun]) -> int:
@@ -124,7 +134,8 @@ def _compare_with_baseline(
     row_counts, base_counts = _count_by_group(pairs, seeds, tested)
     gain = estimate_difference(row_counts, base_counts)
     wins = estimate_chance_to_win(row_counts, base_counts) if len(seeds) > 1 else None
-    return replace(verdict, gain=gain, p=gain.p, wins=wins, pairs=len(seeds))
+    variance = estimate_difference_variance(row_counts, base_counts)
+    return replace(verdict, gain=gain, p=gain.p, wins=wins, variance=variance, pairs=len(seeds))
 
 
 def _compute_time_ratio(row: Sequence[FinishedRun], baseline: Sequence[FinishedRun]) -> float:
@@ -177,8 +188,8 @@ def _count_by_group(
     return counts
 
 
-def _adjust_p_values(verdicts: list[Verdict], are_variants: list[bool]) -> list[Verdict]:
-    """Replace each pair's own p by Holm's.
+def _adjust_for_family(verdicts: list[Verdict], are_variants: list[bool]) -> list[Verdict]:
+    """Replace each pair's own p by Holm's, and add the power that this leaves.
 
     The variants are adjusted among themselves, and so are the other configs.
     """
@@ -192,5 +203,13 @@ def _adjust_p_values(verdicts: list[Verdict], are_variants: list[bool]) -> list[
         if indices:
             p_values = multipletests([verdicts[index].p for index in indices], method="holm")[1]
             for index, p in zip(indices, p_values, strict=True):
-                adjusted_verdicts[index] = replace(verdicts[index], p=float(p))
+                power = _compute_power(verdicts[index], comparisons=len(indices))
+                adjusted_verdicts[index] = replace(verdicts[index], p=float(p), power=power)
     return adjusted_verdicts
+
+
+def _compute_power(verdict: Verdict, *, comparisons: int) -> Power | None:
+    """Compute the power of one of several comparisons, at the level of Holm's first step."""
+    if verdict.variance is None or verdict.gain is None:
+        return None
+    return compute_power(verdict.variance, verdict.gain.value, SIGNIFICANCE_LEVEL / comparisons)

@@ -26,7 +26,7 @@ class DifferenceVariance:
         known, and that of the interaction counts with the groups.
     group_count, seed_count: how many there are.
     group_freedom: the degrees of freedom of the groups' part.
-    step: how far a group that is not alike for both configs moves the mean difference.
+    step: how far a group that distinguishes the configs moves the mean difference.
     """
 
     groups: float
@@ -75,7 +75,7 @@ def estimate_difference_variance(one: Counts, base: Counts) -> DifferenceVarianc
         base: what to compare with.
 
     Returns:
-        None if the answers tell nothing of it: there is one group, or all groups are alike.
+        None if the answers tell nothing of it: there is one group, or no group distinguishes them.
     """
     pairs = one.subtract(base)
     influences = np.abs((pairs.right / pairs.tested.sum(axis=0)).mean(axis=1))

@@ -14,10 +14,10 @@ from scipy.special import pdtri
 from scipy.special import stdtrit
 
 from study.statistics.difference_variance import DifferenceVariance
+from study.statistics.intervals import SIGNIFICANCE_LEVEL
 from study.statistics.variance import count_combined_freedom
 
 POWER = 0.8  # the share of studies that find a difference of the smallest size
-SIGNIFICANCE_LEVEL = 0.05
 MOST_SEEDS = 10_000  # what takes more counts as never found
 MOST_TIMES_GROUPS = 10_000
 

@@ -71,6 +71,35 @@ def test_verdict_of_five_seeds_has_their_deviation_and_wins() -> None:
     assert (worse.wins.value, worse.pairs) == (0.0, 5)
 
 
+def test_detectable_difference_is_at_the_level_of_holms_first_step() -> None:
+    rows, tested = a_study(3)
+    base, same, _ = judge_rows(rows, tested)
+    (_, alone) = judge_rows(rows[:2], tested)
+    assert base.power is None
+    assert same.power is not None
+    assert alone.power is not None
+    assert same.gain is not None
+    assert (same.power.groups, same.power.seeds) == (102, 3)
+    assert abs(same.gain.value) < alone.power.smallest < same.power.smallest
+
+
+def test_difference_larger_than_the_detectable_one_is_significant() -> None:
+    _, _, worse = judge_rows(*a_study(5))
+    assert worse.power is not None
+    assert worse.gain is not None
+    assert worse.p is not None
+    assert worse.power.smallest < abs(worse.gain.value)
+    assert worse.p < 0.05
+
+
+def test_equal_answers_have_no_detectable_difference() -> None:
+    rows, tested = a_study(1)
+    tested["2-0"] = tested["1-0"]
+    _, same, _ = judge_rows(rows, tested)
+    assert same.gain is not None
+    assert same.power is None
+
+
 def test_time_ratio_is_that_of_the_median_fit_times() -> None:
     base, same, _ = judge_rows(*a_study(3))
     assert base.time_ratio is None
