@@ -6,6 +6,7 @@ from statistics import median
 
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
+from pipelines.compare.power_sentence import describe_power
 from study.statistics.intervals import Estimate
 
 SIGNIFICANCE_LEVEL = 0.05  # a difference is significant if its p by Holm's method is below this
@@ -141,7 +142,12 @@ def _answer_question(rows: Sequence[Row], baseline: Row, factor: str) -> list[st
     if not others:
         return ["No variant that changes this was trained."]
     sentences = [_describe_gain(row, baseline, field) for row in others]
-    return [*sentences, _describe_learning_time(others, baseline)]
+    uncertain_rows = [row for row in others if row.verdict.gain and not is_significant(row)]
+    return [
+        *sentences,
+        *describe_power(uncertain_rows),
+        _describe_learning_time(others, baseline),
+    ]
 
 
 def _describe_gain(row: Row, baseline: Row, field: str) -> str:

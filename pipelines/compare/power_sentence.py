@@ -1,0 +1,93 @@
+"""Say what a study without evidence of a difference could have found, and what would find more."""
+
+import math
+from collections.abc import Sequence
+
+from pipelines.compare.blocks import Row
+from pipelines.runs.protocol import pluralize
+from study.statistics.power import Power
+
+# What a test group of each data set is. Of others, it is called a group.
+GROUP_NOUNS = {"chest": "patient", "blood": "photograph", "demo": "original"}
+MANY = 100  # more seeds, or more times as many groups, are given as more than so many
+
+
+def describe_power(rows: Sequence[Row]) -> list[str]:
+    """Say in one sentence what comparisons could have found, and what would find the gain.
+
+    Of several rows, the sentence is about the one with the largest gain or loss. There is none if
+    nothing is known about it.
+
+    Args:
+        rows: which do not differ significantly from the baseline.
+    """
+    known_rows = [row for row in rows if row.verdict.power is not None]
+    if not known_rows:
+        return []
+    row = max(known_rows, key=_get_size)
+    power = row.verdict.power
+    assert power is not None
+    noun = GROUP_NOUNS.get(row.config.dataset, "group") if row.verdict.grouped else "test image"
+    sentence = _describe_smallest(power, noun)
+    if 0 < _get_size(row) < power.smallest:
+        larger = "larger " if len(known_rows) > 1 else ""
+        difference = f"the {larger}difference of {_format_points(_get_size(row))} that was seen"
+        sentence = f"{sentence}; {_describe_need(power, difference, noun)}"
+    return [f"{sentence}."]
+
+
+def _get_size(row: Row) -> float:
+    assert row.verdict.gain is not None
+    return abs(row.verdict.gain.value)
+
+
+def _describe_smallest(power: Power, noun: str) -> str:
+    setting = f"With these {pluralize(power.groups, noun)} and {_spell_seeds(power.seeds)}"
+    if math.isinf(power.smallest):
+        return f"{setting}, four of five studies would find no difference, however large"
+    smallest = _format_points(power.smallest)
+    return (
+        f"{setting}, only differences of {smallest} or more would have been found in four of five "
+        "studies"
+    )
+
+
+def _describe_need(power: Power, difference: str, noun: str) -> str:
+    """Say how many groups, and how many seeds, would find a difference."""
+    groups = _describe_groups(power, noun)
+    if power.seeds == 1:
+        unknown = "one seed cannot tell whether more seeds would help"
+        return f"{difference} would take {groups}, and {unknown}" if groups else unknown
+    seeds = _describe_seeds(power)
+    if groups and seeds:
+        return f"{difference} would take {seeds}, or {groups}"
+    if seeds:
+        return f"no number of {noun}s would show {difference}, but {seeds} would"
+    if groups:
+        return f"no number of seeds would show {difference}, but {groups} would"
+    return f"{difference} would take more seeds and more {noun}s, as neither alone would show it"
+
+
+def _describe_groups(power: Power, noun: str) -> str:
+    if power.groups_needed is None:
+        return ""
+    times = power.groups_needed / power.groups
+    if times > MANY:
+        return f"more than {MANY} times as many {noun}s"
+    digits = 1 if times < 10 else 0
+    return f"about {f'{times:.{digits}f}'.removesuffix('.0')} times as many {noun}s"
+
+
+def _describe_seeds(power: Power) -> str:
+    if power.seeds_needed is None:
+        return ""
+    is_many = power.seeds_needed > MANY
+    return f"more than {MANY} seeds" if is_many else f"about {power.seeds_needed} seeds"
+
+
+def _spell_seeds(count: int) -> str:
+    return "one seed" if count == 1 else pluralize(count, "seed")
+
+
+def _format_points(share: float) -> str:
+    return f"{100 * share:.1f} points"
