@@ -92,6 +92,16 @@ CASES = {
 EXPORT = {
     "--dataset folder:images --out images/out": ["images/out", "each folder is a class", "--out"],
 }
+POWER = {
+    "--dataset nothing": ["dataset='nothing'"],
+    "--dataset demo --accuracy 0.9": ["--accuracy needs --groups and --images"],
+    "--dataset demo --accuracy 95 --groups 9 --images 90": ["accuracy='95' is out of range"],
+    "--dataset demo --accuracy 0.9 --groups 1 --images 90": ["groups='1' is out of range"],
+    "--dataset demo --accuracy 0.9 --groups 9 --images 8": ["images='8'", "use 9 to"],
+    "--dataset demo --accuracy 0.9 --groups 9 --images 90 --correlation=-1": ["correlation='-1'"],
+    "--dataset demo --seed-sd some": ["seed_sd='some' is out of range: use 0 to 50"],
+    "--seeds 5 --dataset demo": ["--seeds", "--help"],
+}
 TABLE = {
     "study.train": TRAIN,
     "study.grid": GRID | WORKERS,
@@ -106,6 +116,7 @@ TABLE = {
     "study.data.audit": AUDIT,
     "pipelines.cases": CASES,
     "pipelines.export": {"--data demo": ["--data", "--help"], **EXPORT},
+    "pipelines.power": POWER,
     "pipelines.report": {"--dataset nothing": ["dataset='nothing'"], **EXPORT},
 }
 

@@ -4,6 +4,8 @@ A paired difference is a mean over two crossed random factors, test groups and s
 has a part of the groups, one of the seeds and one of both together (Westfall, Kenny and Judd 2014).
 """
 
+from collections.abc import Sequence
+from dataclasses import astuple
 from dataclasses import dataclass
 from dataclasses import replace
 
@@ -93,3 +95,50 @@ def estimate_difference_variance(one: Counts, base: Counts) -> DifferenceVarianc
         group_freedom=count_group_freedom(pairs.tested),
         step=float(influences[influences > 0].mean()),
     )
+
+
+def average_variances(variances: Sequence[DifferenceVariance]) -> DifferenceVariance:
+    """Average the variances of several comparisons, as a study of one seed would have them.
+
+    Comparisons of one seed count only if all are, because they do not show what the seeds add.
+    """
+    informative = [variance for variance in variances if variance.seed_count > 1] or variances
+    parts = [astuple(variance.with_seeds(1)) for variance in informative]
+    groups, interaction, seeds, count, _, freedom, step = np.mean(parts, axis=0).tolist()
+    return DifferenceVariance(groups, interaction, seeds, round(count), 1, freedom, step)
+
+
+def assume_variance(
+    accuracy: float, images: int, groups: int, correlation: float, agreement: float
+) -> DifferenceVariance:
+    """Return the variance of a difference with one seed and groups of equal size.
+
+    Args:
+        accuracy: of both, 0 to 1.
+        images: in the test set.
+        groups: in the test set.
+        correlation: between the answers to two images of a group, 0 to 1.
+        agreement: the correlation between the two configs' answers to an image, 0 to 1.
+    """
+    design_effect = 1 + (images / groups - 1) * correlation  # Kish 1965
+    accuracy_variance = accuracy * (1 - accuracy) * design_effect / images
+    return DifferenceVariance(
+        groups=2 * (1 - agreement) * accuracy_variance,
+        interaction=0.0,
+        seeds=0.0,
+        group_count=groups,
+        seed_count=1,
+        group_freedom=groups - 1,
+        step=1 / images,
+    )
+
+
+def assume_seeds(variance: DifferenceVariance, deviation: float) -> DifferenceVariance:
+    """Return a variance of one seed with the seeds' part that an assumption gives.
+
+    Args:
+        variance: of one seed.
+        deviation: the standard deviation of a config's accuracy between seeds, 0 to 1. Two configs
+            are taken to vary independently.
+    """
+    return replace(variance, seeds=max(2 * deviation**2 - variance.interaction, 0.0))

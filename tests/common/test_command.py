@@ -206,7 +206,7 @@ def test_quiet_stderr_before_an_error_shows_what_was_written(
 def test_commands_start_without_keras() -> None:
     commands = ["study.grid", "study.tpe", "study.train", "study.offline", "study.sync"]
     commands += ["study.predict", "study.data.audit.__main__", "pipelines.cases.__main__"]
-    commands += ["pipelines.export", "pipelines.report"]
+    commands += ["pipelines.export", "pipelines.power", "pipelines.report"]
     code = f"import sys, {', '.join(commands)}; print({{'keras', 'tensorflow'}} & {{*sys.modules}})"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
