@@ -41,6 +41,7 @@ SEEDS = (1, 2, 3, 5, 10)
 COMPARISONS = len(VARIANTS) - 1  # of a grid: each other variant with the baseline
 LARGEST_COUNT = 10_000_000
 ASSUMED = ("accuracy", "groups", "images")  # what has to be assumed where there are no runs
+REFINED = ("correlation", "agreement")  # what may be assumed beside these
 HINT = "state assumptions, such as --accuracy 0.95 --groups 150 --images 600"
 EXPLANATION = (
     f"Found means p < 0.05 in four of five studies, after Holm's adjustment for {COMPARISONS} "
@@ -62,7 +63,7 @@ def main() -> None:
     args = _make_parser().parse_args()
     recipe(args.dataset)  # refuses an unknown name
     noun = GROUP_NOUNS.get(args.dataset, "group")
-    given = [name for name in ASSUMED if getattr(args, name) is not None]
+    given = [name for name in (*ASSUMED, *REFINED) if getattr(args, name) is not None]
     plans = [_assume(args, given, noun)] if given else _read_plans(args, noun)
     print("\n\n".join([*map(_format_plan, plans), EXPLANATION]))
 

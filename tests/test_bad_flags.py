@@ -95,6 +95,7 @@ EXPORT = {
 POWER = {
     "--dataset nothing": ["dataset='nothing'"],
     "--dataset demo --accuracy 0.9": ["--accuracy needs --groups and --images"],
+    "--dataset demo --agreement 0.9": ["--agreement needs --accuracy and --groups and --images"],
     "--dataset demo --accuracy 95 --groups 9 --images 90": ["accuracy='95' is out of range"],
     "--dataset demo --accuracy 0.9 --groups 1 --images 90": ["groups='1' is out of range"],
     "--dataset demo --accuracy 0.9 --groups 9 --images 8": ["images='8'", "use 9 to"],
