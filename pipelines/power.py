@@ -132,7 +132,7 @@ def _read_plans(args: argparse.Namespace, noun: str) -> list[Plan]:
 
 
 def _estimate(block: Block, points: float | None, noun: str) -> Plan | None:
-    """Make a plan from the variants of a block, if any can be compared with the baseline.
+    """Make a plan from the variants of a block that the baseline is compared with.
 
     `points` is the standard deviation between seeds to assume, if any.
     """

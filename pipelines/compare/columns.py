@@ -33,7 +33,7 @@ def format_points(points: float) -> str:
 
 
 def format_detectable(points: float) -> str:
-    """Format the smallest difference that could have been found, or `none` if there is none."""
+    """Format the smallest difference that could be found, or `none`."""
     return f"{points:.2f}" if math.isfinite(points) else "none"
 
 

@@ -1,4 +1,4 @@
-"""Say what a study without evidence of a difference could have found, and what would find more."""
+"""Say what a study could have found, and what would find more."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ MANY = 100  # more seeds, or more times as many groups, are given as more than s
 
 
 def describe_power(rows: Sequence[Row]) -> list[str]:
-    """Say in one sentence what comparisons could have found, and what would find the gain.
+    """Say in a sentence what comparisons could have found, and what finds the gain.
 
     Of several rows, the sentence is about the one with the largest gain or loss. There is none if
     nothing is known about it.

@@ -209,7 +209,7 @@ def _adjust_for_family(verdicts: list[Verdict], are_variants: list[bool]) -> lis
 
 
 def _compute_power(verdict: Verdict, *, comparisons: int) -> Power | None:
-    """Compute the power of one of several comparisons, at the level of Holm's first step."""
+    """Compute the power of a comparison at the level of Holm's first step."""
     if verdict.variance is None or verdict.gain is None:
         return None
     return compute_power(verdict.variance, verdict.gain.value, SIGNIFICANCE_LEVEL / comparisons)

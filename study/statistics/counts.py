@@ -33,7 +33,7 @@ class Counts:
         return Counts(self.right[has_images], self.tested[has_images])
 
     def subtract(self, base: "Counts") -> "Counts":
-        """Return by how much more right answers these counts have, without empty groups.
+        """Return how many more right answers these counts have, without empty groups.
 
         Args:
             base: of the same groups, in the same order, and the same seeds. Its `tested` is equal.

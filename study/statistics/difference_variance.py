@@ -1,4 +1,4 @@
-"""Parts of the variance of a mean difference, as other numbers of groups and seeds scale them.
+"""Parts of the variance of a mean difference, for any numbers of groups and seeds.
 
 A paired difference is a mean over two crossed random factors, test groups and seeds. Its variance
 has a part of the groups, one of the seeds and one of both together (Westfall, Kenny and Judd 2014).
@@ -20,7 +20,7 @@ from study.statistics.variance import SeedVariance
 
 @dataclass(frozen=True)
 class DifferenceVariance:
-    """Parts of the variance of a mean difference in accuracy, 0 to 1, over groups and seeds.
+    """Parts of the variance of a mean difference in accuracy, 0 to 1.
 
     groups: the part that more groups lower, and more seeds do not.
     interaction: the part that more of either lower, of each training's own luck with each group.
@@ -98,7 +98,7 @@ def estimate_difference_variance(one: Counts, base: Counts) -> DifferenceVarianc
 
 
 def average_variances(variances: Sequence[DifferenceVariance]) -> DifferenceVariance:
-    """Average the variances of several comparisons, as a study of one seed would have them.
+    """Average the variances of several comparisons, each scaled to one seed.
 
     Comparisons of one seed count only if all are, because they do not show what the seeds add.
     """

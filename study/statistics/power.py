@@ -1,4 +1,4 @@
-"""The smallest difference that a study can find, and what it would take to find a smaller one.
+"""The smallest difference that a study can find, and what finds a smaller one.
 
 The power is that of the noncentral t with Satterthwaite's degrees of freedom, for a mean over two
 crossed random factors, groups and seeds (Westfall, Kenny and Judd 2014).
@@ -24,7 +24,7 @@ MOST_TIMES_GROUPS = 10_000
 
 @dataclass(frozen=True)
 class Power:
-    """What a comparison could have found, and what would find the difference that was seen.
+    """What a comparison could have found, and what would find what was seen.
 
     smallest: the smallest difference, 0 to 1, that four of five such studies would find. It is
         infinite if there are too few groups to find any.
@@ -74,7 +74,7 @@ def compute_power(
 def find_smallest_difference(
     variance: DifferenceVariance, level: float = SIGNIFICANCE_LEVEL
 ) -> float:
-    """Find the smallest difference, 0 to 1, that a study finds with a probability of `POWER`.
+    """Find the smallest difference, 0 to 1, that a study finds with power `POWER`.
 
     Like the p-value of `estimate_difference`, it has to satisfy the groups alone, the seeds alone,
     and both together. With one seed, it is a difference between these two trainings.

@@ -89,7 +89,7 @@ def count_group_freedom(tested: Array) -> float:
 def count_combined_freedom(
     group_variance: float, group_freedom: float, seeds: SeedVariance
 ) -> float:
-    """Count Satterthwaite's degrees of freedom of a variance from groups and seeds together.
+    """Count Satterthwaite's degrees of freedom of a variance of groups and seeds.
 
     The variance is `group_variance + seeds.unexplained`, and is not zero.
     """

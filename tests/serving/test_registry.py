@@ -150,7 +150,7 @@ def test_grid_with_register_registers_its_best_model(empty_database: Path, tmp_p
     values = {r.info.run_id: r.data.metrics["val_accuracy"] for r in finished_of(client)}
     assert len(values) == 7
     assert values[version.run_id] == max(values.values())
-    assert "best of 7 variants by mean validation accuracy" in version.description
+    assert "of the best of 7 variants (by mean validation accuracy)" in version.description
     assert "model demo, version 1" in output
 
 
@@ -184,4 +184,4 @@ def test_search_with_register_registers_its_confirmed_best(
     assert confirming[version.run_id] == max(confirming.values())
     logged = client.search_logged_models([runs[0].info.experiment_id])
     assert {model.source_run_id for model in logged} == set(confirming)  # no others' are kept
-    assert "trained with 2 fresh seeds" in version.description
+    assert "of 2 trainings with fresh seeds" in version.description
