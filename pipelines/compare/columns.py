@@ -1,4 +1,4 @@
-"""Columns of the comparison table, and how each is written."""
+"""Columns of the whole comparison table, and how each is written."""
 
 import math
 from collections.abc import Callable
@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from pipelines.compare.formats import format_p
+from pipelines.compare.formats import format_percent
 
 # A column of the table, but not of the exported files. It is the same for all rows of a block,
 # which share a protocol.
@@ -85,27 +88,28 @@ REPORT = "The report"
 PROTOCOL = "Protocol"
 MEASURED = "Loss and accuracy"
 COST = "Cost and health"
+RUNS = "Runs"
 COLUMNS = (
     Column("Model", MEAN),
     Column("Hidden Layer", MEAN),
     Column("Dense Count", MEAN),
     Column("Learning Rate", MEAN, format_learning_rate, format_learning_rate_short),
-    _make_number_column("Accuracy", MEAN, 2, "{:.2f}%"),
+    _make_number_column("Accuracy", MEAN, 2, "{:.2f} %"),
     _make_number_column("Learning Time(ms)", MEAN, 3, "{:,.0f}"),
-    _make_number_column("Low", INTERVAL, 2, "{:.2f}%", missing=""),
-    _make_number_column("High", INTERVAL, 2, "{:.2f}%", missing=""),
+    _make_number_column("Low", INTERVAL, 2, "{:.2f} %", missing=""),
+    _make_number_column("High", INTERVAL, 2, "{:.2f} %", missing=""),
     Column("By", INTERVAL),
     _make_number_column("SD (points)", INTERVAL, 2, missing=""),
     Column("Variant", HEAD, missing=""),
     Column("Head", HEAD),
-    _make_number_column("Reported Accuracy", REPORT, 2, "{:.2f}%", missing=""),
+    _make_number_column("Reported Accuracy", REPORT, 2, "{:.2f} %", missing=""),
     Column("Difference (points)", REPORT, format_points, missing=""),
     Column("In Interval", REPORT),
     _make_number_column("Reported Learning Time(ms)", REPORT, 3, "{:,.0f}", missing=""),
     Column("Gain (points)", AGAINST, format_points, missing=""),
     Column("Gain Low", AGAINST, format_points, missing=""),
     Column("Gain High", AGAINST, format_points, missing=""),
-    Column("p (Holm)", AGAINST, format_p_value, missing=""),
+    Column("p (Holm)", AGAINST, format_p_value, format_p, missing=""),
     Column("Detectable (points)", AGAINST, "{:.2f}".format, format_detectable, missing=""),
     _make_number_column("P(better)", AGAINST, 2, missing=""),
     _make_number_column("Time Ratio", AGAINST, 3, "{:.2f}", missing=""),
@@ -116,7 +120,7 @@ COLUMNS = (
     Column("Image Size", PROTOCOL),
     Column("Epochs", PROTOCOL),
     Column("Train/Val/Test Images", PROTOCOL),
-    _make_number_column("Leak", PROTOCOL, 4, "{:.1%}", missing="unknown"),
+    Column("Leak", PROTOCOL, "{:.4f}".format, format_percent, missing="unknown"),
     Column("Test Groups", PROTOCOL, format_count, missing="unknown"),
     *(
         _make_number_column(f"{part} {metric}", MEASURED, 4)
@@ -126,12 +130,14 @@ COLUMNS = (
     _make_number_column("Total Time(s)", COST, 1),
     _make_number_column("Images per Second", COST, 1),
     _make_number_column("Dead Units", COST, 1),
-    Column("Run IDs", "Runs"),
+    Column("Run IDs", RUNS),
+    Column("dataset", RUNS),
+    Column("weights_digest", RUNS),
 )
 COLUMNS_BY_TITLE = {column.title: column for column in COLUMNS}
 TEXT_TITLES = (
     *("Model", "Head", "By", "In Interval", "Seeds", "Folds", "Split", "Weights"),
-    *("Train/Val/Test Images", "Run IDs"),
+    *("Train/Val/Test Images", "Run IDs", "dataset", "weights_digest"),
 )
 NUMERIC_TITLES = set(COLUMNS_BY_TITLE) - set(TEXT_TITLES)  # titles of the columns that align right
 

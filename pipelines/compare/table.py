@@ -19,6 +19,7 @@ from pipelines.compare.blocks import Row
 from pipelines.compare.columns import BLOCK
 from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished import resolve_folder
 from pipelines.runs.protocol import ALWAYS_SHOWN
 from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import find_differing_settings
@@ -84,7 +85,15 @@ def _build_line(row: Row, named: list[str]) -> dict[str, Any]:
         "Images per Second": _average_metric(runs, "images_per_second"),
         "Dead Units": _average_metric(runs, "dead_units"),
         "Run IDs": " ".join(run.run_id for run in runs),
+        "dataset": _name_dataset(config.dataset),
+        "weights_digest": runs[0].weights_digest,
     }
+
+
+def _name_dataset(dataset: str) -> str:
+    """Return the data set as in the configs, but `folder:NAME`, because a path stays private."""
+    kind, _, path = dataset.partition(":")
+    return f"{kind}:{resolve_folder(dataset).name}" if path else kind
 
 
 def _build_interval_cells(verdict: Verdict) -> dict[str, Any]:

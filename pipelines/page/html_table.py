@@ -1,7 +1,9 @@
-"""Prepare a block's table for the templates of the HTML pages."""
+"""Prepare a block's tables for the templates of the HTML pages."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -10,14 +12,18 @@ from pipelines.compare.columns import Column
 from pipelines.compare.columns import format_cells
 from pipelines.compare.columns import NUMERIC_TITLES
 from pipelines.compare.columns import select_columns
+from pipelines.compare.short_table import select_short_columns
+from pipelines.compare.short_table import ShortColumn
+from pipelines.compare.short_table import write_short_rows
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell's text and its CSS class, "" for none."""
+    """A cell's text, its CSS class and the number to sort it by, each "" for none."""
 
     text: str
     css: str
+    value: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,13 +36,58 @@ class HtmlTable:
     rows: list[tuple[str, list[Cell]]]  # a label for the heading of the row, and its cells
 
 
-def build_html_table(block: Block, table: pd.DataFrame) -> HtmlTable:
-    """Build the HTML table of a block from its part of the table."""
+@dataclass(frozen=True)
+class BlockTables:
+    """The table of a block for readers, and the one with all columns."""
+
+    short: HtmlTable
+    whole: HtmlTable
+
+
+def build_block_tables(block: Block, table: pd.DataFrame) -> BlockTables:
+    """Build the HTML tables of a block from its part of the table."""
+    return BlockTables(_build_short_table(block, table), _build_whole_table(block, table))
+
+
+def _build_short_table(block: Block, table: pd.DataFrame) -> HtmlTable:
+    columns = select_short_columns(table)
+    lines = zip(write_short_rows(table, columns), table.to_dict("records"), strict=True)
+    return HtmlTable(
+        name=block.protocol,
+        groups=[],
+        headings=[Cell(column.title, _choose_short_css(column)) for column in columns],
+        rows=[("", _make_short_cells(columns, texts, line)) for texts, line in lines],
+    )
+
+
+def _make_short_cells(
+    columns: Sequence[ShortColumn], texts: Sequence[str], line: dict[Any, Any]
+) -> list[Cell]:
+    return [
+        Cell(
+            # A narrow screen may break the line before an interval, not in it
+            text.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"),
+            _choose_short_css(column),
+            _format_number(line.get(column.sort_by)),
+        )
+        for column, text in zip(columns, texts, strict=True)
+    ]
+
+
+def _choose_short_css(column: ShortColumn) -> str:
+    return "n" if column.is_numeric else ""
+
+
+def _format_number(value: Any) -> str:
+    return "" if pd.isna(value) else f"{value:.6g}"
+
+
+def _build_whole_table(block: Block, table: pd.DataFrame) -> HtmlTable:
     columns = select_columns(table)
     groups = itertools.groupby(column.group for column in columns)
     lines = format_cells(table, columns, page=True)
     return HtmlTable(
-        name=block.protocol,
+        name=f"All columns: {block.protocol}",
         groups=[(group, len(list(members))) for group, members in groups],
         headings=[Cell(column.title, _choose_css(column)) for column in columns],
         rows=[
@@ -55,4 +106,4 @@ def build_html_table(block: Block, table: pd.DataFrame) -> HtmlTable:
 def _choose_css(column: Column) -> str:
     if column.title in NUMERIC_TITLES:
         return "n"
-    return "ids" if column.title == "Run IDs" else ""
+    return "ids" if column.title in ("Run IDs", "weights_digest") else ""

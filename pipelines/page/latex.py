@@ -2,17 +2,10 @@
 
 import pandas as pd
 
-from pipelines.compare.columns import COLUMNS_BY_TITLE
-from pipelines.compare.columns import format_cells
-from pipelines.compare.columns import NUMERIC_TITLES
+from pipelines.compare.short_table import select_short_columns
+from pipelines.compare.short_table import write_short_rows
 from pipelines.page.render import Page
 
-# The columns that fit the width of a page. The others are in the CSV.
-COLUMNS = (
-    *("Variant", "Head", "Learning Rate", "Seeds", "Accuracy", "Low", "High", "SD (points)"),
-    *("Reported Accuracy", "In Interval", "Gain (points)", "Gain Low", "Gain High", "p (Holm)"),
-    *("P(better)", "Learning Time(ms)", "Time Ratio"),
-)
 # How to write the characters that are special to LaTeX
 SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"}
 SPECIAL |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -27,9 +20,9 @@ def render_latex(page: Page) -> str:
 
 
 def _render_table(name: str, rows: pd.DataFrame) -> str:
-    columns = [COLUMNS_BY_TITLE[title] for title in COLUMNS if title in rows.columns]
-    alignments = "".join("r" if column.title in NUMERIC_TITLES else "l" for column in columns)
-    lines = [[column.title for column in columns], *format_cells(rows, columns, page=True)]
+    columns = select_short_columns(rows)
+    alignments = "".join("r" if column.is_numeric else "l" for column in columns)
+    lines = [[column.title for column in columns], *write_short_rows(rows, columns)]
     head, *body = (" & ".join(map(_escape_tex, line)) + r" \\" for line in lines)
     return "\n".join(
         [

@@ -4,6 +4,7 @@ The same rows always give the same bytes.
 """
 
 import itertools
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,30 +16,19 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from pipelines.compare.blocks import Block
-from pipelines.compare.columns import COLUMNS_BY_TITLE
 from pipelines.compare.columns import format_cells
-from pipelines.compare.columns import NUMERIC_TITLES
 from pipelines.compare.columns import select_columns
+from pipelines.compare.short_table import select_short_columns
+from pipelines.compare.short_table import write_short_rows
 from pipelines.compare.table import build_table
-from pipelines.page.html_table import build_html_table
+from pipelines.page.html_table import build_block_tables
 from study.common.html import render_page
 from study.common.progress import OutputConsole
 
 HERE = Path(__file__).parent
 NOTES = "Notes on the reported figures (misprints are corrected above)"
-# The columns that fit 100 characters, the width used where the output is no terminal
-TERMINAL = (
-    "Variant",
-    "Head",
-    "Learning Rate",
-    "Accuracy",
-    "Low",
-    "High",
-    "Reported Accuracy",
-    "Gain (points)",
-    "p (Holm)",
-    "Seeds",
-)
+# An interval needs a line of its own below this width
+WIDE = 120
 
 
 @dataclass(frozen=True)
@@ -79,14 +69,14 @@ def render_markdown(page: Page) -> str:
 
     It has the statement, the cautions, a table per block, and the notes if there are any.
     """
-    columns = select_columns(page.table)
-    alignments = ["---:" if column.title in NUMERIC_TITLES else "---" for column in columns]
+    columns = select_short_columns(page.table)
+    alignments = ["---:" if column.is_numeric else "---" for column in columns]
     parts = [f"# {_escape_markdown(page.title)}", _escape_markdown(page.statement)]
     parts += [f"**{_escape_markdown(line)}**" for line in page.cautions]
     for block, rows in page.list_tables():
         lines = [_render_markdown_row([column.title for column in columns])]
         lines.append(_render_markdown_row(alignments, raw=True))
-        lines += [_render_markdown_row(row) for row in format_cells(rows, columns, page=True)]
+        lines += [_render_markdown_row(row) for row in write_short_rows(rows, columns)]
         parts += [f"## {_escape_markdown(block.protocol)}", "\n".join(lines)]
     if page.notes:
         parts += [f"## {NOTES}", "\n".join(f"- {_escape_markdown(note)}" for note in page.notes)]
@@ -110,31 +100,45 @@ def render_html(page: Page) -> str:
         [HERE / "comparison.css"],
         title=page.title,
         page=page,
-        tables=[build_html_table(block, rows) for block, rows in page.list_tables()],
+        tables=[build_block_tables(block, rows) for block, rows in page.list_tables()],
         notes_heading=NOTES,
     )
 
 
 def print_page(page: Page) -> None:
-    """Print the main columns, with color and lines only in a terminal."""
+    """Print the columns for readers, with color and lines only in a terminal."""
     console = OutputConsole(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
-        console.width = 100
+        console.width = WIDE
     console.print(page.title, style="bold")
     for line in page.cautions:
         console.print(line)
+    box = SIMPLE_HEAD if console.is_terminal else None
     for block, rows in page.list_tables():
         console.print(f"\n{block.protocol}", style="bold")
-        console.print(_build_terminal_table(rows, SIMPLE_HEAD if console.is_terminal else None))
+        console.print(_build_terminal_table(rows, box, is_wide=console.width >= WIDE))
 
 
-def _build_terminal_table(rows: pd.DataFrame, box: Box | None) -> Table:
-    columns = [COLUMNS_BY_TITLE[title] for title in TERMINAL if title in rows.columns]
-    table = Table(box=box, pad_edge=False)
-    for column in columns:
-        # One word per line keeps the columns so narrow that no cell has to wrap
-        heading = column.title.replace(" ", "\n")
-        table.add_column(heading, justify="right" if column.title in NUMERIC_TITLES else "left")
-    for row in format_cells(rows, columns, page=True):
-        table.add_row(*row)
+def _build_terminal_table(rows: pd.DataFrame, box: Box | None, *, is_wide: bool) -> Table:
+    columns = select_short_columns(rows)
+    # A head is too long with spaces, and an interval has a line of its own where there is no room
+    bracket = " (" if is_wide else "\n("
+    lines = [
+        [text.replace(" - ", "-").replace(" (", bracket) for text in texts]
+        for texts in write_short_rows(rows, columns)
+    ]
+    table = Table(box=box, pad_edge=False, collapse_padding=True)
+    for column, cells in zip(columns, zip(*lines, strict=True), strict=True):
+        width = max(len(line) for cell in cells for line in cell.splitlines() or [""])
+        heading = _break_heading(column.title, width)
+        table.add_column(heading, justify="right" if column.is_numeric else "left")
+    for line in lines:
+        table.add_row(*line)
     return table
+
+
+def _break_heading(title: str, width: int) -> str:
+    """Break a heading into lines as short as its cells, or as its longest word."""
+    name, bracket, interval = title.partition(" (")
+    lines = textwrap.wrap(name, max(width, 1), break_long_words=False)
+    return "\n".join([*lines, f"({interval}"] if bracket else lines)

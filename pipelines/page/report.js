@@ -40,7 +40,8 @@ function draw() {
 }
 
 function value(row, column) {
-  const text = row.cells[column].innerText.replace(/[,%]/g, "").trim();
+  const cell = row.cells[column];
+  const text = (cell.dataset.value ?? cell.innerText).replace(/[,%]/g, "").trim();
   const number = Number(text.replace("<", ""));
   return text !== "" && !Number.isNaN(number) ? number : text;
 }

@@ -13,7 +13,7 @@ from pipelines.compare.evidence import DetailedRow
 from pipelines.compare.reflection import answer_questions
 from pipelines.compare.reflection import summarize_study
 from pipelines.page.figure import Chart
-from pipelines.page.html_table import build_html_table
+from pipelines.page.html_table import build_block_tables
 from pipelines.page.render import NOTES
 from pipelines.page.render import Page
 from pipelines.runs.protocol import describe_split
@@ -40,7 +40,7 @@ def render_report(report: Report) -> str:
     """Return the whole page. The same runs give the same bytes."""
     page = report.page
     tables = [
-        (block is report.main_block, build_html_table(block, rows))
+        (block is report.main_block, build_block_tables(block, rows))
         for block, rows in page.list_tables()
     ]
     return render_page(
@@ -52,8 +52,8 @@ def render_report(report: Report) -> str:
         protocol=_describe_protocol(report.rows),
         summary=summarize_study(report.rows),
         answers=answer_questions(report.rows),
-        main_table=next(table for is_main, table in tables if is_main),
-        other_tables=[table for is_main, table in tables if not is_main],
+        main_tables=next(pair for is_main, pair in tables if is_main),
+        other_tables=[pair for is_main, pair in tables if not is_main],
         charts=report.charts,
         notes_heading=NOTES,
         scripts=_list_scripts(report.charts),

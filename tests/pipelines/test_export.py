@@ -123,7 +123,7 @@ def test_export_command_writes_four_files_and_prints_the_table(here: Path) -> No
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert max(len(line) for line in done.stdout.splitlines()) <= 100
+    assert max(len(line) for line in done.stdout.splitlines()) <= 120
     assert "\x1b" not in done.stdout
     assert done.stdout.splitlines()[-1].endswith(str(Path("exports", "chest")))
     assert "test images have a sibling in train" in done.stdout
@@ -225,7 +225,7 @@ def test_demo_is_called_synthetic_and_has_no_reported_columns() -> None:
 def test_html_is_self_contained_and_accessible() -> None:
     text = render_html(build_page("chest"))
     assert not re.search(r"https?://|<script|<link|@import|url\(|src=", text)
-    assert text.count("<caption>") == text.count("<table>") == 2
+    assert text.count("<caption>") == text.count("<table>") == 4
     assert 'scope="row"' in text
     assert 'scope="col"' in text
     assert "prefers-color-scheme" in text
@@ -320,9 +320,9 @@ def texts_of(table: pd.DataFrame, title: str, *, page: bool) -> list[str]:
 def test_leak_is_the_mean_share_of_test_images() -> None:
     table = table_of([make_run({"seed": k}, leak=f"{446 + k}/1168") for k in range(3)])
     assert texts_of(table, "Leak", page=False) == ["0.3827"]
-    assert texts_of(table, "Leak", page=True) == ["38.3%"]
+    assert texts_of(table, "Leak", page=True) == ["38.3 %"]
     none = table_of([make_run(leak="0/1170")])
-    assert texts_of(none, "Leak", page=True) == ["0.0%"]
+    assert texts_of(none, "Leak", page=True) == ["0.0 %"]
 
 
 def test_leak_and_groups_of_a_run_without_groups_are_unknown() -> None:
@@ -467,17 +467,61 @@ def test_unknown_data_set_is_refused() -> None:
         recipe("chess")
 
 
+TITLES = [
+    *("Variant", "Head", "Rate", "Accuracy (95 % interval)", "Reported"),
+    *("Points from baseline (95 % interval)", "Adjusted p", "Seeds", "Learning time"),
+    "Sibling in training",
+]
+
+
 @pytest.mark.usefixtures("here")
-def test_csv_markdown_html_and_latex_have_the_same_figures() -> None:
+def test_markdown_html_and_latex_have_the_ten_columns_of_a_row() -> None:
+    page = build_page("chest")
+    markdown = render_markdown(page)
+    assert f"| {' | '.join(TITLES)} |" in markdown
+    line = next(text for text in markdown.splitlines() if text.startswith("| 3 | "))
+    cells = line.removeprefix("| ").removesuffix(" |").split(" | ")
+    assert (*cells[:3], cells[4], *cells[7:]) == (
+        *("3", "F - D(32)", "1e-5", "98.0 %", "2", "20 min", "69.5 %"),
+    )
+    assert re.fullmatch(r"96\.5 % \(\d+\.\d to \d+\.\d\)", cells[3])
+    assert re.fullmatch(r"[+-]\d\.\d \([+-]\d+\.\d to [+-]\d+\.\d\)", cells[5])
+    latex = " & ".join(cells).replace("%", r"\%")
+    assert latex in render_latex(page)
+    html = render_html(page).replace("\N{NO-BREAK SPACE}", " ")
+    assert all(f">{cell}</t" in html for cell in cells)
+
+
+@pytest.mark.usefixtures("here")
+def test_html_opens_the_other_columns_of_each_table_without_a_script() -> None:
+    page = build_page("chest")
+    html = render_html(page)
+    details = re.findall(r"<details.*?</details>", html, re.DOTALL)
+    assert len(details) == len(page.blocks)
+    row = next(csv.DictReader(io.StringIO(render_csv(page))))
+    assert all(f">{title}</th>" in details[0] for title in row)
+    assert row["Run IDs"] in details[0]
+
+
+@pytest.mark.usefixtures("here")
+def test_csv_keeps_its_columns_and_ends_with_dataset_and_weights_digest() -> None:
+    frame = pd.read_csv(io.StringIO(render_csv(build_page("chest"))), dtype=str)
+    assert list(frame.columns[-3:]) == ["Run IDs", "dataset", "weights_digest"]
+    assert set(frame["dataset"]) == {"chest"}
+    for title in ("Low", "High", "By", "Gain (points)", "P(better)", "Time Ratio", "Leak"):
+        assert title in frame
+
+
+def test_dataset_column_of_a_folder_keeps_its_path_private(tmp_path: Path) -> None:
+    run = make_run({"dataset": f"folder:{tmp_path}/pets"}, weights_digest="ab" * 32)
+    table = table_of([run])
+    assert table["dataset"].tolist() == ["folder:pets"]
+    assert table["weights_digest"].tolist() == ["ab" * 32]
+
+
+@pytest.mark.usefixtures("here")
+def test_latex_has_a_table_for_each_block_and_escapes_its_text() -> None:
     page = build_page("chest")
     latex = render_latex(page)
-    table = pd.read_csv(io.StringIO(render_csv(page)), dtype=str).set_index("Variant")
-    row = table.loc["3"]
-    line = next(text for text in latex.splitlines() if text.startswith("3 & "))
-    for name in ("Accuracy", "Low", "High", "Gain (points)", "Gain Low", "P(better)"):
-        assert row[name] in line
-        assert row[name] in render_markdown(page)
-        assert row[name] in render_html(page)
-    assert row["By"] == "groups and seeds"
     assert latex.count(r"\toprule") == page.table["Protocol"].nunique()
     assert not re.findall(r"(?<!\\)[%#_]", latex.split("\n", 1)[1].replace("{%\n", ""))

@@ -45,11 +45,22 @@ def test_click_on_a_heading_sorts_the_table(page: Path) -> None:
     with open_tab() as tab:
         open_page(tab, page)
         for order in ("ascending", "descending"):
-            tab.page.locator("thead button", has_text="Dense Count").click()
+            tab.page.locator("thead button", has_text="Accuracy (95 % interval)").click()
             heads = tab.page.locator(f'th[aria-sort="{order}"]')
-            assert heads.all_inner_texts() == ["Dense Count"]
-            cells = tab.page.locator("tbody tr td:nth-child(3)").all_inner_texts()
-            assert list(map(int, cells)) == sorted(map(int, cells), reverse=order == "descending")
+            assert heads.all_inner_texts() == ["Accuracy (95 % interval)"]
+            table = tab.page.locator("table").first
+            cells = table.locator("tbody tr td:nth-child(4)").all_inner_texts()
+            percents = [float(cell.split()[0]) for cell in cells]
+            assert percents == sorted(percents, reverse=order == "descending")
+
+
+def test_all_columns_of_the_table_open_on_a_click(page: Path) -> None:
+    with open_tab() as tab:
+        open_page(tab, page)
+        whole = tab.page.locator("table").nth(1)
+        assert not whole.is_visible()
+        tab.page.locator("summary", has_text="columns").first.click()
+        assert whole.is_visible()
 
 
 def test_legend_hides_a_variant_and_hovering_names_it(page: Path) -> None:

@@ -1,0 +1,52 @@
+"""Format shares, differences, p-values and times with the digits that a reader needs."""
+
+from study.statistics.intervals import Estimate
+from study.statistics.intervals import SIGNIFICANCE_LEVEL
+
+
+def format_percent(share: float) -> str:
+    """Format a share, 0 to 1, as `97.6 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def format_signed_points(difference: float) -> str:
+    """Format a difference, -1 to 1, in percentage points, as `-1.1`.
+
+    Zero is `+0.0`, never `-0.0`.
+    """
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"
+
+
+def format_accuracy(accuracy: Estimate) -> str:
+    """Format an accuracy as `97.6 % (96.5 to 98.4)`."""
+    interval = f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}"
+    return f"{format_percent(accuracy.value)} ({interval})"
+
+
+def format_difference(difference: Estimate) -> str:
+    """Format a difference of accuracies, in percentage points, as `-1.1 (-2.1 to -0.2)`."""
+    value, low, high = map(
+        format_signed_points, (difference.value, difference.low, difference.high)
+    )
+    return f"{value} ({low} to {high})"
+
+
+def format_p(p: float) -> str:
+    """Format a p-value with two significant digits, as `0.31`, `1` or `< 0.001`."""
+    if p < 0.001:
+        return "< 0.001"
+    text = f"{p:.2g}"
+    # Show on which side of the level a p lies that would round to it
+    return f"{p:.3g}" if text == f"{SIGNIFICANCE_LEVEL:g}" else text
+
+
+def state_p(p: float) -> str:
+    """Return a p-value for a sentence, as `p = 0.31` or `p < 0.001`."""
+    text = format_p(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def format_duration(seconds: float) -> str:
+    """Format a time as `3.2 s`, `45 s`, `2.5 min` or `120 min`."""
+    value, unit = (seconds, "s") if seconds < 100 else (seconds / 60, "min")
+    return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
