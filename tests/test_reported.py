@@ -43,7 +43,7 @@ def test_reported_figures_follow_the_logs_not_the_misprints() -> None:
     assert blood[6].test_acc == 0.9984
     assert blood[6].test_acc == max(row.test_acc for row in blood.values())
     assert blood[6].table_acc_percent == 82.52
-    assert "train accuracy" in blood[6].note
+    assert "training accuracy" in blood[6].note
     assert blood[1].fit_seconds == 3200.448415
 
 

@@ -44,9 +44,9 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Return a short name that tells the row from others, as `2: D(16) · 1e-5`."""
+        """Return a short name that tells the row from others, as `2 · D(16) · 1e-5`."""
         head = self.config.head_notation.removeprefix("F - ").replace(" - ", "·")
-        number = f"{self.variant}: " if self.variant else ""
+        number = f"{self.variant} · " if self.variant else ""
         return f"{number}{head} · {format_learning_rate(float(f'{self.config.lr:.3g}'))}"
 
     @property

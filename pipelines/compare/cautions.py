@@ -46,9 +46,9 @@ def _warn_of_leaks(runs: Sequence[FinishedRun]) -> list[str]:
         return []
     most, total = max(run.leaking for run in leaking_runs if run.leaking)
     return [
-        f"Warning: in {format_share(leaking_runs, runs)}, test images have a sibling in train"
-        f" (the same original or the same patient; up to {most} of {total}),"
-        " so test accuracy partly measures memory."
+        f"Warning: in {format_share(leaking_runs, runs)}, test images have a sibling in training,"
+        f" an image of the same patient or original (up to {most} of {total}): test accuracy"
+        " partly measures memory."
     ]
 
 
@@ -58,7 +58,7 @@ def _warn_of_unknown_leaks(runs: Sequence[FinishedRun]) -> list[str]:
         return []
     return [
         f"In {format_share(unknown_runs, runs)}, it is unknown how many test images have a"
-        " sibling in train."
+        " sibling in training."
     ]
 
 
@@ -69,9 +69,9 @@ def _warn_of_single_seeds(blocks: Sequence[Block]) -> list[str]:
         return []
     where = "One seed" if count == len(rows) else f"One seed in {count} of {len(rows)} rows"
     return [
-        f"{where}: the intervals account for the choice of test images, but not for that of the"
-        " seed, which may change accuracy by some points. A difference may be due to chance: use"
-        " --seeds 5."
+        f"{where}: the intervals cover the choice of test images, but not that of the seed, which"
+        " can change an accuracy by some points. A difference may be due to chance: train more"
+        " seeds with --seeds 5."
     ]
 
 
@@ -85,7 +85,7 @@ def _warn_of_missing_predictions(
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
     return [
         f"Warning: the predictions of {format_share(lacking_runs, runs)} are missing ({reasons}):"
-        " intervals and comparisons are made without these runs."
+        " intervals and comparisons leave these runs out."
     ]
 
 

@@ -6,6 +6,10 @@ from statistics import median
 
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
+from pipelines.compare.columns import format_learning_rate
+from pipelines.compare.formats import format_duration
+from pipelines.compare.formats import format_signed_points
+from pipelines.compare.formats import state_p
 from pipelines.compare.power_sentence import describe_power
 from study.statistics.intervals import Estimate
 
@@ -45,48 +49,40 @@ def summarize_study(rows: Sequence[Row]) -> list[str]:
         ]
     significant_rows = [row for row in compared_rows if is_significant(row)]
     if not significant_rows:
-        return [_deny_differences(compared_rows, baseline)]
+        return [_deny_differences(compared_rows)]
     better_rows = [row for row in significant_rows if _get_gain(row).value > 0]
     worse_rows = [row for row in significant_rows if row not in better_rows]
     return [
-        *_describe_differences(better_rows, "more", baseline),
-        *_describe_differences(worse_rows, "less", baseline),
-        *_qualify_differences(significant_rows, len(compared_rows) - len(significant_rows)),
+        *_describe_differences(better_rows, "more"),
+        *_describe_differences(worse_rows, "less"),
+        *_describe_others(len(compared_rows) - len(significant_rows)),
     ]
 
 
-def _qualify_differences(significant_rows: Sequence[Row], other_count: int) -> list[str]:
-    """Say how many other rows do not differ, and which that differ have one seed only."""
-    sentences = []
-    if other_count > 0:
-        subject = "one does" if other_count == 1 else f"{_spell_count(other_count)} do"
-        sentences.append(f"The other {subject} not differ significantly from the baseline.")
-    if single_rows := [row for row in significant_rows if row.verdict.pairs == 1]:
-        verb = "was" if len(single_rows) == 1 else "were"
-        sentences.append(
-            f"{_name_rows(single_rows)} {verb} trained with one seed only: with another, the "
-            "result may differ."
-        )
-    return sentences
+def _describe_others(count: int) -> list[str]:
+    """Say how many rows do not differ, if there are any beside those that do."""
+    if not count:
+        return []
+    subject = "one does" if count == 1 else f"{spell_count(count)} do"
+    return [f"The other {subject} not differ significantly from it."]
 
 
-def _deny_differences(rows: Sequence[Row], baseline: Row) -> str:
+def _deny_differences(rows: Sequence[Row]) -> str:
     """Say that no row differs significantly from the baseline."""
     p_values = [row.verdict.p for row in rows if row.verdict.p is not None]
-    reference = f"the baseline ({_format_accuracy(baseline)}"
     if len(rows) == 1:
         return (
-            f"{_name_rows(rows)} does not differ significantly from {reference}; adjusted "
-            f"p = {p_values[0]:.3f})."
+            f"{name_rows(rows)} does not differ significantly from the baseline "
+            f"(adjusted {state_p(p_values[0])})."
         )
     none = "Neither" if len(rows) == 2 else "None"
     return (
-        f"{none} of the {_spell_count(len(rows))} {_choose_noun(rows)} differs significantly from "
-        f"{reference}; smallest adjusted p = {min(p_values):.3f})."
+        f"{none} of the {spell_count(len(rows))} {_choose_noun(rows)} differs significantly from "
+        f"the baseline (smallest adjusted {state_p(min(p_values))})."
     )
 
 
-def _describe_differences(rows: Sequence[Row], comparison: str, baseline: Row) -> list[str]:
+def _describe_differences(rows: Sequence[Row], comparison: str) -> list[str]:
     """Say in one sentence by how much rows differ from the baseline, if there are any.
 
     All rows are better, or all are worse: `comparison` is `more` or `less`.
@@ -95,14 +91,13 @@ def _describe_differences(rows: Sequence[Row], comparison: str, baseline: Row) -
         return []
     verb = "is" if len(rows) == 1 else "are"
     distances = _join_texts([_format_distance(row) for row in rows])
-    ending = ", respectively" if len(rows) > 1 else ""
     return [
-        f"{_name_rows(rows)} {verb} significantly {comparison} accurate than the baseline "
-        f"({_format_accuracy(baseline)}): by {distances}{ending}."
+        f"{name_rows(rows)} {verb} significantly {comparison} accurate than the baseline, by "
+        f"{distances}."
     ]
 
 
-def _name_rows(rows: Sequence[Row]) -> str:
+def name_rows(rows: Sequence[Row]) -> str:
     """Name rows as the subject of a sentence: `Variants 4 and 5`."""
     noun = _choose_noun(rows).capitalize()
     names = [str(row.variant) if noun == "Variants" else row.label for row in rows]
@@ -113,7 +108,8 @@ def _choose_noun(rows: Sequence[Row]) -> str:
     return "variants" if all(row.variant for row in rows) else "configs"
 
 
-def _spell_count(count: int) -> str:
+def spell_count(count: int) -> str:
+    """Spell a count of up to nine: `seven`, but `12`."""
     words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     return words[count] if count < len(words) else str(count)
 
@@ -140,7 +136,7 @@ def _answer_question(rows: Sequence[Row], baseline: Row, factor: str) -> list[st
     field, variants = FACTORS[factor]
     others = [row for row in rows if row.variant in variants and row is not baseline]
     if not others:
-        return ["No variant that changes this was trained."]
+        return ["No variant that changes this alone was trained."]
     sentences = [_describe_gain(row, baseline, field) for row in others]
     uncertain_rows = [row for row in others if row.verdict.gain and not is_significant(row)]
     return [
@@ -152,20 +148,20 @@ def _answer_question(rows: Sequence[Row], baseline: Row, factor: str) -> list[st
 
 def _describe_gain(row: Row, baseline: Row, field: str) -> str:
     """Say in one sentence how a row differs from the baseline, and whether by chance."""
-    name = field.replace("_", " ").replace("lr", "learning rate")
-    change = f"{name} {_format_setting(row, field)} instead of {_format_setting(baseline, field)}"
+    setting = _name_setting(field, format_setting(row, field))
+    change = f"{setting} instead of {format_setting(baseline, field)}"
     if row.verdict.gain is None or row.verdict.p is None:
         return (
             f"With {change}, no comparison is possible: no seed has predictions of both variants."
         )
-    interval = f"{_format_gain(row)}, p = {row.verdict.p:.3f}".replace("p = 0.000", "p < 0.001")
+    interval = f"{_format_gain(row)}, adjusted {state_p(row.verdict.p)}"
     if not is_significant(row):
         return f"With {change}, there is no evidence of a difference ({interval})."
     direction = "better" if row.verdict.gain.value > 0 else "worse"
     if row.verdict.pairs == 1:
         return (
             f"With {change}, this one training was {direction} ({interval}). One seed cannot "
-            "show whether another training would be, too."
+            "show whether another training would also be."
         )
     return f"With {change}, accuracy is {direction} ({interval})."
 
@@ -180,23 +176,25 @@ def _describe_learning_time(others: Sequence[Row], baseline: Row) -> str:
     low = f"{min(finite_ratios):.2f}"
     high = f"{max(finite_ratios):.2f}"
     times = low if low == high else f"{low} to {high}"
-    return f"Learning took {times} times the baseline's {seconds / 60:.1f} minutes (median)."
+    return f"Learning took {times} times as long as the baseline ({format_duration(seconds)})."
 
 
-def _format_setting(row: Row, field: str) -> str:
-    return f"{getattr(row.runs[0].config, field):g}"
+def _name_setting(field: str, value: str) -> str:
+    """Name a setting, as `2 hidden layers` or `a learning rate of 5e-5`."""
+    return f"a learning rate of {value}" if field == "lr" else f"{value} {field.replace('_', ' ')}"
 
 
-def _format_accuracy(row: Row) -> str:
-    accuracy = row.verdict.accuracy
-    assert accuracy is not None
-    interval = f"95 % interval {100 * accuracy.low:.2f} to {100 * accuracy.high:.2f}"
-    return f"{100 * accuracy.value:.2f} %, {interval}"
+def format_setting(row: Row, field: str) -> str:
+    """Format the value that a row has for a factor's field."""
+    value = getattr(row.config, field)
+    return format_learning_rate(value) if field == "lr" else str(value)
 
 
 def _format_gain(row: Row) -> str:
+    """Format a gain as `-1.1 points, 95 % interval -2.1 to -0.2`."""
     gain = _get_gain(row)
-    return f"{100 * gain.value:+.2f} points ({100 * gain.low:+.2f} to {100 * gain.high:+.2f})"
+    value, low, high = map(format_signed_points, (gain.value, gain.low, gain.high))
+    return f"{value} points, 95 % interval {low} to {high}"
 
 
 def _format_distance(row: Row) -> str:
@@ -204,4 +202,4 @@ def _format_distance(row: Row) -> str:
     gain = _get_gain(row)
     sign = 1 if gain.value > 0 else -1
     low, high = sorted(100 * sign * bound for bound in (gain.low, gain.high))
-    return f"{100 * sign * gain.value:.2f} points ({low:.2f} to {high:.2f})"
+    return f"{100 * sign * gain.value:.1f} points ({low:.1f} to {high:.1f})"

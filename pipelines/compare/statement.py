@@ -13,8 +13,10 @@ from pipelines.runs.protocol import pluralize
 from pipelines.runs.protocol import protocol
 from study.config.backbones import BACKBONES
 from study.config.trial_config import recipe
+from study.config.trial_config import TrialConfig
 from study.reported import read_reported
 from study.reported import TEST_IMAGES
+from study.variants import find_variant
 
 # Settings that the statement names in sentences of their own.
 STATED_SETTINGS = (
@@ -69,12 +71,12 @@ def describe_runs(runs: Sequence[FinishedRun], rows: int) -> str:
         *_describe_synthetic_images(configs[0].dataset),
         f"{models} with {weights}, {join_texts(describe_split(run) for run in runs)},"
         f" images of {sizes} pixels, at most {epochs} {'epoch' if epochs == '1' else 'epochs'}.",
-        f"{pluralize(len(runs), 'run')} in {pluralize(rows, 'row')};"
-        " each figure is the mean over the seeds of its row, and learning times are medians."
-        " Each row is compared with the baseline (variant 1) on the same images and seeds. Within a"
-        " block, p is adjusted by Holm's method over all variants, and likewise over all other"
-        " configs. P(better) is the share of trainings that beat the baseline's with the same"
-        " seed.",
+        f"{pluralize(len(runs), 'run')} in {pluralize(rows, 'row')}."
+        " Figures are means over the seeds of a row, but learning times are medians."
+        " Each row is compared with the baseline (variant 1) on the same images and seeds. In each"
+        f" table, p is adjusted by Holm's method over the variants{_name_other_family(configs)}."
+        " A sibling is an image of the same patient or original: the last column is the share of"
+        " test images that have one in training.",
         *_explain_cross_validation(runs),
         *_describe_unusual_settings(runs),
         *_compare_with_report_protocol(runs),
@@ -118,6 +120,11 @@ def _count_test_images(run: FinishedRun) -> int | None:
     """Return the number of test images, or None if the run did not log it."""
     count = run.sizes.split("/")[-1]
     return int(count) if count.isdigit() else None
+
+
+def _name_other_family(configs: Sequence[TrialConfig]) -> str:
+    has_others = any(find_variant(config) is None for config in configs)
+    return ", and separately over the other configs" if has_others else ""
 
 
 def _describe_synthetic_images(dataset: str) -> list[str]:

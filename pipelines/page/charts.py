@@ -10,7 +10,10 @@ from plotly.subplots import make_subplots
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
 from pipelines.compare.evidence import DetailedRow
+from pipelines.compare.formats import format_accuracy
+from pipelines.compare.formats import format_difference
 from pipelines.compare.reflection import FACTORS
+from pipelines.compare.reflection import format_setting
 from pipelines.page.figure import Chart
 from pipelines.page.figure import COLORS
 from pipelines.page.figure import style
@@ -37,11 +40,7 @@ def draw_accuracies(rows: Sequence[Row]) -> Chart | None:
         xaxis={"title": "test accuracy (%)"},
         height=130 + 38 * len(estimates),
     )
-    words = "; ".join(
-        f"{label}: {100 * estimate.value:.2f} % "
-        f"({100 * estimate.low:.2f} to {100 * estimate.high:.2f})"
-        for label, estimate in estimates
-    )
+    words = "; ".join(f"{label}: {format_accuracy(estimate)}" for label, estimate in estimates)
     return Chart("Test accuracy", figure, words)
 
 
@@ -56,7 +55,7 @@ def _draw_intervals(estimates: Sequence[tuple[str, Estimate]]) -> go.Scatter:
         name="this study, 95 % interval",
         error_x={"array": high - value, "arrayminus": value - low, "color": COLORS[0]},
         marker={"size": 10, "color": COLORS[0]},
-        hovertemplate="%{y}<br>%{x:.2f} %<extra></extra>",
+        hovertemplate="%{y}<br>%{x:.1f} %<extra></extra>",
     )
 
 
@@ -69,7 +68,7 @@ def _add_reported(figure: go.Figure, reported: Sequence[tuple[float, str]]) -> N
         mode="markers",
         name="the report",
         marker={"symbol": "diamond-open", "size": 11, "color": COLORS[1], "line": {"width": 2}},
-        hovertemplate="%{y}<br>reported %{x:.2f} %<extra></extra>",
+        hovertemplate="%{y}<br>reported %{x:.1f} %<extra></extra>",
     )
 
 
@@ -93,8 +92,8 @@ def draw_curves(rows: Sequence[DetailedRow]) -> Chart | None:
     return Chart(
         "Loss and accuracy over epochs",
         figure,
-        "Thick: validation, thin: training. Select or hide a variant in the legend. "
-        f"Final validation loss of {'; '.join(last_losses)}",
+        "Thick lines are of validation, thin ones of training. Select a variant in the legend to "
+        f"hide it. Final validation loss: {'; '.join(last_losses)}",
     )
 
 
@@ -137,7 +136,7 @@ def draw_times(rows: Sequence[Row]) -> Chart | None:
             marker={"size": 12, "color": style(number)["color"]},
             hovertemplate=f"{row.label}<br>%{{x:.1f}} min, %{{y:.2f}} %<extra></extra>",
         )
-        descriptions.append(f"{row.label}: {minutes:.1f} min, {percent:.2f} %")
+        descriptions.append(f"{row.label}: {minutes:.1f} min, {percent:.1f} %")
     if not descriptions:
         return None
     figure.update_layout(
@@ -159,13 +158,12 @@ def draw_factors(rows: Sequence[Row]) -> Chart | None:
         gains = _list_gains(rows, baseline, title)
         _add_gains(figure, column, title, gains)
         descriptions += [
-            f"{title.lower()} {value}: {100 * gain.value:+.2f} points "
-            f"({100 * gain.low:+.2f} to {100 * gain.high:+.2f})"
+            f"{title.lower()} {value}: {format_difference(gain)} points"
             for value, gain in gains
             if gain is not None
         ]
     figure.update_xaxes(type="category")
-    figure.update_yaxes(title="gain over the baseline (percentage points)", row=1, col=1)
+    figure.update_yaxes(title="difference from the baseline (points)", row=1, col=1)
     figure.add_hline(y=0, line={"dash": "dot", "width": 1, "color": "#888888"})
     figure.update_layout(height=400)
     return Chart("The effect of each factor", figure, "; ".join(descriptions))
@@ -181,7 +179,7 @@ def _list_gains(
     field, variants = FACTORS[title]
     by_variant = {row.variant: row for row in rows if row.variant}
     return [
-        (f"{getattr(row.runs[0].config, field):g}", row.verdict.gain)
+        (format_setting(row, field), row.verdict.gain)
         for variant in variants
         if (row := by_variant.get(variant)) is not None
         and (row is baseline or row.verdict.gain is not None)

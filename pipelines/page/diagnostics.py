@@ -12,6 +12,7 @@ from sklearn.metrics import confusion_matrix
 from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve
 
+from pipelines.compare.columns import format_count
 from pipelines.compare.evidence import DetailedRow
 from pipelines.page.figure import Chart
 from pipelines.page.figure import COLORS
@@ -239,7 +240,7 @@ def draw_dead_units(rows: Sequence[DetailedRow]) -> Chart | None:
         yaxis={"autorange": "reversed"},
         height=130 + 32 * len(unit_counts),
     )
-    words = "; ".join(f"{label}: {d:.1f} of {h:.0f}" for label, d, h in unit_counts)
+    words = "; ".join(f"{label}: {format_count(d)} of {h:.0f}" for label, d, h in unit_counts)
     return Chart("Dead hidden units", figure, words)
 
 

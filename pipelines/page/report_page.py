@@ -7,17 +7,19 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
+from pipelines.compare.answer import write_answer
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import Row
 from pipelines.compare.evidence import DetailedRow
 from pipelines.compare.reflection import answer_questions
-from pipelines.compare.reflection import summarize_study
 from pipelines.page.figure import Chart
 from pipelines.page.html_table import build_block_tables
 from pipelines.page.render import NOTES
 from pipelines.page.render import Page
 from pipelines.runs.protocol import describe_split
 from pipelines.runs.protocol import describe_weights
+from pipelines.runs.protocol import join_texts
+from pipelines.runs.protocol import pluralize
 from pipelines.runs.protocol import protocol
 from study.common.html import read_files
 from study.common.html import render_page
@@ -33,7 +35,7 @@ class Report:
     page: Page
     main_block: Block
     rows: list[DetailedRow]
-    charts: list[Chart]
+    charts: list[Chart]  # the first stands beside the answer
 
 
 def render_report(report: Report) -> str:
@@ -50,8 +52,8 @@ def render_report(report: Report) -> str:
         page=page,
         question=_write_question(report),
         protocol=_describe_protocol(report.rows),
-        summary=summarize_study(report.rows),
-        answers=answer_questions(report.rows),
+        answer=write_answer(report.rows),
+        reflection=answer_questions(report.rows),
         main_tables=next(pair for is_main, pair in tables if is_main),
         other_tables=[pair for is_main, pair in tables if not is_main],
         charts=report.charts,
@@ -64,8 +66,8 @@ def _write_question(report: Report) -> str:
     config = report.rows[0].runs[0].config
     name = report.page.title.partition(": ")[2]
     return (
-        f"How accurate is {BACKBONES[config.backbone].title}, fine-tuned on {name}, and which of "
-        "its hidden layers, dense units and learning rates makes a difference?"
+        f"How accurate is {BACKBONES[config.backbone].title}, fine-tuned on {name}, and do its "
+        "hidden layers, dense units and learning rate make a difference?"
     )
 
 
@@ -77,18 +79,26 @@ def _describe_protocol(rows: Sequence[Row]) -> list[str]:
     group_counts = [
         round(run.metrics["test_groups"]) for run in runs if "test_groups" in run.metrics
     ]
-    groups = f"from at least {min(group_counts)} groups" if group_counts else "of unknown groups"
     return [
         f"Model: {BACKBONES[first.config.backbone].title}, {describe_weights(first)}, all "
         f"images {first.config.image_size} x {first.config.image_size} pixels.",
-        f"Training: at most {fields['epochs']} epochs, batches of {fields['batch_size']}, Adam, "
-        "weights of the last epoch.",
-        f"Split: {describe_split(first)}, {first.sizes} images for training, validation and test, "
-        f"{groups}.",
-        f"Seeds: {len(seeds)} ({', '.join(map(str, seeds))}); {len(runs)} runs.",
-        "95 % intervals and paired tests take the groups of the test images and the seeds into "
-        "account. p is adjusted by Holm's method.",
+        f"Training: at most {pluralize(fields['epochs'], 'epoch')}, batches of "
+        f"{fields['batch_size']}, Adam, weights of the last epoch.",
+        f"Data: {describe_split(first)}, {first.sizes} images for training, validation and test. "
+        f"{_describe_groups(group_counts)}",
+        f"{'Seed' if len(seeds) == 1 else 'Seeds'} {join_texts(map(str, seeds))}; "
+        f"{pluralize(len(runs), 'run')}.",
+        "Intervals are of 95 %. They and the paired tests take the groups of the test images and "
+        "the seeds into account. p is adjusted by Holm's method.",
     ]
+
+
+def _describe_groups(counts: Sequence[int]) -> str:
+    """Say how many groups, such as patients, the test images of the runs come from."""
+    if not counts:
+        return "The groups of the test images are not known."
+    least = "" if len(set(counts)) == 1 else "at least "
+    return f"The test images come from {least}{pluralize(min(counts), 'group')}."
 
 
 def _list_scripts(charts: Sequence[Chart]) -> list[str]:

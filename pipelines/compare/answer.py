@@ -1,0 +1,187 @@
+"""Answer the study's question in three lines: reproduced or not, the best variant, the trust."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from pipelines.compare.blocks import find_baseline
+from pipelines.compare.blocks import Row
+from pipelines.compare.formats import format_percent
+from pipelines.compare.formats import format_signed_points
+from pipelines.compare.formats import state_p
+from pipelines.compare.reflection import is_significant
+from pipelines.compare.reflection import name_rows
+from pipelines.compare.reflection import spell_count
+from pipelines.compare.reflection import summarize_study
+from pipelines.compare.statement import list_departures
+from pipelines.runs.finished import FinishedRun
+from pipelines.runs.protocol import join_texts
+from study.statistics.intervals import Estimate
+
+
+@dataclass(frozen=True)
+class AnswerLine:
+    """A paragraph of one to four sentences, and the words in bold before it."""
+
+    label: str
+    text: str
+
+
+def write_answer(rows: Sequence[Row]) -> list[AnswerLine]:
+    """Write the lines that open the report on the rows of one protocol."""
+    lines = {
+        "Reproduced?": _describe_reproduction(rows),
+        "Best variant?": [*_describe_best(rows), *summarize_study(rows)],
+        "How far to trust this?": _describe_trust(rows),
+    }
+    return [AnswerLine(label, " ".join(sentences)) for label, sentences in lines.items()]
+
+
+def _describe_reproduction(rows: Sequence[Row]) -> list[str]:
+    """Say which reported accuracies lie within the intervals, and by how much others miss."""
+    errors = [(row, error) for row in rows if (error := _compute_error(row)) is not None]
+    if not errors:
+        return ["There are no reported accuracies to compare with."]
+    misses = [(row, error) for row, error in errors if not _is_reproduced(row)]
+    return [
+        _count_hits(len(errors) - len(misses), len(errors)),
+        *_describe_misses(misses),
+        *_describe_departures([run for row, _ in errors for run in row.runs]),
+    ]
+
+
+def _compute_error(row: Row) -> float | None:
+    """Return this study's accuracy minus the reported one, or None if either is unknown."""
+    if row.report is None or row.verdict.accuracy is None:
+        return None
+    return row.verdict.accuracy.value - row.report.test_acc
+
+
+def _is_reproduced(row: Row) -> bool:
+    accuracy = row.verdict.accuracy
+    assert accuracy is not None
+    assert row.report is not None
+    return accuracy.low <= row.report.test_acc <= accuracy.high
+
+
+def _count_hits(hits: int, total: int) -> str:
+    where = "within the 95 % interval of this study"
+    if total == 1:
+        return f"The reported accuracy {'lies' if hits else 'does not lie'} {where}."
+    if hits == total:
+        return f"All {spell_count(total)} reported accuracies lie {where}."
+    subject = spell_count(hits).capitalize() if hits else "None"
+    verb = "lie" if hits > 1 else "lies"
+    return f"{subject} of the {spell_count(total)} reported accuracies {verb} {where}."
+
+
+def _describe_misses(misses: Sequence[tuple[Row, float]]) -> list[str]:
+    """Say by how many points rows are above or below the reported accuracies."""
+    sentences = []
+    for side, sign in (("below", -1), ("above", 1)):
+        selected = [(row, abs(100 * error)) for row, error in misses if sign * error > 0]
+        if not selected:
+            continue
+        low = f"{min(points for _, points in selected):.1f}"
+        high = f"{max(points for _, points in selected):.1f}"
+        distances = low if low == high else f"{low} to {high}"
+        verb = "is" if len(selected) == 1 else "are"
+        subject = name_rows([row for row, _ in selected])
+        sentences.append(f"{subject} {verb} {distances} points {side} the report.")
+    return sentences
+
+
+def _describe_departures(runs: Sequence[FinishedRun]) -> list[str]:
+    names = [name.replace("_", " ") for run in runs for name in list_departures(run)]
+    if not names:
+        return []
+    different = f"different: {join_texts(names)}"
+    return [
+        f"The protocol is not the report's ({different}), so this neither confirms nor refutes it."
+    ]
+
+
+def _describe_best(rows: Sequence[Row]) -> list[str]:
+    """Name the row with the highest accuracy, and say whether its lead is significant."""
+    accuracies = [(row, row.verdict.accuracy) for row in rows if row.verdict.accuracy is not None]
+    if not accuracies:
+        return []
+    highest = max((accuracy for _, accuracy in accuracies), key=lambda accuracy: accuracy.value)
+    best_rows = [row for row, accuracy in accuracies if accuracy.value == highest.value]
+    if len(best_rows) > 1:
+        percent = format_percent(highest.value)
+        return [f"{name_rows(best_rows)} share the highest accuracy, {percent}."]
+    best = best_rows[0]
+    baseline = find_baseline(rows)
+    name = "The baseline, variant 1," if best is baseline else name_rows([best])
+    sentence = f"{name} is the most accurate: {_format_with_interval(highest)}."
+    return [sentence, *_describe_lead(best, baseline, rows)]
+
+
+def _describe_lead(best: Row, baseline: Row | None, rows: Sequence[Row]) -> list[str]:
+    """Say that the best row's lead over the baseline is not significant, where others differ.
+
+    Where none differs or the best does, the summary of the study says so.
+    """
+    verdict = best.verdict
+    if baseline is None or verdict.gain is None or verdict.p is None or is_significant(best):
+        return []
+    if not any(is_significant(row) for row in rows):
+        return []
+    return [
+        f"Its lead over the baseline ({format_signed_points(verdict.gain.value)} points) is not "
+        f"significant (adjusted {state_p(verdict.p)})."
+    ]
+
+
+def _format_with_interval(accuracy: Estimate) -> str:
+    interval = f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}"
+    return f"{format_percent(accuracy.value)} (95 % interval {interval})"
+
+
+def _describe_trust(rows: Sequence[Row]) -> list[str]:
+    runs = [run for row in rows for run in row.runs]
+    return [*_describe_subset(runs), _describe_leak(runs), _describe_seeds(rows)]
+
+
+def _describe_subset(runs: Sequence[FinishedRun]) -> list[str]:
+    limits = sorted({run.config.limit for run in runs if run.config.limit})
+    if not limits:
+        return []
+    return [f"Only about {join_texts(map(str, limits))} images were used."]
+
+
+def _describe_leak(runs: Sequence[FinishedRun]) -> str:
+    """Say how many test images have a sibling in training, and what follows."""
+    counts = [run.leaking for run in runs if run.leaking]
+    if len(counts) < len(runs):
+        return "It is not known how many test images have a sibling in training."
+    share = fmean(leaking / total for leaking, total in counts)
+    if not share:
+        return "No test image has a sibling in training, so accuracy is that on unseen groups."
+    subject = "All test images" if share == 1 else f"{format_percent(share)} of the test images"
+    return (
+        f"{subject} have a sibling in training (an image of the same patient or original), so "
+        "accuracy partly measures memory."
+    )
+
+
+def _describe_seeds(rows: Sequence[Row]) -> str:
+    """Say how many seeds each row has, and what follows."""
+    counts = [len({run.config.seed for run in row.runs}) for row in rows]
+    low = min(counts)
+    high = max(counts)
+    if high == 1:
+        return (
+            "Only one seed was trained, and another may change an accuracy by some points: a "
+            "difference may be due to chance."
+        )
+    if low == 1:
+        single_rows = [row for row, count in zip(rows, counts, strict=True) if count == 1]
+        verb = "was" if len(single_rows) == 1 else "were"
+        return (
+            f"{name_rows(single_rows)} {verb} trained with one seed only: with another, the result "
+            "may differ."
+        )
+    seeds = spell_count(low) if low == high else f"{spell_count(low)} to {spell_count(high)}"
+    return f"Each row was trained with {seeds} seeds, and the intervals account for them."

@@ -1,0 +1,99 @@
+"""The three lines that open the report."""
+
+import dataclasses
+
+import pytest
+
+from pipelines.compare.answer import write_answer
+from pipelines.compare.blocks import Row
+from pipelines.compare.verdict import Verdict
+from pipelines.runs.finished import FinishedRun
+from study.statistics.intervals import Estimate
+from study.variants import resolve_config
+from tests.pipelines.compare.test_verdict import make_run
+
+REPORTED = {1: 0.9726, 2: 0.9838, 3: 0.9795}
+
+
+def make_row(
+    variant: int, accuracy: float, p: float = 0.5, leak: str = "446/1168", seeds: int = 1
+) -> Row:
+    """A row of chest, whose gain is its accuracy minus 0.97, with half a point either way."""
+    runs = [make_chest_run(variant, seed, leak) for seed in range(seeds)]
+    gain = None
+    if variant != 1:
+        value = accuracy - 0.97
+        gain = Estimate(value, value - 0.005, value + 0.005, p)
+    estimate = Estimate(accuracy, accuracy - 0.005, accuracy + 0.005)
+    return Row(runs, Verdict(estimate, gain=gain, p=gain and p, pairs=seeds))
+
+
+def make_chest_run(variant: int, seed: int, leak: str) -> FinishedRun:
+    config = resolve_config("chest", variant, {"seed": seed})
+    return dataclasses.replace(
+        make_run(variant, seed), config=config, leak=leak, sizes="3738/934/1168"
+    )
+
+
+def answer(*rows: Row) -> list[str]:
+    return [line.text for line in write_answer(rows)]
+
+
+def test_answer_counts_the_reported_accuracies_within_the_intervals() -> None:
+    reproduced, _, _ = answer(make_row(1, 0.97), make_row(2, 0.96), make_row(3, 0.99))
+    assert reproduced == (
+        "One of the three reported accuracies lies within the 95 % interval of this study. "
+        "Variant 2 is 2.4 points below the report. Variant 3 is 1.0 points above the report."
+    )
+    assert answer(*(make_row(number, REPORTED[number]) for number in REPORTED))[0] == (
+        "All three reported accuracies lie within the 95 % interval of this study."
+    )
+
+
+def test_answer_of_another_protocol_says_that_it_confirms_nothing() -> None:
+    row = make_row(1, 0.97)
+    runs = [dataclasses.replace(run, config=run.config.replace(epochs=2)) for run in row.runs]
+    reproduced = answer(dataclasses.replace(row, runs=runs))[0]
+    assert reproduced.endswith(
+        "The protocol is not the report's (different: epochs), so this neither confirms nor "
+        "refutes it."
+    )
+
+
+def test_answer_names_the_best_variant_and_whether_it_beats_the_baseline() -> None:
+    assert answer(make_row(1, 0.97), make_row(2, 0.975), make_row(3, 0.96))[1] == (
+        "Variant 2 is the most accurate: 97.5 % (95 % interval 97.0 to 98.0). Neither of the two "
+        "variants differs significantly from the baseline (smallest adjusted p = 0.5)."
+    )
+    assert answer(make_row(1, 0.97), make_row(2, 0.975), make_row(3, 0.94, p=0.001))[1] == (
+        "Variant 2 is the most accurate: 97.5 % (95 % interval 97.0 to 98.0). Its lead over the "
+        "baseline (+0.5 points) is not significant (adjusted p = 0.5). Variant 3 is significantly "
+        "less accurate than the baseline, by 3.0 points (2.5 to 3.5). The other one does not "
+        "differ significantly from it."
+    )
+
+
+def test_answer_names_every_variant_that_shares_the_highest_accuracy() -> None:
+    best = answer(make_row(1, 0.97), make_row(2, 0.98), make_row(3, 0.98))[1]
+    assert best.startswith("Variants 2 and 3 share the highest accuracy, 98.0 %.")
+
+
+@pytest.mark.parametrize(
+    ("leak", "sentence"),
+    [
+        ("0/1168", "No test image has a sibling in training"),
+        ("unknown", "It is not known how many test images have a sibling"),
+        ("446/1168", "38.2 % of the test images have a sibling in training"),
+        ("1168/1168", "All test images have a sibling in training"),
+    ],
+)
+def test_answer_says_how_many_test_images_have_a_sibling(leak: str, sentence: str) -> None:
+    assert sentence in answer(make_row(1, 0.97, leak=leak))[2]
+
+
+def test_answer_says_what_the_seeds_allow_to_conclude() -> None:
+    one = make_row(1, 0.97)
+    five = make_row(2, 0.975, seeds=5)
+    assert "Only one seed was trained" in answer(one)[2]
+    assert "Variant 1 was trained with one seed only" in answer(one, five)[2]
+    assert "Each row was trained with five seeds" in answer(five)[2]
