@@ -55,6 +55,7 @@ def draw_confusions(rows: Sequence[DetailedRow]) -> Chart | None:
         figure,
         "Rows are true classes, columns predicted ones, in percent of the true class. Recall: "
         + "; ".join(descriptions),
+        min_width=110 + 160 * width,
     )
 
 

@@ -17,6 +17,7 @@ class Chart:
     title: str
     figure: go.Figure
     words: str
+    min_width: int = 0  # pixels; a narrower screen scrolls
 
 
 def style(number: int) -> dict[str, str]:

@@ -55,7 +55,9 @@ def _build_short_table(block: Block, table: pd.DataFrame) -> HtmlTable:
     return HtmlTable(
         name=block.protocol,
         groups=[],
-        headings=[Cell(column.title, _choose_short_css(column)) for column in columns],
+        headings=[
+            Cell(_keep_interval(column.title), _choose_short_css(column)) for column in columns
+        ],
         rows=[("", _make_short_cells(columns, texts, line)) for texts, line in lines],
     )
 
@@ -63,15 +65,17 @@ def _build_short_table(block: Block, table: pd.DataFrame) -> HtmlTable:
 def _make_short_cells(
     columns: Sequence[ShortColumn], texts: Sequence[str], line: dict[Any, Any]
 ) -> list[Cell]:
-    return [
-        Cell(
-            # A narrow screen may break the line before an interval, not in it
-            text.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"),
-            _choose_short_css(column),
-            _format_number(line.get(column.sort_by)),
-        )
-        for column, text in zip(columns, texts, strict=True)
-    ]
+    cells = []
+    for column, text in zip(columns, texts, strict=True):
+        number = _format_number(line.get(column.sort_by))
+        cells.append(Cell(_keep_interval(text), _choose_short_css(column), number))
+    return cells
+
+
+def _keep_interval(text: str) -> str:
+    """Keep an interval in brackets on one line, which may break before it."""
+    before, bracket, interval = text.partition(" (")
+    return before + bracket + interval.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _choose_short_css(column: ShortColumn) -> str:

@@ -20,8 +20,11 @@ function styled(layout) {
         linecolor: line };
     }
   }
+  // The titles of panels, which plotly draws so large that neighbors overlap
+  const annotations = (layout.annotations || []).map((each) => (
+    { ...each, font: { ...each.font, size: narrow ? 11 : 13 } }));
   return {
-    ...layout, ...axes,
+    ...layout, ...axes, annotations,
     font: { family: "system-ui, sans-serif", size: narrow ? 11 : 13, color: ink },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     hoverlabel: { bgcolor: paper, font: { color: ink } },
