@@ -104,20 +104,20 @@ def _describe_run(view: CasesView, wrong: Sequence[Case]) -> Iterator[str]:
     else:
         wrong_groups = {case.group for case in wrong}
         all_groups = pluralize(len(groups), "group")
-        yield f"{text} The mistakes are in {len(wrong_groups)} of {all_groups} tested."
+        yield f"{text} The mistakes are in {len(wrong_groups)} of {all_groups}."
 
 
 def _describe_leak(run: FinishedRun) -> str:
-    """Return a sentence on the test images with a sibling in train, "" if none has."""
+    """Return a sentence on the test images with a sibling in training, "" if none has."""
     if run.leaking is None:
-        return "It is not known how many test images have a sibling in train."
+        return "It is not known how many test images have a sibling in training."
     leaking_count, test_count = run.leaking
     if not leaking_count:
         return ""
     verb = "has" if leaking_count == 1 else "have"
     return (
-        f"{leaking_count} of {pluralize(test_count, 'test image')} {verb} a sibling in train"
-        " (the same original or the same patient), so a right answer may be memory."
+        f"{leaking_count} of {pluralize(test_count, 'test image')} {verb} a sibling in training"
+        " (an image of the same patient or original), so a right answer may be memory."
     )
 
 
@@ -127,7 +127,7 @@ def _write_legend(view: CasesView) -> str:
     height, width = next(iter(view.heat.values())).shape
     return (
         "Beside each image is its heat map (Grad-CAM, Selvaraju et al. 2017):"
-        " brighter colors, up to yellow, mark the places that support the predicted class."
+        " the brighter a place, up to yellow, the more it supports the predicted class."
         f" The map has {height} x {width} cells, is smoothed, and is scaled to its own maximum."
     )
 

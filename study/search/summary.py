@@ -107,13 +107,14 @@ def summarize_search(
     if confirmed:
         test_accuracy = _compute_mean([outcome.test_accuracy for outcome in confirmed.values()])
         figures["best_test_accuracy"] = test_accuracy
+        means_part = f" (mean of {len(confirmed)} trainings)" if len(confirmed) > 1 else ""
         links = [_format_link(run, config, outcome.run_id) for config, outcome in confirmed.items()]
         paragraphs.append(
-            f"**With fresh seeds** its test accuracy is {_format_percent(test_accuracy)} "
-            f"(mean of {len(confirmed)}): {', '.join(links)}"
+            f"**Trained again with other seeds**, its test accuracy is "
+            f"{_format_percent(test_accuracy)}{means_part}: {', '.join(links)}"
         )
     paragraphs.append(
-        f"Search over {', '.join(search.space.free)}: {complete} trials finished, "
+        f"Search over {', '.join(search.space.free)}: {_count_trials(complete)} finished, "
         f"{len(ended) - complete} pruned, {failed} failed. "
         f"{_describe_protocol(search.space.base, search.space.free)}."
     )
@@ -137,7 +138,11 @@ def _describe_best_trial(run: Run, search: Search, best: FrozenTrial) -> str:
     run_ids = best.user_attrs["run_ids"]
     seeds_part = f" (mean of {len(run_ids)} seeds)" if len(run_ids) > 1 else ""
     link = _format_link(run, search.space.config(best.params), run_ids[0])
-    return f"{link}, {search.metric} {best.value:.4f}{seeds_part}"
+    return f"{link}, {search.metric.replace('_', ' ')} {best.value:.4f}{seeds_part}"
+
+
+def _count_trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def _count_failed(search: Search, ended_keys: Collection[str]) -> int:
@@ -170,7 +175,7 @@ def _make_links(run: Run, base: TrialConfig) -> Iterator[str]:
         f"[all finished runs, the best first]({ui_links.view_link(experiment)})"
     )
     yield (
-        "These commands write the table and the report, with leaks, intervals and tests, and add "
+        "These commands write the table and the report (intervals, paired tests, leaks) and add "
         "them to this run's artifacts:"
     )
     dataset = shlex.quote(base.dataset)
@@ -187,7 +192,7 @@ def _describe_protocol(base: TrialConfig, searched_fields: Collection[str] = ())
         "weights": f"weights: {weights_kind(base)}",
         "split": describe_split(base),
         "image_size": f"{base.image_size} x {base.image_size} pixels",
-        "epochs": f"at most {base.epochs} epochs",
+        "epochs": f"at most {base.epochs} {'epoch' if base.epochs == 1 else 'epochs'}",
         "limit": f"about {base.limit} images" if base.limit else "all images",
     }
     return ", ".join(text for name, text in parts.items() if name not in searched_fields)

@@ -80,9 +80,11 @@ def _describe_data(run: Run) -> Iterator[str]:
     if tags["leak"] == "unknown":
         yield "Leak: unknown, because the groups of the images (such as patients) are not known."
         return
+    leaking, total = tags["leak"].split("/")
+    groups = run.data.metrics["test_groups"]
     yield (
-        f"Leak: {tags['leak']} test images have a sibling (same patient or original) in training; "
-        f"the test images come from {run.data.metrics['test_groups']:.0f} such groups."
+        f"Leak: {leaking} of {total} test images have a sibling in training (an image of the same "
+        f"patient or original); the test images come from {groups:.0f} such groups."
     )
 
 
@@ -97,7 +99,7 @@ def _describe_results(run: Run, interval: Estimate | None) -> Iterator[str]:
     )
     if interval is not None:
         yield (
-            "95 % interval of the accuracy on other test images of this kind: "
+            "95 % interval of the accuracy on other images of this kind: "
             f"{interval.low:.4f} to {interval.high:.4f}."
         )
     yield f"Validation accuracy {metrics['val_accuracy']:.4f} ({sizes[1]} images)."

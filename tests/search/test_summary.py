@@ -146,7 +146,7 @@ def test_search_summary_shows_test_accuracy_of_fresh_seeds_alone(
     assert figures == pytest.approx({"finished": 7, "failed": 0, "best_val_accuracy": 0.8})
     assert "7 trials finished, 0 pruned, 0 failed" in note
     assert "**Best on validation:** [demo · GAP·D(8)·D(8)·D(8) · 1e-3 · seed 0 · " in note
-    assert ("its test accuracy is 90.0 % (mean of 2): [demo" in note) == (fresh > 0)
+    assert ("its test accuracy is 90.0 % (mean of 2 trainings): [demo" in note) == (fresh > 0)
     assert "12.3" not in note
 
 

@@ -44,7 +44,7 @@ def test_model_card_states_data_weights_and_accuracy() -> None:
     assert text.startswith("# blood: InceptionV3 for 3 classes\n\n**Not a medical device.**")
     for fact in (
         *("C0, C1, C2", "Keras' published ImageNet weights", "Chosen as the best of 7", "`run1`"),
-        *("digest `d1`", "Split `pooled`: 8007/2000/2500", "Leak: 2500/2500", "313 such groups"),
+        *("digest `d1`", "Split `pooled`: 8007/2000/2500", "Leak: 2500 of 2500", "313 such groups"),
         "Test accuracy 0.9877, loss 0.1000 (2500 images of 313 groups)",
         "0.9700 to 0.9900",
         *("Validation accuracy 0.9700 (2000 images)", "test accuracy partly measures memory"),

@@ -61,23 +61,23 @@ def list_cautions(audit: Audit) -> list[str]:
         )
     if unusual := len(audit.files.unusual):
         warnings.append(
-            f"{_format_count(unusual, 'file')} of unusual form; see what training makes of them."
+            f"{_format_count(unusual, 'file')} of unusual form: see below what training does."
         )
     for protocol in audit.protocols:
         if protocol.leaking:
             warnings.append(
-                f"The {protocol.name} split leaks: {_format_leak(protocol)} test images have a "
-                "sibling in train."
+                f"The {protocol.name} split leaks: {_format_leak(protocol, 'test images')} have a "
+                "sibling in training."
             )
     if audit.mixed:
         warnings.append(
-            "Near-duplicates or equal images of several classes: "
-            f"{_format_count(len(audit.mixed), 'group')}; a label may be wrong."
+            "Near-duplicates or equal images have different classes in "
+            f"{_format_count(len(audit.mixed), 'group')}: a label may be wrong."
         )
     if audit.agreement and (sets := audit.agreement.identical_spanning):
         warnings.append(
-            f"Equal images in several known groups: {_format_count(len(sets), 'set')}; the grouped "
-            "split may put them on different sides."
+            f"Equal images are in different known groups ({_format_count(len(sets), 'set')}): the "
+            "grouped split may put one in training and the other in test."
         )
     return warnings
 
@@ -159,10 +159,9 @@ def _describe_equal(audit: Audit) -> Section:
 
 
 def _describe_near_duplicates(audit: Audit) -> Section:
-    lines = [f"{_format_sets(audit.near, 'group').capitalize()}, equal images among them."]
-    if audit.near:
-        lines[0] = f"{lines[0][:-1]}; the largest has {len(audit.near[0]):,}."
-    lines.append(audit.near_limits)
+    count = f"{_format_sets(audit.near, 'group').capitalize()}, equal images included"
+    largest = f"; the largest group has {len(audit.near[0]):,} images" if audit.near else ""
+    lines = [f"{count}{largest}.", audit.near_limits]
     if not audit.mixed:
         return Section("Near-duplicates", lines)
     lines.append(f"With images of several classes: {_format_sets(audit.mixed, 'group')}.")
@@ -172,7 +171,7 @@ def _describe_near_duplicates(audit: Audit) -> Section:
 def _format_sets(sets: Sequence[ImageSet], word: str = "set") -> str:
     if not sets:
         return "none"
-    return f"{_format_count(len(sets), word)} of two or more, {sum(map(len, sets)):,} images in all"
+    return f"{_format_count(len(sets), word)}, {sum(map(len, sets)):,} images in all"
 
 
 def _tabulate_sets(
@@ -184,14 +183,14 @@ def _tabulate_sets(
         if len(images) > most_images:
             names += f" and {len(images) - most_images:,} more"
         rows.append([names, _format_number(len(images))])
-    return [Table(["which", "images"], rows, more=len(sets) - len(rows))] if rows else []
+    return [Table(["images", "count"], rows, more=len(sets) - len(rows))] if rows else []
 
 
 def _describe_groups(audit: Audit) -> Section:
     groups = audit.groups
     lines = [
         f"Source: {groups.source}. {_format_count(groups.count, 'group')}; the largest has "
-        f"{_format_count(groups.largest, 'image')}, the median {groups.median:g}."
+        f"{_format_count(groups.largest, 'image')}, the median group {groups.median:g}."
     ]
     if not groups.known:
         lines.append("An image without a near-duplicate is a group of its own.")
@@ -210,11 +209,13 @@ def _describe_agreement(audit: Audit) -> Section:
         f"in one known group: precision {_format_percent(agreement.precision)}.",
         f"Of {agreement.known_pairs:,} pairs in one known group, {agreement.both:,} were found: "
         f"recall {_format_percent(agreement.recall)}.",
-        "Found groups that span several known groups: "
+        "Groups of near-duplicates that span several known groups: "
         f"{_format_sets(agreement.spanning, 'group')}.",
         f"Equal images in several known groups: {_format_sets(agreement.identical_spanning)}.",
     ]
-    return Section("Found against known groups", lines, _tabulate_sets(agreement.spanning[:10]))
+    return Section(
+        "Near-duplicates against known groups", lines, _tabulate_sets(agreement.spanning[:10])
+    )
 
 
 def _describe_splits(audit: Audit) -> Section:
@@ -224,16 +225,18 @@ def _describe_splits(audit: Audit) -> Section:
         for p in audit.protocols
         if not p.impossible
     ]
-    lines = ["A test image's sibling is an image of its group in train."]
+    lines = ["A sibling of a test image is an image of the same group in training."]
     for p in audit.protocols:
         if p.impossible:
             lines.append(f"The {p.name} split is not possible: {escape_unprintable(p.impossible)}.")
     return Section("Splits, seed 0", lines, [Table(headings, rows)] if rows else [])
 
 
-def _format_leak(protocol: SplitFacts) -> str:
+def _format_leak(protocol: SplitFacts, noun: str = "") -> str:
+    """Format the leak as `446 of 1,168 (38.2 %)`, with a noun before the bracket, if any."""
     test = protocol.sizes["test"]
-    return f"{protocol.leaking:,} of {test:,} ({_format_percent(protocol.leaking / test)})"
+    counted = f"{protocol.leaking:,} of {test:,} {noun}".rstrip()
+    return f"{counted} ({_format_percent(protocol.leaking / test)})"
 
 
 def _describe_intervals(audit: Audit) -> Section:
@@ -248,13 +251,13 @@ def _describe_intervals(audit: Audit) -> Section:
         for n in names
     ]
     lines = [
-        "Independent groups in the test set, and the 95 % interval around an accuracy of about "
-        "one half (Wilson), if all images of a group are classified alike."
+        "The number of groups in the test set, and Wilson's 95 % interval of an accuracy near one "
+        "half if all images of a group are classified alike."
     ]
     if leaking := [p.name for p in possible if p.leaking]:
         lines.append(
-            f"If a split leaks ({', '.join(leaking)}), some of these groups are also in train, so "
-            "its accuracy partly measures memory."
+            f"If a split leaks ({', '.join(leaking)}), some of these groups are also in training, "
+            "so its accuracy partly measures memory."
         )
     return Section(title, lines, [Table(["", *(p.name for p in possible)], rows)])
 

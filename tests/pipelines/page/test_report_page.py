@@ -47,7 +47,7 @@ def test_click_on_a_heading_sorts_the_table(page: Path) -> None:
         for order in ("ascending", "descending"):
             tab.page.locator("thead button", has_text="Accuracy (95 % interval)").click()
             heads = tab.page.locator(f'th[aria-sort="{order}"]')
-            assert heads.all_inner_texts() == ["Accuracy (95 % interval)"]
+            assert [text.split()[0] for text in heads.all_inner_texts()] == ["Accuracy"]
             table = tab.page.locator("table").first
             cells = table.locator("tbody tr td:nth-child(4)").all_inner_texts()
             percents = [float(cell.split()[0]) for cell in cells]
