@@ -99,7 +99,7 @@ def _describe_results(run: Run, interval: Estimate | None) -> Iterator[str]:
     )
     if interval is not None:
         yield (
-            "95 % interval of the accuracy on other images of this kind: "
+            "95 % interval of the accuracy on other test images of this kind: "
             f"{interval.low:.4f} to {interval.high:.4f}."
         )
     yield f"Validation accuracy {metrics['val_accuracy']:.4f} ({sizes[1]} images)."
