@@ -13,10 +13,10 @@ MANY = 100  # more seeds, or more times as many groups, are given as more than s
 
 
 def describe_power(rows: Sequence[Row]) -> list[str]:
-    """Say in a sentence what comparisons could have found, and what finds the gain.
+    """Say what comparisons could have found, and what would find the largest gain.
 
-    Of several rows, the sentence is about the one with the largest gain or loss. There is none if
-    nothing is known about it.
+    Of several rows, this is about the one with the largest gain or loss. Empty if nothing is known
+    about it.
 
     Args:
         rows: which do not differ significantly from the baseline.
@@ -32,7 +32,8 @@ def describe_power(rows: Sequence[Row]) -> list[str]:
     if 0 < _get_size(row) < power.smallest:
         larger = "larger " if len(known_rows) > 1 else ""
         difference = f"the {larger}difference of {_format_points(_get_size(row))} that was seen"
-        sentence = f"{sentence}; {_describe_need(power, difference, noun)}"
+        need = _describe_need(power, difference, noun)
+        return [f"{sentence}. {need[0].upper()}{need[1:]}."]
     return [f"{sentence}."]
 
 

@@ -33,7 +33,7 @@ def a_row(power: Power | None, gain: float, *, dataset: str = "blood", **fields:
 def test_sentence_of_one_seed_says_how_many_groups_it_would_take() -> None:
     assert describe_power([a_row(ONE_SEED, -0.012)]) == [
         "With these 71 photographs and one seed, only differences of 8.1 points or more would have "
-        "been found in four of five studies; the difference of 1.2 points that was seen would take "
+        "been found in four of five studies. The difference of 1.2 points that was seen would take "
         "about 30 times as many photographs, and one seed cannot tell whether more seeds would "
         "help."
     ]
@@ -43,9 +43,9 @@ def test_sentence_of_one_seed_says_how_many_groups_it_would_take() -> None:
     ("groups", "seeds", "words"),
     [
         (142, 12, "that was seen would take about 12 seeds, or about 2 times as many photographs."),
-        (None, 12, "no number of photographs would show the difference of 1.2 points that was seen,"
+        (None, 12, "No number of photographs would show the difference of 1.2 points that was seen,"
          " but about 12 seeds would."),
-        (107, None, "no number of seeds would show the difference of 1.2 points that was seen, but "
+        (107, None, "No number of seeds would show the difference of 1.2 points that was seen, but "
          "about 1.5 times as many photographs would."),
         (None, None, "that was seen would take more seeds and more photographs, as neither alone "
          "would show it."),
@@ -63,7 +63,7 @@ def test_sentence_of_several_seeds_says_which_of_both_would_help(
 
 def test_sentence_of_two_rows_is_about_the_larger_difference() -> None:
     (sentence,) = describe_power([a_row(FIVE_SEEDS, 0.01), a_row(ONE_SEED, -0.02)])
-    assert "the larger difference of 2.0 points that was seen" in sentence
+    assert "The larger difference of 2.0 points that was seen" in sentence
 
 
 def test_sentence_of_no_difference_does_not_say_what_would_find_it() -> None:
