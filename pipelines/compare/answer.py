@@ -6,6 +6,7 @@ from statistics import fmean
 
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
+from pipelines.compare.formats import format_interval
 from pipelines.compare.formats import format_percent
 from pipelines.compare.formats import format_signed_points
 from pipelines.compare.formats import state_p
@@ -42,7 +43,7 @@ def _describe_reproduction(rows: Sequence[Row]) -> list[str]:
     errors = [(row, error) for row in rows if (error := _compute_error(row)) is not None]
     if not errors:
         return ["There are no reported accuracies to compare with."]
-    misses = [(row, error) for row, error in errors if not _is_reproduced(row)]
+    misses = [(row, error) for row, error in errors if not row.is_reproduced]
     return [
         _count_hits(len(errors) - len(misses), len(errors)),
         *_describe_misses(misses),
@@ -55,13 +56,6 @@ def _compute_error(row: Row) -> float | None:
     if row.report is None or row.verdict.accuracy is None:
         return None
     return row.verdict.accuracy.value - row.report.test_acc
-
-
-def _is_reproduced(row: Row) -> bool:
-    accuracy = row.verdict.accuracy
-    assert accuracy is not None
-    assert row.report is not None
-    return accuracy.low <= row.report.test_acc <= accuracy.high
 
 
 def _count_hits(hits: int, total: int) -> str:
@@ -135,8 +129,7 @@ def _describe_lead(best: Row, baseline: Row | None, rows: Sequence[Row]) -> list
 
 
 def _format_with_interval(accuracy: Estimate) -> str:
-    interval = f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}"
-    return f"{format_percent(accuracy.value)} (95 % interval {interval})"
+    return f"{format_percent(accuracy.value)} (95 % interval {format_interval(accuracy)})"
 
 
 def _describe_trust(rows: Sequence[Row]) -> list[str]:

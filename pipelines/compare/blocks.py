@@ -55,6 +55,14 @@ class Row:
         report = read_reported(self.config.dataset).get(self.variant or 0)
         return report if report and report.backbone == self.config.backbone else None
 
+    @property
+    def is_reproduced(self) -> bool | None:
+        """Return whether the reported accuracy lies in the interval, or None if unknown."""
+        accuracy = self.verdict.accuracy
+        if self.report is None or accuracy is None:
+            return None
+        return accuracy.low <= self.report.test_acc <= accuracy.high
+
 
 @dataclass(frozen=True)
 class Block:

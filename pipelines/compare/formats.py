@@ -19,8 +19,12 @@ def format_signed_points(difference: float) -> str:
 
 def format_accuracy(accuracy: Estimate) -> str:
     """Format an accuracy as `97.6 % (96.5 to 98.4)`."""
-    interval = f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}"
-    return f"{format_percent(accuracy.value)} ({interval})"
+    return f"{format_percent(accuracy.value)} ({format_interval(accuracy)})"
+
+
+def format_interval(accuracy: Estimate) -> str:
+    """Format the interval of an accuracy, in percent, as `96.5 to 98.4`."""
+    return f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}"
 
 
 def format_difference(difference: Estimate) -> str:

@@ -27,7 +27,6 @@ from pipelines.runs.protocol import format_setting
 from pipelines.runs.protocol import protocol
 from study.config.backbones import BACKBONES
 from study.reported import read_reported
-from study.reported import ReportedRow
 
 
 def build_table(blocks: Sequence[Block]) -> pd.DataFrame:
@@ -134,15 +133,15 @@ def _build_report_cells(row: Row) -> dict[str, Any]:
         "Head": row.config.head_notation,
         "Reported Accuracy": 100 * report.test_acc if report else None,
         "Difference (points)": 100 * (accuracy - report.test_acc) if report else None,
-        "In Interval": _format_in_interval(report, row.verdict),
+        "In Interval": _format_in_interval(row),
         "Reported Learning Time(ms)": 1000 * report.fit_seconds if report else None,
     }
 
 
-def _format_in_interval(report: ReportedRow | None, verdict: Verdict) -> str:
-    if report is None or verdict.accuracy is None:
+def _format_in_interval(row: Row) -> str:
+    if row.is_reproduced is None:
         return ""
-    return "yes" if verdict.accuracy.low <= report.test_acc <= verdict.accuracy.high else "no"
+    return "yes" if row.is_reproduced else "no"
 
 
 def _build_setting_cells(runs: list[FinishedRun], named: list[str]) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from study.statistics.group_correlation import EffectiveImages
 from study.statistics.group_correlation import estimate_effective_images
 from study.statistics.sign_flips import compute_sign_flip_p_value
 from study.statistics.variance import compute_group_variance
-from study.statistics.variance import count_combined_freedom
 from study.statistics.variance import count_group_freedom
 from study.statistics.variance import estimate_seed_variance
 from study.statistics.variance import SeedVariance
@@ -70,10 +69,10 @@ def _include_seeds(images: Array, accuracy: float, seeds: SeedVariance) -> Array
     binomial_variance = accuracy * (1 - accuracy)
     if seeds.unexplained == 0 or binomial_variance == 0:
         return images
-    variance = binomial_variance / images + seeds.unexplained
+    group_variance = binomial_variance / images
     # Few seeds: the normal interval of so many images is to be as wide as Student's t.
-    widening = ndtri(TAIL) / stdtrit(seeds.count_freedom(variance), TAIL)
-    lowered: Array = binomial_variance / variance * widening**2
+    widening = ndtri(TAIL) / stdtrit(seeds.count_freedom(group_variance), TAIL)
+    lowered: Array = binomial_variance / (group_variance + seeds.unexplained) * widening**2
     return lowered
 
 
@@ -128,8 +127,8 @@ def _compute_p_value(value: float, pairs: Counts, seeds: SeedVariance) -> float:
         return p
     # The variance with which a normal test of the groups alone has this p-value
     group_variance = (value / ndtri(p / 2)) ** 2
-    variance = np.array(group_variance + seeds.unexplained)
-    both = stdtr(seeds.count_freedom(variance), -abs(value) / np.sqrt(variance))
+    variance = group_variance + seeds.unexplained
+    both = stdtr(seeds.count_freedom(group_variance), -abs(value) / np.sqrt(variance))
     return float(2 * max(both, stdtr(seeds.freedom, -abs(value) / np.sqrt(seeds.total))))
 
 
@@ -139,8 +138,7 @@ def _compute_half_width(pairs: Counts, seeds: SeedVariance) -> float:
     variance = group_variance + seeds.unexplained
     if variance == 0:
         return 0.0
-    group_freedom = count_group_freedom(pairs.tested)
-    freedom = count_combined_freedom(group_variance, group_freedom, seeds)
+    freedom = seeds.count_freedom(group_variance, count_group_freedom(pairs.tested))
     half_width = -stdtrit(freedom, TAIL) * np.sqrt(variance)
     if seeds.total > 0:
         half_width = max(half_width, -stdtrit(seeds.freedom, TAIL) * np.sqrt(seeds.total))

@@ -15,7 +15,6 @@ from scipy.special import stdtrit
 
 from study.statistics.difference_variance import DifferenceVariance
 from study.statistics.intervals import SIGNIFICANCE_LEVEL
-from study.statistics.variance import count_combined_freedom
 
 POWER = 0.8  # the share of studies that find a difference of the smallest size
 MOST_SEEDS = 10_000  # what takes more counts as never found
@@ -86,7 +85,7 @@ def find_smallest_difference(
     )
     seeds = variance.seed_variance
     if seeds.total > 0:
-        freedom = count_combined_freedom(group_variance, variance.group_freedom, seeds)
+        freedom = float(seeds.count_freedom(group_variance, variance.group_freedom))
         smallest = max(
             smallest,
             _find_smallest_by_t(seeds.total, seeds.freedom, level),

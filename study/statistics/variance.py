@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from study.statistics.counts import Array
 from study.statistics.counts import Counts
@@ -22,15 +23,20 @@ class SeedVariance:
     unexplained: float = 0.0
     freedom: int = 0
 
-    def count_freedom(self, variance: Array) -> Array:
-        """Return Satterthwaite's degrees of freedom of a variance with these seeds.
+    def count_freedom(self, group_variance: ArrayLike, group_freedom: float = np.inf) -> Array:
+        """Count Satterthwaite's degrees of freedom of a variance of groups and seeds.
+
+        The variance is `group_variance + unexplained`.
 
         Args:
-            variance: the sum of `unexplained` and of a group variance that is taken as known.
+            group_variance: one or several.
+            group_freedom: its degrees of freedom. Infinite if it is taken as known.
         """
+        group_variances = np.asarray(group_variance, dtype=float)
         if self.unexplained == 0:
-            return np.full_like(variance, np.inf)
-        freedom = self.freedom * (variance / self.total) ** 2
+            return np.full_like(group_variances, group_freedom)
+        uncertainties = group_variances**2 / group_freedom + self.total**2 / self.freedom
+        freedom = (group_variances + self.unexplained) ** 2 / uncertainties
         return cast(Array, np.maximum(freedom, 1.0))
 
 
@@ -84,16 +90,3 @@ def count_group_freedom(tested: Array) -> float:
     """
     squares = tested.sum(axis=1) ** 2
     return float(max(squares.sum() ** 2 / (squares**2).sum() - 1, 1.0))
-
-
-def count_combined_freedom(
-    group_variance: float, group_freedom: float, seeds: SeedVariance
-) -> float:
-    """Count Satterthwaite's degrees of freedom of a variance of groups and seeds.
-
-    The variance is `group_variance + seeds.unexplained`, and is not zero.
-    """
-    uncertainty = group_variance**2 / group_freedom
-    if seeds.unexplained > 0:
-        uncertainty += seeds.total**2 / seeds.freedom
-    return float(max((group_variance + seeds.unexplained) ** 2 / uncertainty, 1.0))
