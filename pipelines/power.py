@@ -96,8 +96,9 @@ def _assume(args: argparse.Namespace, given: Sequence[str], noun: str) -> Plan:
     points = _parse_number("seed_sd", args.seed_sd or "0.7", 0, 50)
     title = (
         f"Assumed: accuracy {accuracy:g}, {images} test images of {pluralize(groups, noun)},\n"
-        f"correlation {correlation:g} between images of one {noun}, agreement {agreement:g} between "
-        f"variants,\nand a standard deviation of {points:g} points between seeds"
+        f"correlation {correlation:g} between images of one {noun},\n"
+        f"agreement {agreement:g} between variants,\n"
+        f"and a standard deviation of {points:g} points between seeds"
     )
     variance = assume_variance(accuracy, images, groups, correlation, agreement)
     return Plan(title, assume_seeds(variance, points / 100), has_seeds=True)
