@@ -19,7 +19,6 @@ from optuna.pruners import BasePruner
 from optuna.pruners import HyperbandPruner
 from optuna.pruners import MedianPruner
 from optuna.pruners import NopPruner
-from scipy import stats
 from sqlalchemy.exc import SQLAlchemyError
 
 from study.common.settings import storage_url
@@ -152,6 +151,8 @@ def _compare_with_best(values: Figures, others: Figures) -> tuple[float, float]:
         values: of one config, by seed.
         others: of the other configs, shape (configs, seeds).
     """
+    from scipy.stats import t  # imported late: it takes longer than all else here
+
     best_row = others.mean(axis=1).argmax()
     best = others[best_row]
     differences = np.delete(others, best_row, axis=0) - best
@@ -160,5 +161,5 @@ def _compare_with_best(values: Figures, others: Figures) -> tuple[float, float]:
     mean = (values - best[: len(values)]).mean()
     if spread == 0:
         return abs(mean), math.nan
-    p = float(stats.t.cdf(mean / (spread / np.sqrt(len(values))), freedom))
+    p = float(t.cdf(mean / (spread / np.sqrt(len(values))), freedom))
     return abs(mean), p

@@ -3,13 +3,16 @@
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mlflow.entities import Run
 
 from study.config.backbones import BACKBONES
 from study.config.names import data_name
-from study.statistics.intervals import Estimate
 from study.tracking.run_logger import strip_shell_quotes
+
+if TYPE_CHECKING:
+    from study.statistics.intervals import Estimate
 
 MAX_CLASSES = 20  # named in the card
 WEIGHTS = {
@@ -21,7 +24,7 @@ WEIGHTS = {
 PATHS = ("dataset", "weights")  # params that may name a folder of somebody's machine
 
 
-def format_card(run: Run, classes: Sequence[str], chosen: str, interval: Estimate | None) -> str:
+def format_card(run: Run, classes: Sequence[str], chosen: str, interval: "Estimate | None") -> str:
     """Return the card in Markdown.
 
     It says what the model is, on which data it was trained, how good it is, and what limits that.
@@ -88,7 +91,7 @@ def _describe_data(run: Run) -> Iterator[str]:
     )
 
 
-def _describe_results(run: Run, interval: Estimate | None) -> Iterator[str]:
+def _describe_results(run: Run, interval: "Estimate | None") -> Iterator[str]:
     metrics = run.data.metrics
     sizes = run.data.tags["sizes"].split("/")  # of train, val and test
     groups = metrics.get("test_groups")

@@ -6,6 +6,7 @@ The alias `best` names the best model that is registered so far.
 import re
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 from mlflow.artifacts import download_artifacts
@@ -22,14 +23,15 @@ from study.common.progress import Progress
 from study.config.names import data_name
 from study.config.trial_config import TrialConfig
 from study.serving.model_card import format_card
-from study.statistics.intervals import Estimate
-from study.statistics.intervals import estimate_accuracy
 from study.statistics.predictions import count_by_group
 from study.statistics.predictions import PREDICTIONS_FILE
 from study.tracking import queries
 from study.tracking.failures import mlflow_errors_as_study_errors
 from study.tracking.writer import MODEL
 from study.variants import format_command
+
+if TYPE_CHECKING:
+    from study.statistics.intervals import Estimate
 
 ALIAS = "best"
 CARD = "card.md"  # in the model's folder
@@ -144,8 +146,11 @@ def _add_card(client: MlflowClient, run: Run, model: LoggedModel, chosen: str) -
     return text
 
 
-def _estimate_accuracy(run: Run) -> Estimate | None:
+def _estimate_accuracy(run: Run) -> "Estimate | None":
     """Estimate the test accuracy, or return None if there are no predictions to read."""
+    # Imported late: with SciPy it takes a second, and most trials register nothing.
+    from study.statistics.intervals import estimate_accuracy
+
     with tempfile.TemporaryDirectory() as folder:
         try:
             file = download_artifacts(

@@ -6,8 +6,8 @@ Knows nothing of MLflow.
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib.figure
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from study.config.trial_config import TrialConfig
 from study.data.names import escape_name
 from study.data.prepare import Data
 from study.data.split import Split
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Epochs = Sequence[dict[str, float]]
 
@@ -75,9 +78,11 @@ def tabulate_predictions(
     return pd.concat(tables, ignore_index=True)
 
 
-def draw_curves(history: Epochs) -> matplotlib.figure.Figure:
+def draw_curves(history: Epochs) -> "Figure":
     """Draw loss and accuracy over epochs, side by side, for train and validation."""
-    figure = matplotlib.figure.Figure(figsize=(9, 3.4), layout="constrained")
+    from matplotlib.figure import Figure  # imported late: it takes a second
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
     table = pd.DataFrame(list(history))
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.plot(table["epoch"], table[name], marker="o", markersize=3, label="train")
