@@ -1,5 +1,6 @@
 """Fixtures of all tests: no setting of the developer's leaks in, nothing is written outside tmp."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,11 +21,28 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(scope="session", autouse=True)
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One STUDY_CACHE for the session, so that the demo images are drawn once."""
+    """One STUDY_CACHE for the session, so that the demo images are drawn once.
+
+    What JAX compiles is shared with the other processes of the session: it takes a minute.
+    """
     folder = tmp_path_factory.mktemp("study_cache")
+    base = tmp_path_factory.getbasetemp()
+    compiled = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"
+    compiled.mkdir(exist_ok=True)
+    (folder / "compiled").symlink_to(compiled)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDY_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def freeze_modules() -> None:
+    """Leaves what is imported out of the search for garbage, which Keras and statsmodels ask for.
+
+    With TensorFlow loaded, each search would take a second.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

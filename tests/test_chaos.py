@@ -12,7 +12,6 @@ from study.workers.local import divide_cores
 from tests.support.chaos import figures_of
 from tests.support.chaos import FLAGS
 from tests.support.chaos import run_disturbed_grid
-from tests.support.chaos import WORKERS
 from tests.support.commands import client_of
 from tests.support.commands import finish
 from tests.support.commands import runs_of
@@ -27,9 +26,9 @@ def place() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def cores_of_a_worker() -> Iterator[None]:
+def cores_of_a_worker(workers: int) -> Iterator[None]:
     """As many for what is started within: with others, its sums would be rounded otherwise."""
-    if not (cores := divide_cores(WORKERS)[0]):  # then a worker takes all there are
+    if not (cores := divide_cores(workers)[0]):  # then a worker takes all there are
         yield
         return
     before = os.sched_getaffinity(0)
@@ -41,8 +40,11 @@ def cores_of_a_worker() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "pause", "kills"),
-    [(1, 4.0, 6), pytest.param(6, 4.0, 1000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
+    ("seeds", "pause", "kills", "workers"),
+    [
+        (1, 1.0, 2, 1),
+        pytest.param(6, 4.0, 1000, 2, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+    ],
 )
 def test_grid_under_kills_and_outages_equals_an_undisturbed_one(
     monkeypatch: pytest.MonkeyPatch,
@@ -52,6 +54,7 @@ def test_grid_under_kills_and_outages_equals_an_undisturbed_one(
     seeds: int,
     pause: float,
     kills: int,
+    workers: int,
 ) -> None:
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, "")  # set again by the servers, taken away afterwards
@@ -60,11 +63,11 @@ def test_grid_under_kills_and_outages_equals_an_undisturbed_one(
         with capsys.disabled():
             print(f"\n{text}")
 
-    came, figures = run_disturbed_grid(place, seeds, pause, kills, say)
+    came, figures = run_disturbed_grid(place, seeds, pause, kills, workers, say)
     assert came.pop("finished") == 7 * seeds
     came.pop("runs")
     assert set(came.values()) == {0}, came
-    with cores_of_a_worker():
+    with cores_of_a_worker(workers):
         alone = start("study.grid", *FLAGS, "--seeds", str(seeds), cwd=tmp_path)
     assert finish(alone, seconds=3000).returncode == 0
     assert figures == figures_of(runs_of(client_of(tmp_path)))

@@ -27,7 +27,6 @@ from tests.support.commands import finish
 from tests.support.commands import run_here
 from tests.support.commands import runs_of
 from tests.support.commands import start
-from tests.support.commands import succeed
 from tests.support.commands import succeed_here
 from tests.support.commands import TINY
 from tests.support.commands import wait_until
@@ -81,7 +80,7 @@ def trained(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> T
     finish(driver)
     psutil.wait_procs(workers, timeout=20)
     finished = finished_ids(client)
-    output = succeed("study.grid", *FLAGS, cwd=folder)
+    output = succeed_here("study.grid", *FLAGS, cwd=folder)
     return Trained(folder, client, finished, output)
 
 

@@ -16,13 +16,15 @@ from mlflow.tracking import MlflowClient
 from tests.support.commands import client_of
 from tests.support.commands import finish
 from tests.support.commands import history_of
+from tests.support.commands import run_here
 from tests.support.commands import runs_of
 from tests.support.commands import start
 from tests.support.commands import TINY
 from tests.support.commands import wait_until
 
-EPOCHS = 16  # enough that three interruptions come in time
-SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, None)
+EPOCHS = 12  # enough that three interruptions come in time
+# What is sent to the trial, by the number of saved epochs from which on it is sent
+SIGNALS = {1: signal.SIGKILL, 3: signal.SIGINT, 5: signal.SIGTERM}
 FLAGS = (*TINY, "--epochs", str(EPOCHS), "--hidden-layers", "2")
 
 
@@ -41,11 +43,18 @@ class Place:
         (found,) = runs_of(self.client)
         return found
 
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
     def start(self) -> "subprocess.Popen[str]":
-        return start("study.train", *FLAGS, cwd=self.folder, STUDY_CACHE=str(self.folder / "cache"))
+        return start("study.train", *FLAGS, cwd=self.folder, STUDY_CACHE=str(self.cache))
+
+    def finish(self) -> "subprocess.CompletedProcess[str]":
+        return run_here("study.train", *FLAGS, cwd=self.folder, STUDY_CACHE=str(self.cache))
 
     def epochs_saved(self) -> int:
-        found = list((self.folder / "cache" / "trials").glob("*/state.npz"))
+        found = list((self.cache / "trials").glob("*/state.npz"))
         if not found:
             return 0
         with np.load(found[0]) as saved:
@@ -82,26 +91,21 @@ def story(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Sto
     alone = new_place(root / "alone", empty_database)
     disturbed = new_place(root / "disturbed", empty_database)
     story = Story(alone, disturbed, [], [], [], [], [])
-    unhurried = alone.start()
-    try:
-        for wanted, sign in zip((1, 3, 5, EPOCHS + 1), SIGNALS, strict=True):
-            note_process(story, *run_until_interrupted(disturbed, wanted, sign))
-        left_alone = finish(unhurried)
-    finally:
-        unhurried.kill()
-    assert left_alone.returncode == 0, left_alone.stderr
+    for wanted, sign in SIGNALS.items():
+        note_process(story, *run_until_interrupted(disturbed, wanted, sign))
+    note_process(story, disturbed.finish(), disturbed.epochs_saved())
+    assert alone.finish().returncode == 0
     return story
 
 
 def run_until_interrupted(
-    place: Place, epochs: int, sign: signal.Signals | None
+    place: Place, epochs: int, sign: signal.Signals
 ) -> "tuple[subprocess.CompletedProcess[str], int]":
     """Run the command until `epochs` are saved, then send it a signal; and how many were."""
     process = place.start()
     try:
-        if sign is not None:
-            wait_until(lambda: place.epochs_saved() >= epochs, process)
-            process.send_signal(sign)
+        wait_until(lambda: place.epochs_saved() >= epochs, process)
+        process.send_signal(sign)
         return finish(process), place.epochs_saved()
     finally:
         process.kill()

@@ -74,12 +74,12 @@ def test_config_is_claimed_by_one_process_alone(
     claims_on_postgresql: Claims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUDY_HEARTBEAT", "60")  # they claim, and give no sign of life
-    answers = run_in_processes(claim_many, 4, claims_on_postgresql.storage.name, 25, 40)
-    assert sorted(number for got in answers for number in got) == list(range(40))
+    answers = run_in_processes(claim_many, 3, claims_on_postgresql.storage.name, 14, 20)
+    assert sorted(number for got in answers for number in got) == list(range(20))
     assert sum(bool(got) for got in answers) > 1
-    assert len(claims_on_postgresql.study.trials) == 40
+    assert len(claims_on_postgresql.study.trials) == 20
     assert claims_on_postgresql.running_fingerprints() == {
-        f"key {number}" for number in range(0, 40, 2)
+        f"key {number}" for number in range(0, 20, 2)
     }
 
 
@@ -88,8 +88,8 @@ def test_processes_opening_an_empty_database_at_once_all_succeed(
 ) -> None:
     monkeypatch.setenv("STUDY_STORAGE", postgres.make("empty"))
     monkeypatch.setenv("PGPASSWORD", postgres.settings["PGPASSWORD"])
-    assert max(run_in_processes(open_study, 8, "first")) == 8
-    assert len(claims_of("first").trials(TrialState.RUNNING)) == 8
+    assert max(run_in_processes(open_study, 4, "first")) == 4
+    assert len(claims_of("first").trials(TrialState.RUNNING)) == 4
 
 
 def test_storage_in_another_encoding_is_refused(

@@ -2,8 +2,9 @@
 
     python -m tests.support.chaos --seeds 6 --seconds-between-kills 6
 
-Prints what was done and what came of it. Two drivers with two workers each work on one grid; each
-killed driver is started again, as an init system would. Real PostgreSQL, real MLflow server.
+Prints what was done and what came of it. Two drivers work on one grid, each with two workers or as
+many as --workers says. Each killed driver is started again, as an init system would. Real
+PostgreSQL, real MLflow server.
 """
 
 import argparse
@@ -38,7 +39,6 @@ from tests.support.commands import TINY
 EPOCHS = 3
 FLAGS = (*TINY, "--limit", "40", "--epochs", str(EPOCHS))
 DRIVERS = 2
-WORKERS = 2  # of each driver
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 EPOCHS_BETWEEN_KILLS = 2
 LIMIT = 3000  # s
@@ -76,6 +76,7 @@ class Chaos:
     seeds: int
     pause: float  # s between two kills, at least
     kills: int  # at most
+    workers: int  # of each driver
     chance: Random = dataclasses.field(default_factory=lambda: Random(0))
     drivers: list["subprocess.Popen[bytes]"] = dataclasses.field(default_factory=list)
     done: Counter[str] = dataclasses.field(default_factory=Counter)
@@ -85,7 +86,7 @@ class Chaos:
         return 7 * self.seeds
 
     def start_driver(self) -> "subprocess.Popen[bytes]":
-        flags = (*FLAGS, "--seeds", str(self.seeds), "--workers", str(WORKERS))
+        flags = (*FLAGS, "--seeds", str(self.seeds), "--workers", str(self.workers))
         settings = self.stack.settings | {
             "STUDY_CACHE": str(self.folder / "cache"),
             "STUDY_HEARTBEAT": "2",
@@ -194,13 +195,18 @@ def figures_of(runs: list[Run]) -> dict[str, dict[str, float]]:
 
 
 def run_disturbed_grid(
-    folder: Path, seeds: int, pause: float, kills: int, say: Callable[[str], Any] = print
+    folder: Path,
+    seeds: int,
+    pause: float,
+    kills: int,
+    workers: int,
+    say: Callable[[str], Any] = print,
 ) -> tuple[dict[str, int], dict[str, dict[str, float]]]:
     """What came of a disturbed grid, and its figures."""
     stack = Stack(folder)
     stack.start("PostgreSQL")
     stack.start("MLflow")
-    chaos = Chaos(folder, stack, seeds, pause, kills)
+    chaos = Chaos(folder, stack, seeds, pause, kills, workers)
     try:
         chaos.run()
         client = client_of(stack)
@@ -220,8 +226,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--kills", type=int, default=1000, help="at most")
+    parser.add_argument("--workers", type=int, default=2, help="of each of two drivers")
     parser.add_argument("--seconds-between-kills", type=float, default=4.0)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)  # PostgreSQL's user must enter
-        run_disturbed_grid(Path(place), args.seeds, args.seconds_between_kills, args.kills)
+        run_disturbed_grid(
+            Path(place), args.seeds, args.seconds_between_kills, args.kills, args.workers
+        )

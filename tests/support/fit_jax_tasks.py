@@ -17,6 +17,7 @@ from study.training import fit
 from study.training.fit import Arrays
 from study.training.fit import Callbacks
 from study.training.fit import TrialResult
+from study.training.runtime import prepare_backend
 
 CONFIG = TrialConfig(
     alpha=0.25, weights="none", image_size=32, batch_size=27, epochs=1, lr=1e-5, dense_units=16,
@@ -134,4 +135,5 @@ def precise(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    prepare_backend()  # so that one task's programs are compiled for all
     globals()[sys.argv[1]](Path(sys.argv[2]))
