@@ -12,11 +12,16 @@ from pipelines.compare.blocks import Row
 from pipelines.compare.evidence import DetailedRow
 from pipelines.compare.formats import format_accuracy
 from pipelines.compare.formats import format_difference
+from pipelines.compare.formats import format_percent
+from pipelines.compare.formats import format_signed_points
 from pipelines.compare.reflection import FACTORS
 from pipelines.compare.reflection import format_setting
 from pipelines.page.figure import Chart
 from pipelines.page.figure import COLORS
 from pipelines.page.figure import style
+from pipelines.page.zoom import Mark
+from pipelines.page.zoom import zoom_sideways
+from pipelines.page.zoom import zoom_upright
 from study.statistics.intervals import Estimate
 
 
@@ -40,6 +45,7 @@ def draw_accuracies(rows: Sequence[Row]) -> Chart | None:
         xaxis={"title": "test accuracy (%)"},
         height=130 + 38 * len(estimates),
     )
+    zoom_sideways(figure, [*_mark_accuracies(estimates), *_mark_reported(reported)])
     words = "; ".join(f"{label}: {format_accuracy(estimate)}" for label, estimate in estimates)
     return Chart("Test accuracy", figure, words)
 
@@ -70,6 +76,19 @@ def _add_reported(figure: go.Figure, reported: Sequence[tuple[float, str]]) -> N
         marker={"symbol": "diamond-open", "size": 11, "color": COLORS[1], "line": {"width": 2}},
         hovertemplate="%{y}<br>reported %{x:.1f} %<extra></extra>",
     )
+
+
+def _mark_accuracies(estimates: Sequence[tuple[str, Estimate]]) -> list[Mark]:
+    return [
+        Mark(label, (100 * estimate.low, 100 * estimate.high), format_percent(estimate.value))
+        for label, estimate in estimates
+    ]
+
+
+def _mark_reported(reported: Sequence[tuple[float, str]]) -> list[Mark]:
+    return [
+        Mark(label, (percent, percent), f"reported {percent:.1f} %") for percent, label in reported
+    ]
 
 
 def draw_curves(rows: Sequence[DetailedRow]) -> Chart | None:
@@ -122,6 +141,7 @@ def draw_times(rows: Sequence[Row]) -> Chart | None:
     """Draw accuracy against the median learning time of each row, in minutes."""
     figure = go.Figure()
     descriptions = []
+    marks = []
     for number, row in enumerate(rows):
         seconds = [run.metrics.get("fit_seconds", np.nan) for run in row.runs]
         minutes = float(np.median(seconds)) / 60
@@ -137,6 +157,7 @@ def draw_times(rows: Sequence[Row]) -> Chart | None:
             hovertemplate=f"{row.label}<br>%{{x:.1f}} min, %{{y:.2f}} %<extra></extra>",
         )
         descriptions.append(f"{row.label}: {minutes:.1f} min, {percent:.1f} %")
+        marks.append(Mark(minutes, (percent, percent), f"{row.label}: {percent:.1f} %"))
     if not descriptions:
         return None
     figure.update_layout(
@@ -144,6 +165,7 @@ def draw_times(rows: Sequence[Row]) -> Chart | None:
         yaxis={"title": "test accuracy (%)"},
         height=420,
     )
+    zoom_upright(figure, marks)
     return Chart("Accuracy against learning time", figure, "; ".join(descriptions))
 
 
@@ -154,9 +176,11 @@ def draw_factors(rows: Sequence[Row]) -> Chart | None:
         return None
     figure = make_subplots(rows=1, cols=3, shared_yaxes=True, subplot_titles=list(FACTORS))
     descriptions = []
+    marks = []
     for column, title in enumerate(FACTORS, start=1):
         gains = _list_gains(rows, baseline, title)
         _add_gains(figure, column, title, gains)
+        marks += _mark_gains(column, gains)
         descriptions += [
             f"{title.lower()} {value}: {format_difference(gain)} points"
             for value, gain in gains
@@ -166,6 +190,7 @@ def draw_factors(rows: Sequence[Row]) -> Chart | None:
     figure.update_yaxes(title="difference from the baseline (points)", row=1, col=1)
     figure.add_hline(y=0, line={"dash": "dot", "width": 1, "color": "#888888"})
     figure.update_layout(height=400)
+    zoom_upright(figure, marks)
     return Chart("The effect of each factor", figure, "; ".join(descriptions))
 
 
@@ -205,6 +230,19 @@ def _add_gains(
         error_y={"array": high - value, "arrayminus": value - low},
         hovertemplate=f"{title} %{{x}}<br>%{{y:+.2f}} points<extra></extra>",
     )
+
+
+def _mark_gains(column: int, gains: Sequence[tuple[str, Estimate | None]]) -> list[Mark]:
+    """Return a mark of each gain, placed by its number: plotly misplaces a name like "3"."""
+    return [
+        Mark(
+            number,
+            (100 * gain.low, 100 * gain.high) if gain else (0.0, 0.0),
+            format_signed_points(gain.value) if gain else "0",
+            column,
+        )
+        for number, (_, gain) in enumerate(gains)
+    ]
 
 
 def draw_accuracy_charts(rows: Sequence[DetailedRow]) -> list[Chart]:
