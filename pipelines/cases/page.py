@@ -123,7 +123,7 @@ def _describe_leak(run: FinishedRun) -> str:
 
 def _write_legend(view: CasesView) -> str:
     if not view.heat:
-        return f"No heat maps: {view.no_heat_reason}"
+        return f"No heat maps: {view.no_heat_reason}."
     height, width = next(iter(view.heat.values())).shape
     return (
         "Beside each image is its heat map (Grad-CAM, Selvaraju et al. 2017):"

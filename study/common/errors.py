@@ -72,8 +72,17 @@ def first_line(error: BaseException, *, length: int = 300) -> str:
 
 
 def shorten(text: str, length: int = 300) -> str:
-    """Cut the middle out of a long text, because the cause often is at its end."""
+    """Cut the middle out of a long text, because the cause often is at its end.
+
+    It is cut between words, except within a word as long as half of what is kept, as a path is.
+    """
     if len(text) <= length:
         return text
     half = (length - 5) // 2
-    return f"{text[:half]} ... {text[-half:]}"
+    start = text[: half + 1]
+    end = text[-half - 1 :]
+    whole_start = start.rpartition(" ")[0].rstrip()
+    whole_end = end.partition(" ")[2].lstrip()
+    kept_start = whole_start if 2 * len(whole_start) > half else start[:half]
+    kept_end = whole_end if 2 * len(whole_end) > half else end[1:]
+    return f"{kept_start} ... {kept_end}"

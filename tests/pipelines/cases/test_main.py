@@ -355,4 +355,4 @@ def test_cases_of_a_run_without_mistakes_say_so() -> None:
     assert "<p>No prediction is wrong.</p>" in text
     assert "hits: 1 of 1" in text
     assert "1 of 1 test image has a sibling in train" in text
-    assert "<p>No heat maps: none here</p>" in text
+    assert "<p>No heat maps: none here.</p>" in text
