@@ -32,6 +32,7 @@ from study.common.settings import storage_url
 from study.common.settings import supports_concurrency
 from study.tracking.connection import require_utf8
 from study.tracking.connection import schema_lock
+from study.tracking.failures import explain_unusable_file
 from study.tracking.failures import redact_credentials
 from study.tracking.schema import find_schema_owner
 
@@ -196,7 +197,7 @@ def _explain_outdated_schema(url: str, error: RuntimeError) -> str:
 
 def _unreachable_message(url: str, error: Exception) -> str:
     reason = first_line(error.__cause__ or error)
-    return (
+    return explain_unusable_file("STUDY_STORAGE", url, reason) or (
         f"no Optuna storage at {redact_credentials(url)}: {reason}\n"
         "Correct STUDY_STORAGE, or unset it to use study.db in this folder."
     )

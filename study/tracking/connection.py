@@ -24,6 +24,7 @@ from study.common.errors import TrackingRefused
 from study.common.settings import get_sqlite_file
 from study.common.settings import tracking_uri
 from study.tracking.failures import describe_error
+from study.tracking.failures import explain_unusable_file
 from study.tracking.failures import is_login_refusal
 from study.tracking.failures import is_retryable
 from study.tracking.failures import redact_credentials
@@ -146,6 +147,8 @@ def _explain_failure(uri: str, error: Exception) -> TrackingError:
             f"MLflow at {address} refuses: {reason}\nAsk its administrator for permission, or set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a login that has it."
         )
+    if (message := explain_unusable_file("MLFLOW_TRACKING_URI", uri, reason)) is not None:
+        return TrackingRefused(message)
     kind = TrackingError if is_retryable(error) else TrackingRefused
     return kind(
         f"no MLflow at {address}: {reason}\n"

@@ -13,6 +13,7 @@ from study.common.errors import first_line
 from study.common.errors import shorten
 from study.common.errors import TrackingError
 from study.common.errors import TrackingRefused
+from study.common.settings import get_sqlite_file
 from study.common.settings import tracking_uri
 
 # Error codes of a login that MLflow does not accept, or does not let do this
@@ -37,6 +38,7 @@ BUSY_DATABASE = re.compile(
     r"|transaction (is|has been) rolled back"
     r"|UNIQUE constraint failed|UniqueViolation"
 )
+UNUSABLE_FILE = re.compile(r"unable to open database file|attempt to write a readonly database")
 MAX_ERROR_LENGTH = 5000  # characters of an error's first line that are looked through for its cause
 
 
@@ -60,6 +62,29 @@ def describe_error(error: BaseException) -> str:
     if cause := re.search(r"""\(Caused by \w+\(.*?(["'])(.*)\1\)\)$""", text):
         text = re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", cause[2])
     return shorten(text)
+
+
+def explain_unusable_file(setting: str, url: str, reason: str) -> str | None:
+    """Return a message on an SQLite file that cannot be written, or None.
+
+    Args:
+        setting: the environment variable that chooses the database.
+        url: the database's.
+        reason: what SQLite says, which names neither the file nor the folder.
+    """
+    file = get_sqlite_file(url)
+    if file is None or not UNUSABLE_FILE.search(reason):
+        return None
+    if not file.parent.is_dir():
+        problem = f"there is no folder {file.parent}"
+    elif not file.exists():
+        problem = f"the folder {file.parent} cannot be written"
+    else:
+        problem = "it, or its folder, cannot be opened for writing"
+    return (
+        f"cannot use the database {file}: {problem}\n"
+        f"Run the command in a folder that you can write to, or name one in {setting}."
+    )
 
 
 def is_retryable(error: Exception) -> bool:

@@ -26,6 +26,15 @@ def test_storage_in_mlflows_database_is_refused_and_leaves_it_alone(
     client.create_experiment("MLflow still works")
 
 
+def test_storage_in_no_folder_names_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/none/study.db")
+    message = rf"study\.db: there is no folder {tmp_path}/none\n.*STUDY_STORAGE"
+    with pytest.raises(StudyError, match=message):
+        Storage("a study")
+
+
 @pytest.mark.parametrize(
     ("revision", "message"),
     [("v3.0.0.a", "by an older Optuna .* optuna storage upgrade"), ("v99", "by a newer Optuna")],

@@ -179,6 +179,16 @@ def test_connect_leaves_a_servers_address_to_mlflow(
         connection.connect()
 
 
+def test_connect_to_a_file_that_cannot_be_written_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mlflow.db").mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    message = rf"database {tmp_path}/mlflow\.db: .* writing\n.*, or name one in MLFLOW_TRACKING_URI"
+    with pytest.raises(TrackingRefused, match=message):
+        connection.connect()
+
+
 def test_connect_to_optunas_database_is_refused_and_leaves_it_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

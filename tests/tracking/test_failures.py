@@ -1,5 +1,7 @@
 """Failures of the MLflow server: which of them pass, and how they are told."""
 
+from pathlib import Path
+
 import pytest
 import requests
 from mlflow.exceptions import MlflowException
@@ -18,6 +20,18 @@ def test_redact_credentials_removes_users_and_passwords() -> None:
     assert failures.redact_credentials("postgresql://h/db?user=a&password=b&c=d").endswith(
         "?user=a&password=...&c=d"
     )
+
+
+def test_file_in_a_folder_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    reason = "(sqlite3.OperationalError) unable to open database file"
+    message = failures.explain_unusable_file("STUDY_STORAGE", "sqlite:///study.db", reason)
+    assert message is not None
+    assert f"{tmp_path}/study.db: the folder {tmp_path} cannot be written" in message
+    assert failures.explain_unusable_file("STUDY_STORAGE", "sqlite:///a.db", "locked") is None
+    assert failures.explain_unusable_file("STUDY_STORAGE", "postgresql://h/d", reason) is None
 
 
 def answered(status: int) -> requests.HTTPError:
