@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import logging
 import os
 import select
@@ -19,11 +20,13 @@ from typing import TextIO
 
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
+from study.common.files import NO_SPACE_ERRNOS
 from study.common.settings import trim_environment
 
 # The exit code that shells show for a program that SIGPIPE ended. Python ignores that signal, and
 # so it should: a trial would die of it without a word to MLflow.
 UNREAD = 141
+DENIED_ERRNOS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,7 +78,8 @@ def run_command(main: Callable[[], None]) -> int:
     at once.
 
     Returns:
-        0, or 2 after an error that the user can act on, or 130 after Ctrl-C, or 141 if the reader
+        0, or 2 after an error that the user can act on (a `StudyError`, or a file that cannot be
+        opened or written), or 130 after Ctrl-C, or 141 if the reader
         of its output has gone, as after `| head`.
     """
     _replace_closed_streams()
@@ -112,12 +116,36 @@ def _run_and_report(main: Callable[[], None]) -> int:
         except StudyError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
+        except OSError as error:
+            message = _explain_unwritable(error)
+            if message is None:
+                raise
+            print(f"error: {message}", file=sys.stderr)
+            return 2
         except KeyboardInterrupt:
             if _drop_unread_output():
                 return UNREAD
             print("\nstopped: repeat the command to continue", file=sys.stderr)
             return 130
     return 0
+
+
+def _explain_unwritable(error: OSError) -> str | None:
+    """Return a message on a file that cannot be opened or written, or None on other failures.
+
+    It is for the places that know no better advice, and raise no error of their own.
+    """
+    reason = error.strerror
+    if error.errno in NO_SPACE_ERRNOS:
+        return f"cannot write {error.filename or 'a file'} ({reason}): free some space and repeat"
+    if error.errno in DENIED_ERRNOS and error.filename is not None:
+        return (
+            f"cannot open {error.filename} ({reason}): change its permissions, or choose another "
+            "folder"
+        )
+    if error.errno == errno.ENOENT and "temporary directory" in (reason or ""):  # of tempfile
+        return f"{reason}: set TMPDIR to a folder that can be written"
+    return None
 
 
 def _drop_unread_output() -> bool:

@@ -1,5 +1,6 @@
 """What the commands share: flags, exit codes, and what they must not load."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -87,6 +88,30 @@ def test_exit_code_and_message_follow_from_the_error(
 
     assert run_command(main) == code
     assert capsys.readouterr() == ("", shown)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PermissionError(errno.EACCES, "denied", "x"), "cannot open x (denied): change"),
+        (OSError(errno.EROFS, "read-only", "x"), "cannot open x (read-only): change"),
+        (OSError(errno.ENOSPC, "no space"), "cannot write a file (no space): free"),
+        (
+            FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),
+            "No usable temporary directory found in ['/tmp']: set TMPDIR",
+        ),
+    ],
+)
+def test_file_that_cannot_be_written_is_named_in_one_line(
+    error: OSError, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    assert run_command(fail) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"error: {message}")
 
 
 def test_unexpected_error_is_raised_with_its_traceback(
