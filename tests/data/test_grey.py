@@ -42,6 +42,7 @@ def decode_grey(content: bytes) -> npt.NDArray[np.int64]:
         (ramp(-1024, 2000, "i2"), -1024, 3071),
         (ramp(-1000, 1500, "f4"), -1024, 3071),
         (ramp(-2000, 2000, "i2"), -2000, 2000),
+        (ramp(-544, 1496, "i2"), -544, 1496),  # no air: nothing tells a CT from other images
         (ramp(-3, 5, "f4"), -3, 5),
         (ramp(-100, 100, "i1"), -100, 100),
     ],
