@@ -84,7 +84,7 @@ def _note_repeated_names(entries: Sequence[Entry]) -> tuple[str, ...]:
     """Return a note on the images that `one_per_name` leaves out."""
     count = len(entries) - len({(e.label, e.image.rsplit("/", 1)[-1]) for e in entries})
     text = "images have the file name of another image of their class"
-    return (f"{count} {text}: splits but the official one leave them out",) if count else ()
+    return (f"{count} {text}: all splits but the official one leave them out",) if count else ()
 
 
 def _note_other_images(entries: Sequence[Entry], fields: Mapping[str, str]) -> tuple[str, ...]:
