@@ -12,9 +12,7 @@ finished, running it again takes a second or two.
 """
 
 import contextlib
-import csv
 import dataclasses
-import io
 import json
 import os
 import shutil
@@ -49,7 +47,8 @@ from study.data.audit.thumbnails import make_strips
 from study.data.audit.thumbnails import Strip
 from study.data.digest import compute_digest
 from study.data.digest import hash_files
-from study.data.folder import GROUPS_FILE
+from study.data.groups_file import format_groups_csv
+from study.data.groups_file import GROUPS_FILE
 from study.data.registry import get_dataset
 
 # Raise the number whenever a change makes near_groups find other groups.
@@ -136,19 +135,6 @@ def write_report(report: Report, out: Path) -> None:
     with _write_errors_as_data_errors(out):
         for name, content in contents.items():
             atomic_write(out / name, content)
-
-
-def format_groups_csv(group_of: Mapping[str, str]) -> str:
-    """Format the groups as CSV with the columns image,group.
-
-    This is the file that `folder:PATH` reads.
-    """
-    stream = io.StringIO()
-    # Everything is quoted, because a name may hold commas, quotes and line ends.
-    writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    writer.writerow(("image", "group"))
-    writer.writerows(group_of.items())
-    return stream.getvalue()
 
 
 def format_closing_lines(report: Report, out: Path, root: str) -> list[str]:
