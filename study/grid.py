@@ -68,7 +68,7 @@ def run_grid(
         StudyError: the data or a server is not available, or another process runs this grid.
     """
     client = connection.connect()
-    grid = make_grid(base, space, data_digest(base.dataset))
+    grid = make_grid(base, space, data_digest(base.dataset, base.split))
     if options.pause_after_epoch:
         grid = dataclasses.replace(grid, name=f"{grid.name}-until-{options.pause_after_epoch}")
     storage = Storage(grid.name)

@@ -103,7 +103,7 @@ def _make_plan(args: argparse.Namespace, started: float) -> Plan:
 
 def _make_scheduler(args: argparse.Namespace, plan: Plan) -> JobScheduler:
     base = plan.base
-    digest = data_digest(base.dataset)
+    digest = data_digest(base.dataset, base.split)
     parent_run = {
         "name": grid_name(base, digest),
         "title": parent_run_title(f"{len(VARIANTS)} variants", base),

@@ -87,7 +87,7 @@ def run_search(
         raise StudyError(
             f"no groups known for {space.base.dataset}: add --split pooled or --split official"
         )
-    digest = data_digest(space.base.dataset)
+    digest = data_digest(space.base.dataset, space.base.split)
     client = connection.connect()
     metric = f"val_{args.objective}"
     seed_words = [f"{plan.seeds} seeds"] if plan.seeds > 1 else []

@@ -70,7 +70,7 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     client = connection.connect()
     progress.say(make_trial_title(config))
     project_run = None if options.parent else take_project_run(client, config)
-    key = fingerprint(config, data_digest(config.dataset))
+    key = fingerprint(config, data_digest(config.dataset, config.split))
     with _lock_state_folder(key, wait=options.wait_for_lock) as folder:
         runs = _deliver_and_find_runs(client, key)
         finished_run = None if options.force else queries.choose_finished_run(client, runs)

@@ -184,7 +184,13 @@ def _fit(trial: Trial, log: RunLog, folder: Path, options: Options) -> "tuple[Tr
 
 def _read_images(config: TrialConfig, progress: Progress, use_cache: bool) -> Data:
     start_time = time.perf_counter()
-    data = prepare(config.dataset, config.image_size, use_cache=use_cache, progress=progress.step)
+    data = prepare(
+        config.dataset,
+        config.image_size,
+        split=config.split,
+        use_cache=use_cache,
+        progress=progress.step,
+    )
     seconds = time.perf_counter() - start_time
     if seconds > 2:
         place = f"cached in {cache_dir()}" if use_cache else "in memory"

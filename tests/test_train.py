@@ -249,6 +249,25 @@ def test_finished_config_is_not_trained_again(trained: Trained) -> None:
     assert "epoch  1/" not in output
 
 
+@pytest.mark.parametrize(("split", "trainings"), [("pooled", 1), ("grouped", 2)])
+def test_changed_groups_file_trains_the_grouped_split_only_anew(
+    split: str, trainings: int, empty_database: Path, tmp_path: Path
+) -> None:
+    root = class_folders(tmp_path / "cells", {"a": 12, "b": 12})
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    flags = (*TINY, "--epochs", "1", "--dataset", f"folder:{root}", "--split", split)
+    names = [f"{label}/{number:03}.png" for label in "ab" for number in range(12)]
+    lines = ["image,group", *(f"{name},{name[:-4]}" for name in names)]
+    if split == "grouped":
+        (root / "groups.csv").write_text("\n".join(lines))
+    succeed_here("study.train", *flags, cwd=tmp_path)
+    lines[1] += " of a new name"
+    (root / "groups.csv").write_text("\n".join(lines))
+    output = succeed_here("study.train", *flags, cwd=tmp_path)
+    assert ("already finished" in output) == (trainings == 1)
+    assert len(runs_of(client_of(tmp_path))) == trainings
+
+
 @dataclasses.dataclass(frozen=True)
 class Again:
     """The same config trained once more, in a copy of the folder."""

@@ -40,8 +40,8 @@ from study.common.settings import keras_backend
 from study.config.backbones import BACKBONES
 from study.data.names import escape_name
 from study.data.prepare import Data
-from study.data.prepare import data_digest
 from study.data.prepare import prepare
+from study.data.prepare import recorded_digests
 from study.flags import resolve_dataset
 from study.tracking.failures import describe_error
 from study.tracking.failures import mlflow_errors_as_study_errors
@@ -132,10 +132,10 @@ def _prepare_images(run: FinishedRun, dataset: str) -> Data:
     """Return the images that a run was trained on, recognized by their digest."""
     advice = "name the folder that they are in now with --dataset folder:PATH"
     try:
-        digest = data_digest(dataset)
+        digests = recorded_digests(dataset)
     except DataError as error:
         raise CasesError(f"no images of run {run.run_id}: {error}, or {advice}") from error
-    if digest != run.data_digest:
+    if run.data_digest not in digests:
         raise CasesError(
             f"the images of {dataset} on this machine are not those of run {run.run_id}: some were "
             f"added, removed or changed. Put the original ones back, or {advice}"

@@ -32,7 +32,7 @@ from study.common.settings import tracking_uri
 from study.config.trial_config import parse_value
 from study.config.trial_config import RECIPES
 from study.config.trial_config import TrialConfig
-from study.data.prepare import data_digest
+from study.data.prepare import recorded_digests
 from study.tracking.connection import connect
 from study.tracking.failures import redact_credentials
 from study.tracking.queries import list_missing_figures
@@ -173,20 +173,20 @@ def _select_folder(runs: Sequence[FinishedRun], dataset: str) -> list[FinishedRu
     These are the runs on equal images, wherever they lay, and those that named the same path.
     """
     folder = resolve_folder(dataset)
-    digest = _compute_digest(dataset)
+    digests = _compute_digests(dataset)
     return [
         dataclasses.replace(run, config=run.config.replace(dataset=dataset))
         for run in runs
-        if run.data_digest == digest or resolve_folder(run.config.dataset) == folder
+        if run.data_digest in digests or resolve_folder(run.config.dataset) == folder
     ]
 
 
-def _compute_digest(dataset: str) -> str | None:
-    """Return the digest of a folder's images, or None if they are not here."""
+def _compute_digests(dataset: str) -> set[str]:
+    """Return the digests of a folder's images, or none if they are not here."""
     try:
-        return data_digest(dataset)
+        return recorded_digests(dataset)
     except DataError:
-        return None
+        return set()
 
 
 def resolve_folder(dataset: str) -> Path:

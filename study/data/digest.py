@@ -65,15 +65,23 @@ def hash_files(
     return hashes
 
 
-def compute_digest(listing: Listing, hashes: dict[str, str]) -> str:
-    """Return the SHA-256 (64 hex digits) of a data set.
+def compute_digest(listing: Listing, hashes: dict[str, str], split: str = "") -> str:
+    """Return the SHA-256 (64 hex digits) of a data set, as a split draws from it.
 
     It covers the image id, class and content of all listed files, the decoding policy if there are
-    unusual images, and the listing's `rules`.
+    unusual images, and the listing's `rules`. The extra files, which give the groups, count for
+    every split but the pooled one: that is drawn without groups, so adding or changing them does
+    not make its runs train again.
+
+    Args:
+        listing: the data set's files.
+        hashes: of every listed file, as `hash_files` returns them.
+        split: "pooled", "official", "grouped", or "" for one that may depend on everything.
     """
+    extras = () if split == "pooled" else listing.extras
     total = hashlib.sha256()
     lines = [(entry.image, entry.label, hashes[entry.image]) for entry in listing.entries]
-    lines += [(name, "", hashes[name]) for name in listing.extras]
+    lines += [(name, "", hashes[name]) for name in extras]
     if listing.rules:
         lines.append(("", "", listing.rules))
     for line in lines:

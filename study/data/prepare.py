@@ -42,7 +42,7 @@ class Data(Samples):
     source: str  # URL of the Kaggle page, "synthetic", or the folder's path
     x: Pixels  # uint8 (N, size, size, 3) RGB, read-only
     skipped: Notes  # (image, reason) of listed files that are not usable
-    digest: str  # SHA-256 over (image, class, content) of all listed files
+    digest: str  # SHA-256 as of `compute_digest`, for the split that was asked for
     unusual: Notes = ()  # (image, what was left out or scaled) of usable images
 
 
@@ -50,6 +50,7 @@ def prepare(
     dataset: str,
     image_size: int,
     *,
+    split: str = "",
     use_cache: bool = True,
     progress: ProgressCallback | None = None,
 ) -> Data:
@@ -58,6 +59,7 @@ def prepare(
     Args:
         dataset: "chest", "blood", "demo" or "folder:PATH".
         image_size: height and width in pixels; images are stretched to it.
+        split: that the digest is for, as in `compute_digest`.
         use_cache: False keeps the pixels in this process' memory and writes nothing (except the
             demo's images, which are always drawn into the cache folder).
         progress: called now and then with ("reading" or "decoding", done, total).
@@ -67,16 +69,17 @@ def prepare(
     """
     listing = get_dataset(dataset).find()
     hashes = hash_files(listing, progress, remember=use_cache)
-    digest = compute_digest(listing, hashes)
     if use_cache:
-        decoded = load_cached_pixels(listing, hashes, digest, image_size, progress)
+        # the pixels do not depend on the groups, nor does the pooled digest
+        digest_of_pixels = compute_digest(listing, hashes, "pooled")
+        decoded = load_cached_pixels(listing, hashes, digest_of_pixels, image_size, progress)
     else:
         decoded = decode_in_memory(listing, hashes, image_size, progress)
-    return _assemble_data(dataset, listing, decoded, digest)
+    return _assemble_data(dataset, listing, decoded, compute_digest(listing, hashes, split))
 
 
-def data_digest(dataset: str) -> str:
-    """Return the digest that `prepare` returns for a data set, without decoding.
+def data_digest(dataset: str, split: str = "") -> str:
+    """Return the digest that `prepare` returns for a data set and split, without decoding.
 
     It takes next to no time if no file has changed since the last call.
 
@@ -84,7 +87,18 @@ def data_digest(dataset: str) -> str:
         DataError: the data set cannot be found.
     """
     listing = get_dataset(dataset).find()
-    return compute_digest(listing, hash_files(listing, None, remember=True))
+    return compute_digest(listing, hash_files(listing, None, remember=True), split)
+
+
+def recorded_digests(dataset: str) -> set[str]:
+    """Return the digests that runs on the images of a data set may have recorded.
+
+    There are two if the data set has a `groups.csv`: with that file and without it.
+
+    Raises:
+        DataError: the data set cannot be found.
+    """
+    return {data_digest(dataset), data_digest(dataset, "pooled")}
 
 
 def has_groups(dataset: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from study.common.errors import DataError
 from study.data.prepare import data_digest
 from study.data.prepare import prepare
+from study.data.prepare import recorded_digests
 from study.data.split import count_leaking_images
 from study.data.split import make_split
 from tests.support.images import class_folders
@@ -106,7 +107,9 @@ def test_class_missing_from_the_test_folder_is_named(tmp_path: Path) -> None:
         make_split(data, "official", 0)
 
 
-def test_groups_csv_gives_the_groups_and_changes_the_digest(tmp_path: Path) -> None:
+def test_groups_csv_gives_the_groups_and_changes_other_digests_than_the_pooled(
+    tmp_path: Path,
+) -> None:
     root = class_folders(tmp_path, {"a": 20, "b": 20})
     without = data_digest(f"folder:{root}")
     lines = [f"{c}/{i:03}.png,{c}{i // 4}" for c in "ab" for i in range(20)]
@@ -116,6 +119,8 @@ def test_groups_csv_gives_the_groups_and_changes_the_digest(tmp_path: Path) -> N
     assert data.groups[:5] == ("a0", "a0", "a0", "a0", "a1")
     assert count_leaking_images(data, make_split(data, "grouped", 0)) == 0
     assert data.digest != without  # other groups, other grouped splits
+    assert prepare(f"folder:{root}", 8, split="pooled").digest == without
+    assert recorded_digests(f"folder:{root}") == {data.digest, without}
     (root / "groups.csv").write_text("\n".join(["image,group", *lines[:-2]]))
     assert_refused(root, "names no group for 2 images, first 'b/018.png'")
 

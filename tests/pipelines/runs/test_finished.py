@@ -51,6 +51,10 @@ def test_equal_images_find_the_same_runs_by_whatever_path(
         assert {run.data_digest for run in runs} == {digest}
     with pytest.raises(NoRunsError):
         read_runs("folder:others")
+    names = [f"{label}/{number:03}.png" for label in "ab" for number in range(2)]
+    text = "".join(f"{name},1\n" for name in names)
+    (tmp_path / "moved" / "groups.csv").write_text(f"image,group\n{text}")
+    assert len(read_runs("folder:moved")) == 4
 
 
 def test_runs_are_found_by_their_path_where_the_images_are_not(client: MlflowClient) -> None:
