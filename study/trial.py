@@ -146,10 +146,10 @@ def measure_independence(trial: Trial) -> dict[str, float]:
     Returns:
         `leak_fraction`: the share (0 to 1) of test images with a sibling, that is an image of the
         same group, in train; and `test_groups`: the number of groups behind the test images. Empty
-        if groups are unknown.
+        if groups are unknown, or near-duplicates alone.
     """
     groups = count_test_groups(trial.data, trial.split)
-    if trial.leaks is None or groups is None:
+    if trial.leaks is None or groups is None or trial.data.has_only_near_duplicates:
         return {}
     return {"leak_fraction": trial.leaks / len(trial.split.test), "test_groups": float(groups)}
 
@@ -203,7 +203,6 @@ def _read_images(config: TrialConfig, progress: Progress, use_cache: bool) -> Da
 
 def _make_tags(trial: Trial) -> dict[str, str]:
     config = trial.config
-    leaks = trial.leaks
     comparison = compare_weights(config)
     comparison_tag = {} if comparison is None else {"weights_published": str(comparison)}
     return {
@@ -215,7 +214,15 @@ def _make_tags(trial: Trial) -> dict[str, str]:
         "data_digest": trial.data.digest,
         "protocol_version": str(PROTOCOL_VERSION),
         "sizes": format_split(trial.split),
-        "leak": "unknown" if leaks is None else f"{leaks}/{len(trial.split.test)}",
+        "leak": format_leak(trial),
         "skipped": str(len(trial.data.skipped)),
         "code_version": code_version(),
     }
+
+
+def format_leak(trial: Trial) -> str:
+    """Return the test images with a sibling in train as `3/80`, `at least 3/80` or `unknown`."""
+    is_minimum = trial.data.has_only_near_duplicates
+    if trial.leaks is None or (is_minimum and trial.leaks == 0):
+        return "unknown"
+    return f"{'at least ' if is_minimum else ''}{trial.leaks}/{len(trial.split.test)}"

@@ -3,7 +3,7 @@
 The folder holds one folder per class, or train, test (and val) folders of class folders.
 """
 
-import re
+import dataclasses
 from pathlib import Path
 
 from study.common.errors import DataError
@@ -27,7 +27,6 @@ PARTS = {
     "valid": "val",
     "validation": "val",
 }
-AUDIT_GROUP_NAME = re.compile(r"(near|single)-\d+")  # the group names that an audit writes
 
 
 def find_images(path: str) -> Listing:
@@ -50,12 +49,17 @@ def find_images(path: str) -> Listing:
     entries, notes = list_images(root, folders)
     places = ["", *parts]
     notes += note_stray_images(root, places) + note_own_folders(root / place for place in places)
-    groups = read_groups(root / GROUPS_FILE, entries)
-    if groups is None:
-        return Listing(str(root), root, entries, notes=notes)
-    is_from_audit = all(AUDIT_GROUP_NAME.fullmatch(groups[entry.image]) for entry in entries)
-    groups_from = f"{GROUPS_FILE}, as found by an audit" if is_from_audit else GROUPS_FILE
-    return Listing(str(root), root, entries, groups, (GROUPS_FILE,), groups_from, notes=notes)
+    listing = Listing(str(root), root, entries, notes=notes)
+    known = read_groups(root / GROUPS_FILE, entries)
+    if known is None:
+        return listing
+    return dataclasses.replace(
+        listing,
+        groups=known.group_of,
+        extras=(GROUPS_FILE,),
+        groups_from=known.source,
+        groups_found_by=known.found_by,
+    )
 
 
 def _list_part_folders(root: Path, names: list[str], parts: list[str]) -> list[ClassFolder]:

@@ -1,49 +1,80 @@
 """Read and write `groups.csv`, which names the group of each image of a folder.
 
-The columns are image and group.
+The columns are image and group. A file that an audit wrote has a third one, found_by, which says
+what the audit found the groups by, so that nobody takes them for the truth.
 """
 
 import csv
 import io
 import os
+import re
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from study.common.errors import DataError
 from study.data.digest import explain_unreadable
 from study.data.listing import Entry
+from study.data.listing import FoundBy
 
 GROUPS_FILE = "groups.csv"
+FOUND_BY = "found_by"  # the column that only an audit writes
+_TEXTS: dict[FoundBy, str] = {
+    "near-duplicates": "audit, by near-duplicates",
+    "file names": "audit, from file names",
+}
+# The group names of the first audits, which wrote no such column.
+_NAMES_OF_FIRST_AUDITS = re.compile(r"(near|single)-\d+")
 
 
-def read_groups(file: Path, entries: Iterable[Entry]) -> dict[str, str] | None:
-    """Return the group of each image, or None if there is no such file."""
+@dataclass(frozen=True)
+class KnownGroups:
+    """The content of a `groups.csv`."""
+
+    group_of: dict[str, str]  # by image
+    found_by: FoundBy
+
+    @property
+    def source(self) -> str:
+        """Return where the groups are from, in a few words."""
+        origin = f", written by an {_TEXTS[self.found_by]}" if self.found_by else ""
+        return f"{GROUPS_FILE}{origin}"
+
+
+def read_groups(file: Path, entries: Iterable[Entry]) -> KnownGroups | None:
+    """Return the groups of the images, or None if there is no such file.
+
+    Raises:
+        DataError: the file cannot be read, or names no group for some image.
+    """
     if not os.path.lexists(file):
         _check_no_other_spelling(file)
         return None
     images = [entry.image for entry in entries]
-    groups = _parse_groups(file, set(images))
+    rows = _read_rows(file)
+    groups = _parse_groups(file, rows, set(images))
     missing = [image for image in images if image not in groups]
     if missing:
         raise DataError(
             f"{file} names no group for {len(missing)} images, first {missing[0]!r}: "
             "give one line per image, with its path relative to that folder"
         )
-    return groups
+    return KnownGroups(groups, _read_found_by(rows, [groups[image] for image in images]))
 
 
-def format_groups_csv(group_of: Mapping[str, str]) -> str:
-    """Format the groups as CSV with the columns image,group.
+def format_groups_csv(group_of: Mapping[str, str], found_by: FoundBy) -> str:
+    """Format the groups as CSV with the columns image,group and, if an audit found them, found_by.
 
     This is the file that `folder:PATH` reads.
     """
+    text = [_TEXTS[found_by]] if found_by else []
     stream = io.StringIO()
     # Everything is quoted, because a name may hold commas, quotes and line ends.
     writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    writer.writerow(("image", "group"))
-    writer.writerows(group_of.items())
+    writer.writerow(["image", "group", *([FOUND_BY] if found_by else [])])
+    writer.writerows([image, group, *text] for image, group in group_of.items())
     return stream.getvalue()
 
 
@@ -54,9 +85,20 @@ def _check_no_other_spelling(file: Path) -> None:
             raise DataError(f"{other} is not read as groups: rename it to {file.name}")
 
 
-def _parse_groups(file: Path, images: Collection[str]) -> dict[str, str]:
+def _read_found_by(rows: Iterable[Mapping[str, str]], groups: Iterable[str]) -> FoundBy:
+    """Return what the groups were found by; of several answers, the one that says least."""
+    texts = {(row.get(FOUND_BY) or "").strip() for row in rows}
+    audit_texts = {text for text in texts if text.startswith("audit")}
+    if audit_texts - {_TEXTS["file names"]} or all(map(_NAMES_OF_FIRST_AUDITS.fullmatch, groups)):
+        return "near-duplicates"
+    return "file names" if audit_texts else ""
+
+
+def _parse_groups(
+    file: Path, rows: Iterable[Mapping[str, str]], images: Collection[str]
+) -> dict[str, str]:
     groups: dict[str, str] = {}
-    for line, row in enumerate(_read_rows(file), start=2):
+    for line, row in enumerate(rows, start=2):
         image = row.get("image") or ""
         group = (row.get("group") or "").strip()
         # in the name of an image that exists, blanks and backslashes belong to the name

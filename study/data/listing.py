@@ -5,7 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
+from typing import Literal
 from typing import NamedTuple
+
+# What an audit found groups by, "" where groups are known from elsewhere. Near-duplicates alone do
+# not tell that two different pictures show one patient.
+FoundBy = Literal["", "near-duplicates", "file names"]
 
 
 class Entry(NamedTuple):
@@ -27,6 +32,7 @@ class Listing:
     extras: tuple[str, ...] = ()  # other files that affect results, relative to root
     # what a group is and where it is known from, in a few words; "" without groups
     groups_from: str = ""
+    groups_found_by: FoundBy = ""
     why_no_groups: str = ""  # if the groups are not known and a user may expect them
     # pooled and grouped splits: of several images of one class and file name, use the last one only
     one_per_name: bool = False

@@ -1,5 +1,6 @@
 """Check the names of class folders, and escape file names."""
 
+import shlex
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
@@ -23,6 +24,11 @@ def escape_name(name: str) -> str:
     if name.isprintable():
         return name
     return "".join(_escape_character(c) if _is_unwritable(c) else c for c in name)
+
+
+def format_audit_command(dataset: str) -> str:
+    """Return the command that audits a data set, ready for a shell."""
+    return f"python -m study.data.audit --dataset {shlex.quote(dataset)}"
 
 
 def check_writable(name: str, what: str) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from study.common.errors import DataError
 from study.data.digest import compute_digest
 from study.data.digest import hash_files
+from study.data.listing import FoundBy
 from study.data.listing import Listing
 from study.data.parallel import ProgressCallback
 from study.data.pixels import decode_in_memory
@@ -30,9 +31,18 @@ class Samples:
     y: npt.NDArray[np.int64]  # (N,) index into classes
     folders: tuple[str, ...]  # N official parts in lower case, "" if the set has none
     groups: tuple[str, ...] | None  # N patients or originals; None if not known for this set
+    groups_found_by: FoundBy = field(default="", kw_only=True)  # as in `Listing`
     why_no_groups: str = field(default="", kw_only=True)  # as in `Listing`
     one_per_name: bool = field(default=False, kw_only=True)  # as in `Listing`
     notes: tuple[str, ...] = field(default=(), kw_only=True)  # as in `Listing`
+
+    @property
+    def has_only_near_duplicates(self) -> bool:
+        """Return whether the groups may miss siblings, as those of near-duplicates do.
+
+        What leaks by these groups is the least that leaks.
+        """
+        return self.groups_found_by == "near-duplicates"
 
 
 @dataclass(frozen=True)
@@ -126,6 +136,7 @@ def build_samples(dataset: str, listing: Listing, unusable: Collection[str]) -> 
         y=np.array([class_index[entry.label] for entry in entries], np.int64),
         folders=tuple(entry.part for entry in entries),
         groups=None if groups is None else tuple(groups[entry.image] for entry in entries),
+        groups_found_by=listing.groups_found_by,
         why_no_groups=listing.why_no_groups,
         one_per_name=listing.one_per_name,
         notes=listing.notes,

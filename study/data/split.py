@@ -3,7 +3,6 @@
 The split is pooled as in the reports, official or grouped.
 """
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from study.common.errors import DataError
+from study.data.names import format_audit_command
 from study.data.prepare import Samples
 from study.data.registry import get_dataset
 
@@ -219,8 +219,8 @@ def _measure_groups(data: Samples, rows: Rows, needed: int) -> tuple[Rows, npt.N
     """
     if data.groups is None:
         reason = f" ({data.why_no_groups})" if data.why_no_groups else ""
-        command = f"`python -m study.data.audit --dataset {shlex.quote(data.dataset)}`"
         is_folder = data.dataset.startswith("folder:")
+        command = f"`{format_audit_command(data.dataset)}`"
         advice = f", or find groups with {command}" if is_folder else ""
         raise DataError(f"no groups known for {data.dataset}{reason}: use the pooled split{advice}")
     names, group_of_row = np.unique(np.array(data.groups)[rows], return_inverse=True)

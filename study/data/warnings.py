@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from study.config.trial_config import TrialConfig
 from study.data.names import escape_name
+from study.data.names import format_audit_command
 from study.data.prepare import Data
 from study.data.split import format_sizes
 from study.data.split import format_split
@@ -73,12 +74,19 @@ def _describe_leaks(data: Data, split: Split, leaks: int | None) -> list[str]:
     if leaks is None:
         reason = f" ({data.why_no_groups})" if data.why_no_groups else ""
         return [
-            f"neither groups nor leak are known{reason}: find the groups with "
-            "python -m study.data.audit"
+            "which images show the same patient or original is not known, nor whether test images "
+            f"have a sibling in train{reason}: see {format_audit_command(data.dataset)}"
         ]
-    if leaks == 0:
-        return []
-    return [
-        f"warning: {leaks} of {len(split.test)} test images have a sibling (same original or "
-        "patient) in train, so test accuracy partly measures memory"
-    ]
+    least = "at least " if data.has_only_near_duplicates else ""
+    if leaks:
+        return [
+            f"warning: {least}{leaks} of {len(split.test)} test images have a sibling (same "
+            "original or patient) in train, so test accuracy partly measures memory"
+        ]
+    if data.has_only_near_duplicates:
+        return [
+            "no test image has a near-duplicate in train, but groups.csv, which an audit wrote, "
+            "does not know which images show the same patient: if file names tell, see "
+            f"{format_audit_command(data.dataset)}"
+        ]
+    return []

@@ -84,6 +84,12 @@ def _describe_data(run: Run) -> Iterator[str]:
         yield "Leak: unknown, because the groups of the images (such as patients) are not known."
         return
     leaking, total = tags["leak"].split("/")
+    if leaking.startswith("at least "):
+        yield (
+            f"Leak: {leaking} of {total} test images have a near-duplicate in training. Which "
+            "images show the same patient is not known."
+        )
+        return
     groups = run.data.metrics["test_groups"]
     yield (
         f"Leak: {leaking} of {total} test images have a sibling in training (an image of the same "

@@ -61,6 +61,12 @@ def test_model_card_of_unknown_groups_says_unknown() -> None:
     assert "memory" not in text
 
 
+def test_card_calls_the_leak_of_near_duplicates_the_least() -> None:
+    text = make_card(leak="at least 3/80", figures={"test_groups": None})
+    assert "Leak: at least 3 of 80 test images" in text
+    assert "memory" in text
+
+
 def test_model_card_states_the_limits_of_its_run() -> None:
     assert "memory" not in make_card(leak="0/2500")
     assert "3 files of the data set could not be read" in make_card(skipped="3")

@@ -1,4 +1,4 @@
-"""Audit a data set: broken files, duplicates, groups and leaking splits.
+r"""Audit a data set: broken files, duplicates, groups and leaking splits.
 
     python -m study.data.audit --dataset demo
     DATA_DIR=~/data python -m study.data.audit --dataset chest
@@ -6,6 +6,11 @@
 
 Finds files that cannot be used, equal images, near-duplicates and groups, and what each split
 leaks. Prints a short report and writes audit.json, audit.html and groups.csv.
+
+If file names tell the patient, --groups-from takes the groups from them, by regular expressions
+with a named group. Of several, the first that matches counts:
+
+    python -m study.data.audit --dataset folder:~/xrays --groups-from '^(?P<group>person\d+)'
 
 10,000 images take minutes. If stopped, the same command continues where it left off. Once it has
 finished, running it again takes a second or two.
@@ -15,11 +20,13 @@ import contextlib
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +44,11 @@ from study.data.audit import near_duplicates
 from study.data.audit.facts import Audit
 from study.data.audit.facts import build_audit
 from study.data.audit.facts import drop_repeated_images
+from study.data.audit.facts import group_by_names
 from study.data.audit.facts import ImageEvidence
+from study.data.audit.file_names import check_groups
+from study.data.audit.file_names import parse_pattern
+from study.data.audit.file_names import Pattern
 from study.data.audit.findings import ImageSet
 from study.data.audit.html import render_audit
 from study.data.audit.scan import scan
@@ -49,6 +60,8 @@ from study.data.digest import compute_digest
 from study.data.digest import hash_files
 from study.data.groups_file import format_groups_csv
 from study.data.groups_file import GROUPS_FILE
+from study.data.listing import Listing
+from study.data.names import format_audit_command
 from study.data.registry import get_dataset
 
 # Raise the number whenever a change makes near_groups find other groups.
@@ -64,7 +77,7 @@ class Report:
     strips: list[Strip]
 
 
-def audit(dataset: str, progress: Progress) -> Report:
+def audit(dataset: str, progress: Progress, patterns: Sequence[Pattern] = ()) -> Report:
     """Audit every image of a data set.
 
     An audit that was stopped continues with the images that it has not yet read.
@@ -72,12 +85,15 @@ def audit(dataset: str, progress: Progress) -> Report:
     Args:
         dataset: "chest", "blood", "demo" or "folder:PATH".
         progress: shows how far the audit has come.
+        patterns: by which the groups are taken from file names, if any.
 
     Raises:
-        DataError: the data set cannot be found or changes meanwhile, or the cache folder cannot
-            be written. The message says what to do next.
+        DataError: the data set cannot be found or changes meanwhile, a pattern gives no useful
+            groups, or the cache folder cannot be written. The message says what to do next.
     """
     listing = get_dataset(dataset).find()
+    if patterns:
+        listing = _check_patterns(listing, patterns)
     hashes = hash_files(listing, progress.step, remember=True)
     # The key leaves out groups.csv, so that adding one does not start the search anew.
     key = compute_digest(dataclasses.replace(listing, extras=()), hashes)
@@ -92,10 +108,23 @@ def audit(dataset: str, progress: Progress) -> Report:
         evidence = ImageEvidence(
             name, digest, listing, hashes, records, near, near_duplicates.LIMITS
         )
+        if patterns:
+            evidence = group_by_names(evidence, patterns)
         result = build_audit(evidence)
         parts = draw_pooled_parts(evidence.samples)
         group_strips = make_strips(result.groups.members, evidence, parts, folder / "pictures")
     return Report(result, evidence.group_of, group_strips)
+
+
+def _check_patterns(listing: Listing, patterns: Sequence[Pattern]) -> Listing:
+    """Check the patterns before images are read, and return the listing with notes on them."""
+    if listing.groups is not None and not listing.groups_found_by:
+        raise DataError(
+            f"{listing.root} has groups of its own ({listing.groups_from}), which --groups-from "
+            f"would replace: leave it out, or move {GROUPS_FILE} away first"
+        )
+    notes = (*listing.notes, *check_groups(listing.entries, patterns))
+    return dataclasses.replace(listing, notes=notes)
 
 
 def _load_or_find_near_groups(
@@ -127,25 +156,44 @@ def write_report(report: Report, out: Path) -> None:
     Raises:
         DataError: the folder cannot be written.
     """
+    groups = format_groups_csv(report.group_of, report.audit.groups.found_by)
     contents = {
         "audit.json": report.audit.as_json().encode(),
         "audit.html": render_audit(report.audit, report.strips).encode(),
-        GROUPS_FILE: format_groups_csv(report.group_of).encode("utf-8", "surrogateescape"),
+        GROUPS_FILE: groups.encode("utf-8", "surrogateescape"),
     }
     with _write_errors_as_data_errors(out):
         for name, content in contents.items():
             atomic_write(out / name, content)
 
 
-def format_closing_lines(report: Report, out: Path, root: str) -> list[str]:
-    """Return lines that say what was written and what to do next."""
+def format_closing_lines(report: Report, out: Path, dataset: str, flags: str) -> list[str]:
+    """Return lines that say what was written and what to do next.
+
+    Args:
+        report: what was found.
+        out: the folder that it was written to.
+        dataset: as the user named it.
+        flags: further flags of the user's command, with a blank before them.
+    """
     lines = [f"Written: {out / 'audit.html'}, audit.json and {GROUPS_FILE} beside it."]
+    kind, _, root = dataset.partition(":")
     groups = report.audit.groups
-    if root and not groups.known and groups.members:
-        lines.append(
-            f"Next: look at the groups, copy {out / GROUPS_FILE} to {root}, and train with "
-            "--split grouped."
-        )
+    if kind != "folder":
+        return lines
+    if suggestion := report.audit.suggestion:
+        patterns = [f" --groups-from {shlex.quote(p.regex)}" for p in suggestion.patterns]
+        lines += [
+            "If file names do tell the patients, take the groups from them:",
+            f"  {format_audit_command(dataset)}{''.join(patterns)}{flags}",
+        ]
+    if not groups.known and groups.members:
+        target = Path(parse_path(root.strip())) / GROUPS_FILE
+        lines += [
+            f"{'If not' if suggestion else 'Next'}, look at the groups, copy the file, and train:",
+            f"  cp {shlex.quote(str(out / GROUPS_FILE))} {shlex.quote(str(target))}",
+            f"  python -m study.grid --dataset {shlex.quote(dataset)} --split grouped",
+        ]
     return lines
 
 
@@ -156,19 +204,31 @@ def main() -> None:
         "--dataset", default="demo", help="chest, blood, demo or folder:PATH [default: demo]"
     )
     parser.add_argument("--out", metavar="DIR", type=parse_path, help="[default: audits/<dataset>]")
+    parser.add_argument(
+        "--groups-from",
+        metavar="REGEX",
+        action="append",
+        default=[],
+        help="take the group of an image from its file name: the regular expression's named group "
+        "`group`, or all its named groups joined; may be given several times",
+    )
     args = parser.parse_args()
-    kind, _, path = args.dataset.partition(":")
-    root = path.strip() if kind == "folder" else ""
+    patterns = [parse_pattern(text) for text in args.groups_from]
+    if patterns and not args.dataset.startswith("folder:"):
+        raise DataError(
+            f"--groups-from is for folder:PATH only: {args.dataset} takes its groups from elsewhere"
+        )
     out = args.out or Path("audits", name_without_path(args.dataset).replace(":", "-"))
     check_outside(out, args.dataset)
     _check_writable(out)
     progress = Progress()
     try:
-        report = audit(args.dataset, progress)
+        report = audit(args.dataset, progress, patterns)
     finally:
         progress.close()
     write_report(report, out)
-    print_audit(report.audit, format_closing_lines(report, out, root))
+    flags = f" --out {shlex.quote(str(args.out))}" if args.out else ""
+    print_audit(report.audit, format_closing_lines(report, out, args.dataset, flags))
 
 
 def _check_writable(out: Path) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from study.data.audit.file_names import match_groups
+from study.data.audit.file_names import Pattern
 from study.data.audit.findings import add_twins
 from study.data.audit.findings import Agreement
 from study.data.audit.findings import agreement_of
@@ -17,6 +19,7 @@ from study.data.audit.findings import files_of
 from study.data.audit.findings import Groups
 from study.data.audit.findings import groups_of
 from study.data.audit.findings import ImageSet
+from study.data.audit.findings import join_groups
 from study.data.audit.findings import name_groups
 from study.data.audit.findings import sets_of
 from study.data.audit.findings import spanning
@@ -24,11 +27,15 @@ from study.data.audit.scan import ImageRecord
 from study.data.audit.splits import examine_split
 from study.data.audit.splits import PROTOCOLS
 from study.data.audit.splits import SplitFacts
+from study.data.audit.suggestion import suggest_groups
+from study.data.audit.suggestion import Suggestion
+from study.data.listing import FoundBy
 from study.data.listing import Listing
 from study.data.prepare import build_samples
 from study.data.prepare import Samples
 
 FOUND = "near-duplicates found by this audit"
+FROM_NAMES = "file names, by --groups-from, and near-duplicates"
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,10 @@ class Audit:
     near_limits: str  # what the search cannot find
     mixed: list[ImageSet]  # of these groups, those with images of several classes
     groups: Groups
-    agreement: Agreement | None  # of `near` with the data set's own groups; None if it has none
+    # of `near` with the data set's own groups; None if it has none but what an audit found
+    agreement: Agreement | None
     protocols: list[SplitFacts]
+    suggestion: Suggestion | None  # of other groups by file names, if groups are near-duplicates
 
     def as_json(self) -> str:
         """Return the audit as JSON.
@@ -72,6 +81,7 @@ class ImageEvidence:
     records: Sequence[ImageRecord]
     near: Sequence[ImageSet]  # groups among `drop_repeated_images`
     near_limits: str
+    patterns: Sequence[Pattern] = ()  # of --groups-from, which give the listing's groups
 
     @cached_property
     def twins(self) -> list[ImageSet]:
@@ -94,11 +104,48 @@ class ImageEvidence:
             return name_groups(images, self.groups)
         return {image: self.listing.groups[image] for image in images}
 
+    @property
+    def found_by(self) -> FoundBy:
+        """Return what an audit, this or an earlier one, found the groups by."""
+        return "near-duplicates" if self.listing.groups is None else self.listing.groups_found_by
+
     @cached_property
     def samples(self) -> Samples:
         """Return the usable images as training reads them."""
         unusable = {record.image for record in self.records if record.reason}
         return build_samples(self.dataset, self.listing, unusable)
+
+
+def group_by_names(evidence: ImageEvidence, patterns: Sequence[Pattern]) -> ImageEvidence:
+    """Return the evidence with groups of file names, joined by near-duplicates.
+
+    Equal files under the names of two patients are thus never parted.
+    """
+    images = [entry.image for entry in evidence.listing.entries]
+    named = match_groups(images, patterns)
+    groups = join_groups(named, name_groups(images, evidence.groups))
+    named_near = [tuple(image for image in set_ if image in named) for set_ in evidence.groups]
+    listing = dataclasses.replace(
+        evidence.listing,
+        groups=groups,
+        groups_from=FROM_NAMES,
+        groups_found_by="file names",
+        why_no_groups="",
+        notes=(*evidence.listing.notes, *_note_joined(spanning(named_near, named), named)),
+    )
+    return dataclasses.replace(evidence, listing=listing, patterns=patterns)
+
+
+def _note_joined(sets: Sequence[ImageSet], named: Mapping[str, str]) -> list[str]:
+    if not sets:
+        return []
+    first, second = sorted({named[image] for image in sets[0]})[:2]
+    one = len(sets) == 1
+    return [
+        f"{len(sets):,} {'group' if one else 'groups'} of near-duplicates "
+        f"{'has' if one else 'have'} images of several patients by file name, such as {first} and "
+        f"{second}: these patients are one group"
+    ]
 
 
 def find_twins(records: Sequence[ImageRecord]) -> list[ImageSet]:
@@ -122,7 +169,9 @@ def build_audit(evidence: ImageEvidence) -> Audit:
     group_of = {image: evidence.group_of[image] for image in evidence.samples.images}
     bytes_of = {image: evidence.hashes[image] for image in group_of}
     label_of = {entry.image: entry.label for entry in evidence.listing.entries}
-    has_own_groups = evidence.listing.groups is not None
+    found_by = evidence.found_by
+    is_minimum = found_by == "near-duplicates"
+    samples = evidence.samples
     return Audit(
         dataset=evidence.dataset,
         digest=evidence.digest,
@@ -134,9 +183,19 @@ def build_audit(evidence: ImageEvidence) -> Audit:
         near=evidence.groups,
         near_limits=evidence.near_limits,
         mixed=spanning(evidence.groups, label_of),
-        groups=groups_of(group_of, evidence.listing.groups_from or FOUND, has_own_groups),
-        agreement=(
-            agreement_of(evidence.groups, evidence.twins, group_of) if has_own_groups else None
+        groups=groups_of(
+            group_of,
+            evidence.listing.groups_from or FOUND,
+            known=evidence.listing.groups is not None and not evidence.patterns,
+            found_by=found_by,
         ),
-        protocols=[examine_split(name, evidence.samples, group_of) for name in PROTOCOLS],
+        agreement=(None if found_by else agreement_of(evidence.groups, evidence.twins, group_of)),
+        protocols=[
+            examine_split(name, samples, group_of, is_minimum=is_minimum) for name in PROTOCOLS
+        ],
+        suggestion=(
+            suggest_groups(evidence.listing.entries, samples, evidence.groups, group_of)
+            if is_minimum
+            else None
+        ),
     )

@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from scipy.cluster.hierarchy import DisjointSet
+
 from study.data.audit.scan import ImageRecord
 from study.data.listing import Entry
+from study.data.listing import FoundBy
 
 ImageSet = tuple[str, ...]  # image ids, sorted
 
@@ -52,6 +55,7 @@ class Groups:
 
     source: str  # what a group is and how it is known
     known: bool  # True: the data set has them; False: this audit found them
+    found_by: FoundBy  # what an audit, this or an earlier one, found them by
     count: int
     largest: int  # images
     median: float
@@ -149,7 +153,28 @@ def name_groups(images: Iterable[str], groups: Sequence[ImageSet]) -> dict[str, 
     }
 
 
-def groups_of(group_of: Mapping[str, str], source: str, known: bool) -> Groups:
+def join_groups(named: Mapping[str, str], *others: Mapping[str, str]) -> dict[str, str]:
+    """Join groups that share an image, so that none of them is parted.
+
+    Args:
+        named: the group of some images, after which the joined groups are named: the first of
+            their names in alphabetical order.
+        others: other groups of all images. Their names are used where `named` has none.
+    """
+    partition: DisjointSet = DisjointSet()
+    for number, group_of in enumerate((named, *others)):
+        for image, group in group_of.items():
+            partition.add(image)
+            partition.add((number, group))
+            partition.merge(image, (number, group))
+    name_of = {}
+    for members in partition.subsets():
+        _, name = min(member for member in members if isinstance(member, tuple))
+        name_of.update({image: name for image in members if isinstance(image, str)})
+    return {image: name_of[image] for group_of in others[:1] for image in group_of}
+
+
+def groups_of(group_of: Mapping[str, str], source: str, known: bool, found_by: FoundBy) -> Groups:
     """Count the groups and their sizes.
 
     `group_of` has the usable images only.
@@ -159,6 +184,7 @@ def groups_of(group_of: Mapping[str, str], source: str, known: bool) -> Groups:
     return Groups(
         source=source,
         known=known,
+        found_by=found_by,
         count=len(sizes),
         largest=max(sizes.values(), default=0),
         median=float(statistics.median(sizes.values())) if sizes else 0.0,

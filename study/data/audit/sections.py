@@ -11,6 +11,10 @@ from study.data.audit.findings import ImageSet
 from study.data.audit.findings import largest_first
 from study.data.audit.splits import Interval
 from study.data.audit.splits import SplitFacts
+from study.data.audit.suggestion import Suggestion
+
+# of a split that keeps near-duplicates together
+NONE_FOUND = SplitFacts("grouped", "", {}, 0, is_minimum=True, accuracy=None, recall={})
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ def list_cautions(audit: Audit) -> list[str]:
                 f"The {protocol.name} split leaks: {_format_leak(protocol, 'test images')} have a "
                 "sibling in training."
             )
+    warnings += _question_groups(audit)
     if audit.mixed:
         warnings.append(
             "Near-duplicates or equal images have different classes in "
@@ -82,6 +87,46 @@ def list_cautions(audit: Audit) -> list[str]:
     return warnings
 
 
+def _question_groups(audit: Audit) -> list[str]:
+    """Return what is not known where groups are near-duplicates alone."""
+    suggestion = audit.suggestion
+    if audit.groups.found_by != "near-duplicates":
+        return []
+    if suggestion is None:
+        return [
+            "Groups are near-duplicates alone: whether different pictures of one patient are in "
+            "training and in test is not known."
+        ]
+    # the pattern with the most images of a group shows best what is meant
+    pattern = max(suggestion.patterns, key=lambda pattern: pattern.images / pattern.groups)
+    possible = [p for p in suggestion.protocols if not p.impossible]
+    leaks = [
+        f"{_format_leak(p, 'test images' if p is possible[0] else '')} of "
+        + (f"the {p.name} split" if p.name != "grouped" else "the split grouped by near-duplicates")
+        for p in possible
+    ]
+    lines = [
+        f"File names suggest {_format_count(suggestion.groups, 'patient')}, such as "
+        f"{escape_unprintable(pattern.group)} of {_get_name(pattern.image)}: is that so?"
+    ]
+    if leaks:
+        text = " and ".join(filter(None, (", ".join(leaks[:-1]), leaks[-1])))
+        lines.append(f"If so, {text} have a sibling in training.")
+    return lines
+
+
+def _name_split(audit: Audit, protocol: SplitFacts) -> str:
+    """Name a split, and what its groups are where there are two answers."""
+    if protocol.name != "grouped" or audit.suggestion is None:
+        return protocol.name
+    by = "file names" if protocol is audit.suggestion.grouped else "near-duplicates"
+    return f"grouped by {by}"
+
+
+def _get_name(image: str) -> str:
+    return escape_unprintable(image.rsplit("/", 1)[-1])
+
+
 def build_sections(audit: Audit) -> list[Section]:
     """Return all sections but the pictures."""
     return [
@@ -91,7 +136,8 @@ def build_sections(audit: Audit) -> list[Section]:
         _describe_equal(audit),
         _describe_near_duplicates(audit),
         _describe_groups(audit),
-        *([] if audit.agreement is None else [_describe_agreement(audit)]),
+        *([] if audit.suggestion is None else [_describe_suggestion(audit.suggestion)]),
+        *_describe_agreement(audit),
         _describe_splits(audit),
         _describe_intervals(audit),
     ]
@@ -192,7 +238,7 @@ def _describe_groups(audit: Audit) -> Section:
         f"Source: {groups.source}. {_format_count(groups.count, 'group')}; the largest has "
         f"{_format_count(groups.largest, 'image')}, the median group {groups.median:g}."
     ]
-    if not groups.known:
+    if groups.found_by == "near-duplicates":
         lines.append("An image without a near-duplicate is a group of its own.")
     rows = [
         [escape_unprintable(c.name), _format_number(c.usable), _format_number(c.groups)]
@@ -201,9 +247,44 @@ def _describe_groups(audit: Audit) -> Section:
     return Section("Groups", lines, [Table(["class", "usable images", "groups"], rows)])
 
 
-def _describe_agreement(audit: Audit) -> Section:
+def _describe_suggestion(suggestion: Suggestion) -> Section:
+    lines = [
+        f"{_format_count(suggestion.groups, 'group')} by the beginnings that file names share. "
+        "Only you can tell whether each is one patient."
+    ]
+    if unmatched := suggestion.unmatched:
+        lines.append(
+            f"Names that fit no pattern: {len(unmatched):,}, such as {_get_name(unmatched[0])}."
+        )
+    lines.append(
+        "Groups of near-duplicates that span several of these groups: "
+        f"{_format_sets(suggestion.spanning, 'group')}."
+    )
+    lines.append(
+        "If so, run the audit again with --groups-from and each of these patterns, in this order."
+    )
+    rows = [
+        [
+            p.regex,
+            f"{escape_unprintable(p.group)} of {_get_name(p.image)}",
+            _format_number(p.images),
+            _format_number(p.groups),
+        ]
+        for p in suggestion.patterns
+    ]
+    return Section(
+        "Groups in file names", lines, [Table(["pattern", "such as", "images", "groups"], rows, 2)]
+    )
+
+
+def _describe_agreement(audit: Audit) -> list[Section]:
+    title = "Near-duplicates against known groups"
     agreement = audit.agreement
-    assert agreement is not None
+    if agreement is None:
+        if not audit.groups.known:
+            return []
+        source = audit.groups.source.replace(", written", " was written", 1)
+        return [Section(title, [f"{source}: nothing to compare with."])]
     lines = [
         f"Of {agreement.found_pairs:,} pairs found to be near-duplicates, {agreement.both:,} lie "
         f"in one known group: precision {_format_percent(agreement.precision)}.",
@@ -213,29 +294,52 @@ def _describe_agreement(audit: Audit) -> Section:
         f"{_format_sets(agreement.spanning, 'group')}.",
         f"Equal images in several known groups: {_format_sets(agreement.identical_spanning)}.",
     ]
-    return Section(
-        "Near-duplicates against known groups", lines, _tabulate_sets(agreement.spanning[:10])
-    )
+    return [Section(title, lines, _tabulate_sets(agreement.spanning[:10]))]
 
 
 def _describe_splits(audit: Audit) -> Section:
-    headings = ["split", "train", "val", "test", "test images with a sibling"]
-    rows = [
-        [p.name, *map(_format_number, p.sizes.values()), _format_leak(p)]
-        for p in audit.protocols
-        if not p.impossible
-    ]
+    headings = ["split", "train", "val", "test"]
     lines = ["A sibling of a test image is an image of the same group in training."]
+    if audit.suggestion is None:
+        headings.append("test images with a sibling")
+        rows = [_list_cells(audit, p, p) for p in audit.protocols]
+    else:
+        headings += ["with a near-duplicate", "with a sibling by name"]
+        grouped = audit.suggestion.grouped
+        pairs = zip(audit.protocols, audit.suggestion.protocols, strict=True)
+        rows = [_list_cells(audit, by_name, near, by_name) for near, by_name in pairs]
+        rows.append(_list_cells(audit, grouped, NONE_FOUND, grouped))
+    rows = list(filter(None, rows))
+    if any(p.is_minimum for p in audit.protocols):
+        lines.append(
+            "Near-duplicates are found, other pictures of one patient are not: the numbers may be "
+            "larger."
+        )
     for p in audit.protocols:
         if p.impossible:
             lines.append(f"The {p.name} split is not possible: {escape_unprintable(p.impossible)}.")
     return Section("Splits, seed 0", lines, [Table(headings, rows)] if rows else [])
 
 
+def _list_cells(audit: Audit, split: SplitFacts, *counts: SplitFacts) -> list[str]:
+    """Return a row of the table of splits, or nothing for a split that is not possible."""
+    if split.impossible:
+        return []
+    sizes = map(_format_number, split.sizes.values())
+    return [_name_split(audit, split), *sizes, *map(_format_leak, counts)]
+
+
 def _format_leak(protocol: SplitFacts, noun: str = "") -> str:
-    """Format the leak as `446 of 1,168 (38.2 %)`, with a noun before the bracket, if any."""
+    """Format the leak as `446 of 1,168 (38.2 %)`, with a noun before the bracket, if any.
+
+    Where siblings may be missed, it is `at least 3 of 80` or `none found`.
+    """
+    if protocol.is_minimum and not protocol.leaking:
+        return "none found"
     test = protocol.sizes["test"]
     counted = f"{protocol.leaking:,} of {test:,} {noun}".rstrip()
+    if protocol.is_minimum:
+        return f"at least {counted}"
     return f"{counted} ({_format_percent(protocol.leaking / test)})"
 
 
@@ -254,12 +358,16 @@ def _describe_intervals(audit: Audit) -> Section:
         "The number of groups in the test set, and Wilson's 95 % interval of an accuracy near one "
         "half if all images of a group are classified alike."
     ]
+    if possible[0].is_minimum:
+        lines.append(
+            "Groups are near-duplicates here: if a patient has several, the test set shows less."
+        )
     if leaking := [p.name for p in possible if p.leaking]:
         lines.append(
             f"If a split leaks ({', '.join(leaking)}), some of these groups are also in training, "
             "so its accuracy partly measures memory."
         )
-    return Section(title, lines, [Table(["", *(p.name for p in possible)], rows)])
+    return Section(title, lines, [Table(["measure", *(p.name for p in possible)], rows)])
 
 
 def _format_interval(interval: Interval | None) -> str:

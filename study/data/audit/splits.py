@@ -35,31 +35,44 @@ class SplitFacts:
     name: str
     impossible: str  # the reason; "" if it is possible, and only then the other fields count
     sizes: dict[str, int]  # train, val, test -> images
-    leaking: int  # test images that have a sibling (same group) in train
+    leaking: int  # test images that have a sibling (same group) in train, as far as groups tell
+    is_minimum: bool  # whether the groups are near-duplicates alone, so that siblings are missed
     accuracy: Interval | None
     recall: dict[str, Interval]  # by class
 
 
-def examine_split(name: str, data: Samples, group_of: Mapping[str, str]) -> SplitFacts:
+def examine_split(
+    name: str,
+    data: Samples,
+    group_of: Mapping[str, str],
+    sibling_of: Mapping[str, str] | None = None,
+    *,
+    is_minimum: bool = False,
+) -> SplitFacts:
     """Draw the split of a protocol and examine its test set.
 
     Args:
         name: "pooled", "official" or "grouped".
         data: the usable images. The split is drawn from these as training would draw it.
-        group_of: the group of each usable image.
+        group_of: the group of each usable image, which a grouped split keeps together.
+        sibling_of: the group of each usable image by which siblings are counted, if another.
+        is_minimum: whether these may miss siblings.
     """
     data_with_groups = replace(data, groups=tuple(group_of[image] for image in data.images))
+    siblings = group_of if sibling_of is None else sibling_of
+    data_with_siblings = replace(data, groups=tuple(siblings[image] for image in data.images))
     try:
         split = make_split(data_with_groups if name == "grouped" else data, name, SEED)
     except DataError as error:
-        return SplitFacts(name, str(error), {}, 0, None, {})
+        return SplitFacts(name, str(error), {}, 0, is_minimum, None, {})
     rows_of_class = [split.test[data.y[split.test] == label] for label in range(len(data.classes))]
-    groups_of_class = [{group_of[data.images[row]] for row in rows} for rows in rows_of_class]
+    groups_of_class = [{siblings[data.images[row]] for row in rows} for rows in rows_of_class]
     return SplitFacts(
         name,
         impossible="",
         sizes={part: len(getattr(split, part)) for part in PART_NAMES},
-        leaking=count_leaking_images(data_with_groups, split) or 0,
+        leaking=count_leaking_images(data_with_siblings, split) or 0,
+        is_minimum=is_minimum,
         accuracy=widest_interval(len(set().union(*groups_of_class))),
         recall={
             label: widest_interval(len(groups))

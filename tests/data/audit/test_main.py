@@ -1,12 +1,15 @@
 """The real command `python -m study.data.audit`: its report, its files, and that it goes on."""
 
 import csv
+import dataclasses
 import json
 import math
 import os
 import shutil
 import signal
+import subprocess
 import sys
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from study.data.audit.findings import agreement_of
 from study.data.audit.findings import name_groups
 from study.data.audit.sections import escape_unprintable
 from study.data.audit.splits import widest_interval
+from study.data.chest import parse_patient
 from study.data.prepare import prepare
 from study.data.split import count_leaking_images
 from study.data.split import make_split
@@ -60,9 +64,11 @@ def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_duplicates, "near_groups", lambda *_: [])
 
 
-def audit(monkeypatch: pytest.MonkeyPatch, dataset: str, out: str = "out") -> dict[str, object]:
+def audit(
+    monkeypatch: pytest.MonkeyPatch, dataset: str, out: str = "out", *flags: str
+) -> dict[str, object]:
     """Runs the command in this process; what it wrote as JSON."""
-    monkeypatch.setattr(sys, "argv", ["audit", "--dataset", dataset, "--out", out])
+    monkeypatch.setattr(sys, "argv", ["audit", "--dataset", dataset, "--out", out, *flags])
     assert run_command(main) == 0
     return json.loads(Path(out, "audit.json").read_bytes())  # type: ignore[no-any-return]
 
@@ -167,20 +173,157 @@ def test_groups_found_by_an_audit_allow_the_grouped_split(
     assert first["agreement"] is None
     assert (first["groups"]["count"], first["groups"]["largest"]) == (6, 2)
     printed = capsys.readouterr().out
-    assert f"copy out/groups.csv to {root}" in printed
-    assert "--split grouped" in printed
-    shutil.copy("out/groups.csv", root)
+    told = " ".join(printed.split()) + page_text(Path("out"))
+    assert told.count("pictures of one patient are in training and in test is not known") == 2
+    assert "0.0 %" not in told
+    commands = [line.strip() for line in printed.splitlines() if line.startswith("  ")][-2:]
+    assert commands == [
+        f"cp out/groups.csv {root}/groups.csv",
+        f"python -m study.grid --dataset folder:{root} --split grouped",
+    ]
+    subprocess.run(commands[0], shell=True, check=True)
     data = prepare(f"folder:{root}", 8)
     assert data.groups is not None
     assert count_leaking_images(data, make_split(data, "grouped", 0)) == 0
     monkeypatch.setattr(Image, "open", None)  # no image is looked at again
     second: dict = audit(monkeypatch, f"folder:{root}", "second")  # type: ignore[type-arg]
-    source = "groups.csv, as found by an audit"
+    source = "groups.csv, written by an audit, by near-duplicates"
     assert (second["groups"]["source"], second["groups"]["count"]) == (source, 6)
-    assert second["agreement"]["precision"] == second["agreement"]["recall"] == 1.0
+    assert second["agreement"] is None  # groups are not compared with themselves
+    told = capsys.readouterr().out + page_text(Path("second"))
+    assert told.count("was written by an audit, by near-duplicates: nothing to compare with.") == 2
+    assert "0.0 %" not in told
+    assert contents(Path("second"))["groups.csv"] == contents(Path("out"))["groups.csv"]
     assert second["digest"] == data.digest
     for before, after in zip(first["protocols"], second["protocols"], strict=True):
         assert before | {"impossible": ""} == after | {"impossible": ""}
+
+
+# --- patients in file names ---------------------------------------------------------------------
+
+PERSON = r"^(?P<group>person\d+)"
+
+
+@pytest.fixture
+def xrays(tmp_path: Path) -> Path:
+    """40 patients with three pictures each, a twin of one among those of another, and one more."""
+    for number in range(120):
+        label = ("NORMAL", "PNEUMONIA")[number // 60]
+        name = f"person{number // 3}_{('virus', 'bacteria')[number % 2]}_{number}.png"
+        write_noise_image(tmp_path / "x rays" / label / name, number)
+    root = tmp_path / "x rays"
+    shutil.copy(root / "NORMAL/person1_virus_4.png", root / "NORMAL/person7_virus_999.png")
+    write_noise_image(root / "NORMAL" / "other.png", 1000)
+    return root
+
+
+@pytest.mark.usefixtures("no_search")
+def test_audit_asks_whether_file_names_tell_patients_and_counts_both(
+    xrays: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found: dict = audit(monkeypatch, f"folder:{xrays}")  # type: ignore[type-arg]
+    printed = capsys.readouterr().out
+    text = " ".join(printed.split())
+    question = "File names suggest 40 patients, such as person7 of person7_bacteria_21.png: is that"
+    suggestion = found["suggestion"]
+    assert [p["regex"] for p in suggestion["patterns"]] == [PERSON]
+    assert suggestion["unmatched"] == ["NORMAL/other.png"]
+    pooled, _, grouped = suggestion["protocols"]
+    assert min(pooled["leaking"], grouped["leaking"]) > 10
+    assert suggestion["grouped"]["leaking"] == 0
+    assert {p["leaking"] for p in found["protocols"]} == {0}
+    for told in (text, " ".join(page_text(Path("out")).split())):
+        assert question in told
+        assert f"{grouped['leaking']} of {grouped['sizes']['test']}" in told
+        assert "none found" in told
+        assert "span several of these groups: 1 group, 2 images in all" in told
+    command = f"python -m study.data.audit --dataset 'folder:{xrays}' --groups-from '{PERSON}'"
+    assert f"\n  {command} --out out\n" in printed
+
+
+@pytest.mark.usefixtures("no_search")
+def test_groups_from_file_names_are_written_joined_and_never_leak(
+    xrays: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--groups-from", PERSON)
+    found: dict = audit(monkeypatch, f"folder:{xrays}", "out", *flags)  # type: ignore[type-arg]
+    text = " ".join(capsys.readouterr().out.split())
+    assert "such as person1 and person7: these patients are one group" in text
+    assert "1 of 122 file names match no --groups-from, such as 'other.png'" in text
+    assert f"cp out/groups.csv '{xrays}/groups.csv'" in text
+    assert found["suggestion"] is None
+    assert found["groups"]["count"] == 40 - 1 + 1  # two are joined, and other.png is alone
+    assert [p["leaking"] > 10 for p in found["protocols"][::2]] == [True, False]
+    shutil.copy("out/groups.csv", xrays)
+    data = prepare(f"folder:{xrays}", 8)
+    split = make_split(data, "grouped", 0)
+    patients = [
+        {data.images[row].split("_")[0].replace("person7", "person1") for row in rows}
+        for rows in (split.train, split.val, split.test)
+    ]
+    assert sum(map(len, patients)) == len(set.union(*patients))
+    again: dict = audit(monkeypatch, f"folder:{xrays}", "again")  # type: ignore[type-arg]
+    source = "groups.csv, written by an audit, from file names"
+    assert again["groups"]["source"] == source
+    assert (again["agreement"], again["suggestion"]) == (None, None)
+    assert contents(Path("again"))["groups.csv"] == contents(Path("out"))["groups.csv"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "pattern", "words"),
+    [
+        ("folder", "(?P<group>x", "no regular expression"),
+        ("folder", "(?P<group>nobody)", "gives no group for any file name"),
+        ("folder", r"(?P<group>person1\d_)", "file names match no --groups-from"),
+        ("demo", ".", "does not say which part"),
+        ("demo", "(?P<group>.)", "for folder:PATH only: demo takes its groups from elsewhere"),
+        ("owned", PERSON, "has groups of its own (groups.csv)"),
+    ],
+)
+def test_groups_from_that_cannot_be_used_is_refused_before_the_scan(
+    xrays: Path, tmp_path: Path, dataset: str, pattern: str, words: str
+) -> None:
+    if dataset == "owned":
+        images = [f"{file.parent.name}/{file.name}" for file in xrays.rglob("*.png")]
+        own = "".join(f"{image},Ann\n" for image in images)
+        (xrays / "groups.csv").write_text(f"image,group\n{own}")
+    name = "demo" if dataset == "demo" else f"folder:{xrays}"
+    flags = ("--dataset", name, "--groups-from", pattern)
+    done = run_here("study.data.audit", *flags, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "cache" / "audit").exists()
+    assert not (tmp_path / "audits").exists()
+
+
+@pytest.mark.shared
+@pytest.mark.usefixtures("no_search")
+def test_real_xrays_in_a_folder_leak_by_patient_until_names_give_groups(
+    shared_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "xrays"
+    for label in ("NORMAL", "PNEUMONIA"):
+        (root / label).mkdir(parents=True)
+        files = sorted((shared_dir / "data" / "chest_xray" / "train" / label).iterdir())
+        counts = Counter(parse_patient(file.name) for file in files)
+        files.sort(key=lambda file: -counts[parse_patient(file.name)])
+        for file in files[:200]:
+            shutil.copy(file, root / label)
+    found: dict = audit(monkeypatch, f"folder:{root}")  # type: ignore[type-arg]
+    suggestion = found["suggestion"]
+    assert min(suggestion["protocols"][n]["leaking"] for n in (0, 2)) > 30  # of 80
+    flags = [f"--groups-from={pattern['regex']}" for pattern in suggestion["patterns"]]
+    audit(monkeypatch, f"folder:{root}", "named", *flags)
+    shutil.copy("named/groups.csv", root)
+    data = prepare(f"folder:{root}", 8)
+    patients = tuple(parse_patient(image) or image for image in data.images)
+    by_patient = dataclasses.replace(data, groups=patients)
+    assert count_leaking_images(by_patient, make_split(data, "grouped", 0)) == 0
+    assert count_leaking_images(by_patient, make_split(data, "pooled", 0)) > 30
+
+
+# --- more of the report -------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("no_search")

@@ -1,0 +1,50 @@
+"""groups.csv as an audit writes it, and as it is read again."""
+
+from pathlib import Path
+
+import pytest
+
+from study.data.folder import find_images
+from study.data.groups_file import format_groups_csv
+from study.data.listing import FoundBy
+from tests.support.images import class_folders
+
+GROUPS = {"a/000.png": "x", "a/001.png": "y", "b/000.png": "x", "b/001.png": "z"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return class_folders(tmp_path, {"a": 2, "b": 2})
+
+
+@pytest.mark.parametrize(
+    ("found_by", "source"),
+    [
+        ("", "groups.csv"),
+        ("near-duplicates", "groups.csv, written by an audit, by near-duplicates"),
+        ("file names", "groups.csv, written by an audit, from file names"),
+    ],
+)
+def test_groups_file_says_what_its_groups_were_found_by(
+    root: Path, found_by: FoundBy, source: str
+) -> None:
+    (root / "groups.csv").write_text(format_groups_csv(GROUPS, found_by))
+    listing = find_images(str(root))
+    assert listing.groups == GROUPS
+    assert (listing.groups_found_by, listing.groups_from) == (found_by, source)
+
+
+def test_groups_file_of_the_first_audits_is_known_by_its_names(root: Path) -> None:
+    groups = {image: f"near-{number}" for number, image in enumerate(GROUPS)}
+    (root / "groups.csv").write_text(format_groups_csv(groups, ""))
+    assert find_images(str(root)).groups_found_by == "near-duplicates"
+    (root / "groups.csv").write_text(format_groups_csv({**groups, "a/000.png": "Ann"}, ""))
+    assert find_images(str(root)).groups_found_by == ""
+
+
+def test_groups_file_with_some_rows_of_an_audit_is_an_audits(root: Path) -> None:
+    text = format_groups_csv(GROUPS, "near-duplicates")
+    first, second, rest = text.split("\n", 2)
+    by_hand = second.replace('"audit, by near-duplicates"', "")
+    (root / "groups.csv").write_text("\n".join([first, by_hand, rest]))
+    assert find_images(str(root)).groups_found_by == "near-duplicates"
