@@ -146,13 +146,15 @@ def _describe_subset(runs: Sequence[FinishedRun]) -> list[str]:
 
 def _describe_leak(runs: Sequence[FinishedRun]) -> str:
     """Say how many test images have a sibling in training, and what follows."""
-    counts = [run.leaking for run in runs if run.leaking]
+    counts = [run.least_leaking for run in runs if run.least_leaking]
     if len(counts) < len(runs):
         return "It is not known how many test images have a sibling in training."
     share = fmean(leaking / total for leaking, total in counts)
     if not share:
         return "No test image has a sibling in training, so accuracy is that on unseen groups."
+    is_exact = all(run.leaking for run in runs)
     subject = "All test images" if share == 1 else f"{format_percent(share)} of the test images"
+    subject = subject if is_exact or share == 1 else f"At least {subject}"
     return (
         f"{subject} have a sibling in training (an image of the same patient or original), so "
         "accuracy partly measures memory."

@@ -41,13 +41,14 @@ def _warn_of_subsets(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _warn_of_leaks(runs: Sequence[FinishedRun]) -> list[str]:
-    leaking_runs = [run for run in runs if run.leaking and run.leaking[0]]
+    leaking_runs = [run for run in runs if run.least_leaking and run.least_leaking[0]]
     if not leaking_runs:
         return []
-    most, total = max(run.leaking for run in leaking_runs if run.leaking)
+    most, total = max(run.least_leaking for run in leaking_runs if run.least_leaking)
+    limit = "up to" if all(run.leaking for run in leaking_runs) else "at least"
     return [
         f"Warning: in {format_share(leaking_runs, runs)}, test images have a sibling in training,"
-        f" an image of the same patient or original (up to {most} of {total}): test accuracy"
+        f" an image of the same patient or original ({limit} {most} of {total}): test accuracy"
         " partly measures memory."
     ]
 

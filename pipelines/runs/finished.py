@@ -66,7 +66,9 @@ class FinishedRun:
     protocol_version: str  # runs of different versions are not comparable
     fingerprint: str
     sizes: str  # images in train/val/test
-    leak: str  # test images with a sibling in train, of all: `812/1168`, or `unknown`
+    leak: (
+        str  # test images with a sibling in train, of all: `812/1168`, `at least 3/80` or `unknown`
+    )
     metrics: dict[str, float]
     weights_digest: str = ""  # SHA-256; not of published or random ones
     weights_published: str = ""  # tensors that equal the published ones, of all: `134/135`
@@ -79,9 +81,12 @@ class FinishedRun:
 
         The result is None if these are unknown.
         """
-        counts = self.leak.split("/")
-        is_known = len(counts) == 2 and all(count.isdigit() for count in counts)
-        return (int(counts[0]), int(counts[1])) if is_known else None
+        return _parse_counts(self.leak)
+
+    @property
+    def least_leaking(self) -> tuple[int, int] | None:
+        """Return the same numbers, or the least that leak where only that is known."""
+        return _parse_counts(self.leak.removeprefix("at least "))
 
 
 def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
@@ -192,6 +197,12 @@ def _compute_digests(dataset: str) -> set[str]:
 def resolve_folder(dataset: str) -> Path:
     """Return the absolute path of the folder that `folder:PATH` names."""
     return resolve_path(dataset.removeprefix("folder:").strip())
+
+
+def _parse_counts(text: str) -> tuple[int, int] | None:
+    counts = text.split("/")
+    is_known = len(counts) == 2 and all(count.isdigit() for count in counts)
+    return (int(counts[0]), int(counts[1])) if is_known else None
 
 
 def _parse_or_warn(run: Run) -> FinishedRun | None:

@@ -84,6 +84,7 @@ def test_answer_names_every_variant_that_shares_the_highest_accuracy() -> None:
         ("0/1168", "No test image has a sibling in training"),
         ("unknown", "It is not known how many test images have a sibling"),
         ("446/1168", "38.2 % of the test images have a sibling in training"),
+        ("at least 446/1168", "At least 38.2 % of the test images have a sibling in training"),
         ("1168/1168", "All test images have a sibling in training"),
     ],
 )
