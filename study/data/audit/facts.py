@@ -29,6 +29,7 @@ from study.data.audit.splits import PROTOCOLS
 from study.data.audit.splits import SplitFacts
 from study.data.audit.suggestion import suggest_groups
 from study.data.audit.suggestion import Suggestion
+from study.data.audit.texts import format_count
 from study.data.listing import FoundBy
 from study.data.listing import Listing
 from study.data.prepare import build_samples
@@ -140,11 +141,9 @@ def _note_joined(sets: Sequence[ImageSet], named: Mapping[str, str]) -> list[str
     if not sets:
         return []
     first, second = sorted({named[image] for image in sets[0]})[:2]
-    one = len(sets) == 1
     return [
-        f"{len(sets):,} {'group' if one else 'groups'} of near-duplicates "
-        f"{'has' if one else 'have'} images of several patients by file name, such as {first} and "
-        f"{second}: these patients are one group"
+        f"images of several patients by file name, such as {first} and {second}, are "
+        f"near-duplicates ({format_count(len(sets), 'group')}): these patients are one group"
     ]
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from study.common.html import render_page
 from study.data.audit.facts import Audit
 from study.data.audit.sections import build_sections
-from study.data.audit.sections import escape_unprintable
 from study.data.audit.sections import list_cautions
 from study.data.audit.sections import summarize_audit
+from study.data.audit.texts import escape_unprintable
 from study.data.audit.thumbnails import Strip
 
 HERE = Path(__file__).parent

@@ -12,10 +12,10 @@ from rich.table import Table as Grid
 from study.common.progress import OutputConsole
 from study.data.audit.facts import Audit
 from study.data.audit.sections import build_sections
-from study.data.audit.sections import escape_unprintable
 from study.data.audit.sections import list_cautions
 from study.data.audit.sections import summarize_audit
-from study.data.audit.sections import Table
+from study.data.audit.texts import escape_unprintable
+from study.data.audit.texts import Table
 
 WIDTH = 100
 MOST_ROWS = 12

@@ -24,8 +24,8 @@ from study.data.audit.__main__ import main
 from study.data.audit.findings import add_twins
 from study.data.audit.findings import agreement_of
 from study.data.audit.findings import name_groups
-from study.data.audit.sections import escape_unprintable
 from study.data.audit.splits import widest_interval
+from study.data.audit.texts import escape_unprintable
 from study.data.chest import parse_patient
 from study.data.prepare import prepare
 from study.data.split import count_leaking_images
@@ -248,7 +248,7 @@ def test_groups_from_file_names_are_written_joined_and_never_leak(
     flags = ("--groups-from", PERSON)
     found: dict = audit(monkeypatch, f"folder:{xrays}", "out", *flags)  # type: ignore[type-arg]
     text = " ".join(capsys.readouterr().out.split())
-    assert "such as person1 and person7: these patients are one group" in text
+    assert "such as person1 and person7, are near-duplicates (1 group): these patients" in text
     assert "1 of 122 file names match no --groups-from, such as 'other.png'" in text
     assert f"cp out/groups.csv '{xrays}/groups.csv'" in text
     assert found["suggestion"] is None
