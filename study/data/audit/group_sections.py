@@ -66,7 +66,7 @@ def describe_suggestion(suggestion: Suggestion) -> Section:
     """Describe the groups that file names suggest."""
     lines = [
         f"{format_count(suggestion.groups, 'group')} by the beginnings that file names share. "
-        "Only you can tell whether each is one patient."
+        "Only you can tell what they are."
     ]
     if unmatched := suggestion.unmatched:
         example = show_file_name(unmatched[0])
@@ -76,7 +76,8 @@ def describe_suggestion(suggestion: Suggestion) -> Section:
         f"{format_sets(suggestion.spanning, 'group')}."
     )
     lines.append(
-        "If so, run the audit again with --groups-from and each of these patterns, in this order."
+        "If each is one patient, run the audit again with --groups-from and these patterns, in "
+        "this order."
     )
     rows = [
         [
@@ -129,8 +130,8 @@ def describe_splits(audit: Audit) -> Section:
     rows = list(filter(None, rows))
     if any(p.is_minimum for p in audit.protocols):
         lines.append(
-            "Near-duplicates are found, other pictures of one patient are not: the numbers may be "
-            "larger."
+            "Near-duplicates are found, other pictures of one patient are not, so more test images "
+            "may have a sibling."
         )
     for p in audit.protocols:
         if p.impossible:
