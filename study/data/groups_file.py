@@ -57,9 +57,11 @@ def read_groups(file: Path, entries: Iterable[Entry]) -> KnownGroups | None:
     groups = _parse_groups(file, rows, set(images))
     missing = [image for image in images if image not in groups]
     if missing:
+        by_audit = any((row.get(FOUND_BY) or "").startswith("audit") for row in rows)
+        again = ", or move the file away and audit the images again" if by_audit else ""
         raise DataError(
             f"{file} names no group for {len(missing)} images, first {missing[0]!r}: "
-            "give one line per image, with its path relative to that folder"
+            f"give one line per image, with its path relative to that folder{again}"
         )
     return KnownGroups(groups, _read_found_by(rows, [groups[image] for image in images]))
 

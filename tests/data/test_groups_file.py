@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from study.common.errors import DataError
 from study.data.folder import find_images
 from study.data.groups_file import format_groups_csv
 from study.data.listing import FoundBy
@@ -48,3 +49,14 @@ def test_groups_file_with_some_rows_of_an_audit_is_an_audits(root: Path) -> None
     by_hand = second.replace('"audit, by near-duplicates"', "")
     (root / "groups.csv").write_text("\n".join([first, by_hand, rest]))
     assert find_images(str(root)).groups_found_by == "near-duplicates"
+
+
+@pytest.mark.parametrize(("found_by", "is_told"), [("near-duplicates", True), ("", False)])
+def test_new_image_beside_the_groups_of_an_audit_asks_for_another_audit(
+    root: Path, found_by: FoundBy, is_told: bool
+) -> None:
+    groups = {image: group for image, group in GROUPS.items() if image != "b/001.png"}
+    (root / "groups.csv").write_text(format_groups_csv(groups, found_by))
+    with pytest.raises(DataError, match="names no group for 1 images") as caught:
+        find_images(str(root))
+    assert ("audit the images again" in str(caught.value)) == is_told

@@ -216,7 +216,7 @@ def main() -> None:
     patterns = [parse_pattern(text) for text in args.groups_from]
     if patterns and not args.dataset.startswith("folder:"):
         raise DataError(
-            f"--groups-from is for folder:PATH only: {args.dataset} takes its groups from elsewhere"
+            f"--groups-from is for folder:PATH only: give the folder of {args.dataset}'s images so"
         )
     out = args.out or Path("audits", name_without_path(args.dataset).replace(":", "-"))
     check_outside(out, args.dataset)
