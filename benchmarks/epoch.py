@@ -182,7 +182,9 @@ def time_epochs(trial: Trial, folder: Path) -> tuple[Laps, float]:
     }
     system = SystemMetrics()
     system.may_run.set()
-    spec = RunSpec(trial.config.dataset, make_trial_title(trial.config), "benchmark")
+    spec = RunSpec(
+        trial.config.dataset, make_trial_title(trial.config, trial.data.digest), "benchmark"
+    )
     with open_run(client, spec, resumable=False) as run:
         state_file = folder / STATE_FILE
         log = TimedLog(run.outbox, run.files, others=others, system=system, state_file=state_file)

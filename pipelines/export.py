@@ -27,7 +27,6 @@ from pipelines.page.render import render_markdown
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.finished import NoRunsError
 from pipelines.runs.finished import read_runs
-from pipelines.runs.finished import resolve_folder
 from pipelines.runs.predictions import Predictions
 from pipelines.runs.predictions import read_predictions
 from pipelines.runs.upload import upload_files
@@ -36,6 +35,7 @@ from study.common.command import run_command
 from study.common.errors import StudyError
 from study.common.paths import check_outside
 from study.common.paths import parse_path
+from study.config.names import data_name
 from study.config.trial_config import recipe
 from study.tracking.connection import connect
 from study.variants import find_variant
@@ -67,7 +67,7 @@ def main() -> None:
     check_outside(args.out, args.dataset)
     runs = select_table_runs(read_runs(args.dataset, args.experiment))
     page = build_page(runs, read_predictions(runs))
-    out = args.out or default_folder(args.dataset)
+    out = args.out or default_folder(page)
     files = write_files(page, out)
     if not args.no_upload:
         upload_files(connect(), runs, files)
@@ -93,25 +93,21 @@ def select_table_runs(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
 
 def build_page(runs: Sequence[FinishedRun], predictions: Predictions) -> Page:
     """Build the table of a data set's finished runs, and the words around it."""
-    dataset = runs[0].config.dataset
+    newest_run = runs[-1]
     blocks = build_blocks(runs, predictions.counts)
     return Page(
-        title=format_title(dataset),
+        title=format_title(newest_run),
         statement=describe_runs(runs, sum(len(block.rows) for block in blocks)),
         cautions=list_cautions(blocks, predictions.problems),
         blocks=blocks,
-        notes=list_report_notes(dataset),
+        notes=list_report_notes(newest_run.config.dataset),
+        data_name=data_name(newest_run.config.dataset, newest_run.data_digest),
     )
 
 
-def default_folder(dataset: str) -> Path:
-    """Return the folder to write to if the user names none.
-
-    That is `exports/chest`, or `exports/folder-NAME` for `folder:PATH`.
-    """
-    if dataset.startswith("folder:"):
-        return Path("exports", f"folder-{resolve_folder(dataset).name}")
-    return Path("exports", dataset)
+def default_folder(page: Page) -> Path:
+    """Return the folder to write to if the user names none, as `exports/chest`."""
+    return Path("exports", page.data_name)
 
 
 def write_files(page: Page, out: Path) -> list[Path]:

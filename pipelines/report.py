@@ -61,8 +61,8 @@ def main() -> None:
     args = parser.parse_args()
     recipe(args.dataset)  # refuses an unknown name
     check_outside(args.out, args.dataset)
-    out = args.out or default_folder(args.dataset)
     report = build_report(args.dataset, args.experiment)
+    out = args.out or default_folder(report.page)
     page = write_text(out, "report.html", render_report(report))
     print(f"report.html is in {out} ({page.stat().st_size / 1e6:.1f} MB)")
     if not args.no_upload:

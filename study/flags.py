@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,6 +75,28 @@ def add_trial_flags(parser: Parser) -> None:
         action="store_true",
         help="log the model, and put that of the best run into MLflow's registry",
     )
+    parser.add_argument(
+        "--name",
+        metavar="MODEL",
+        help="with --register: the model's name there [default: the data set's, such as chest, or "
+        "cells-3f2a9c for a folder]",
+    )
+
+
+def check_register_flags(args: argparse.Namespace) -> None:
+    """Check the flags that go with `--register`.
+
+    Raises:
+        ConfigError: one of them is given without it, or the name is not one for a model.
+    """
+    if args.name is None:
+        return
+    if not args.register:
+        raise ConfigError(f"--name {args.name} names a model to register: add --register")
+    if not re.fullmatch(r"[\w-]{1,100}", args.name):
+        raise ConfigError(
+            f"name={args.name!r} cannot name a model: use up to 100 letters, digits, _ and -"
+        )
 
 
 def config_from_flags(args: argparse.Namespace) -> TrialConfig:

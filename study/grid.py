@@ -27,6 +27,7 @@ from study.config.trial_config import TrialConfig
 from study.data.prepare import data_digest
 from study.flags import add_config_flags
 from study.flags import add_trial_flags
+from study.flags import check_register_flags
 from study.job import Options
 from study.search import fast_budget
 from study.search import summary
@@ -88,14 +89,14 @@ def _train_under_parent(
     session: GridScheduler, workers: Sequence[Worker], options: Options
 ) -> None:
     """Train the missing cells below the grid's parent run, and summarize them there."""
-    base = session.grid.base
+    grid = session.grid
+    base = grid.base
     kind = f"{len(VARIANTS)} variants"
     if options.pause_after_epoch:
         kind += ", fast"
     summarize = summary.summarize_fast_grid if options.pause_after_epoch else summary.summarize_grid
-    spec = StudySpec(
-        base.dataset, session.grid.name, parent_run_title(kind, base), shared_fields(base)
-    )
+    title = parent_run_title(kind, base, grid.digest)
+    spec = StudySpec(base.dataset, grid.name, title, shared_fields(base))
     with open_study_run(session.claims, session.client, spec) as study_run:
         session.options = dataclasses.replace(options, parent=study_run.id)
         try:
@@ -145,7 +146,7 @@ def _summarize(session: GridScheduler) -> None:
         )
 
 
-def _register_best(session: GridScheduler) -> None:
+def _register_best(session: GridScheduler, name: str | None) -> None:
     """Register the model of the best variant's best training."""
     cell = best_cell(session.finished)
     count = len(session.finished) // len(VARIANTS)
@@ -158,7 +159,7 @@ def _register_best(session: GridScheduler) -> None:
     run_id = session.finished[cell].run_id
     config = session.grid.configs[cell]
     session.progress.say(f"best variant by mean validation accuracy: {cell}")
-    register_model(session.client, run_id, config, reason, session.progress)
+    register_model(session.client, run_id, config, reason, session.progress, name=name)
 
 
 def _parse_args() -> argparse.Namespace:
@@ -179,6 +180,7 @@ def _parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = _parse_args()
+    check_register_flags(args)
     base, space = plan_grid(args)
     pause_after_epoch = fast_budget.fast_epochs(base.epochs) if args.budget == "fast" else 0
     if pause_after_epoch and args.register:
@@ -195,7 +197,7 @@ def main() -> None:
         session = run_grid(base, space, options, workers)
     _summarize(session)
     if args.register:
-        _register_best(session)
+        _register_best(session, args.name)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.common.settings import check_keras_backend
 from study.config.fingerprint import fingerprint
+from study.config.names import make_trial_title
 from study.config.trial_config import TrialConfig
 from study.data.prepare import data_digest
 from study.flags import add_config_flags
@@ -106,7 +107,7 @@ def _make_scheduler(args: argparse.Namespace, plan: Plan) -> JobScheduler:
     digest = data_digest(base.dataset, base.split)
     parent_run = {
         "name": grid_name(base, digest),
-        "title": parent_run_title(f"{len(VARIANTS)} variants", base),
+        "title": parent_run_title(f"{len(VARIANTS)} variants", base, digest),
         "params": shared_fields(base),
     }
     watch = Watch("study.offline_job:check_deadline", (plan.end,))
@@ -119,7 +120,8 @@ def _make_scheduler(args: argparse.Namespace, plan: Plan) -> JobScheduler:
             watch=watch,
         )
         key = fingerprint(config, digest)
-        jobs[cell] = Job(config, key, args.out, parent_run, options)
+        title = make_trial_title(config, digest)
+        jobs[cell] = Job(config, title, key, args.out, parent_run, options)
     return JobScheduler(jobs, plan.end)
 
 

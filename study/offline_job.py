@@ -16,7 +16,6 @@ from typing import Any
 from study.common.errors import Pruned
 from study.common.files import exclusive_lock
 from study.common.progress import Progress
-from study.config.names import make_trial_title
 from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.search.grid_plan import Cell
@@ -38,6 +37,7 @@ class Job:
     """One config to train, as it is sent to the process that trains it."""
 
     config: TrialConfig
+    title: str
     key: str  # the fingerprint, which names the record's folder in `out`
     out: Path
     study: Mapping[str, Any]  # name, title and params of the run above this one in MLflow
@@ -107,7 +107,7 @@ def train_job(job: Job) -> None:
     folder = job.record.folder
     progress = Progress(options.label, bars=not options.plain_progress)
     with exclusive_lock(folder):
-        progress.say(make_trial_title(job.config))
+        progress.say(job.title)
         trial = prepare_trial(job.config, progress, use_cache=options.use_cache)
         record = _open_record(job)
         with tempfile.TemporaryDirectory() as files:
@@ -125,7 +125,7 @@ def _open_record(job: Job) -> Journal:
         config = job.config
         body = {
             "id": uuid.uuid4().hex,
-            "name": make_trial_title(config),
+            "name": job.title,
             "dataset": config.dataset,
             "fingerprint": job.key,
             "machine": platform.node(),

@@ -31,6 +31,7 @@ from study.data.prepare import data_digest
 from study.data.prepare import has_groups
 from study.flags import add_config_flags
 from study.flags import add_trial_flags
+from study.flags import check_register_flags
 from study.flags import config_from_flags
 from study.job import Options
 from study.job import Outcome
@@ -98,7 +99,7 @@ def run_search(
         search = Search(claims, space, metric, digest, client, plan.bounds, args.pruner, plan.seeds)
         confirmed = _search_under_parent(search, args, plan, workers)
     if plan.register:
-        confirm.register_best(confirmed, client, search.progress)
+        confirm.register_best(confirmed, client, search.progress, name=args.name)
 
 
 def _search_under_parent(
@@ -110,7 +111,7 @@ def _search_under_parent(
         The outcomes of the best config's fresh seeds, by config.
     """
     base = search.space.base
-    title = parent_run_title("search", base)
+    title = parent_run_title("search", base, search.digest)
     name = search.claims.storage.name
     spec = StudySpec(base.dataset, name, title, search.space.settings())
     confirmed: dict[TrialConfig, Outcome] = {}
@@ -229,6 +230,7 @@ def _make_parser() -> Parser:
 def main() -> None:
     """Run the command."""
     args = _make_parser().parse_args()
+    check_register_flags(args)
     for name, value in parse_fix(args.fix).items():
         text = getattr(args, name)
         if text is not None and parse_value(name, text) != parse_value(name, value):

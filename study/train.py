@@ -38,6 +38,7 @@ from study.data.prepare import data_digest
 from study.flags import add_config_flags
 from study.flags import add_trial_flags
 from study.flags import add_variant_flag
+from study.flags import check_register_flags
 from study.flags import config_from_flags
 from study.job import Options
 from study.job import Outcome
@@ -68,7 +69,9 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     options = options or Options()
     progress = Progress(options.label, bars=not options.plain_progress)
     client = connection.connect()
-    progress.say(make_trial_title(config))
+    digest = data_digest(config.dataset)
+    title = make_trial_title(config, digest)
+    progress.say(title)
     project_run = None if options.parent else take_project_run(client, config)
     key = fingerprint(config, data_digest(config.dataset, config.split))
     with _lock_state_folder(key, wait=options.wait_for_lock) as folder:
@@ -83,7 +86,7 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
             shutil.rmtree(folder)  # left by a finished run that was killed at its very end
             folder.mkdir()
         trial = prepare_trial(config, progress, use_cache=options.use_cache)
-        spec = RunSpec(config.dataset, make_trial_title(config), key, options.parent, project_run)
+        spec = RunSpec(config.dataset, title, key, options.parent, project_run)
         resumable = any(folder.iterdir())
         run = open_run(client, spec, resumable=resumable, unfinished_runs=unfinished_runs)
         return _train_in_run(trial, run, folder, started, options)
@@ -193,6 +196,7 @@ def main() -> None:
     add_config_flags(parser)
     args = parser.parse_args()
     check_keras_backend()
+    check_register_flags(args)
     config = config_from_flags(args)
     options = Options(
         use_cache=not args.no_cache,
@@ -201,9 +205,9 @@ def main() -> None:
     )
     outcome = train(config, options)
     if args.register:
-        register_model(
-            connection.connect(), outcome.run_id, config, "the config asked for", Progress()
-        )
+        reason = "the config asked for"
+        client = connection.connect()
+        register_model(client, outcome.run_id, config, reason, Progress(), name=args.name)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,8 @@ WORKERS = {
     "--engine threads": ["--engine"],
 }
 TRAIN = {
+    "--name cells": ["--name cells", "add --register"],
+    "--register --name a/b": ["name='a/b' cannot name a model", "letters"],
     "--dataset mnist": ["dataset='mnist'", "folder:PATH"],
     "--lr abc": ["lr='abc'", "float"],
     "--lr -1": ["lr=-1", "range"],
@@ -81,7 +83,7 @@ AUDIT = {
     "--dataset mnist": ["'mnist'", "folder:PATH"],
     "--dataset folder:/no/such/place": ["/no/such/place", "check the path"],
     "--data demo": ["--data", "--help"],
-    "--dataset folder:.": ["audits/folder-", "each folder is a class", "--out"],
+    "--dataset folder:.": ["audits is within", "each folder is a class", "--out"],
     "--dataset demo --out file": ["file", "--out"],
 }
 CASES = {

@@ -69,5 +69,5 @@ def test_long_paths_fit_into_the_names_that_databases_hold() -> None:
         assert max(len(name) for name in names) <= 512
         assert len(set(names)) == 2
     assert len(shorten_name(base.dataset, MAX_EXPERIMENT_LENGTH)) == 250
-    assert len(make_trial_title(recipe("folder:/" + "x" * 240))) < 200
+    assert len(make_trial_title(recipe("folder:/" + "x" * 240), "0" * 64)) < 200
     assert shorten_name("folder:/data", MAX_EXPERIMENT_LENGTH) == "folder:/data"

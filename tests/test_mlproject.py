@@ -46,7 +46,7 @@ def only_run(folder: Path) -> Run:
 
 def check_complete(found: Run, config: TrialConfig) -> None:
     assert found.info.status == "FINISHED"
-    assert found.info.run_name == make_trial_title(config)
+    assert found.info.run_name == make_trial_title(config, found.data.tags["data_digest"])
     params = {name: parse_value(name, value) for name, value in found.data.params.items()}
     assert params == dataclasses.asdict(config)
     assert found.data.tags["finished"] == "true"

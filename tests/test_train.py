@@ -95,7 +95,7 @@ def probabilities(table: pd.DataFrame) -> np.ndarray:
 
 def test_train_records_one_finished_run(trained: Trained) -> None:
     assert trained.run.info.status == "FINISHED"
-    assert trained.run.info.run_name == make_trial_title(CONFIG)
+    assert trained.run.info.run_name == make_trial_title(CONFIG, "")
     experiment = trained.client.get_experiment(trained.run.info.experiment_id)
     assert experiment.name == "demo"
 
@@ -255,7 +255,7 @@ def test_run_has_its_curves_as_a_picture(trained: Trained) -> None:
 def test_progress_in_a_log_file_is_plain_lines(trained: Trained) -> None:
     lines = trained.output.splitlines()
     assert "\x1b" not in trained.output
-    assert lines[0] == make_trial_title(CONFIG)
+    assert lines[0] == make_trial_title(CONFIG, "")
     assert [line[:11] for line in lines if "val_loss" in line] == ["  epoch 1/2", "  epoch 2/2"]
     assert trained.run.info.run_id in lines[-1]
 

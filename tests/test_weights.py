@@ -152,9 +152,9 @@ def write_legacy(model: keras.Model, path: Path) -> None:
 
 @pytest.mark.shared
 def test_title_names_weights_that_are_not_imagenet(complete: Path, damaged: Path) -> None:
-    usual = make_trial_title(TrialConfig(dataset="chest"))
-    assert make_trial_title(TrialConfig(dataset="chest", weights=str(complete))) == usual
+    usual = make_trial_title(TrialConfig(dataset="chest"), "")
+    assert make_trial_title(TrialConfig(dataset="chest", weights=str(complete)), "") == usual
     assert (
-        make_trial_title(TrialConfig(dataset="chest", weights=str(damaged)))
+        make_trial_title(TrialConfig(dataset="chest", weights=str(damaged)), "")
         == f"{usual} · weights=file"
     )

@@ -93,7 +93,7 @@ class StubWorker:
             connection.connect()
             if (run := queries.find_finished_run(client, key)) is not None:
                 return queries.read_outcome(run)
-        spec = RunSpec("chest", make_trial_title(config), key, options.parent)
+        spec = RunSpec("chest", make_trial_title(config, DIGEST), key, options.parent)
         with contextlib.ExitStack() as stack:
             with self.clock.time_call("opening"):
                 log = stack.enter_context(open_run(client, spec, resumable=False))

@@ -89,8 +89,9 @@ def format_title(run: FinishedRun) -> str:
 
     Of a folder only the name appears, because its path is private.
     """
-    settings = make_trial_title(run.config).removeprefix(data_name(run.config.dataset))
-    return f"Cases of {format_dataset_name(run.config.dataset)}{settings}"
+    title = make_trial_title(run.config, run.data_digest)
+    settings = title.removeprefix(data_name(run.config.dataset, run.data_digest))
+    return f"Cases of {format_dataset_name(run)}{settings}"
 
 
 def _describe_run(view: CasesView, wrong: Sequence[Case]) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from pipelines.runs.finished import FinishedRun
-from pipelines.runs.finished import resolve_folder
 from pipelines.runs.protocol import describe_split
 from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import format_setting
@@ -12,6 +11,7 @@ from pipelines.runs.protocol import join_texts
 from pipelines.runs.protocol import pluralize
 from pipelines.runs.protocol import protocol
 from study.config.backbones import BACKBONES
+from study.config.names import data_name
 from study.config.trial_config import recipe
 from study.config.trial_config import TrialConfig
 from study.reported import read_reported
@@ -35,18 +35,20 @@ NOT_SETTINGS = ("dataset", "weights_file", "weights_digest", "data_digest", "pro
 MISSING_IMAGES = 0.01
 
 
-def format_title(dataset: str) -> str:
-    """Return the title of the table for a data set."""
-    return f"Comparison table: {format_dataset_name(dataset)}"
+def format_title(run: FinishedRun) -> str:
+    """Return the title of the table for the data set of a run."""
+    return f"Comparison table: {format_dataset_name(run)}"
 
 
-def format_dataset_name(dataset: str) -> str:
-    """Return a data set's name for readers.
+def format_dataset_name(run: FinishedRun) -> str:
+    """Return the name of a run's data set for readers.
 
-    That is `chest`, `demo (synthetic)`, or `folder NAME`, because a folder's path stays private.
+    That is `chest`, `demo (synthetic)`, or `folder cells-3f2a9c`, because a folder's path stays
+    private.
     """
+    dataset = run.config.dataset
     if dataset.startswith("folder:"):
-        return f"folder {resolve_folder(dataset).name}"
+        return f"folder {data_name(dataset, run.data_digest)}"
     return {"demo": "demo (synthetic)"}.get(dataset, dataset)
 
 
@@ -67,7 +69,7 @@ def describe_runs(runs: Sequence[FinishedRun], rows: int) -> str:
     epochs = join_texts(str(count) for count in epoch_counts)
     weights = join_texts(describe_weights(run) for run in runs)
     sentences = [
-        f"Data set: {format_dataset_name(configs[0].dataset)}.",
+        f"Data set: {format_dataset_name(runs[-1])}.",
         *_describe_synthetic_images(configs[0].dataset),
         f"{models} with {weights}, {join_texts(describe_split(run) for run in runs)},"
         f" images of {sizes} pixels, at most {epochs} {'epoch' if epochs == '1' else 'epochs'}.",

@@ -40,6 +40,7 @@ class Page:
     cautions: list[str]
     blocks: list[Block]
     notes: list[str]
+    data_name: str = ""  # of the newest run's data set
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -1,47 +1,69 @@
 """Name trials and data sets within the lengths that MLflow and Optuna accept."""
 
 import hashlib
-from pathlib import PurePath
+import re
 from typing import Any
 
+from study.common.paths import resolve_path
 from study.config.initial_weights import starts_from_published
 from study.config.trial_config import TrialConfig
 
 MAX_TITLE_LENGTH = 80  # characters
-MAX_DATA_NAME_LENGTH = 100  # characters; MLflow has room for titles of 250
+MAX_FOLDER_NAME_LENGTH = 100  # characters; MLflow has room for titles of 250
+DIGEST_LENGTH = 6  # hex digits of a data digest in the name of a folder
 # Characters of a data set's name in the name of an experiment or a study. MLflow has room for 256
 # in all, and Optuna for 512.
 MAX_EXPERIMENT_LENGTH = 250
 MAX_STUDY_DATASET_LENGTH = 400
 # Fields that a title always shows, in its own notation
-TITLE_FIELDS = ("head", "hidden_layers", "dense_units", "lr", "seed", "fold", "folds")
+TITLE_FIELDS = ("head", "hidden_layers", "dense_units", "lr", "seed", "fold", "folds", "split")
 
 
-def make_trial_title(config: TrialConfig) -> str:
+def make_trial_title(config: TrialConfig, digest: str) -> str:
     """Return a trial's name, such as `blood · D(8)·D(8) · 1e-5 · seed 2 · fold 1/5`.
 
-    Other differences from the recipe follow, such as ` · dropout=0.2`, as far as they fit into
-    `MAX_TITLE_LENGTH`. Published weights count as no difference, even if they come from a file.
+    A split that differs from the recipe's always follows, as ` · split=grouped`. Other differences
+    follow, such as ` · dropout=0.2`, as far as they fit into `MAX_TITLE_LENGTH`. Published weights
+    count as no difference, even if they come from a file.
+
+    Args:
+        config: of the trial.
+        digest: of the data.
     """
     pooling = ["GAP"] if config.head == "gap" else []
     head = pooling + [f"D({config.dense_units})"] * config.hidden_layers
     digits, _, power = f"{config.lr:.3e}".partition("e")
     rate = f"{float(digits):g}e{int(power)}"
-    title = f"{data_name(config.dataset)} · {'·'.join(head) or 'F'} · {rate} · seed {config.seed}"
+    name = data_name(config.dataset, digest)
+    title = f"{name} · {'·'.join(head) or 'F'} · {rate} · seed {config.seed}"
     if config.folds > 0:
         title += f" · fold {config.fold}/{config.folds}"
-    hidden_fields = {"weights"} if starts_from_published(config) else set()
     differences = config.differences()
+    if "split" in differences:
+        title += f" · split={config.split}"
+    hidden_fields = {"weights"} if starts_from_published(config) else set()
     return _append_differences(
         title, {name: value for name, value in differences.items() if name not in hidden_fields}
     )
 
 
-def data_name(dataset: str) -> str:
-    """Return a data set's short name: `blood`, or the last part of a `folder:PATH`."""
+def data_name(dataset: str, digest: str) -> str:
+    """Return a data set's public name: `blood`, or `cells-3f2a9c` for a `folder:PATH`.
+
+    The name of a folder has letters, digits, `_` and `-` only. It ends with the first digits of
+    the digest, so that two folders called `images` have two names. Without a digest, as in the
+    oldest runs, it is that of the folder alone.
+
+    Args:
+        dataset: `blood`, or `folder:PATH`.
+        digest: of the data; `""` if it is not known.
+    """
     kind, _, path = dataset.partition(":")
-    name = PurePath(path.strip()).name or "folder" if kind == "folder" else dataset
-    return shorten_name(name, MAX_DATA_NAME_LENGTH)
+    if kind != "folder":
+        return dataset
+    folder_name = re.sub(r"[^\w-]+", "-", resolve_path(path.strip()).name).strip("-") or "folder"
+    parts = [folder_name[:MAX_FOLDER_NAME_LENGTH], digest[:DIGEST_LENGTH]]
+    return "-".join(part for part in parts if part)
 
 
 def shorten_name(name: str, limit: int) -> str:

@@ -111,9 +111,19 @@ def report(outcomes: Collection[Outcome], progress: Progress) -> None:
 
 
 def register_best(
-    confirmed: Mapping[TrialConfig, Outcome], client: MlflowClient, progress: Progress
+    confirmed: Mapping[TrialConfig, Outcome],
+    client: MlflowClient,
+    progress: Progress,
+    *,
+    name: str | None,
 ) -> None:
     """Register the model of the confirming run that is best on validation.
+
+    Args:
+        confirmed: the confirming runs.
+        client: of MLflow.
+        progress: prints what was done.
+        name: of the model. None takes that of the data set.
 
     Raises:
         StudyError: that run was recorded without its model.
@@ -125,4 +135,4 @@ def register_best(
         else f"the best (by validation accuracy) of {len(confirmed)} trainings with fresh seeds"
     )
     reason = f"{training} of the config that won a search"
-    register_model(client, confirmed[config].run_id, config, reason, progress)
+    register_model(client, confirmed[config].run_id, config, reason, progress, name=name)

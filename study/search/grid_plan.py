@@ -109,10 +109,10 @@ def grid_name(base: TrialConfig, digest: str) -> str:
     return f"grid-{dataset}-{base.image_size}px-{base.epochs}ep-{settings_hash}"
 
 
-def parent_run_title(kind: str, base: TrialConfig) -> str:
+def parent_run_title(kind: str, base: TrialConfig, digest: str) -> str:
     """Return a parent run's name, as `blood · 7 variants · pooled split · 30 epochs`."""
     epochs = "1 epoch" if base.epochs == 1 else f"{base.epochs} epochs"
-    return f"{data_name(base.dataset)} · {kind} · {describe_split(base)} · {epochs}"
+    return f"{data_name(base.dataset, digest)} · {kind} · {describe_split(base)} · {epochs}"
 
 
 def describe_split(base: TrialConfig) -> str:

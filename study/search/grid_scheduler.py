@@ -47,6 +47,7 @@ class Grid:
 
     name: str
     base: TrialConfig
+    digest: str  # of the data
     space: dict[str, list[int]]  # the values of those of `variant`, `seed` and `fold` that differ
     configs: dict[Cell, TrialConfig]
     keys: dict[Cell, str]  # fingerprints
@@ -65,7 +66,7 @@ def build_grid(name: str, base: TrialConfig, space: dict[str, list[int]], digest
     """Return the grid of `base`, changed to each point of the search space."""
     configs = make_configs(base, space)
     keys = {cell: fingerprint(config, digest) for cell, config in configs.items()}
-    return Grid(name, base, space, configs, keys)
+    return Grid(name, base, digest, space, configs, keys)
 
 
 @dataclasses.dataclass(frozen=True)

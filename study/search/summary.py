@@ -37,7 +37,7 @@ def summarize_grid(session: GridScheduler, run: Run) -> list[Operation]:
     figures: dict[str, float] = {"finished": len(finished), "failed": len(session.failed)}
     status = (
         f"Grid of the {len(VARIANTS)} variants: {len(finished)} of {len(grid.configs)} trials "
-        f"finished{failed_part}. {_describe_protocol(grid.base)}."
+        f"finished{failed_part}. {_describe_protocol(grid.base, grid.digest)}."
     )
     if not finished:
         return _make_operations(run, grid.base, [status], figures)
@@ -57,7 +57,8 @@ def _describe_best_variant(session: GridScheduler, run: Run) -> tuple[str, dict[
         if len(outcomes) > 1
         else ""
     )
-    link = _format_link(run, session.grid.configs[best], finished[best].run_id)
+    grid = session.grid
+    link = _format_link(run, grid.configs[best], grid.digest, finished[best].run_id)
     text = (
         f"**Best on validation: variant {best.variant}**, {link}: validation accuracy "
         f"{_format_percent(val_accuracy)}, test accuracy "
@@ -83,7 +84,7 @@ def summarize_fast_grid(session: GridScheduler, run: Run) -> list[Operation]:
         f"Fast grid of the {len(VARIANTS)} variants: {len(session.finished)} of {total} trials "
         f"have trained {pause_epoch} of {epochs} epochs ({share:.0%} of their compute) "
         "and are paused. The same command without `--budget fast` trains the rest. "
-        f"{_describe_protocol(grid.base)}."
+        f"{_describe_protocol(grid.base, grid.digest)}."
     )
     return _make_operations(run, grid.base, paragraphs, figures)
 
@@ -108,7 +109,10 @@ def summarize_search(
         test_accuracy = _compute_mean([outcome.test_accuracy for outcome in confirmed.values()])
         figures["best_test_accuracy"] = test_accuracy
         means_part = f" (mean of {len(confirmed)} trainings)" if len(confirmed) > 1 else ""
-        links = [_format_link(run, config, outcome.run_id) for config, outcome in confirmed.items()]
+        links = [
+            _format_link(run, config, search.digest, outcome.run_id)
+            for config, outcome in confirmed.items()
+        ]
         paragraphs.append(
             f"**Trained again with other seeds**, its test accuracy is "
             f"{_format_percent(test_accuracy)}{means_part}: {', '.join(links)}"
@@ -116,7 +120,7 @@ def summarize_search(
     paragraphs.append(
         f"Search over {', '.join(search.space.free)}: {_count_trials(complete)} finished, "
         f"{len(ended) - complete} pruned, {failed} failed. "
-        f"{_describe_protocol(search.space.base, search.space.free)}."
+        f"{_describe_protocol(search.space.base, search.digest, search.space.free)}."
     )
     return _make_operations(run, search.space.base, paragraphs, figures)
 
@@ -137,7 +141,7 @@ def best_cell(finished: Mapping[Cell, Outcome]) -> Cell:
 def _describe_best_trial(run: Run, search: Search, best: FrozenTrial) -> str:
     run_ids = best.user_attrs["run_ids"]
     seeds_part = f" (mean of {len(run_ids)} seeds)" if len(run_ids) > 1 else ""
-    link = _format_link(run, search.space.config(best.params), run_ids[0])
+    link = _format_link(run, search.space.config(best.params), search.digest, run_ids[0])
     return f"{link}, {search.metric.replace('_', ' ')} {best.value:.4f}{seeds_part}"
 
 
@@ -183,11 +187,13 @@ def _make_links(run: Run, base: TrialConfig) -> Iterator[str]:
     yield "\n".join(["```", *commands, "```"])
 
 
-def _describe_protocol(base: TrialConfig, searched_fields: Collection[str] = ()) -> str:
+def _describe_protocol(
+    base: TrialConfig, digest: str, searched_fields: Collection[str] = ()
+) -> str:
     """Describe in a line what all trials of a study have in common."""
     synthetic_part = " (synthetic)" if base.dataset == "demo" else ""
     parts = {
-        "dataset": f"Data set {data_name(base.dataset)}{synthetic_part}",
+        "dataset": f"Data set {data_name(base.dataset, digest)}{synthetic_part}",
         "backbone": BACKBONES[base.backbone].title,
         "weights": f"weights: {weights_kind(base)}",
         "split": describe_split(base),
@@ -198,9 +204,9 @@ def _describe_protocol(base: TrialConfig, searched_fields: Collection[str] = ())
     return ", ".join(text for name, text in parts.items() if name not in searched_fields)
 
 
-def _format_link(parent: Run, config: TrialConfig, run_id: str) -> str:
+def _format_link(parent: Run, config: TrialConfig, digest: str, run_id: str) -> str:
     # brackets would end the link's text
-    title = make_trial_title(config).replace("[", "(").replace("]", ")")
+    title = make_trial_title(config, digest).replace("[", "(").replace("]", ")")
     return f"[{title}]({ui_links.run_link(parent.info.experiment_id, run_id)})"
 
 

@@ -43,14 +43,19 @@ def format_card(run: Run, classes: Sequence[str], chosen: str, interval: "Estima
         "Results": _describe_results(run, interval),
         "Limits": _describe_limits(run),
     }
-    dataset = strip_shell_quotes(params["dataset"])
     head = [
-        f"# {data_name(dataset)}: {backbone} for {len(classes)} classes",
+        f"# {_name_data_of(run)}: {backbone} for {len(classes)} classes",
         "**Not a medical device.** A model from a hyperparameter study, for research and teaching: "
         "not for diagnosis, nor for any decision about a patient.",
     ]
     body = [_format_section(title, lines) for title, lines in sections.items()]
     return "\n\n".join(head + body) + "\n"
+
+
+def _name_data_of(run: Run) -> str:
+    """Return the public name of the data set that a complete run was trained on."""
+    dataset = strip_shell_quotes(run.data.params["dataset"])
+    return data_name(dataset, run.data.tags["data_digest"])
 
 
 def _format_section(title: str, lines: Iterable[str]) -> str:
@@ -78,7 +83,7 @@ def _describe_data(run: Run) -> Iterator[str]:
     tags = run.data.tags
     has_folds = params.get("folds", "0") != "0"
     fold = f", fold {params['fold']} of {params['folds']}" if has_folds else ""
-    yield f"{data_name(strip_shell_quotes(params['dataset']))}, digest `{tags['data_digest']}`."
+    yield f"{_name_data_of(run)}, digest `{tags['data_digest']}`."
     yield f"Split `{tags['split']}`{fold}: {tags['sizes']} images for training/validation/test."
     if tags["leak"] == "unknown":
         yield "Leak: unknown, because the groups of the images (such as patients) are not known."

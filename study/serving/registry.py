@@ -3,7 +3,6 @@
 The alias `best` names the best model that is registered so far.
 """
 
-import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from mlflow.tracking import MlflowClient
 from study.common.errors import StudyError
 from study.common.progress import Progress
 from study.config.names import data_name
+from study.config.names import DIGEST_LENGTH
 from study.config.trial_config import TrialConfig
 from study.serving.model_card import format_card
 from study.statistics.predictions import count_by_group
@@ -37,17 +37,24 @@ ALIAS = "best"
 CARD = "card.md"  # in the model's folder
 # A tag of each version. Models are compared by its value.
 SCORE_NAME = "val_accuracy"
+DIGEST_TAG = "data_digest"  # of runs and of versions
 MAX_DESCRIPTION_CHARACTERS = 5000  # characters that MLflow's database takes as a description
 
 
 @mlflow_errors_as_study_errors()
 def register_model(
-    client: MlflowClient, run_id: str, config: TrialConfig, chosen: str, progress: Progress
+    client: MlflowClient,
+    run_id: str,
+    config: TrialConfig,
+    chosen: str,
+    progress: Progress,
+    *,
+    name: str | None = None,
 ) -> None:
     """Put a finished run's model into the registry and move the alias to it.
 
     A model that is registered already is not registered again. The alias stays where it is if the
-    model there has a higher validation accuracy.
+    model there has a higher validation accuracy, or was trained on other images.
 
     Args:
         client: the MLflow client.
@@ -55,26 +62,33 @@ def register_model(
         config: the config that the run trained.
         chosen: why this run was chosen, for the card.
         progress: prints what was done.
+        name: of the model. None takes that of the data set.
 
     Raises:
         StudyError: the run was recorded without its model, or is not recorded yet.
     """
     run, model = _find_run_with_model(client, run_id, config)
-    name = model_name(config.dataset)
+    name = name or data_name(config.dataset, run.data.tags[DIGEST_TAG])
     version = _get_or_create_version(client, name, run, model, chosen)
     progress.say(f"model {name}, version {version.version}: run {run.info.run_id}")
+    _note_earlier_name(client, version, data_name(config.dataset, ""), progress)
     if _move_alias_if_better(client, version, progress):
         progress.say(f"use it: python -m study.predict --model models:/{name}@{ALIAS} FOLDER")
 
 
-def model_name(dataset: str) -> str:
-    """Return the name of a data set's models in the registry.
-
-    It has only letters, digits, `_` and `-`.
-    """
-    path = dataset.partition(":")[2].strip()
-    dataset_with_full_path = f"folder:{Path(path).expanduser().resolve()}" if path else dataset
-    return re.sub(r"[^\w-]+", "-", data_name(dataset_with_full_path)).strip("-") or "folder"
+def _note_earlier_name(
+    client: MlflowClient, version: ModelVersion, earlier_name: str, progress: Progress
+) -> None:
+    """Say if models of the same images have the name that earlier code gave them."""
+    if version.name == earlier_name:
+        return
+    digest = version.tags[DIGEST_TAG]
+    versions = client.search_model_versions(f"name = '{earlier_name}'")
+    if any(earlier.tags.get(DIGEST_TAG) == digest for earlier in versions):
+        progress.say(
+            f"earlier models of this data set stay under the name {earlier_name}; new ones go "
+            f"under {version.name}, because other folders may be called {earlier_name}, too"
+        )
 
 
 def _find_run_with_model(
@@ -120,7 +134,7 @@ def _get_or_create_version(
     tags = {
         SCORE_NAME: f"{run.data.metrics['val_accuracy']:.6f}",
         "split": run.data.tags["split"],
-        "data_digest": run.data.tags["data_digest"],
+        DIGEST_TAG: run.data.tags[DIGEST_TAG],
     }
     return client.create_model_version(
         name,
@@ -162,7 +176,9 @@ def _estimate_accuracy(run: Run) -> "Estimate | None":
 
 
 def _move_alias_if_better(client: MlflowClient, version: ModelVersion, progress: Progress) -> bool:
-    """Move the alias to a version, unless a better one has it.
+    """Move the alias to a version, unless a better one or one of other images has it.
+
+    Equal digests mean the same images in the same classes.
 
     Returns:
         True if the version has the alias now.
@@ -170,6 +186,15 @@ def _move_alias_if_better(client: MlflowClient, version: ModelVersion, progress:
     holder = client.get_registered_model(version.name).aliases.get(ALIAS)
     if holder is not None and str(holder) != str(version.version):
         holder_tags = client.get_model_version(version.name, str(holder)).tags
+        digest = version.tags.get(DIGEST_TAG, "")
+        holder_digest = holder_tags.get(DIGEST_TAG, digest)
+        if holder_digest != digest:
+            progress.say(
+                f"{ALIAS} stays at version {holder}, which was trained on other images (digest "
+                f"{holder_digest[:DIGEST_LENGTH]}, here {digest[:DIGEST_LENGTH]}): use another "
+                "--name, or move the alias in the MLflow UI"
+            )
+            return False
         # A version that somebody else made and gave the alias has no score, and keeps the alias.
         if not float(version.tags[SCORE_NAME]) >= float(holder_tags.get(SCORE_NAME, "nan")):
             progress.say(

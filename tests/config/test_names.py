@@ -1,12 +1,15 @@
-"""The titles of trials."""
+"""The titles of trials, and the names of data sets."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from study.config.names import data_name
 from study.config.names import make_trial_title
 from study.config.trial_config import recipe
+
+DIGEST = "3f2a9c" + "0" * 58
 
 
 @pytest.mark.parametrize(
@@ -18,6 +21,10 @@ from study.config.trial_config import recipe
         ({"head": "gap", "hidden_layers": 0, "lr": 0.01}, "blood · GAP · 1e-2 · seed 0"),
         ({"split": "grouped", "fold": 2, "folds": 5},
          "blood · D(8) · 1e-5 · seed 0 · fold 2/5 · split=grouped"),
+        ({"split": "grouped", "dropout": 0.2},
+         "blood · D(8) · 1e-5 · seed 0 · split=grouped · dropout=0.2"),
+        ({"split": "grouped", "dropout": 0.2, "trainable": 0.5, "augment": 0.3},
+         "blood · D(8) · 1e-5 · seed 0 · split=grouped · dropout=0.2 trainable=0.5 …"),
         ({"dropout": 0.2, "limit": 80}, "blood · D(8) · 1e-5 · seed 0 · dropout=0.2 limit=80"),
         ({"weights": __file__}, "blood · D(8) · 1e-5 · seed 0 · weights=file"),
         ({"dropout": 0.2, "trainable": 0.5, "augment": 0.3, "label_smoothing": 0.05},
@@ -26,17 +33,39 @@ from study.config.trial_config import recipe
 )  # fmt: skip
 def test_title_names_what_differs_from_the_recipe(fields: dict[str, Any], title: str) -> None:
     config = recipe("blood").replace(**fields)
-    assert make_trial_title(config) == title
+    assert make_trial_title(config, DIGEST) == title
     assert len(title) <= 80
 
 
 def test_title_of_a_folder_has_its_name_and_not_its_path(tmp_path: Path) -> None:
-    assert (
-        make_trial_title(recipe(f"folder:{tmp_path}/my cells/"))
-        == "my cells · D(8) · 1e-5 · seed 0"
-    )
+    config = recipe(f"folder:{tmp_path}/my cells/")
+    assert make_trial_title(config, DIGEST) == "my-cells-3f2a9c · D(8) · 1e-5 · seed 0"
 
 
 def test_title_of_a_long_folder_name_leaves_out_the_rest(tmp_path: Path) -> None:
     config = recipe(f"folder:{tmp_path / ('x' * 70)}").replace(dropout=0.2)
-    assert make_trial_title(config) == f"{'x' * 70} · D(8) · 1e-5 · seed 0 …"
+    assert make_trial_title(config, DIGEST) == f"{'x' * 70}-3f2a9c · D(8) · 1e-5 · seed 0 …"
+
+
+def test_title_always_names_another_split(tmp_path: Path) -> None:
+    config = recipe(f"folder:{tmp_path / ('x' * 70)}").replace(split="official", dropout=0.2)
+    assert make_trial_title(config, DIGEST).endswith(" · seed 0 · split=official …")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("blood", "blood"),
+        ("folder:/data/chest", "chest-3f2a9c"),
+        ("folder:/data/my cells", "my-cells-3f2a9c"),
+        ("folder:/data/v1.2/", "v1-2-3f2a9c"),
+        ("folder:x:y", "x-y-3f2a9c"),
+        ("folder:/", "folder-3f2a9c"),
+    ],
+)
+def test_data_sets_are_named_after_their_folder_and_content(dataset: str, name: str) -> None:
+    assert data_name(dataset, DIGEST) == name
+
+
+def test_data_set_without_a_digest_has_the_folders_name() -> None:
+    assert data_name("folder:/data/cells", "") == "cells"

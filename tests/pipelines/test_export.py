@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,6 @@ from pipelines.compare.cautions import list_cautions
 from pipelines.compare.columns import format_cells
 from pipelines.compare.columns import select_columns
 from pipelines.compare.statement import describe_runs
-from pipelines.compare.statement import format_title
 from pipelines.compare.table import build_table
 from pipelines.export import default_folder
 from pipelines.export import ExportError
@@ -31,6 +31,7 @@ from pipelines.page.render import render_markdown
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.finished import NoRunsError
 from pipelines.runs.finished import read_runs
+from pipelines.runs.predictions import Predictions
 from pipelines.runs.predictions import read_predictions
 from study.common.command import run_command
 from study.common.errors import StudyError
@@ -299,9 +300,11 @@ def test_unwritable_folder_is_an_error(here: Path) -> None:
         write_files(build_page("demo"), here / "taken")
 
 
-def test_default_folder_of_an_image_folder_is_its_name(tmp_path: Path) -> None:
-    assert default_folder(f"folder:{tmp_path}/pets/") == Path("exports", "folder-pets")
-    assert default_folder("blood") == Path("exports", "blood")
+def test_default_folders_of_folders_with_one_name_differ(tmp_path: Path) -> None:
+    runs = [make_run({"dataset": f"folder:{tmp_path}/{n}/pets"}) for n in "12"]
+    runs = [replace(run, data_digest=n * 64) for n, run in zip("12", runs, strict=True)]
+    folders = [default_folder(export.build_page([run], Predictions())) for run in runs]
+    assert folders == [Path("exports", "pets-111111"), Path("exports", "pets-222222")]
 
 
 def test_means_do_not_depend_on_the_order_of_runs() -> None:
@@ -425,9 +428,9 @@ def test_unknown_leak_is_a_warning() -> None:
 
 
 def test_markup_in_names_stays_text() -> None:
-    run = make_run({"dataset": "folder:a|b<i>&"})
+    run = make_run({})
     words = (
-        format_title(run.config.dataset),
+        "folder a|b<i>&",
         describe_runs([run], 1),
         [],
         build_blocks([run], {}),

@@ -78,7 +78,7 @@ def test_model_card_states_the_limits_of_its_run() -> None:
 
 def test_model_card_contains_no_path() -> None:
     text = make_card("folder:/home/me/cells", params={"weights": "/home/me/w.h5"})
-    assert text.startswith("# cells: MobileNet")
+    assert text.startswith("# cells-d1: MobileNet")
     assert "/home" not in text
 
 

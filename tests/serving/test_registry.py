@@ -10,12 +10,13 @@ from mlflow.tracking import MlflowClient
 
 from study.common.errors import StudyError
 from study.common.progress import Progress
+from study.config.names import data_name
 from study.config.trial_config import recipe
+from study.data.prepare import data_digest
 from study.job import Outcome
 from study.search.grid_plan import Cell
 from study.search.summary import best_cell
 from study.serving.registry import _move_alias_if_better
-from study.serving.registry import model_name
 from study.serving.registry import register_model
 from study.tracking.experiments import experiment_id
 from tests.support.commands import client_of
@@ -24,6 +25,7 @@ from tests.support.commands import run_here
 from tests.support.commands import runs_of
 from tests.support.commands import succeed_here
 from tests.support.commands import TINY
+from tests.support.images import class_folders
 
 FLAGS = (*TINY, "--epochs", "1")
 
@@ -77,20 +79,6 @@ def test_run_with_an_undelivered_record_is_refused_with_the_command(client: Mlfl
         register_model(client, create_run(client, {}), recipe("demo"), "why", Progress())
 
 
-@pytest.mark.parametrize(
-    ("dataset", "name"),
-    [
-        ("blood", "blood"),
-        ("folder:/data/my cells", "my-cells"),
-        ("folder:/data/v1.2/", "v1-2"),
-        ("folder:x:y", "x-y"),
-        ("folder:/", "folder"),
-    ],
-)
-def test_models_are_named_after_their_data(dataset: str, name: str) -> None:
-    assert model_name(dataset) == name
-
-
 @pytest.fixture
 def versions(client: MlflowClient, tmp_path: Path) -> list[ModelVersion]:
     """Of one model, with validation accuracies 0.5, 0.5, 0.4, 0.6 and one not known."""
@@ -125,6 +113,68 @@ def test_alias_set_by_hand_stays(
     assert not _move_alias_if_better(client, versions[3], Progress())
     assert holder(client) == 5
     assert "validation accuracy unknown" in capsys.readouterr().err
+
+
+def test_alias_stays_with_the_images_of_its_version(
+    client: MlflowClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.create_registered_model("cells")
+    versions = [
+        client.create_model_version(
+            "cells",
+            str(tmp_path),
+            tags={"split": "pooled", "val_accuracy": accuracy, "data_digest": digit * 64},
+        )
+        for accuracy, digit in (("0.5", "a"), ("0.9", "b"), ("0.6", "a"))
+    ]
+    moves = [_move_alias_if_better(client, version, Progress()) for version in versions]
+    assert moves == [True, False, True]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "best stays at version 1, which was trained on other images (digest aaaaaa, here bbbbbb): "
+        "use another --name, or move the alias in the MLflow UI"
+    )
+
+
+def make_images_folder(path: Path, classes: str) -> str:
+    """A data set called `images`, with classes of these letters."""
+    return f"folder:{class_folders(path / 'images', dict.fromkeys(classes, 20))}"
+
+
+def test_folders_with_one_name_register_two_models(empty_database: Path, tmp_path: Path) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    datasets = [make_images_folder(tmp_path / place, place) for place in ("ab", "xyz")]
+    flags = ("--epochs", "1", "--register")
+    for dataset in datasets:
+        succeed_here("study.train", *TINY, "--dataset", dataset, *flags, cwd=tmp_path)
+    client = client_of(tmp_path)
+    names = [data_name(dataset, data_digest(dataset)) for dataset in datasets]
+    assert len(set(names)) == 2
+    for name, dataset in zip(names, datasets, strict=True):
+        version = client.get_model_version_by_alias(name, "best")
+        run = client.get_run(version.run_id)
+        assert run.data.params["dataset"] == dataset
+        assert run.info.run_name.startswith(f"{name} · ")
+
+
+def test_model_of_earlier_code_stays_and_the_new_name_is_said(
+    empty_database: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    dataset = make_images_folder(tmp_path, "ab")
+    client = client_of(tmp_path)
+    client.create_registered_model("images")
+    tags = {"data_digest": data_digest(dataset)}
+    earlier = client.create_model_version("images", str(tmp_path), tags=tags)
+    client.set_registered_model_alias("images", "best", earlier.version)
+    flags = (*TINY, "--dataset", dataset, "--epochs", "1", "--register")
+    output = succeed_here("study.train", *flags, cwd=tmp_path)
+    name = data_name(dataset, data_digest(dataset))
+    assert f"stay under the name images; new ones go under {name}" in output
+    assert len(client.search_model_versions("name = 'images'")) == 1
+    assert client.get_model_version_by_alias(name, "best").run_id
+    output = succeed_here("study.train", *flags, "--name", "cells", cwd=tmp_path)
+    assert "models:/cells@best" in output
 
 
 def outcome(val: float, test: float) -> Outcome:

@@ -128,7 +128,7 @@ def test_train_fills_the_run_and_points_the_next_one_to_it(
         monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
         assert train(CONFIG).run_id == project_run.info.run_id
     filled = client.get_run(project_run.info.run_id)
-    assert (filled.info.status, filled.info.run_name) == ("FINISHED", make_trial_title(CONFIG))
+    assert (filled.info.status, filled.info.run_name) == ("FINISHED", make_trial_title(CONFIG, ""))
     assert filled.data.params["lr"] == "5e-5"
     assert client.get_run(next_run.info.run_id).data.tags["same_as"] == filled.info.run_id
     assert len(runs_of(client)) == 2

@@ -38,8 +38,8 @@ from study.common.errors import DataError
 from study.common.files import atomic_write
 from study.common.paths import check_outside
 from study.common.paths import parse_path
-from study.common.paths import resolve_path
 from study.common.progress import Progress
+from study.config.names import data_name
 from study.data.audit import near_duplicates
 from study.data.audit.facts import Audit
 from study.data.audit.facts import build_audit
@@ -104,7 +104,7 @@ def audit(dataset: str, progress: Progress, patterns: Sequence[Pattern] = ()) ->
             listing.root, drop_repeated_images(records), folder, progress
         )
         digest = compute_digest(listing, hashes)
-        name = name_without_path(dataset)
+        name = name_without_path(dataset, digest)
         evidence = ImageEvidence(
             name, digest, listing, hashes, records, near, near_duplicates.LIMITS
         )
@@ -142,12 +142,10 @@ def _load_or_find_near_groups(
     return groups
 
 
-def name_without_path(dataset: str) -> str:
-    """Return the data set's name without the path to it, fit to be shown."""
-    kind, _, path = dataset.partition(":")
-    if kind != "folder":
-        return dataset
-    return f"folder:{resolve_path(path.strip()).name or 'root'}"
+def name_without_path(dataset: str, digest: str) -> str:
+    """Return a data set's name fit to be shown, such as `folder:cells-3f2a9c`."""
+    prefix = "folder:" if dataset.startswith("folder:") else ""
+    return prefix + data_name(dataset, digest)
 
 
 def write_report(report: Report, out: Path) -> None:
@@ -218,14 +216,15 @@ def main() -> None:
         raise DataError(
             f"--groups-from is for folder:PATH only: give the folder of {args.dataset}'s images so"
         )
-    out = args.out or Path("audits", name_without_path(args.dataset).replace(":", "-"))
-    check_outside(out, args.dataset)
-    _check_writable(out)
+    place = args.out or Path("audits")
+    check_outside(place, args.dataset)
+    _check_writable(place)
     progress = Progress()
     try:
         report = audit(args.dataset, progress, patterns)
     finally:
         progress.close()
+    out = args.out or place / data_name(args.dataset, report.audit.digest)
     write_report(report, out)
     flags = f" --out {shlex.quote(str(args.out))}" if args.out else ""
     print_audit(report.audit, format_closing_lines(report, out, args.dataset, flags))

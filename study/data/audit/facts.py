@@ -46,7 +46,7 @@ class Audit:
     Images are named by their ids, which are paths relative to the image root.
     """
 
-    dataset: str  # "chest", "blood", "demo" or "folder:NAME"
+    dataset: str  # "chest", "blood", "demo" or "folder:NAME-DIGEST"
     digest: str  # as training records it
     notes: tuple[str, ...]  # on files left out, and on groups that are not known
     files: Files

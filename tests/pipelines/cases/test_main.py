@@ -185,7 +185,7 @@ def test_cases_of_a_run_without_a_model_say_how_to_get_heat_maps(
     assert "No heat maps: the run has no model" in text
     assert "Groups are not recorded" in text
     assert "It is not known how many test images have a sibling in training." in text
-    assert "<h1>Cases of folder my images · " in text
+    assert "<h1>Cases of folder my-images-" in text
     assert str(tmp_path.parent) not in text  # a folder's path stays private
     assert text.count("<img ") == text.count('<figure class="case">') == 6
     assert "<b>" not in text
