@@ -81,6 +81,12 @@ def add_trial_flags(parser: Parser) -> None:
         help="with --register: the model's name there [default: the data set's, such as chest, or "
         "cells-3f2a9c for a folder]",
     )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="with --register: do so even if the model is no better than chance, or the win of a "
+        "search did not repeat",
+    )
 
 
 def check_register_flags(args: argparse.Namespace) -> None:
@@ -89,6 +95,8 @@ def check_register_flags(args: argparse.Namespace) -> None:
     Raises:
         ConfigError: one of them is given without it, or the name is not one for a model.
     """
+    if args.force and not args.register:
+        raise ConfigError("--force is for --register: add --register, or leave out --force")
     if args.name is None:
         return
     if not args.register:

@@ -44,6 +44,7 @@ from study.search.grid_scheduler import GridScheduler
 from study.search.storage import Storage
 from study.search.study_run import open_study_run
 from study.search.summary import best_cell
+from study.serving.chance import check_beats_chance
 from study.serving.registry import register_model
 from study.tracking import connection
 from study.tracking.parent_run import is_complete
@@ -146,9 +147,16 @@ def _summarize(session: GridScheduler) -> None:
         )
 
 
-def _register_best(session: GridScheduler, name: str | None) -> None:
-    """Register the model of the best variant's best training."""
+def _register_best(session: GridScheduler, args: argparse.Namespace) -> None:
+    """Register the model of the best variant's best training.
+
+    Raises:
+        StudyError: the variant is no better than chance, or the model was not logged.
+    """
     cell = best_cell(session.finished)
+    if not args.force:
+        outcomes = session.finished.items()
+        check_beats_chance([result for c, result in outcomes if c.variant == cell.variant])
     count = len(session.finished) // len(VARIANTS)
     training = (
         "the only training"
@@ -159,7 +167,7 @@ def _register_best(session: GridScheduler, name: str | None) -> None:
     run_id = session.finished[cell].run_id
     config = session.grid.configs[cell]
     session.progress.say(f"best variant by mean validation accuracy: {cell}")
-    register_model(session.client, run_id, config, reason, session.progress, name=name)
+    register_model(session.client, run_id, config, reason, session.progress, name=args.name)
 
 
 def _parse_args() -> argparse.Namespace:
@@ -197,7 +205,7 @@ def main() -> None:
         session = run_grid(base, space, options, workers)
     _summarize(session)
     if args.register:
-        _register_best(session, args.name)
+        _register_best(session, args)
 
 
 if __name__ == "__main__":

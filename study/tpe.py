@@ -80,8 +80,8 @@ def run_search(
     """Search, and train the best config with fresh seeds.
 
     Raises:
-        StudyError: the data or a server is not available, another process runs this search, or
-            training fails again and again.
+        StudyError: the data or a server is not available, another process runs this search,
+            training fails again and again, or the win did not repeat.
     """
     make_sampler(args.sampler, 0)  # raises at once if a package that it needs is missing
     if space.base.split == "grouped" and not has_groups(space.base.dataset):
@@ -97,24 +97,30 @@ def run_search(
         claims = Claims(storage, "minimize" if args.objective == "loss" else "maximize")
         claims.study.sampler = _make_seeded_sampler(args.sampler, space.base.seed, claims)
         search = Search(claims, space, metric, digest, client, plan.bounds, args.pruner, plan.seeds)
-        confirmed = _search_under_parent(search, args, plan, workers)
+        confirmed, doubts = _search_under_parent(search, args, plan, workers)
     if plan.register:
+        if doubts and not args.force:
+            raise StudyError(
+                "no model is registered, because the win did not repeat; --force registers it all "
+                "the same"
+            )
         confirm.register_best(confirmed, client, search.progress, name=args.name)
 
 
 def _search_under_parent(
     search: Search, args: argparse.Namespace, plan: SearchPlan, workers: Sequence[Worker]
-) -> dict[TrialConfig, Outcome]:
+) -> tuple[dict[TrialConfig, Outcome], list[str]]:
     """Search and confirm below the search's parent run.
 
     Returns:
-        The outcomes of the best config's fresh seeds, by config.
+        The outcomes of the best config's fresh seeds, by config, and why its win did not repeat.
     """
     base = search.space.base
     title = parent_run_title("search", base, search.digest)
     name = search.claims.storage.name
     spec = StudySpec(base.dataset, name, title, search.space.settings())
     confirmed: dict[TrialConfig, Outcome] = {}
+    doubts: list[str] = []
     with open_study_run(search.claims, search.client, spec) as study_run:
         search.options = Options(
             use_cache=not args.no_cache,
@@ -127,9 +133,12 @@ def _search_under_parent(
             _train_trials(search, workers)
             log_model = args.log_model or plan.register
             confirmed = confirm.confirm_best(search, workers, plan.confirm, log_model=log_model)
+            doubts = confirm.find_doubts(search, confirmed)
         finally:
-            study_run.write(summary.summarize_search(search, confirmed, study_run.run))
-    return confirmed
+            study_run.write(summary.summarize_search(search, confirmed, doubts, study_run.run))
+    for doubt in doubts:
+        search.progress.say(f"the win did not repeat: {doubt}")
+    return confirmed, doubts
 
 
 def _make_seeded_sampler(kind: str, seed: int, claims: Claims) -> BaseSampler:

@@ -42,6 +42,7 @@ from study.flags import check_register_flags
 from study.flags import config_from_flags
 from study.job import Options
 from study.job import Outcome
+from study.serving.chance import check_beats_chance
 from study.serving.registry import register_model
 from study.tracking import connection
 from study.tracking import queries
@@ -207,6 +208,8 @@ def main() -> None:
     if args.register:
         reason = "the config asked for"
         client = connection.connect()
+        if not args.force:
+            check_beats_chance([outcome])
         register_model(client, outcome.run_id, config, reason, Progress(), name=args.name)
 
 

@@ -51,6 +51,7 @@ WORKERS = {
     "--engine threads": ["--engine"],
 }
 TRAIN = {
+    "--force": ["--force is for --register"],
     "--name cells": ["--name cells", "add --register"],
     "--register --name a/b": ["name='a/b' cannot name a model", "letters"],
     "--dataset mnist": ["dataset='mnist'", "folder:PATH"],

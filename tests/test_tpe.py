@@ -500,6 +500,34 @@ def test_search_in_which_no_config_has_the_objective_ends(search_with_stub: Comm
     assert "error: 5 trials failed in a row, the last one: run run has no val_auc" in err
 
 
+def test_win_that_does_not_repeat_is_said_and_not_registered(
+    search_with_stub: Command, tmp_path: Path
+) -> None:
+    def train(config: TrialConfig) -> float:
+        return 0.4 if config.seed > 0 else 0.6 if find_variant(config) == 1 else 0.8
+
+    flags = ("--trials", "7", "--confirm", "2")
+    code, _, said = search_with_stub(*flags, train=train)
+    doubt = (
+        "validation accuracy 0.4000 with fresh seeds is worse than 0.6000 of the config with which "
+        "the search started (variant 1)"
+    )
+    assert code == 0
+    assert f"the win did not repeat: {doubt}" in said
+    (parent,) = runs_of(client_of(tmp_path))
+    assert f"**The win did not repeat:** {doubt}." in parent.data.tags["mlflow.note.content"]
+    code, _, said = search_with_stub(*flags, "--register", train=train)
+    assert code == 2
+    assert "no model is registered, because the win did not repeat; --force" in said
+
+
+def test_win_that_repeats_is_not_doubted(search_with_stub: Command) -> None:
+    _, _, said = search_with_stub(
+        "--trials", "7", "--confirm", "2", train=lambda c: 0.6 if find_variant(c) == 1 else 0.8
+    )
+    assert "did not repeat" not in said
+
+
 def test_search_starts_no_trial_after_its_timeout(
     monkeypatch: pytest.MonkeyPatch, search_with_stub: Command
 ) -> None:

@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
+from statistics import fmean
 
 from mlflow.tracking import MlflowClient
+from optuna.trial import TrialState
 
 from study.common.errors import StudyError
 from study.common.progress import Progress
@@ -17,6 +19,7 @@ from study.search.grid_scheduler import build_grid
 from study.search.grid_scheduler import GridScheduler
 from study.search.search_scheduler import Search
 from study.search.storage import Storage
+from study.serving.chance import explain_no_better_than_chance
 from study.serving.registry import register_model
 from study.variants import format_command
 from study.workers.pool import run_workers
@@ -102,12 +105,59 @@ def report(outcomes: Collection[Outcome], progress: Progress) -> None:
     for name in ("val_accuracy", "test_accuracy"):
         values = [getattr(outcome, name) for outcome in outcomes]
         listing = ", ".join(f"{value:.4f}" for value in values)
-        title = name.replace("val_", "validation ").replace("_", " ")
+        title = _format_metric(name)
         if len(values) == 1:
             progress.say(f"{title} of a fresh seed: {listing}")
         else:
             mean = sum(values) / len(values)
             progress.say(f"{title} of {len(values)} fresh seeds: mean {mean:.4f} ({listing})")
+
+
+def find_doubts(search: Search, confirmed: Mapping[TrialConfig, Outcome]) -> list[str]:
+    """Return why the win of a search did not repeat with fresh seeds.
+
+    It did not if the confirming runs are worse on average than the config with which the search
+    started, or no better than chance.
+
+    Returns:
+        A clause for each reason; none if there are no confirming runs.
+    """
+    if not confirmed:
+        return []
+    outcomes = confirmed.values()
+    value = fmean(getattr(outcome, search.metric) for outcome in outcomes)
+    start_value = _find_start_value(search)
+    doubts = []
+    is_lower_better = search.metric == "val_loss"
+    if start_value is not None and (
+        value > start_value if is_lower_better else value < start_value
+    ):
+        doubts.append(
+            f"{_format_metric(search.metric)} {value:.4f} with fresh seeds is worse than "
+            f"{start_value:.4f} of the config with which the search started (variant 1)"
+        )
+    if reason := explain_no_better_than_chance(outcomes):
+        doubts.append(f"with fresh seeds, the {reason}")
+    return doubts
+
+
+def _find_start_value(search: Search) -> float | None:
+    """Return the value of variant 1 in a search.
+
+    Returns:
+        None if it won, or if it did not finish.
+    """
+    key = search.key(search.space.starts()[0])
+    trial = search.claims.finished_by_fingerprint().get(key)
+    best = search.best()
+    is_winner = best is not None and best.user_attrs["fingerprint"] == key
+    if trial is None or trial.state != TrialState.COMPLETE or is_winner:
+        return None
+    return trial.value
+
+
+def _format_metric(metric: str) -> str:
+    return metric.replace("val_", "validation ").replace("_", " ").replace("auc", "AUC")
 
 
 def register_best(

@@ -90,11 +90,17 @@ def summarize_fast_grid(session: GridScheduler, run: Run) -> list[Operation]:
 
 
 def summarize_search(
-    search: Search, confirmed: Mapping[TrialConfig, Outcome], run: Run
+    search: Search, confirmed: Mapping[TrialConfig, Outcome], doubts: Sequence[str], run: Run
 ) -> list[Operation]:
     """Return what to write to a search's parent run.
 
     Test accuracies are those of the confirming runs alone.
+
+    Args:
+        search: so far.
+        confirmed: the outcomes of the confirming runs.
+        doubts: why the win did not repeat in them, if so.
+        run: the parent run.
     """
     ended = search.claims.finished_by_fingerprint()
     complete = sum(trial.state == TrialState.COMPLETE for trial in ended.values())
@@ -117,6 +123,8 @@ def summarize_search(
             f"**Trained again with other seeds**, its test accuracy is "
             f"{_format_percent(test_accuracy)}{means_part}: {', '.join(links)}"
         )
+    if doubts:
+        paragraphs.append(f"**The win did not repeat:** {'; '.join(doubts)}.")
     paragraphs.append(
         f"Search over {', '.join(search.space.free)}: {_count_trials(complete)} finished, "
         f"{len(ended) - complete} pruned, {failed} failed. "

@@ -5,8 +5,8 @@ The alias `best` names the best model that is registered so far.
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import LoggedModel
@@ -29,9 +29,6 @@ from study.tracking import queries
 from study.tracking.failures import mlflow_errors_as_study_errors
 from study.tracking.writer import MODEL
 from study.variants import format_command
-
-if TYPE_CHECKING:
-    from study.statistics.intervals import Estimate
 
 ALIAS = "best"
 CARD = "card.md"  # in the model's folder
@@ -152,7 +149,14 @@ def _add_card(client: MlflowClient, run: Run, model: LoggedModel, chosen: str) -
     """Write the card into the model's folder and return its text."""
     signature = get_model_info(model.model_uri).signature
     classes = [column.name for column in signature.outputs.inputs]
-    text = format_card(run, classes, chosen, _estimate_accuracy(run))
+    # Imported late: with SciPy it takes a second, and most trials register nothing.
+    from study.statistics.intervals import estimate_accuracy
+
+    predictions = read_predictions(run.info.run_id)
+    interval = None
+    if predictions is not None:
+        interval = estimate_accuracy(count_by_group(predictions).counts)
+    text = format_card(run, classes, chosen, interval)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, CARD)
         file.write_text(text, encoding="utf-8")
@@ -160,17 +164,14 @@ def _add_card(client: MlflowClient, run: Run, model: LoggedModel, chosen: str) -
     return text
 
 
-def _estimate_accuracy(run: Run) -> "Estimate | None":
-    """Estimate the test accuracy, or return None if there are no predictions to read."""
-    # Imported late: with SciPy it takes a second, and most trials register nothing.
-    from study.statistics.intervals import estimate_accuracy
-
+def read_predictions(run_id: str) -> pa.Table | None:
+    """Read a run's predictions, or return None if there are none to read."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             file = download_artifacts(
-                run_id=run.info.run_id, artifact_path=PREDICTIONS_FILE, dst_path=folder
+                run_id=run_id, artifact_path=PREDICTIONS_FILE, dst_path=folder
             )
-            return estimate_accuracy(count_by_group(pq.read_table(file)).counts)
+            return pq.read_table(file)
         except (MlflowException, OSError):
             return None
 

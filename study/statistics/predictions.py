@@ -1,4 +1,4 @@
-"""A run's predictions of its test images, as counts by group."""
+"""A run's predictions: its test images as counts by group, and the share of its largest class."""
 
 from dataclasses import dataclass
 
@@ -59,3 +59,15 @@ def count_by_group(table: pa.Table) -> GroupCounts:
         np.bincount(indices, minlength=len(groups)).astype(np.int32),
         has_groups,
     )
+
+
+def majority_share(table: pa.Table, part: str) -> float:
+    """Return the share (0 to 1) of the largest class among the images of a part.
+
+    Args:
+        table: columns split and label.
+        part: `val` or `test`.
+    """
+    labels = table.filter(pc.equal(table["split"], part))["label"]
+    counts = pc.value_counts(labels).field("counts")
+    return float(pc.max(counts).as_py() / len(labels))

@@ -144,7 +144,7 @@ def make_images_folder(path: Path, classes: str) -> str:
 def test_folders_with_one_name_register_two_models(empty_database: Path, tmp_path: Path) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     datasets = [make_images_folder(tmp_path / place, place) for place in ("ab", "xyz")]
-    flags = ("--epochs", "1", "--register")
+    flags = ("--epochs", "1", "--register", "--force")
     for dataset in datasets:
         succeed_here("study.train", *TINY, "--dataset", dataset, *flags, cwd=tmp_path)
     client = client_of(tmp_path)
@@ -167,7 +167,7 @@ def test_model_of_earlier_code_stays_and_the_new_name_is_said(
     tags = {"data_digest": data_digest(dataset)}
     earlier = client.create_model_version("images", str(tmp_path), tags=tags)
     client.set_registered_model_alias("images", "best", earlier.version)
-    flags = (*TINY, "--dataset", dataset, "--epochs", "1", "--register")
+    flags = (*TINY, "--dataset", dataset, "--epochs", "1", "--register", "--force")
     output = succeed_here("study.train", *flags, cwd=tmp_path)
     name = data_name(dataset, data_digest(dataset))
     assert f"stay under the name images; new ones go under {name}" in output
