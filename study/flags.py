@@ -42,8 +42,14 @@ def _format_allowed_values(spec: "dataclasses.Field[Any]") -> str:
     if "choices" in spec.metadata:
         return f" ({', '.join(str(choice) for choice in spec.metadata['choices'])})"
     if "low" in spec.metadata:
-        return f" ({spec.metadata['low']:g} to {spec.metadata['high']:g})"
+        low, high = (_format_bound(spec.metadata[name]) for name in ("low", "high"))
+        return f" ({low} to {high})"
     return ""
+
+
+def _format_bound(value: float) -> str:
+    """Return a bound with all digits of a whole number, as `2147483647`."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _format_defaults(name: str) -> str:
@@ -78,8 +84,8 @@ def add_trial_flags(parser: Parser) -> None:
     parser.add_argument(
         "--name",
         metavar="MODEL",
-        help="with --register: the model's name there [default: the data set's, such as chest, or "
-        "cells-3f2a9c for a folder]",
+        help="with --register: name the model so, and not after its data set (chest, or "
+        "cells-3f2a9c for a folder)",
     )
     parser.add_argument(
         "--force",

@@ -253,9 +253,11 @@ def main() -> None:
     plan = SearchPlan(
         parse_bounds(args),
         parse_count("seeds", args.seeds, MAX_COUNT),
-        parse_count("confirm", args.confirm, MAX_COUNT, low=1 if args.register else 0),
+        parse_count("confirm", args.confirm, MAX_COUNT, low=0),
         args.register,
     )
+    if plan.register and plan.confirm == 0:
+        raise ConfigError("--register registers a run with a fresh seed: use --confirm 1 or more")
     with open_workers(args) as workers:
         run_search(make_space(base, flags_on_line), args, plan, workers)
 

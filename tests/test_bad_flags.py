@@ -25,12 +25,13 @@ GRID = {
     "--split grouped --folds 3 --fold 4": ["use 1 to 3"],
     "--budget fast --dataset demo --epochs 2": ["so epochs=2 is too few: use 3 or more"],
     "--budget fast --dataset demo --register": ["--register needs a finished model"],
-    "--budget quick --dataset demo": ["invalid choice"],
+    "--budget quick --dataset demo": ["--budget 'quick' is unknown: choose one of"],
 }
 TPE = {
     "--trials 0": ["trials='0'"],
     "--timeout soon": ["timeout='soon'"],
     "--confirm -1": ["confirm='-1'"],
+    "--register --confirm 0": ["--register", "use --confirm 1 or more"],
     "--fix lr": ["name=value"],
     "--fix epochs=3": ["not a searched field"],
     "--fix lr=fast": ["lr='fast'"],
@@ -43,11 +44,11 @@ WORKERS = {
     "--workers 0": ["workers='0' is out of range: use 1 to 1000"],
     "--workers 1001": ["workers='1001'"],
     "--workers -1": ["workers='-1'"],
-    "--workers two": ["workers='two'"],
+    "--workers two": ["workers='two' is not a whole number"],
     "--gpus-per-trial -1": ["gpus_per_trial='-1' is out of range: use 0 to 64"],
     "--gpus-per-trial 65": ["gpus_per_trial='65'"],
     "--gpus-per-trial nan": ["gpus_per_trial='nan'"],
-    "--gpus-per-trial all --engine ray": ["gpus_per_trial='all'"],
+    "--gpus-per-trial all --engine ray": ["gpus_per_trial='all' is not a number"],
     "--engine threads": ["--engine"],
 }
 TRAIN = {
@@ -55,10 +56,10 @@ TRAIN = {
     "--name cells": ["--name cells", "add --register"],
     "--register --name a/b": ["name='a/b' cannot name a model", "letters"],
     "--dataset mnist": ["dataset='mnist'", "folder:PATH"],
-    "--lr abc": ["lr='abc'", "float"],
+    "--lr abc": ["lr='abc' is not a number"],
     "--lr -1": ["lr=-1", "range"],
     "--lr nan": ["lr=nan", "range"],
-    "--epochs 1.5": ["epochs='1.5'", "int"],
+    "--epochs 1.5": ["epochs='1.5' is not a whole number"],
     "--image-size 16": ["image_size=16", "32"],
     "--image_size=16": ["image_size=16", "32"],
     "--backbone inception_v3 --alpha 1 --image-size 64": ["75"],
@@ -69,7 +70,7 @@ TRAIN = {
     "--folds 5 --fold 1": ["folds=5", "split=grouped"],
     "--learning-rate 1": ["--learning-rate", "--help"],
     "--epoch 1": ["--epoch", "--help"],  # no abbreviations
-    "--lr": ["--lr", "--help"],
+    "--lr": ["--lr needs a value; see", "--help"],
     "stray": ["stray", "--help"],
 }
 OFFLINE = {
@@ -88,9 +89,9 @@ AUDIT = {
     "--dataset demo --out file": ["file", "--out"],
 }
 CASES = {
-    "--run 0 --count=0": ["count=0 is out of range"],
-    "--run 0 --count=-3": ["count=-3 is out of range"],
-    "--run 0 --count=many": ["count=many is out of range"],
+    "--run 0 --count=0": ["count='0' is out of range"],
+    "--run 0 --count=-3": ["count='-3' is out of range"],
+    "--run 0 --count=many": ["count='many' is not a whole number: use 1 to 1000"],
 }
 EXPORT = {
     "--dataset folder:images --out images/out": ["images/out", "each folder is a class", "--out"],
@@ -103,7 +104,7 @@ POWER = {
     "--dataset demo --accuracy 0.9 --groups 1 --images 90": ["groups='1' is out of range"],
     "--dataset demo --accuracy 0.9 --groups 9 --images 8": ["images='8'", "use 9 to"],
     "--dataset demo --accuracy 0.9 --groups 9 --images 90 --correlation=-1": ["correlation='-1'"],
-    "--dataset demo --seed-sd some": ["seed_sd='some' is out of range: use 0 to 50"],
+    "--dataset demo --seed-sd some": ["seed_sd='some' is not a number: use 0 to 50"],
     "--seeds 5 --dataset demo": ["--seeds", "--help"],
 }
 TABLE = {

@@ -98,7 +98,7 @@ def test_mlflow_run_with_a_bad_parameter_fails_with_one_line(
     done = mlflow_run(tmp_path, "local", lr="abc")
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if " mlflow." not in line]
-    assert lines == ["error: lr='abc' is not of type float"]
+    assert lines == ["error: lr='abc' is not a number"]
     assert only_run(tmp_path).info.status == "FAILED"
 
 

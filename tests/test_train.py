@@ -442,6 +442,7 @@ def test_help_explains_every_config_field(
     for spec in dataclasses.fields(TrialConfig):
         assert f"--{spec.name.replace('_', '-')} X {spec.metadata['help']}" in text
     assert text.count("[default: ") == len(dataclasses.fields(TrialConfig))
+    assert "dropout and augment (0 to 2147483647)" in text
 
 
 # --- with a server ----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import select
 import signal
 import sys
@@ -27,6 +28,14 @@ from study.common.settings import trim_environment
 # so it should: a trial would die of it without a word to MLflow.
 UNREAD = 141
 DENIED_ERRNOS = (errno.EACCES, errno.EPERM, errno.EROFS)
+# Messages of argparse, as patterns, and the same in plain words
+ARGPARSE_MESSAGES = {
+    r"^argument (\S+): expected one argument$": r"\1 needs a value",
+    r"^argument (\S+): invalid choice: (.*) \(choose from (.*)\)$": (
+        r"\1 \2 is unknown: choose one of \3"
+    ),
+    r"^the following arguments are required: ": "missing: ",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,7 +53,9 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Raise the message instead of printing the whole usage before it."""
+        """Raise the message in plain words, instead of printing the whole usage before it."""
+        for pattern, words in ARGPARSE_MESSAGES.items():
+            message = re.sub(pattern, words, message)
         raise StudyError(f"{message}; see {self.prog} --help")
 
     def parse_known_args(  # type: ignore[override]
@@ -66,9 +77,24 @@ def parse_count(name: str, text: str, high: int, *, low: int = 1) -> int:
     Raises:
         ConfigError: it is none, or out of range.
     """
-    if not (text.isdecimal() and low <= int(text) <= high):
+    if not re.fullmatch(r"-?\d+", text):
+        raise ConfigError(f"{name}={text!r} is not a whole number: use {low} to {high}")
+    return int(parse_number(name, text, low, high))
+
+
+def parse_number(name: str, text: str, low: float, high: float) -> float:
+    """Return a flag's number, from `low` to `high`.
+
+    Raises:
+        ConfigError: it is none, or out of range.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        raise ConfigError(f"{name}={text!r} is not a number: use {low} to {high}") from None
+    if not low <= number <= high:
         raise ConfigError(f"{name}={text!r} is out of range: use {low} to {high}")
-    return int(text)
+    return number
 
 
 def run_command(main: Callable[[], None]) -> int:

@@ -262,4 +262,5 @@ def parse_value(name: str, text: str) -> Any:
     try:
         return field_type(text)
     except ValueError:
-        raise ConfigError(f"{name}={text!r} is not of type {field_type.__name__}") from None
+        kind = "a whole number" if field_type is int else "a number"
+        raise ConfigError(f"{name}={text!r} is not {kind}") from None

@@ -64,7 +64,7 @@ def register_model(
     Raises:
         StudyError: the run was recorded without its model, or is not recorded yet.
     """
-    run, model = _find_run_with_model(client, run_id, config)
+    run, model = _find_run_with_model(client, run_id, config, name)
     name = name or data_name(config.dataset, run.data.tags[DIGEST_TAG])
     version = _get_or_create_version(client, name, run, model, chosen)
     progress.say(f"model {name}, version {version.version}: run {run.info.run_id}")
@@ -89,7 +89,7 @@ def _note_earlier_name(
 
 
 def _find_run_with_model(
-    client: MlflowClient, run_id: str, config: TrialConfig
+    client: MlflowClient, run_id: str, config: TrialConfig, name: str | None
 ) -> tuple[Run, LoggedModel]:
     """Return the run, or another complete run of the same config, that has its model."""
     run = client.get_run(run_id)
@@ -103,9 +103,10 @@ def _find_run_with_model(
     for candidate in (run, *reversed(others)):
         if (model := _find_model(client, candidate)) is not None:
             return candidate, model
+    flags = "--again --register" + (f" --name {name}" if name else "")
     raise StudyError(
-        f"run {run_id} was trained without --log-model; nothing is lost, train it again with\n"
-        f"{format_command(config)} --again --register"
+        f"the model of run {run_id} was not kept, because it was trained without --log-model; "
+        f"train it again with\n{format_command(config)} {flags}"
     )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 
 from study.common.command import parse_count
+from study.common.command import parse_number
 from study.common.command import Parser
-from study.common.errors import ConfigError
 from study.common.errors import StudyError
 from study.common.settings import check_keras_backend
 from study.common.settings import keras_backend
@@ -60,7 +60,7 @@ def open_workers(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
         StudyError: several workers would write to SQLite.
     """
     count = None if args.workers is None else parse_count("workers", args.workers, MAX_WORKERS)
-    gpus = _parse_gpus(args.gpus_per_trial)
+    gpus = parse_number("gpus_per_trial", args.gpus_per_trial, 0, MAX_GPUS)
     if args.engine == "ray":
         _check_servers("--engine ray")
         keras_backend()  # is known; it need not be installed here
@@ -75,16 +75,6 @@ def open_workers(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
         for worker in workers:
             stack.callback(worker.close)
         yield workers
-
-
-def _parse_gpus(text: str) -> float:
-    try:
-        gpus = float(text)
-    except ValueError:
-        gpus = -1.0
-    if not 0 <= gpus <= MAX_GPUS:
-        raise ConfigError(f"gpus_per_trial={text!r} is out of range: use 0 to {MAX_GPUS}")
-    return gpus
 
 
 def _check_servers(flag: str) -> None:

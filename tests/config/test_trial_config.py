@@ -151,9 +151,12 @@ def test_parse_value_gives_the_fields_type() -> None:
     assert parse_value("dataset", "folder:a b") == "folder:a b"
 
 
-@pytest.mark.parametrize(("name", "text"), [("lr", "abc"), ("epochs", "1.5"), ("seed", "")])
-def test_parse_value_of_another_type_is_refused(name: str, text: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{name}={text!r} is not of type"):
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [("lr", "abc", "number"), ("epochs", "1.5", "whole number"), ("seed", "", "whole number")],
+)
+def test_parse_value_of_another_type_is_refused(name: str, text: str, kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}={text!r} is not a {kind}"):
         parse_value(name, text)
 
 
