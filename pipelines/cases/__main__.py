@@ -29,6 +29,7 @@ from pipelines.cases.selection import select_mistakes
 from pipelines.runs.finished import connect_reader
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.one_run import read_run
+from study.common.command import parse_count
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import DataError
@@ -57,7 +58,12 @@ class CasesError(StudyError):
 def main() -> None:
     """Parse the flags, build the page, and store it in the folder and in the run."""
     parser = Parser(__doc__ or "", "pipelines.cases")
-    parser.add_argument("--run", required=True, metavar="ID", help="ID of a finished run in MLflow")
+    parser.add_argument(
+        "--run",
+        required=True,
+        metavar="ID",
+        help="ID of a finished run in MLflow, or its beginning",
+    )
     parser.add_argument(
         "--dataset",
         metavar="X",
@@ -83,17 +89,15 @@ def main() -> None:
     dataset = resolve_dataset(args.dataset or run.config.dataset)
     check_outside(args.out, dataset)
     view = build_view(client, run, dataset, args.count)
-    out = args.out or Path("exports", f"cases-{args.run[:8]}")
-    _store_page(client, args.run, render_cases(view), out)
+    out = args.out or Path("exports", f"cases-{run.run_id[:8]}")
+    _store_page(client, run.run_id, render_cases(view), out)
     if view.no_heat_reason:
         print(f"no heat maps: {view.no_heat_reason}")
     print(f"cases.html is in {out}, and in the run's artifacts under cases")
 
 
 def _parse_count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise StudyError(f"count={text} is out of range: use 1 to 1000")
-    return int(text)
+    return parse_count("count", text, 1000)
 
 
 def build_view(client: MlflowClient, run: FinishedRun, dataset: str, count: int) -> CasesView:
