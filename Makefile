@@ -3,6 +3,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+PORT = 5000
 LOCK = uv pip compile --universal --python-version 3.11 --fork-strategy fewest \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet $(UPGRADE)
 
@@ -23,14 +24,15 @@ demo: setup ## Train the seven variants on synthetic images, one also without le
 	@echo "Every run, curve and prediction: make ui, then open the address it prints"
 	@echo "The table as .csv, .md and .html: exports/"
 
-ui: setup ## Serve the MLflow UI of the runs on this machine (port 5000)
+ui: $(if $(wildcard $(BIN)/mlflow),,setup) ## Serve the MLflow UI of the runs here (make ui PORT=5001)
 	@uri=$$($(BIN)/python -c 'import sys; from study.common.command import run_command; \
 		from study.common.settings import tracking_uri; \
 		sys.exit(run_command(lambda: print(tracking_uri())))') || exit 2; \
 	case $$uri in \
 		http*) echo "The runs are on a server: open $$uri" ;; \
-		*) echo "Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"; \
-			MLFLOW_DISABLE_TELEMETRY=true exec $(BIN)/mlflow ui --backend-store-uri "$$uri" ;; \
+		*) echo "Open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"; \
+			MLFLOW_DISABLE_TELEMETRY=true exec $(BIN)/mlflow ui --port $(PORT) \
+				--backend-store-uri "$$uri" ;; \
 	esac
 
 test: $(VENV)/.installed-dev ## Run the tests, two at a time (`.venv/bin/pytest -m slow` runs the slow ones)

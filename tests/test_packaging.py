@@ -122,6 +122,20 @@ def test_every_make_target_is_phony() -> None:
     assert re.search(r"^\.PHONY: (.*)", text, re.MULTILINE)[1].split() == targets  # type: ignore[index]
 
 
+def test_make_ui_installs_nothing_where_mlflow_is_there(tmp_path: Path) -> None:
+    command = ["make", "--no-print-directory", "-n", "ui", "PORT=5001", f"VENV={tmp_path}"]
+
+    def list_steps() -> str:
+        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+    assert "Installing" in list_steps()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "mlflow").touch()
+    assert "Installing" not in list_steps()
+    assert "http://127.0.0.1:5001/" in list_steps()
+    assert "--port 5001" in list_steps()
+
+
 def test_make_help_does_not_depend_on_the_folder() -> None:
     command = ["make", "--no-print-directory", "-C", str(ROOT), "help"]
     assert "demo" in subprocess.run(command, cwd="/", capture_output=True, text=True).stdout
