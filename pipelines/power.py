@@ -24,6 +24,7 @@ from pipelines.runs.finished import read_runs
 from pipelines.runs.predictions import read_predictions
 from pipelines.runs.protocol import pluralize
 from study.common.command import parse_count
+from study.common.command import parse_number
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import ConfigError
@@ -88,12 +89,12 @@ def _assume(args: argparse.Namespace, given: Sequence[str], noun: str) -> Plan:
     """Make a plan from the assumptions that the flags state."""
     if missing := [f"--{name}" for name in ASSUMED if name not in given]:
         raise ConfigError(f"--{given[0]} needs {' and '.join(missing)} beside it")
-    accuracy = _parse_number("accuracy", args.accuracy, 0.001, 0.999)
+    accuracy = parse_number("accuracy", args.accuracy, 0.001, 0.999)
     groups = parse_count("groups", args.groups, LARGEST_COUNT, low=2)
     images = parse_count("images", args.images, LARGEST_COUNT, low=groups)
-    correlation = _parse_number("correlation", args.correlation or "0.3", 0, 1)
-    agreement = _parse_number("agreement", args.agreement or "0.5", 0, 0.99)
-    points = _parse_number("seed_sd", args.seed_sd or "0.7", 0, 50)
+    correlation = parse_number("correlation", args.correlation or "0.3", 0, 1)
+    agreement = parse_number("agreement", args.agreement or "0.5", 0, 0.99)
+    points = parse_number("seed_sd", args.seed_sd or "0.7", 0, 50)
     title = (
         f"Assumed: accuracy {accuracy:g}, {images} test images of {pluralize(groups, noun)},\n"
         f"correlation {correlation:g} between images of one {noun},\n"
@@ -104,23 +105,13 @@ def _assume(args: argparse.Namespace, given: Sequence[str], noun: str) -> Plan:
     return Plan(title, assume_seeds(variance, points / 100), has_seeds=True)
 
 
-def _parse_number(name: str, text: str, low: float, high: float) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not low <= number <= high:
-        raise ConfigError(f"{name}={text!r} is out of range: use {low} to {high}")
-    return number
-
-
 def _read_plans(args: argparse.Namespace, noun: str) -> list[Plan]:
     """Make a plan for each protocol from the finished runs.
 
     Raises:
         StudyError: there are no runs, or none can be compared with the baseline.
     """
-    points = None if args.seed_sd is None else _parse_number("seed_sd", args.seed_sd, 0, 50)
+    points = None if args.seed_sd is None else parse_number("seed_sd", args.seed_sd, 0, 50)
     try:
         runs = select_table_runs(read_runs(args.dataset, args.experiment))
     except NoRunsError as error:
