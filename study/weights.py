@@ -74,6 +74,20 @@ def digest_weights(tensors: Iterable[NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
+def find_keras_ending(path: Path) -> str:
+    """Return the ending by which Keras knows a weights file's layout.
+
+    Returns:
+        `.weights.h5` for Keras 3's layout, else `.h5`.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            is_legacy = "layer_names" in file.attrs or "model_weights" in file
+            return ".h5" if is_legacy else ".weights.h5"
+    except OSError:  # not HDF5: Keras reports it
+        return ".h5"
+
+
 def hash_file(path: Path, algorithm: str) -> str:
     """Return a file's digest as hex digits, without reading an unchanged file again."""
     return _hash_contents(path, algorithm, *_stamp(path))

@@ -77,6 +77,20 @@ def test_complete_weights_file_of_either_format_is_imagenet(complete: Path, tmp_
 
 
 @pytest.mark.shared
+def test_weights_file_of_either_layout_is_read_under_any_name(
+    complete: Path, tmp_path: Path
+) -> None:
+    legacy = tmp_path / "legacy.h5"
+    write_legacy(mobilenet(complete), legacy)
+    names = {"mine.h5": complete, "mine": complete, "mine.weights.h5": legacy}
+    for name, source in names.items():
+        path = shutil.copyfile(source, tmp_path / name)
+        config = TrialConfig(image_size=32, weights=str(path))
+        assert weights_kind(config) == "imagenet"
+        assert digest_weights(build_backbone(config, fused=False).get_weights()) == DIGEST
+
+
+@pytest.mark.shared
 def test_weights_file_of_another_width_is_imagenet_for_its_own(shared_dir: Path) -> None:
     path = shared_dir / "weights" / NARROW
     narrow = TrialConfig(alpha=0.25, weights=str(path))

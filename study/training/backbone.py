@@ -1,7 +1,11 @@
 """Build the backbones of keras.applications with their weights."""
 
+import contextlib
 import random
+import shutil
+import tempfile
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
@@ -23,6 +27,7 @@ from study.training.fused_batchnorm import replace_batchnorm
 from study.training.sliced_layers import SlicedDepthwiseConv2D
 from study.training.sliced_layers import SlicedMaxPooling2D
 from study.weights import digest_weights
+from study.weights import find_keras_ending
 from study.weights import find_published_weights
 
 APPLICATIONS = {
@@ -198,9 +203,8 @@ def _build_application(config: TrialConfig) -> keras.Model:
     options: dict[str, Any] = {"include_top": False, "input_shape": shape}
     if config.backbone == "mobilenet":
         options["alpha"] = config.alpha
-    weights = None if config.weights == "none" else config.weights
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _provide_weights(config.weights) as weights:
             warnings.simplefilter("ignore")  # MobileNet warns of sizes other than 128 to 224
             model = APPLICATIONS[config.backbone](weights=weights, **options)
     except Exception as error:
@@ -208,6 +212,24 @@ def _build_application(config: TrialConfig) -> keras.Model:
     if config.weights == "imagenet":
         _check_download(config, model)
     return model
+
+
+@contextlib.contextmanager
+def _provide_weights(weights: str) -> Iterator[str | None]:
+    """Yield what Keras takes for the weights of a config.
+
+    Keras knows a file's layout by its ending alone. A file with the ending of the other layout is
+    copied for as long as it is read.
+    """
+    if weights in ("imagenet", "none"):
+        yield None if weights == "none" else weights
+        return
+    ending = find_keras_ending(Path(weights))
+    if weights.endswith(ending) and weights.endswith(".weights.h5") == (ending == ".weights.h5"):
+        yield weights
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield str(shutil.copyfile(weights, Path(folder, f"weights{ending}")))
 
 
 def _check_download(config: TrialConfig, model: keras.Model) -> None:
