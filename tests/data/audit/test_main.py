@@ -169,7 +169,8 @@ def test_groups_found_by_an_audit_allow_the_grouped_split(
     root = photographs(tmp_path / "pets", copies=2)
     (root / "cat" / "empty.png").write_bytes(b"")
     first: dict = audit(monkeypatch, f"folder:{root}")  # type: ignore[type-arg]
-    assert (first["dataset"], first["groups"]["known"]) == ("folder:pets", False)
+    assert first["dataset"] == f"folder:pets-{first['digest'][:6]}"
+    assert not first["groups"]["known"]
     assert first["agreement"] is None
     assert (first["groups"]["count"], first["groups"]["largest"]) == (6, 2)
     printed = capsys.readouterr().out
