@@ -46,7 +46,7 @@ def trained(
     flags = (
         *("--dataset", dataset, *FLAGS[dataset]),
         *("--weights", str(shared_dir / "weights" / WEIGHTS[dataset])),
-        *("--variant", "7", "--epochs", "1", "--batch-size", "16", "--register"),
+        *("--variant", "7", "--epochs", "1", "--batch-size", "16", "--register", "--force"),
     )
     output = succeed_here("study.train", *flags, cwd=folder, DATA_DIR=str(shared_dir / "data"))
     (run,) = runs_of(client_of(folder))

@@ -28,6 +28,7 @@ from tests.support.commands import TINY
 from tests.support.images import class_folders
 
 FLAGS = (*TINY, "--epochs", "1")
+REGISTER = ("--register", "--force")  # models of one epoch are no better than chance
 
 
 def test_registered_version_is_the_runs_model_with_its_card(registered: Path) -> None:
@@ -194,7 +195,7 @@ def test_best_cell_is_the_best_variants_best_seed_on_validation() -> None:
 @pytest.mark.slow
 def test_grid_with_register_registers_its_best_model(empty_database: Path, tmp_path: Path) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
-    output = succeed_here("study.grid", *FLAGS, "--register", cwd=tmp_path)
+    output = succeed_here("study.grid", *FLAGS, *REGISTER, cwd=tmp_path)
     client = client_of(tmp_path)
     version = client.get_model_version_by_alias("demo", "best")
     values = {r.info.run_id: r.data.metrics["val_accuracy"] for r in finished_of(client)}
@@ -210,12 +211,12 @@ def test_grid_without_models_registers_after_retraining_the_best(
 ) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     succeed_here("study.grid", *FLAGS, cwd=tmp_path)
-    refused = run_here("study.grid", *FLAGS, "--register", cwd=tmp_path)
+    refused = run_here("study.grid", *FLAGS, *REGISTER, cwd=tmp_path)
     assert refused.returncode == 2
     command = refused.stderr.splitlines()[-1].split()
     assert command[:3] == ["python", "-m", "study.train"]
-    succeed_here("study.train", *command[3:], cwd=tmp_path)
-    assert "version 1" in succeed_here("study.grid", *FLAGS, "--register", cwd=tmp_path)
+    succeed_here("study.train", *command[3:], "--force", cwd=tmp_path)
+    assert "version 1" in succeed_here("study.grid", *FLAGS, *REGISTER, cwd=tmp_path)
 
 
 @pytest.mark.slow
@@ -223,7 +224,7 @@ def test_search_with_register_registers_its_confirmed_best(
     empty_database: Path, tmp_path: Path
 ) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
-    flags = ("--trials", "2", "--confirm", "2", "--epochs", "1", "--limit", "80", "--register")
+    flags = ("--trials", "2", "--confirm", "2", "--epochs", "1", "--limit", "80", *REGISTER)
     succeed_here("study.tpe", "--dataset", "demo", *flags, cwd=tmp_path)
     client = client_of(tmp_path)
     version = client.get_model_version_by_alias("demo", "best")
