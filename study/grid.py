@@ -23,7 +23,6 @@ from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
-from study.config.trial_config import TrialConfig
 from study.data.prepare import data_digest
 from study.flags import add_config_flags
 from study.flags import add_trial_flags
@@ -33,10 +32,10 @@ from study.search import summary
 from study.search.claims import Claims
 from study.search.grid_plan import add_seeds_flag
 from study.search.grid_plan import BY_VARIANT
-from study.search.grid_plan import grid_name
+from study.search.grid_plan import describe_setting
+from study.search.grid_plan import GridPlan
 from study.search.grid_plan import parent_run_title
 from study.search.grid_plan import plan_grid
-from study.search.grid_plan import shared_fields
 from study.search.grid_scheduler import build_grid
 from study.search.grid_scheduler import Grid
 from study.search.grid_scheduler import GridScheduler
@@ -54,21 +53,19 @@ from study.workers.pool import run_workers
 from study.workers.pool import Worker
 
 
-def make_grid(base: TrialConfig, space: dict[str, list[int]], digest: str) -> Grid:
+def make_grid(plan: GridPlan, digest: str) -> Grid:
     """Make the cells of a grid, whose name is unique to the data set and the settings."""
-    return build_grid(grid_name(base, digest), base, space, digest)
+    return build_grid(plan.name(digest), plan, digest)
 
 
-def run_grid(
-    base: TrialConfig, space: dict[str, list[int]], options: Options, workers: Sequence[Worker]
-) -> GridScheduler:
-    """Train the missing cells of a grid: `base` at each point of the search space.
+def run_grid(plan: GridPlan, options: Options, workers: Sequence[Worker]) -> GridScheduler:
+    """Train the missing cells of a grid.
 
     Raises:
         StudyError: the data or a server is not available, or another process runs this grid.
     """
     client = connection.connect()
-    grid = make_grid(base, space, data_digest(base.dataset))
+    grid = make_grid(plan, data_digest(plan.base.dataset))
     if options.pause_after_epoch:
         grid = dataclasses.replace(grid, name=f"{grid.name}-until-{options.pause_after_epoch}")
     storage = Storage(grid.name)
@@ -88,13 +85,14 @@ def _train_under_parent(
     session: GridScheduler, workers: Sequence[Worker], options: Options
 ) -> None:
     """Train the missing cells below the grid's parent run, and summarize them there."""
-    base = session.grid.base
-    kind = f"{len(VARIANTS)} variants"
+    plan = session.grid.plan
+    base = plan.base
+    kind = plan.describe_sweep()
     if options.pause_after_epoch:
         kind += ", fast"
     summarize = summary.summarize_fast_grid if options.pause_after_epoch else summary.summarize_grid
     spec = StudySpec(
-        base.dataset, session.grid.name, parent_run_title(kind, base), shared_fields(base)
+        base.dataset, session.grid.name, parent_run_title(kind, base), plan.shared_fields()
     )
     with open_study_run(session.claims, session.client, spec) as study_run:
         session.options = dataclasses.replace(options, parent=study_run.id)
@@ -127,14 +125,15 @@ def _summarize(session: GridScheduler) -> None:
         total = len(grid.configs)
         epochs = f"{session.options.pause_after_epoch} of {grid.base.epochs} epochs"
         say(f"{done} of {total} trials have trained {epochs}")
-        say(fast_budget.describe_budget(session.finished))
+        say(fast_budget.describe_budget(session.finished, grid.plan))
         say("no test image was used; repeat the command without --budget fast to train the rest")
     elif session.finished:
         best = best_cell(session.finished)
         outcome = session.finished[best]
         say(
-            f"{len(session.finished)} of {len(grid.configs)} finished; best on validation: variant "
-            f"{best.variant} (val {outcome.val_accuracy:.4f}, test {outcome.test_accuracy:.4f})"
+            f"{len(session.finished)} of {len(grid.configs)} finished; best on validation: "
+            f"{describe_setting(best.setting)} "
+            f"(val {outcome.val_accuracy:.4f}, test {outcome.test_accuracy:.4f})"
         )
         say(f"table: python -m pipelines.export --dataset {shlex.quote(grid.base.dataset)}")
     if session.failed:
@@ -148,7 +147,7 @@ def _summarize(session: GridScheduler) -> None:
 def _register_best(session: GridScheduler) -> None:
     """Register the model of the best variant's best training."""
     cell = best_cell(session.finished)
-    count = len(session.finished) // len(VARIANTS)
+    count = sum(other.setting == cell.setting for other in session.finished)
     training = (
         "the only training"
         if count == 1
@@ -179,8 +178,8 @@ def _parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = _parse_args()
-    base, space = plan_grid(args)
-    pause_after_epoch = fast_budget.fast_epochs(base.epochs) if args.budget == "fast" else 0
+    plan = plan_grid(args)
+    pause_after_epoch = fast_budget.fast_epochs(plan.base.epochs) if args.budget == "fast" else 0
     if pause_after_epoch and args.register:
         raise ConfigError("--register needs a finished model: leave out --budget fast")
     with open_workers(args) as workers:
@@ -192,7 +191,7 @@ def main() -> None:
             plain_progress=len(workers) > 1,
             pause_after_epoch=pause_after_epoch,
         )
-        session = run_grid(base, space, options, workers)
+        session = run_grid(plan, options, workers)
     _summarize(session)
     if args.register:
         _register_best(session)

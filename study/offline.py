@@ -12,12 +12,11 @@ error.
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import shlex
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from study.common.command import parse_count
@@ -29,7 +28,7 @@ from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.common.settings import check_keras_backend
 from study.config.fingerprint import fingerprint
-from study.config.trial_config import TrialConfig
+from study.config.sweep import Sweep
 from study.data.prepare import data_digest
 from study.flags import add_config_flags
 from study.job import Options
@@ -38,12 +37,11 @@ from study.offline_job import Job
 from study.offline_job import JobScheduler
 from study.search.grid_plan import add_seeds_flag
 from study.search.grid_plan import BY_VARIANT
-from study.search.grid_plan import Cell
-from study.search.grid_plan import grid_name
-from study.search.grid_plan import make_configs
+from study.search.grid_plan import GridPlan
 from study.search.grid_plan import parent_run_title
 from study.search.grid_plan import plan_grid
-from study.search.grid_plan import shared_fields
+from study.search.grid_plan import VARIANT
+from study.search.grid_plan import VARIANT_SWEEP
 from study.variants import VARIANTS
 from study.workers.local import make_local_workers
 from study.workers.pool import run_workers
@@ -53,16 +51,16 @@ MAX_WORKERS = 1000
 PRELOAD = "study.trial:preload_training"  # takes seconds, while the driver makes its plan
 
 
-def _select_variants(configs: dict[Cell, TrialConfig], text: str | None) -> dict[Cell, TrialConfig]:
-    """Return the configs of the variants in `text`, such as `1,6,7`, in that order."""
+def _select_variants(plan: GridPlan, text: str | None) -> GridPlan:
+    """Return the plan with the variants in `text`, such as `1,6,7`, in that order."""
     if text is None:
-        return configs
-    numbers = text.split(",")
-    if not {str(variant.number) for variant in VARIANTS}.issuperset(numbers):
+        return plan
+    texts = list(dict.fromkeys(text.split(",")))
+    if not {str(variant.number) for variant in VARIANTS}.issuperset(texts):
         raise ConfigError(f"variant={text!r} is unknown: use 1 to {len(VARIANTS)}, such as 1,6,7")
-    cells = [cell for cell in configs if str(cell.variant) in numbers]
-    cells.sort(key=lambda cell: numbers.index(str(cell.variant)))
-    return {cell: configs[cell] for cell in cells}
+    numbers = tuple(int(each) for each in texts)
+    sweep = Sweep({VARIANT: numbers}, VARIANT_SWEEP.baseline)
+    return dataclasses.replace(plan, sweep=sweep)
 
 
 def _parse_minutes(text: str | None) -> float:
@@ -75,12 +73,11 @@ def _parse_minutes(text: str | None) -> float:
     return minutes
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """What the flags ask for."""
 
-    base: TrialConfig
-    configs: Mapping[Cell, TrialConfig]
+    grid: GridPlan
     end: float  # by time.monotonic
     workers: int
 
@@ -91,30 +88,30 @@ def _make_plan(args: argparse.Namespace, started: float) -> Plan:
     Raises:
         StudyError: a flag is wrong.
     """
-    base, space = plan_grid(args)
-    check_outside(args.out, base.dataset)
+    grid = plan_grid(args)
+    check_outside(args.out, grid.base.dataset)
     return Plan(
-        base,
-        _select_variants(make_configs(base, space), args.variants),
+        _select_variants(grid, args.variants),
         end=started + 60 * _parse_minutes(args.minutes),
         workers=1 if args.workers is None else parse_count("workers", args.workers, MAX_WORKERS),
     )
 
 
 def _make_scheduler(args: argparse.Namespace, plan: Plan) -> JobScheduler:
-    base = plan.base
+    base = plan.grid.base
     digest = data_digest(base.dataset)
     parent_run = {
-        "name": grid_name(base, digest),
-        "title": parent_run_title(f"{len(VARIANTS)} variants", base),
-        "params": shared_fields(base),
+        "name": plan.grid.name(digest),
+        "title": parent_run_title(plan.grid.describe_sweep(), base),
+        "params": plan.grid.shared_fields(),
     }
+    configs = plan.grid.make_configs()
     watch = Watch("study.offline_job:check_deadline", (plan.end,))
     jobs = {}
-    for number, (cell, config) in enumerate(plan.configs.items(), start=1):
+    for number, (cell, config) in enumerate(configs.items(), start=1):
         options = Options(
             use_cache=not args.no_cache,
-            label=f"[{number}/{len(plan.configs)}] ",
+            label=f"[{number}/{len(configs)}] ",
             plain_progress=plan.workers > 1,
             watch=watch,
         )

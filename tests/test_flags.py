@@ -13,7 +13,7 @@ from study.config.trial_config import recipe
 from study.data.prepare import data_digest
 from study.flags import add_config_flags
 from study.flags import config_from_flags
-from study.search.grid_plan import grid_name
+from study.search.grid_plan import plan_variants
 from study.search.space import make_space
 from tests.support.images import class_folders
 
@@ -63,7 +63,7 @@ def test_long_paths_fit_into_the_names_that_databases_hold() -> None:
     other = base.replace(dataset=base.dataset + "y")
     for names in (
         [shorten_name(config.dataset, MAX_EXPERIMENT_LENGTH) for config in (base, other)],
-        [grid_name(config, "0" * 64) for config in (base, other)],
+        [plan_variants(config).name("0" * 64) for config in (base, other)],
         [make_space(config).name() for config in (base, other)],
     ):
         assert max(len(name) for name in names) <= 512

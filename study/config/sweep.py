@@ -1,12 +1,18 @@
 """The swept fields of a grid with their values, and the baseline among them."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 Value = str | int | float
 
 SWEEP_TAG = "sweep"  # of the parent run of a sweep; that of the seven variants has none
+
+
+def format_value(value: Value) -> str:
+    """Return a value as a user writes it, such as `1e-5`."""
+    return re.sub(r"e([+-])0", r"e\1", str(value)) if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

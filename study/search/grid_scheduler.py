@@ -9,6 +9,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Collection
+from collections.abc import Sequence
 
 import optuna
 from mlflow.entities import Run
@@ -23,12 +24,13 @@ from study.common.errors import TrackingRefused
 from study.common.progress import format_duration
 from study.common.progress import Progress
 from study.config.fingerprint import fingerprint
+from study.config.sweep import Value
 from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.job import Outcome
 from study.search.claims import Claims
 from study.search.grid_plan import Cell
-from study.search.grid_plan import make_configs
+from study.search.grid_plan import GridPlan
 from study.search.retry import MAX_OUTAGE_SECONDS
 from study.search.retry import run_claimed
 from study.tracking import connection
@@ -46,26 +48,44 @@ class Grid:
     """A fixed set of configs to train, and the name under which Optuna knows it."""
 
     name: str
-    base: TrialConfig
-    space: dict[str, list[int]]  # the values of those of `variant`, `seed` and `fold` that differ
+    plan: GridPlan
     configs: dict[Cell, TrialConfig]
     keys: dict[Cell, str]  # fingerprints
 
-    def point(self, cell: Cell) -> dict[str, int]:
+    @property
+    def base(self) -> TrialConfig:
+        """Return the config that the cells change."""
+        return self.plan.base
+
+    def point(self, cell: Cell) -> dict[str, Value]:
         """Return a cell's point in the search space."""
-        return {name: getattr(cell, name) for name in self.space}
+        values = {**dict(cell.setting), "seed": cell.seed, "fold": cell.fold}
+        return {name: values[name] for name in self.plan.space}
 
     def ranges(self) -> dict[str, BaseDistribution]:
         """Return the search space as Optuna's distributions."""
-        # A range may grow in later calls, as with more seeds. A set of categories may not.
-        return {name: IntDistribution(values[0], values[-1]) for name, values in self.space.items()}
+        return {name: make_range(values) for name, values in self.plan.space.items()}
 
 
-def build_grid(name: str, base: TrialConfig, space: dict[str, list[int]], digest: str) -> Grid:
-    """Return the grid of `base`, changed to each point of the search space."""
-    configs = make_configs(base, space)
+def make_range(values: Sequence[Value]) -> BaseDistribution:
+    """Return a range from the least to the greatest value.
+
+    Optuna lets it grow in later calls, as with more seeds.
+    """
+    return IntDistribution(int(min(values)), int(max(values)))
+
+
+def build_grid(name: str, plan: GridPlan, digest: str) -> Grid:
+    """Return the grid of a plan.
+
+    Args:
+        name: of the grid in Optuna.
+        plan: of the grid.
+        digest: of the data.
+    """
+    configs = plan.make_configs()
     keys = {cell: fingerprint(config, digest) for cell, config in configs.items()}
-    return Grid(name, base, space, configs, keys)
+    return Grid(name, plan, configs, keys)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,13 +20,14 @@ from study.config.trial_config import TrialConfig
 from study.job import Outcome
 from study.search import fast_budget
 from study.search.grid_plan import Cell
+from study.search.grid_plan import describe_setting
 from study.search.grid_plan import describe_split
+from study.search.grid_plan import Setting
 from study.search.grid_scheduler import GridScheduler
 from study.search.search_scheduler import Search
 from study.tracking import operations
 from study.tracking import ui_links
 from study.tracking.operations import Operation
-from study.variants import VARIANTS
 
 
 def summarize_grid(session: GridScheduler, run: Run) -> list[Operation]:
@@ -36,20 +37,20 @@ def summarize_grid(session: GridScheduler, run: Run) -> list[Operation]:
     failed_part = f", {len(session.failed)} failed" if session.failed else ""
     figures: dict[str, float] = {"finished": len(finished), "failed": len(session.failed)}
     status = (
-        f"Grid of the {len(VARIANTS)} variants: {len(finished)} of {len(grid.configs)} trials "
+        f"Grid of the {grid.plan.describe_sweep()}: {len(finished)} of {len(grid.configs)} trials "
         f"finished{failed_part}. {_describe_protocol(grid.base)}."
     )
     if not finished:
         return _make_operations(run, grid.base, [status], figures)
-    best_text, accuracies = _describe_best_variant(session, run)
+    best_text, accuracies = _describe_best_setting(session, run)
     return _make_operations(run, grid.base, [best_text, status], figures | accuracies)
 
 
-def _describe_best_variant(session: GridScheduler, run: Run) -> tuple[str, dict[str, float]]:
-    """Return a paragraph on the best variant, and its accuracies by metric name."""
+def _describe_best_setting(session: GridScheduler, run: Run) -> tuple[str, dict[str, float]]:
+    """Return a paragraph on the best setting, and its accuracies by metric name."""
     finished = session.finished
     best = best_cell(finished)
-    outcomes = [outcome for cell, outcome in finished.items() if cell.variant == best.variant]
+    outcomes = [outcome for cell, outcome in finished.items() if cell.setting == best.setting]
     val_accuracy = _compute_mean([outcome.val_accuracy for outcome in outcomes])
     test_accuracy = _compute_mean([outcome.test_accuracy for outcome in outcomes])
     means_part = (
@@ -59,7 +60,7 @@ def _describe_best_variant(session: GridScheduler, run: Run) -> tuple[str, dict[
     )
     link = _format_link(run, session.grid.configs[best], finished[best].run_id)
     text = (
-        f"**Best on validation: variant {best.variant}**, {link}: validation accuracy "
+        f"**Best on validation: {describe_setting(best.setting)}**, {link}: validation accuracy "
         f"{_format_percent(val_accuracy)}, test accuracy "
         f"{_format_percent(test_accuracy)}{means_part}"
     )
@@ -76,11 +77,11 @@ def summarize_fast_grid(session: GridScheduler, run: Run) -> list[Operation]:
     total = len(grid.configs)
     epochs = grid.base.epochs
     figures: dict[str, float] = {"finished": len(session.finished), "failed": len(session.failed)}
-    result = fast_budget.describe_budget(session.finished)
+    result = fast_budget.describe_budget(session.finished, grid.plan)
     paragraphs = [f"**After {pause_epoch} of {epochs} epochs:** {result}"] if result else []
     share = pause_epoch / epochs
     paragraphs.append(
-        f"Fast grid of the {len(VARIANTS)} variants: {len(session.finished)} of {total} trials "
+        f"Fast grid of the {grid.plan.describe_sweep()}: {len(session.finished)} of {total} trials "
         f"have trained {pause_epoch} of {epochs} epochs ({share:.0%} of their compute) "
         "and are paused. The same command without `--budget fast` trains the rest. "
         f"{_describe_protocol(grid.base)}."
@@ -122,15 +123,15 @@ def summarize_search(
 
 
 def best_cell(finished: Mapping[Cell, Outcome]) -> Cell:
-    """Return the best cell of the best variant, by validation accuracy.
+    """Return the best cell of the best setting, by validation accuracy.
 
-    The best variant is the one with the highest mean over its cells.
+    The best setting is the one with the highest mean over its cells.
     """
-    values: dict[int, list[float]] = {}
+    values: dict[Setting, list[float]] = {}
     for cell, outcome in finished.items():
-        values.setdefault(cell.variant, []).append(outcome.val_accuracy)
-    best_variant = max(values, key=lambda variant: _compute_mean(values[variant]))
-    cells = [cell for cell in finished if cell.variant == best_variant]
+        values.setdefault(cell.setting, []).append(outcome.val_accuracy)
+    best_setting = max(values, key=lambda setting: _compute_mean(values[setting]))
+    cells = [cell for cell in finished if cell.setting == best_setting]
     return max(cells, key=lambda cell: finished[cell].val_accuracy)
 
 
