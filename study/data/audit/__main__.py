@@ -51,6 +51,7 @@ from study.data.digest import compute_digest
 from study.data.digest import hash_files
 from study.data.folder import GROUPS_FILE
 from study.data.registry import get_dataset
+from study.flags import resolve_dataset
 
 # Raise the number whenever a change makes near_groups find other groups.
 NEAR_FILE = "near-v1.json"
@@ -167,7 +168,10 @@ def main() -> None:
     """Run the command."""
     parser = Parser(__doc__ or "", "study.data.audit")
     parser.add_argument(
-        "--dataset", default="demo", help="chest, blood, demo or folder:PATH [default: demo]"
+        "--dataset",
+        default="demo",
+        type=resolve_dataset,
+        help="chest, blood, demo or the path of a folder [default: demo]",
     )
     parser.add_argument("--out", metavar="DIR", type=parse_path, help="[default: audits/<dataset>]")
     args = parser.parse_args()
