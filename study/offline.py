@@ -1,9 +1,10 @@
 """Train the seven variants of a report without MLflow, and deliver them later.
 
     KERAS_BACKEND=jax python -m study.offline --dataset chest --seeds 3 --out records
+    python -m study.offline --dataset chest --sweep lr=1e-5,5e-5 --out records
     python -m study.sync --from records
 
-Run the second command on the machine with MLflow. Repeating the first one trains only what is not
+Run the last command on the machine with MLflow. Repeating the first one trains only what is not
 finished: an interrupted config continues from its last epoch. With --workers, several configs train
 at once, on a GPU or on the cores that they share. With --minutes, the command ends after the epoch
 in which the time runs out. Exit code: 0 if all is finished, 3 if there is more to do, 2 after an
@@ -31,15 +32,15 @@ from study.config.fingerprint import fingerprint
 from study.config.sweep import Sweep
 from study.data.prepare import data_digest
 from study.flags import add_config_flags
+from study.flags import add_variant_list
 from study.job import Options
 from study.job import Watch
 from study.offline_job import Job
 from study.offline_job import JobScheduler
-from study.search.grid_plan import add_seeds_flag
-from study.search.grid_plan import BY_VARIANT
+from study.search.grid_flags import add_seeds_flag
+from study.search.grid_flags import add_sweep_flags
+from study.search.grid_flags import plan_grid
 from study.search.grid_plan import GridPlan
-from study.search.grid_plan import parent_run_title
-from study.search.grid_plan import plan_grid
 from study.search.grid_plan import VARIANT
 from study.search.grid_plan import VARIANT_SWEEP
 from study.variants import VARIANTS
@@ -55,6 +56,8 @@ def _select_variants(plan: GridPlan, text: str | None) -> GridPlan:
     """Return the plan with the variants in `text`, such as `1,6,7`, in that order."""
     if text is None:
         return plan
+    if plan.own_sweep is not None:
+        raise ConfigError("--variant is one of the seven variants: leave it or --sweep out")
     texts = list(dict.fromkeys(text.split(",")))
     if not {str(variant.number) for variant in VARIANTS}.issuperset(texts):
         raise ConfigError(f"variant={text!r} is unknown: use 1 to {len(VARIANTS)}, such as 1,6,7")
@@ -102,9 +105,11 @@ def _make_scheduler(args: argparse.Namespace, plan: Plan) -> JobScheduler:
     digest = data_digest(base.dataset)
     parent_run = {
         "name": plan.grid.name(digest),
-        "title": parent_run_title(plan.grid.describe_sweep(), base),
+        "title": plan.grid.title(),
         "params": plan.grid.shared_fields(),
     }
+    if plan.grid.own_sweep is not None:
+        parent_run["sweep"] = plan.grid.own_sweep.to_json()
     configs = plan.grid.make_configs()
     watch = Watch("study.offline_job:check_deadline", (plan.end,))
     jobs = {}
@@ -144,11 +149,13 @@ def _parse_args() -> argparse.Namespace:
         "--variant",
         metavar="N",
         dest="variants",
-        help="train only these, in this order, such as 1,6,7 [default: all]",
+        help="train only these, in this order, such as 1,6,7; they are listed below [default: all]",
     )
     add("--no-cache", action="store_true", help="keep decoded images in memory, not on disk")
+    add_sweep_flags(parser)
     add_seeds_flag(parser)
-    add_config_flags(parser, leave_out=BY_VARIANT)
+    add_config_flags(parser)
+    add_variant_list(parser)
     return parser.parse_args()
 
 
@@ -158,6 +165,7 @@ def main() -> None:
     args = _parse_args()
     check_keras_backend()
     plan = _make_plan(args, started)  # refuses a wrong flag before a worker starts
+    print(plan.grid.describe_size(), file=sys.stderr)
     with contextlib.ExitStack() as stack:
         workers = make_local_workers(plan.workers, PRELOAD)
         for worker in workers:

@@ -15,8 +15,8 @@ from study.job import Options
 from study.job import Outcome
 from study.search.claims import Claims
 from study.search.grid_plan import GridPlan
-from study.search.grid_scheduler import build_grid
 from study.search.grid_scheduler import GridScheduler
+from study.search.grid_space import build_grid
 from study.search.search_scheduler import Search
 from study.search.storage import Storage
 from study.serving.registry import register_model

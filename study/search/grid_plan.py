@@ -4,17 +4,16 @@ A grid trains a base config at each combination of swept values, each with the s
 The seven variants are the sweep of `variant`. This module knows nothing of Optuna.
 """
 
-import argparse
+import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
 from typing import NamedTuple
 
-from study.common.command import parse_count
-from study.common.command import Parser
+from study.common.errors import ConfigError
 from study.config.initial_weights import weights_kind
 from study.config.names import data_name
 from study.config.names import MAX_STUDY_DATASET_LENGTH
@@ -23,13 +22,11 @@ from study.config.sweep import format_value
 from study.config.sweep import Sweep
 from study.config.sweep import Value
 from study.config.trial_config import TrialConfig
-from study.flags import config_from_flags
 from study.variants import variant_fields
 from study.variants import VARIANTS
 
 VARIANT = "variant"  # the swept name of the seven variants, which is no field of a config
 BY_VARIANT = ("hidden_layers", "dense_units", "lr")  # the fields that a variant sets
-MAX_SEEDS = 1000
 
 # The values of the swept fields, in the order of the sweep. That of the base config is empty.
 Setting = tuple[tuple[str, Value], ...]
@@ -67,7 +64,7 @@ VARIANT_SWEEP = Sweep(
 )
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class GridPlan:
     """The trials that the flags ask for: a base config, and what is changed in it.
 
@@ -88,6 +85,11 @@ class GridPlan:
         if self.folds is not None:
             space["fold"] = self.folds
         return space
+
+    @property
+    def own_sweep(self) -> Sweep | None:
+        """Return the sweep, or None if it is that of the seven variants."""
+        return None if VARIANT in self.sweep.fields else self.sweep
 
     @property
     def settings(self) -> list[Setting]:
@@ -111,11 +113,16 @@ class GridPlan:
         changes: dict[str, Any] = dict(cell.setting)
         if VARIANT in changes:
             changes = variant_fields(changes[VARIANT], self.base)
-        return self.base.replace(seed=cell.seed, fold=cell.fold, **changes)
+        try:
+            return self.base.replace(seed=cell.seed, fold=cell.fold, **changes)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{describe_setting(cell.setting)} is not possible: {error}"
+            ) from None
 
     def shared_fields(self) -> dict[str, str | int | float]:
         """Return the fields that all trials have in common."""
-        swept_fields = BY_VARIANT if VARIANT in self.sweep.fields else self.sweep.fields
+        swept_fields = BY_VARIANT if self.own_sweep is None else tuple(self.sweep.fields)
         return {
             name: value
             for name, value in self.base.as_dict().items()
@@ -126,38 +133,45 @@ class GridPlan:
         """Return the grid's name, which differs between data sets and between settings."""
         fields = self.shared_fields()
         # A file with the published weights is the same start as Keras' download of them.
-        weights = {"weights": "imagenet"} if weights_kind(self.base) == "imagenet" else {}
-        settings = json.dumps([fields | weights, digest], sort_keys=True)
-        settings_hash = hashlib.sha256(settings.encode()).hexdigest()[:8]
-        dataset = shorten_name(self.base.dataset, MAX_STUDY_DATASET_LENGTH)
-        return f"grid-{dataset}-{self.base.image_size}px-{self.base.epochs}ep-{settings_hash}"
+        if "weights" in fields and weights_kind(self.base) == "imagenet":
+            fields["weights"] = "imagenet"
+        # The swept values do not count, so that a later call may add some.
+        swept_fields = [] if self.own_sweep is None else [sorted(self.sweep.fields)]
+        content = json.dumps([fields, digest, *swept_fields], sort_keys=True)
+        content_hash = hashlib.sha256(content.encode()).hexdigest()[:8]
+        words = ["grid", shorten_name(self.base.dataset, MAX_STUDY_DATASET_LENGTH)]
+        if "image_size" in fields:
+            words.append(f"{self.base.image_size}px")
+        if "epochs" in fields:
+            words.append(f"{self.base.epochs}ep")
+        return "-".join([*words, content_hash])
 
     def describe_sweep(self) -> str:
         """Describe the settings, as `7 variants` or `3 lr x 2 head`."""
-        if VARIANT in self.sweep.fields:
+        if self.own_sweep is None:
             return f"{len(VARIANTS)} variants"
         return " x ".join(f"{len(values)} {name}" for name, values in self.sweep.fields.items())
 
+    def describe_size(self) -> str:
+        """Describe the number of trials, as `12 trials: 3 lr x 2 head x 2 seeds`."""
+        counts = {"seeds": len(self.seeds or [0]), "folds": len(self.folds or [0])}
+        words = [f"{count} {name}" for name, count in counts.items() if count > 1]
+        total = len(self.settings) * math.prod(counts.values())
+        return f"{count_trials(total)}: {' x '.join([self.describe_sweep(), *words])}"
 
-def add_seeds_flag(parser: Parser) -> None:
-    """Add the flag `--seeds`, the number of trainings of each config."""
-    parser.add_argument(
-        "--seeds", metavar="N", help="train each variant with N seeds, from --seed on [default: 1]"
-    )
+    def title(self, *, fast: bool = False) -> str:
+        """Return the parent run's name, as `blood · 7 variants · pooled split · 30 epochs`."""
+        swept_fields = list(self.sweep.fields)
+        if self.own_sweep is None:
+            kind = f"{self.describe_sweep()}{', fast' if fast else ''}"
+        else:
+            kind = f"{'fast sweep' if fast else 'sweep'} of {', '.join(swept_fields)}"
+        return parent_run_title(kind, self.base, swept_fields)
 
 
-def plan_grid(args: argparse.Namespace) -> GridPlan:
-    """Return the plan that the parsed flags name.
-
-    Raises:
-        ConfigError: a value is unknown, out of range, or contradicts another.
-    """
-    every_fold = args.fold is None and args.folds not in (None, "0")
-    if every_fold:
-        args.fold = "1"
-    base = config_from_flags(args)
-    seeds = None if args.seeds is None else parse_count("seeds", args.seeds, MAX_SEEDS)
-    return plan_variants(base, seeds, every_fold=every_fold)
+def count_trials(count: int) -> str:
+    """Return a number of trials with its noun."""
+    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def plan_variants(
@@ -185,10 +199,15 @@ def make_plan(
     )
 
 
-def parent_run_title(kind: str, base: TrialConfig) -> str:
-    """Return a parent run's name, as `blood · 7 variants · pooled split · 30 epochs`."""
+def parent_run_title(kind: str, base: TrialConfig, swept_fields: Sequence[str] = ()) -> str:
+    """Return a parent run's name, as `blood · search · grouped split · 30 epochs`.
+
+    The split and the epochs are left out where they are swept.
+    """
     epochs = "1 epoch" if base.epochs == 1 else f"{base.epochs} epochs"
-    return f"{data_name(base.dataset)} · {kind} · {describe_split(base)} · {epochs}"
+    words = {"split": describe_split(base), "epochs": epochs}
+    shown_words = [text for name, text in words.items() if name not in swept_fields]
+    return " · ".join([data_name(base.dataset), kind, *shown_words])
 
 
 def describe_split(base: TrialConfig) -> str:

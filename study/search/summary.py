@@ -7,6 +7,7 @@ from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial
@@ -20,8 +21,10 @@ from study.config.trial_config import TrialConfig
 from study.job import Outcome
 from study.search import fast_budget
 from study.search.grid_plan import Cell
+from study.search.grid_plan import count_trials
 from study.search.grid_plan import describe_setting
 from study.search.grid_plan import describe_split
+from study.search.grid_plan import GridPlan
 from study.search.grid_plan import Setting
 from study.search.grid_scheduler import GridScheduler
 from study.search.search_scheduler import Search
@@ -37,8 +40,8 @@ def summarize_grid(session: GridScheduler, run: Run) -> list[Operation]:
     failed_part = f", {len(session.failed)} failed" if session.failed else ""
     figures: dict[str, float] = {"finished": len(finished), "failed": len(session.failed)}
     status = (
-        f"Grid of the {grid.plan.describe_sweep()}: {len(finished)} of {len(grid.configs)} trials "
-        f"finished{failed_part}. {_describe_protocol(grid.base)}."
+        f"{_describe_grid('Grid', grid.plan)}: {len(finished)} of {len(grid.configs)} trials "
+        f"finished{failed_part}. {_describe_protocol(grid.base, grid.plan.sweep.fields)}."
     )
     if not finished:
         return _make_operations(run, grid.base, [status], figures)
@@ -50,21 +53,46 @@ def _describe_best_setting(session: GridScheduler, run: Run) -> tuple[str, dict[
     """Return a paragraph on the best setting, and its accuracies by metric name."""
     finished = session.finished
     best = best_cell(finished)
-    outcomes = [outcome for cell, outcome in finished.items() if cell.setting == best.setting]
-    val_accuracy = _compute_mean([outcome.val_accuracy for outcome in outcomes])
-    test_accuracy = _compute_mean([outcome.test_accuracy for outcome in outcomes])
+    means = compute_means(finished, best.setting)
     means_part = (
-        f", means over its {len(outcomes)} trainings, the best of which is linked"
-        if len(outcomes) > 1
+        f", means over its {means.count} trainings, the best of which is linked"
+        if means.count > 1
         else ""
     )
     link = _format_link(run, session.grid.configs[best], finished[best].run_id)
     text = (
         f"**Best on validation: {describe_setting(best.setting)}**, {link}: validation accuracy "
-        f"{_format_percent(val_accuracy)}, test accuracy "
-        f"{_format_percent(test_accuracy)}{means_part}"
+        f"{_format_percent(means.val_accuracy)}, test accuracy "
+        f"{_format_percent(means.test_accuracy)}{means_part}"
     )
-    return text, {"best_val_accuracy": val_accuracy, "best_test_accuracy": test_accuracy}
+    return text, {
+        "best_cell_val_accuracy_mean": means.val_accuracy,
+        "best_cell_test_accuracy_mean": means.test_accuracy,
+    }
+
+
+@dataclass(frozen=True)
+class SettingMeans:
+    """The mean accuracies of a grid's setting over its seeds and folds."""
+
+    count: int  # of trainings
+    val_accuracy: float
+    test_accuracy: float
+
+
+def compute_means(finished: Mapping[Cell, Outcome], setting: Setting) -> SettingMeans:
+    """Return the mean accuracies of a setting's finished cells, of which there must be one."""
+    outcomes = [outcome for cell, outcome in finished.items() if cell.setting == setting]
+    return SettingMeans(
+        len(outcomes),
+        _compute_mean([outcome.val_accuracy for outcome in outcomes]),
+        _compute_mean([outcome.test_accuracy for outcome in outcomes]),
+    )
+
+
+def _describe_grid(kind: str, plan: GridPlan) -> str:
+    article = "the " if plan.own_sweep is None else ""
+    return f"{kind} of {article}{plan.describe_sweep()}"
 
 
 def summarize_fast_grid(session: GridScheduler, run: Run) -> list[Operation]:
@@ -81,10 +109,10 @@ def summarize_fast_grid(session: GridScheduler, run: Run) -> list[Operation]:
     paragraphs = [f"**After {pause_epoch} of {epochs} epochs:** {result}"] if result else []
     share = pause_epoch / epochs
     paragraphs.append(
-        f"Fast grid of the {grid.plan.describe_sweep()}: {len(session.finished)} of {total} trials "
+        f"{_describe_grid('Fast grid', grid.plan)}: {len(session.finished)} of {total} trials "
         f"have trained {pause_epoch} of {epochs} epochs ({share:.0%} of their compute) "
         "and are paused. The same command without `--budget fast` trains the rest. "
-        f"{_describe_protocol(grid.base)}."
+        f"{_describe_protocol(grid.base, grid.plan.sweep.fields)}."
     )
     return _make_operations(run, grid.base, paragraphs, figures)
 
@@ -107,7 +135,7 @@ def summarize_search(
         paragraphs.append(f"**Best on validation:** {_describe_best_trial(run, search, best)}")
     if confirmed:
         test_accuracy = _compute_mean([outcome.test_accuracy for outcome in confirmed.values()])
-        figures["best_test_accuracy"] = test_accuracy
+        figures["confirmed_test_accuracy_mean"] = test_accuracy
         means_part = f" (mean of {len(confirmed)} trainings)" if len(confirmed) > 1 else ""
         links = [_format_link(run, config, outcome.run_id) for config, outcome in confirmed.items()]
         paragraphs.append(
@@ -115,7 +143,7 @@ def summarize_search(
             f"{_format_percent(test_accuracy)}{means_part}: {', '.join(links)}"
         )
     paragraphs.append(
-        f"Search over {', '.join(search.space.free)}: {_count_trials(complete)} finished, "
+        f"Search over {', '.join(search.space.free)}: {count_trials(complete)} finished, "
         f"{len(ended) - complete} pruned, {failed} failed. "
         f"{_describe_protocol(search.space.base, search.space.free)}."
     )
@@ -140,10 +168,6 @@ def _describe_best_trial(run: Run, search: Search, best: FrozenTrial) -> str:
     seeds_part = f" (mean of {len(run_ids)} seeds)" if len(run_ids) > 1 else ""
     link = _format_link(run, search.space.config(best.params), run_ids[0])
     return f"{link}, {search.metric.replace('_', ' ')} {best.value:.4f}{seeds_part}"
-
-
-def _count_trials(count: int) -> str:
-    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def _count_failed(search: Search, ended_keys: Collection[str]) -> int:
