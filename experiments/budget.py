@@ -28,6 +28,7 @@ from study.config.trial_config import recipe
 from study.config.trial_config import TrialConfig
 from study.search import fast_budget
 from study.search.grid_plan import Cell
+from study.search.grid_plan import variant_setting
 from study.statistics import metrics
 from study.statistics.counts import Counts
 from study.statistics.intervals import Estimate
@@ -36,6 +37,7 @@ from study.variants import variant_fields
 from study.variants import VARIANTS
 
 ALL = [variant.number for variant in VARIANTS]
+BASELINE = ALL[0]  # the variant that the others are compared with
 SETTINGS: dict[str, dict[str, Any]] = {
     "demo": {"limit": 325},
     "chest": {
@@ -136,8 +138,7 @@ def find_test_directions(
     if not variants:
         return {}
     gains = [
-        estimate_test_difference(curves, seeds, variant, fast_budget.BASELINE, epoch)
-        for variant in variants
+        estimate_test_difference(curves, seeds, variant, BASELINE, epoch) for variant in variants
     ]
     p_values = multipletests([gain.p for gain in gains], method="holm")[1]
     return {
@@ -168,11 +169,12 @@ def replay_fast(curves: Curves, seeds: Sequence[int], epochs: int) -> Result:
     """Replay what `--budget fast` does."""
     until = fast_budget.fast_epochs(epochs)
     accuracies = {
-        Cell(variant, seed): curves[seed][variant]["val"][until - 1]
+        Cell(variant_setting(variant), seed): curves[seed][variant]["val"][until - 1]
         for variant in ALL
         for seed in seeds
     }
-    directions = fast_budget.significant_directions(accuracies)
+    by_setting = fast_budget.significant_directions(accuracies, variant_setting(BASELINE))
+    directions = {variant: by_setting.get(variant_setting(variant), 0) for variant in ALL[1:]}
     best = rank_variants(curves, seeds, ALL, until)[0]
     return Result(best, directions, len(ALL) * until * len(seeds))
 
@@ -197,9 +199,9 @@ def make_halving(rungs: Sequence[tuple[float, int]], last_seeds: int) -> Way:
         for share, keep in rungs:
             epoch = max(1, int(share * epochs))
             spent |= {(variant, seeds[0]): epoch for variant in remaining}
-            others = [variant for variant in remaining if variant != fast_budget.BASELINE]
+            others = [variant for variant in remaining if variant != BASELINE]
             best_others = rank_variants(curves, seeds[:1], others, epoch)[:keep]
-            remaining = [fast_budget.BASELINE, *best_others]
+            remaining = [BASELINE, *best_others]
         final_seeds = seeds[:last_seeds]
         spent |= {(variant, seed): epochs for variant in remaining for seed in final_seeds}
         directions = find_test_directions(curves, final_seeds, remaining[1:], epochs)

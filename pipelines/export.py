@@ -101,7 +101,7 @@ def build_page(runs: Sequence[FinishedRun], predictions: Predictions) -> Page:
         cautions=list_cautions(blocks, predictions.problems),
         blocks=blocks,
         notes=list_report_notes(newest_run.config.dataset),
-        data_name=data_name(newest_run.config.dataset, newest_run.data_digest),
+        data_name=data_name(newest_run.config.dataset, newest_run.name_digest),
     )
 
 

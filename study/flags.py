@@ -2,8 +2,11 @@
 
 import argparse
 import dataclasses
+import functools
+import os
 import re
 import sys
+from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,13 @@ from study.common.command import Parser
 from study.common.errors import ConfigError
 from study.common.paths import list_writes_inside
 from study.common.paths import resolve_path
+from study.config.sweep import format_value
 from study.config.trial_config import parse_value
 from study.config.trial_config import recipe
 from study.config.trial_config import RECIPES
 from study.config.trial_config import TrialConfig
 from study.variants import resolve_config
+from study.variants import variant_fields
 from study.variants import VARIANTS
 
 
@@ -55,17 +60,39 @@ def _format_bound(value: float) -> str:
 def _format_defaults(name: str) -> str:
     if name == "dataset":
         return "demo"
-    common = getattr(recipe("folder:x"), name)
-    defaults = {dataset: getattr(recipe(dataset), name) for dataset in RECIPES}
-    exceptions = [f"{value} for {key}" for key, value in defaults.items() if value != common]
-    return ", ".join([str(common), *exceptions])
+    return _format_recipe_values(lambda dataset: str(getattr(recipe(dataset), name)))
+
+
+def _format_recipe_values(get_value: Callable[[str], str]) -> str:
+    """Return the value for folders, and those of the named data sets that differ from it."""
+    common = get_value("folder:x")
+    values = {dataset: get_value(dataset) for dataset in RECIPES}
+    exceptions = [f"{value} for {key}" for key, value in values.items() if value != common]
+    return ", ".join([common, *exceptions])
 
 
 def add_variant_flag(parser: Parser) -> None:
     """Add `--variant`, the number of one of the reports' seven variants."""
     parser.add_argument(
-        "--variant", metavar="N", help=f"one of the reports' variants, 1 to {len(VARIANTS)}"
+        "--variant",
+        metavar="N",
+        help=f"one of the reports' variants, 1 to {len(VARIANTS)}, which are listed below",
     )
+    add_variant_list(parser)
+
+
+def add_variant_list(parser: Parser) -> None:
+    """End the help with the heads and learning rates of the seven variants."""
+    lines = ["the seven variants, where D(8) is a dense layer of 8 units before the softmax:"]
+    for variant in VARIANTS:
+        head = "·".join([f"D({variant.dense_units})"] * variant.hidden_layers)
+        rates = _format_recipe_values(functools.partial(_format_rate, variant.number))
+        lines.append(f"  {variant.number}  {head:<14} lr {rates}")
+    parser.epilog = "\n".join(lines)
+
+
+def _format_rate(variant: int, dataset: str) -> str:
+    return format_value(variant_fields(variant, recipe(dataset))["lr"])
 
 
 def add_trial_flags(parser: Parser) -> None:
@@ -129,13 +156,32 @@ def config_from_flags(args: argparse.Namespace) -> TrialConfig:
 
 
 def resolve_dataset(dataset: str) -> str:
-    """Return a data set's name, with the path of a `folder:PATH` resolved.
+    """Return the name of a data set, where a path alone is that of a folder.
+
+    Known names come first: a folder called `demo` is `./demo`.
+
+    Returns:
+        The name, in which the path of a `folder:PATH` is absolute.
 
     Raises:
         StudyError: the path cannot be followed.
     """
-    kind, _, path = dataset.partition(":")
-    return f"folder:{resolve_path(path.strip())}" if kind == "folder" and path.strip() else dataset
+    kind, colon, path = dataset.partition(":")
+    if dataset not in RECIPES and kind != "folder" and _is_path(dataset):
+        return f"folder:{resolve_path(dataset)}"
+    if kind + colon == "folder:" and path.strip():
+        return f"folder:{resolve_path(path.strip())}"
+    return dataset
+
+
+def _is_path(text: str) -> bool:
+    """Return whether a text has a path separator, or is the name of a folder that exists."""
+    if any(separator in text for separator in (os.sep, os.altsep) if separator):
+        return True
+    try:
+        return bool(text) and Path(text).is_dir()
+    except OSError:  # too long for a name
+        return False
 
 
 def _note_writes_inside(dataset: str) -> None:

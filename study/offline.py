@@ -1,9 +1,10 @@
 """Train the seven variants of a report without MLflow, and deliver them later.
 
     KERAS_BACKEND=jax python -m study.offline --dataset chest --seeds 3 --out records
+    python -m study.offline --dataset chest --sweep lr=1e-5,5e-5 --out records
     python -m study.sync --from records
 
-Run the second command on the machine with MLflow. Repeating the first one trains only what is not
+Run the last command on the machine with MLflow. Repeating the first one trains only what is not
 finished: an interrupted config continues from its last epoch. With --workers, several configs train
 at once, on a GPU or on the cores that they share. With --minutes, the command ends after the epoch
 in which the time runs out. Exit code: 0 if all is finished, 3 if there is more to do, 2 after an
@@ -12,12 +13,11 @@ error.
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import shlex
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from study.common.command import parse_count
@@ -28,23 +28,22 @@ from study.common.errors import StudyError
 from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.common.settings import check_keras_backend
-from study.config.fingerprint import fingerprint
 from study.config.names import make_trial_title
-from study.config.trial_config import TrialConfig
+from study.config.sweep import Sweep
 from study.data.prepare import data_digest
+from study.data.prepare import name_digest
 from study.flags import add_config_flags
+from study.flags import add_variant_list
 from study.job import Options
 from study.job import Watch
 from study.offline_job import Job
 from study.offline_job import JobScheduler
-from study.search.grid_plan import add_seeds_flag
-from study.search.grid_plan import BY_VARIANT
-from study.search.grid_plan import Cell
-from study.search.grid_plan import grid_name
-from study.search.grid_plan import make_configs
-from study.search.grid_plan import parent_run_title
-from study.search.grid_plan import plan_grid
-from study.search.grid_plan import shared_fields
+from study.search.grid_flags import add_seeds_flag
+from study.search.grid_flags import add_sweep_flags
+from study.search.grid_flags import plan_grid
+from study.search.grid_plan import GridPlan
+from study.search.grid_plan import VARIANT
+from study.search.grid_plan import VARIANT_SWEEP
 from study.variants import VARIANTS
 from study.workers.local import make_local_workers
 from study.workers.pool import run_workers
@@ -54,16 +53,18 @@ MAX_WORKERS = 1000
 PRELOAD = "study.trial:preload_training"  # takes seconds, while the driver makes its plan
 
 
-def _select_variants(configs: dict[Cell, TrialConfig], text: str | None) -> dict[Cell, TrialConfig]:
-    """Return the configs of the variants in `text`, such as `1,6,7`, in that order."""
+def _select_variants(plan: GridPlan, text: str | None) -> GridPlan:
+    """Return the plan with the variants in `text`, such as `1,6,7`, in that order."""
     if text is None:
-        return configs
-    numbers = text.split(",")
-    if not {str(variant.number) for variant in VARIANTS}.issuperset(numbers):
+        return plan
+    if plan.own_sweep is not None:
+        raise ConfigError("--variant is one of the seven variants: leave it or --sweep out")
+    texts = list(dict.fromkeys(text.split(",")))
+    if not {str(variant.number) for variant in VARIANTS}.issuperset(texts):
         raise ConfigError(f"variant={text!r} is unknown: use 1 to {len(VARIANTS)}, such as 1,6,7")
-    cells = [cell for cell in configs if str(cell.variant) in numbers]
-    cells.sort(key=lambda cell: numbers.index(str(cell.variant)))
-    return {cell: configs[cell] for cell in cells}
+    numbers = tuple(int(each) for each in texts)
+    sweep = Sweep({VARIANT: numbers}, VARIANT_SWEEP.baseline)
+    return dataclasses.replace(plan, sweep=sweep)
 
 
 def _parse_minutes(text: str | None) -> float:
@@ -76,12 +77,11 @@ def _parse_minutes(text: str | None) -> float:
     return minutes
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """What the flags ask for."""
 
-    base: TrialConfig
-    configs: Mapping[Cell, TrialConfig]
+    grid: GridPlan
     end: float  # by time.monotonic
     workers: int
 
@@ -92,36 +92,38 @@ def _make_plan(args: argparse.Namespace, started: float) -> Plan:
     Raises:
         StudyError: a flag is wrong.
     """
-    base, space = plan_grid(args)
-    check_outside(args.out, base.dataset)
+    grid = plan_grid(args)
+    check_outside(args.out, grid.base.dataset)
     return Plan(
-        base,
-        _select_variants(make_configs(base, space), args.variants),
+        _select_variants(grid, args.variants),
         end=started + 60 * _parse_minutes(args.minutes),
         workers=1 if args.workers is None else parse_count("workers", args.workers, MAX_WORKERS),
     )
 
 
 def _make_scheduler(args: argparse.Namespace, plan: Plan) -> JobScheduler:
-    base = plan.base
+    base = plan.grid.base
     digest = data_digest(base.dataset, base.split)
     parent_run = {
-        "name": grid_name(base, digest),
-        "title": parent_run_title(f"{len(VARIANTS)} variants", base, digest),
-        "params": shared_fields(base),
+        "name": plan.grid.name(digest),
+        "title": plan.grid.title(),
+        "params": plan.grid.shared_fields(),
     }
+    if plan.grid.own_sweep is not None:
+        parent_run["sweep"] = plan.grid.own_sweep.to_json()
+    configs = plan.grid.make_configs()
+    keys = plan.grid.make_keys(digest)
     watch = Watch("study.offline_job:check_deadline", (plan.end,))
     jobs = {}
-    for number, (cell, config) in enumerate(plan.configs.items(), start=1):
+    for number, (cell, config) in enumerate(configs.items(), start=1):
         options = Options(
             use_cache=not args.no_cache,
-            label=f"[{number}/{len(plan.configs)}] ",
+            label=f"[{number}/{len(configs)}] ",
             plain_progress=plan.workers > 1,
             watch=watch,
         )
-        key = fingerprint(config, digest)
-        title = make_trial_title(config, digest)
-        jobs[cell] = Job(config, title, key, args.out, parent_run, options)
+        title = make_trial_title(config, name_digest(config.dataset))
+        jobs[cell] = Job(config, title, keys[cell], args.out, parent_run, options)
     return JobScheduler(jobs, plan.end)
 
 
@@ -149,11 +151,13 @@ def _parse_args() -> argparse.Namespace:
         "--variant",
         metavar="N",
         dest="variants",
-        help="train only these, in this order, such as 1,6,7 [default: all]",
+        help="train only these, in this order, such as 1,6,7; they are listed below [default: all]",
     )
     add("--no-cache", action="store_true", help="keep decoded images in memory, not on disk")
+    add_sweep_flags(parser)
     add_seeds_flag(parser)
-    add_config_flags(parser, leave_out=BY_VARIANT)
+    add_config_flags(parser)
+    add_variant_list(parser)
     return parser.parse_args()
 
 
@@ -163,6 +167,7 @@ def main() -> None:
     args = _parse_args()
     check_keras_backend()
     plan = _make_plan(args, started)  # refuses a wrong flag before a worker starts
+    print(plan.grid.describe_size(), file=sys.stderr)
     with contextlib.ExitStack() as stack:
         workers = make_local_workers(plan.workers, PRELOAD)
         for worker in workers:

@@ -116,7 +116,7 @@ def _search_under_parent(
         The outcomes of the best config's fresh seeds, by config, and why its win did not repeat.
     """
     base = search.space.base
-    title = parent_run_title("search", base, search.digest)
+    title = parent_run_title("search", base)
     name = search.claims.storage.name
     spec = StudySpec(base.dataset, name, title, search.space.settings())
     confirmed: dict[TrialConfig, Outcome] = {}

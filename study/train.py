@@ -35,6 +35,7 @@ from study.config.fingerprint import fingerprint
 from study.config.names import make_trial_title
 from study.config.trial_config import TrialConfig
 from study.data.prepare import data_digest
+from study.data.prepare import name_digest
 from study.flags import add_config_flags
 from study.flags import add_trial_flags
 from study.flags import add_variant_flag
@@ -70,8 +71,7 @@ def train(config: TrialConfig, options: Options | None = None) -> Outcome:
     options = options or Options()
     progress = Progress(options.label, bars=not options.plain_progress)
     client = connection.connect()
-    digest = data_digest(config.dataset)
-    title = make_trial_title(config, digest)
+    title = make_trial_title(config, name_digest(config.dataset))
     progress.say(title)
     project_run = None if options.parent else take_project_run(client, config)
     key = fingerprint(config, data_digest(config.dataset, config.split))

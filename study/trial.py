@@ -212,6 +212,7 @@ def _make_tags(trial: Trial) -> dict[str, str]:
         "weights_kind": weights_kind(config),
         **comparison_tag,
         "data_digest": trial.data.digest,
+        "images_digest": trial.data.images_digest,
         "protocol_version": str(PROTOCOL_VERSION),
         "sizes": format_split(trial.split),
         "leak": format_leak(trial),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from study.common.command import Parser
+from study.common.errors import ConfigError
 from study.config.fingerprint import fingerprint
 from study.config.names import make_trial_title
 from study.config.names import MAX_EXPERIMENT_LENGTH
@@ -13,8 +14,9 @@ from study.config.trial_config import recipe
 from study.data.prepare import data_digest
 from study.flags import add_config_flags
 from study.flags import config_from_flags
-from study.search.grid_plan import grid_name
+from study.search.grid_plan import plan_variants
 from study.search.space import make_space
+from tests.support.commands import run_here
 from tests.support.images import class_folders
 
 
@@ -63,7 +65,7 @@ def test_long_paths_fit_into_the_names_that_databases_hold() -> None:
     other = base.replace(dataset=base.dataset + "y")
     for names in (
         [shorten_name(config.dataset, MAX_EXPERIMENT_LENGTH) for config in (base, other)],
-        [grid_name(config, "0" * 64) for config in (base, other)],
+        [plan_variants(config).name("0" * 64) for config in (base, other)],
         [make_space(config).name() for config in (base, other)],
     ):
         assert max(len(name) for name in names) <= 512
@@ -71,3 +73,34 @@ def test_long_paths_fit_into_the_names_that_databases_hold() -> None:
     assert len(shorten_name(base.dataset, MAX_EXPERIMENT_LENGTH)) == 250
     assert len(make_trial_title(recipe("folder:/" + "x" * 240), "0" * 64)) < 200
     assert shorten_name("folder:/data", MAX_EXPERIMENT_LENGTH) == "folder:/data"
+
+
+def test_path_alone_is_the_folder_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = class_folders(tmp_path.resolve() / "cells", {"a": 1, "b": 1})
+    monkeypatch.chdir(tmp_path)
+    for path in ("cells", "./cells", "cells/", str(root), "folder:cells"):
+        assert parse_dataset(path) == f"folder:{root}"
+    with pytest.raises(ConfigError, match="is unknown"):
+        parse_dataset("x" * 5000)
+    assert parse_dataset("./no-such") == f"folder:{tmp_path.resolve()}/no-such"
+
+
+def test_known_name_is_no_path_although_a_folder_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert parse_dataset("demo") == "demo"
+    assert parse_dataset("./demo") == f"folder:{tmp_path.resolve()}/demo"
+
+
+@pytest.mark.parametrize("module", ["study.train", "study.grid", "study.offline"])
+def test_help_lists_the_heads_and_rates_of_the_variants(module: str, tmp_path: Path) -> None:
+    done = run_here(module, "--help", cwd=tmp_path)
+    lines = done.stdout.splitlines()[-7:]
+    assert [line.split()[:4] for line in lines][3:6] == [
+        ["4", "D(8)·D(8)", "lr", "1e-5,"],
+        ["5", "D(8)·D(8)·D(8)", "lr", "1e-5,"],
+        ["6", "D(8)", "lr", "5e-5,"],
+    ]
+    assert lines[-1].endswith("lr 1e-4, 1e-2 for demo")

@@ -19,7 +19,8 @@ from study.grid import make_grid
 from study.grid import run_grid
 from study.job import Options
 from study.search.grid_plan import Cell
-from study.search.grid_plan import search_space
+from study.search.grid_plan import plan_variants
+from study.search.grid_plan import variant_setting
 from study.variants import find_variant
 from study.variants import VARIANTS
 from tests.support.commands import client_of
@@ -194,17 +195,20 @@ def test_failed_cell_stops_no_other_and_is_tried_again(
 
 def test_grid_has_a_cell_per_variant_and_seed() -> None:
     base = recipe("chest").replace(seed=5)
-    grid = make_grid(base, search_space(base, 3), "digest")
+    grid = make_grid(plan_variants(base, 3), "digest")
     assert len(grid.configs) == len(set(grid.keys.values())) == 21
     for cell, config in grid.configs.items():
-        assert Cell(find_variant(config) or 0, config.seed) == cell
-    assert grid.space == {"variant": [1, 2, 3, 4, 5, 6, 7], "seed": [5, 6, 7]}
+        assert Cell(variant_setting(find_variant(config) or 0), config.seed) == cell
+    assert {name: list(values) for name, values in grid.plan.space.items()} == {
+        "variant": [1, 2, 3, 4, 5, 6, 7],
+        "seed": [5, 6, 7],
+    }
 
 
 def test_grid_without_seeds_varies_the_variant_alone() -> None:
     base = recipe("chest").replace(seed=5)
-    grid = make_grid(base, search_space(base), "digest")
-    assert grid.space == {"variant": [1, 2, 3, 4, 5, 6, 7]}
+    grid = make_grid(plan_variants(base), "digest")
+    assert grid.plan.space == {"variant": (1, 2, 3, 4, 5, 6, 7)}
     assert {cell.seed for cell in grid.configs} == {5}
 
 
@@ -212,16 +216,16 @@ FOLDED = recipe("demo").replace(split="grouped", fold=1, folds=3)
 
 
 def test_grid_of_every_fold_has_a_cell_per_fold() -> None:
-    grid = make_grid(FOLDED, search_space(FOLDED, 2, every_fold=True), "digest")
+    grid = make_grid(plan_variants(FOLDED, 2, every_fold=True), "digest")
     assert len(grid.configs) == len(set(grid.keys.values())) == 7 * 2 * 3
     for cell, config in grid.configs.items():
-        assert Cell(find_variant(config) or 0, config.seed, config.fold) == cell
+        assert Cell(variant_setting(find_variant(config) or 0), config.seed, config.fold) == cell
         assert config.folds == 3
-    one = make_grid(FOLDED.replace(fold=2), search_space(FOLDED), "digest")
+    one = make_grid(plan_variants(FOLDED.replace(fold=2)), "digest")
     assert {cell.fold for cell in one.configs} == {2}
     assert one.name == grid.name
-    assert str(Cell(3, 0)) == "variant 3 with seed 0"
-    assert str(Cell(3, 0, 2)) == "variant 3 with seed 0 and fold 2"
+    assert str(Cell(variant_setting(3), 0)) == "variant 3 with seed 0"
+    assert str(Cell(variant_setting(3), 0, 2)) == "variant 3 with seed 0 and fold 2"
 
 
 @pytest.mark.parametrize(
@@ -241,8 +245,8 @@ def test_folds_flag_without_a_fold_trains_all_folds(
     monkeypatch.setattr("study.grid._summarize", lambda _: None)
     monkeypatch.setattr("sys.argv", ["study.grid", "--split", "grouped", *flags])
     assert run_command(main) == 0
-    ((base, space, *_),) = asked
-    assert sorted({cell.fold for cell in make_grid(base, space, "digest").configs}) == folds
+    ((plan, *_),) = asked
+    assert sorted({cell.fold for cell in plan.make_configs()}) == folds
 
 
 @pytest.fixture
@@ -254,7 +258,7 @@ def stub(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_grid_of_every_fold_trains_each_once(stub: StubTraining) -> None:
-    run_grid(FOLDED, search_space(FOLDED, every_fold=True), Options(), [stub])
+    run_grid(plan_variants(FOLDED, every_fold=True), Options(), [stub])
     cells = [(find_variant(config), config.fold) for config in stub.asked]
     assert sorted(cells, key=str) == [(k, fold) for k in range(1, 8) for fold in (1, 2, 3)]
 
@@ -263,7 +267,7 @@ def test_later_grid_with_more_seeds_trains_the_new_ones(stub: StubTraining) -> N
     base = recipe("demo")
     for seeds in (1, 2):
         stub.asked.clear()
-        session = run_grid(base, search_space(base, seeds), Options(), [stub])
+        session = run_grid(plan_variants(base, seeds), Options(), [stub])
         assert not session.failed
         assert {config.seed for config in stub.asked} == set(range(seeds))
         assert len(stub.asked) == 7 * seeds
@@ -271,14 +275,13 @@ def test_later_grid_with_more_seeds_trains_the_new_ones(stub: StubTraining) -> N
 
 def test_grid_name_depends_on_the_config_and_the_data() -> None:
     base = recipe("chest")
-    space = search_space(base)
-    name = make_grid(base, space, "digest").name
-    assert name == make_grid(base, space, "digest").name
+    name = plan_variants(base).name("digest")
+    assert name == "grid-chest-224px-30ep-ed9077b4"
     others = {
-        make_grid(base.replace(dropout=0.1), space, "digest").name,
-        make_grid(base.replace(epochs=2), space, "digest").name,
-        make_grid(recipe("blood"), space, "digest").name,
-        make_grid(base, space, "other").name,
+        plan_variants(base.replace(dropout=0.1)).name("digest"),
+        plan_variants(base.replace(epochs=2)).name("digest"),
+        plan_variants(recipe("blood")).name("digest"),
+        plan_variants(base).name("other"),
     }
     assert len(others) == 4
     assert name not in others

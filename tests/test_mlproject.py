@@ -24,7 +24,9 @@ GIVEN = {"dataset": "demo", "image_size": "32", "limit": "60", "epochs": "1", "b
 GIVEN |= {"lr": "5e-5"}  # not as Python writes it
 
 
-def mlflow_run(folder: Path, manager: str, **params: str) -> "subprocess.CompletedProcess[str]":
+def mlflow_run(
+    folder: Path, manager: str, *, entry_point: str = "main", **params: str
+) -> "subprocess.CompletedProcess[str]":
     """Run the checkout with `folder` as the working directory and the place of the database."""
     flags = [word for name, value in params.items() for word in ("-P", f"{name}={value}")]
     # The entry point says `python`: with `local` that is whichever comes first
@@ -34,7 +36,7 @@ def mlflow_run(folder: Path, manager: str, **params: str) -> "subprocess.Complet
         "MLFLOW_EXPERIMENT_NAME": "smoke",
         "MLFLOW_ENV_ROOT": str(folder / "envs"),
     }
-    command = ("mlflow", "run", str(ROOT), "--env-manager", manager, *flags)
+    command = ("mlflow", "run", str(ROOT), "-e", entry_point, "--env-manager", manager, *flags)
     return run(*command, cwd=folder, PATH=path, **settings)
 
 
@@ -100,6 +102,24 @@ def test_mlflow_run_with_a_bad_parameter_fails_with_one_line(
     lines = [line for line in done.stderr.splitlines() if " mlflow." not in line]
     assert lines == ["error: lr='abc' is not a number"]
     assert only_run(tmp_path).info.status == "FAILED"
+
+
+@pytest.mark.slow
+def test_mlflow_run_of_the_grid_points_at_its_parent_run(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    shutil.copy(empty_database, tmp_path)
+    given = {name: value for name, value in GIVEN.items() if name != "lr"}
+    sweep = {"sweep": "lr=1e-3,5e-3 head=gap", "seeds": "1"}
+    done = mlflow_run(tmp_path, "local", **given, **sweep, entry_point="grid")
+    assert done.returncode == 0, done.stderr
+    assert "2 trials: 2 lr x 1 head" in done.stderr
+    project_run, *others = runs_of(client_of(tmp_path))
+    (parent,) = (each for each in others if "study" in each.data.tags)
+    assert len(others) == 3
+    assert project_run.data.tags["same_as"] == parent.info.run_id
+    assert [each.info.status for each in (project_run, *others)] == ["FINISHED"] * 4
+    assert len({each.info.experiment_id for each in (project_run, *others)}) == 1
 
 
 @pytest.mark.slow

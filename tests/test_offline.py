@@ -16,6 +16,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from study import offline
+from study.config.sweep import Sweep
 from study.sync import sync_folder
 from study.tracking import import_offline
 from study.tracking.journal import Journal
@@ -269,3 +270,25 @@ def test_killed_worker_fails_its_own_config_alone(tmp_path: Path) -> None:
     assert "its process crashed or was killed" in done.stderr
     again = succeed("study.offline", *flags, cwd=tmp_path, **BARE)
     assert "3 of 3 finished in records" in again
+
+
+def test_offline_sweep_comes_under_the_parent_run_of_the_grid(
+    empty_database: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    flags = (*TINY, "--epochs", "1", "--limit", "60")
+    for rate in ("5e-3", "1e-3"):
+        sweep = ("--sweep", f"lr={rate} head=gap", "--out", "records")
+        said = succeed_here("study.offline", *flags, *sweep, cwd=tmp_path)
+        assert "1 trial: 1 lr x 1 head\n" in said
+    succeed_here("study.sync", "--from", "records", cwd=tmp_path)
+    client = client_of(tmp_path)
+    (parent,) = (each for each in runs_of(client) if "study" in each.data.tags)
+    parents = [each.data.tags["mlflow.parentRunId"] for each in finished_of(client)]
+    assert parents == [parent.info.run_id] * 2
+    sweep_tag = Sweep.from_json(parent.data.tags["sweep"])
+    assert sweep_tag == Sweep({"lr": (5e-3, 1e-3), "head": ("gap",)}, {"lr": 5e-3, "head": "gap"})
+    again = succeed_here("study.grid", *flags, "--sweep", "lr=1e-3,5e-3 head=gap", cwd=tmp_path)
+    assert "2 trials, 2 finished already" in again
+    (parent,) = (each for each in runs_of(client) if "study" in each.data.tags)
+    assert parent.info.status == "FINISHED"

@@ -89,8 +89,8 @@ def format_title(run: FinishedRun) -> str:
 
     Of a folder only the name appears, because its path is private.
     """
-    title = make_trial_title(run.config, run.data_digest)
-    settings = title.removeprefix(data_name(run.config.dataset, run.data_digest))
+    title = make_trial_title(run.config, run.name_digest)
+    settings = title.removeprefix(data_name(run.config.dataset, run.name_digest))
     return f"Cases of {format_dataset_name(run)}{settings}"
 
 

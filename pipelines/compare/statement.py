@@ -48,7 +48,7 @@ def format_dataset_name(run: FinishedRun) -> str:
     """
     dataset = run.config.dataset
     if dataset.startswith("folder:"):
-        return f"folder {data_name(dataset, run.data_digest)}"
+        return f"folder {data_name(dataset, run.name_digest)}"
     return {"demo": "demo (synthetic)"}.get(dataset, dataset)
 
 

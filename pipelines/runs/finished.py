@@ -29,6 +29,7 @@ from study.common.errors import StudyError
 from study.common.errors import TrackingError
 from study.common.paths import resolve_path
 from study.common.settings import tracking_uri
+from study.config.names import read_name_digest
 from study.config.trial_config import parse_value
 from study.config.trial_config import RECIPES
 from study.config.trial_config import TrialConfig
@@ -63,6 +64,7 @@ class FinishedRun:
     weights_kind: str  # imagenet, none, partial or file
     weights_file: str
     data_digest: str
+    name_digest: str  # of the images without groups
     protocol_version: str  # runs of different versions are not comparable
     fingerprint: str
     sizes: str  # images in train/val/test
@@ -237,6 +239,7 @@ def parse_run(run: Run) -> FinishedRun:
         weights_kind=kind,
         weights_file=_strip_folder(params.get("weights", "")) if from_file else "",
         data_digest=tags.get("data_digest", ""),
+        name_digest=read_name_digest(tags),
         protocol_version=tags.get("protocol_version", "1"),
         fingerprint=tags.get("fingerprint", run.info.run_id),
         sizes=tags.get("sizes", "unknown"),

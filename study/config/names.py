@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from study.common.paths import resolve_path
@@ -64,6 +65,14 @@ def data_name(dataset: str, digest: str) -> str:
     folder_name = re.sub(r"[^\w-]+", "-", resolve_path(path.strip()).name).strip("-") or "folder"
     parts = [folder_name[:MAX_FOLDER_NAME_LENGTH], digest[:DIGEST_LENGTH]]
     return "-".join(part for part in parts if part)
+
+
+def read_name_digest(tags: Mapping[str, str]) -> str:
+    """Return the digest that ends a folder's name, from the tags of a run.
+
+    It is that of the images without groups. Older runs have only the one that their split needed.
+    """
+    return tags.get("images_digest") or tags.get("data_digest", "")
 
 
 def shorten_name(name: str, limit: int) -> str:

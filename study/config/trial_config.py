@@ -24,7 +24,9 @@ class TrialConfig:
     """
 
     dataset: str = knob(
-        "demo", "chest, blood, demo, or folder:PATH (one folder per class)", affects="images"
+        "demo",
+        "chest, blood, demo, or the path of a folder that has one folder per class",
+        affects="images",
     )
     backbone: str = knob(
         "mobilenet",
@@ -209,7 +211,8 @@ def _check_dataset(dataset: str) -> None:
     prefix, _, path = dataset.partition(":")
     if prefix != "folder":
         raise ConfigError(
-            f"dataset={dataset!r} is unknown: choose one of {', '.join(RECIPES)}, or folder:PATH"
+            f"dataset={dataset!r} is unknown: choose one of {', '.join(RECIPES)}, or the path of a "
+            "folder, as folder:PATH"
         )
     if not path.strip():
         raise ConfigError("dataset=folder: has no path: use folder:PATH")

@@ -1,5 +1,6 @@
 """Find, hash and decode a data set."""
 
+import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
 from dataclasses import field
@@ -53,6 +54,7 @@ class Data(Samples):
     x: Pixels  # uint8 (N, size, size, 3) RGB, read-only
     skipped: Notes  # (image, reason) of listed files that are not usable
     digest: str  # SHA-256 as of `compute_digest`, for the split that was asked for
+    images_digest: str = ""  # the same without groups
     unusual: Notes = ()  # (image, what was left out or scaled) of usable images
 
 
@@ -79,13 +81,13 @@ def prepare(
     """
     listing = get_dataset(dataset).find()
     hashes = hash_files(listing, progress, remember=use_cache)
+    images_digest = compute_digest(listing, hashes, "pooled")
     if use_cache:
-        # the pixels do not depend on the groups, nor does the pooled digest
-        digest_of_pixels = compute_digest(listing, hashes, "pooled")
-        decoded = load_cached_pixels(listing, hashes, digest_of_pixels, image_size, progress)
+        decoded = load_cached_pixels(listing, hashes, images_digest, image_size, progress)
     else:
         decoded = decode_in_memory(listing, hashes, image_size, progress)
-    return _assemble_data(dataset, listing, decoded, compute_digest(listing, hashes, split))
+    data = _assemble_data(dataset, listing, decoded, compute_digest(listing, hashes, split))
+    return dataclasses.replace(data, images_digest=images_digest)
 
 
 def data_digest(dataset: str, split: str = "") -> str:
@@ -98,6 +100,17 @@ def data_digest(dataset: str, split: str = "") -> str:
     """
     listing = get_dataset(dataset).find()
     return compute_digest(listing, hash_files(listing, None, remember=True), split)
+
+
+def name_digest(dataset: str) -> str:
+    """Return the digest that ends the name of a folder: that of its images, without groups.
+
+    It is empty for data sets with a name of their own, whose files are not looked at.
+
+    Raises:
+        DataError: the folder cannot be found.
+    """
+    return data_digest(dataset, "pooled") if dataset.startswith("folder:") else ""
 
 
 def recorded_digests(dataset: str) -> set[str]:

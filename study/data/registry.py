@@ -23,6 +23,7 @@ def get_dataset(name: str) -> DataSet:
         return DataSet(partial(folder.find_images, path.strip()))
     if name not in DATASETS:
         raise DataError(
-            f"dataset {name!r} is unknown: choose one of {', '.join(DATASETS)}, or folder:PATH"
+            f"dataset {name!r} is unknown: choose one of {', '.join(DATASETS)}, or the path of a "
+            "folder, as folder:PATH"
         )
     return DATASETS[name]

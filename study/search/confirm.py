@@ -11,12 +11,14 @@ from optuna.trial import TrialState
 
 from study.common.errors import StudyError
 from study.common.progress import Progress
+from study.config.sweep import Sweep
 from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.job import Outcome
 from study.search.claims import Claims
-from study.search.grid_scheduler import build_grid
+from study.search.grid_plan import GridPlan
 from study.search.grid_scheduler import GridScheduler
+from study.search.grid_space import build_grid
 from study.search.search_scheduler import Search
 from study.search.storage import Storage
 from study.serving.chance import explain_no_better_than_chance
@@ -87,7 +89,7 @@ def confirm(
     options = dataclasses.replace(
         options, label="[confirm] ", role="confirm", hide_test_metrics=True
     )
-    grid = build_grid(name, config, {"seed": list(seeds)}, digest)
+    grid = build_grid(name, GridPlan(config, Sweep({}, {}), seeds), digest)
     storage = Storage(name)
     with storage.held():
         session = GridScheduler(grid, Claims(storage, "maximize"), client, options)

@@ -1,4 +1,4 @@
-"""Compare the variants of a grid after a third of their epochs.
+"""Compare the settings of a grid after a third of their epochs.
 
 A trial's compute is epochs x images x pixels. Nothing is scheduled over epochs, so a trial's first
 third is the same as that of the whole training. Each trial is paused there, and the full grid goes
@@ -15,12 +15,17 @@ import numpy as np
 from study.common.errors import ConfigError
 from study.job import Outcome
 from study.search.grid_plan import Cell
+from study.search.grid_plan import describe_setting
+from study.search.grid_plan import GridPlan
+from study.search.grid_plan import Setting
+from study.search.grid_plan import VARIANT
+from study.search.grid_plan import variant_setting
 from study.variants import VARIANTS
 
 SHARE = 3  # the full grid's compute is divided by this
-BASELINE = 1  # the variant that the others are compared with
 SAME = 1e-9  # a smaller difference between two gains is rounding
-LEVEL = 0.05  # below this p-value by Holm's method, a variant differs from the baseline
+LEVEL = 0.05  # below this p-value by Holm's method, a setting differs from the baseline
+# What the variants change, by the name of it in sentences
 FACTORS = {"hidden layers": "hidden_layers", "dense units": "dense_units", "lr": "lr_factor"}
 
 
@@ -38,49 +43,53 @@ def fast_epochs(epochs: int) -> int:
     return epochs // SHARE
 
 
-def mean_by_variant(accuracies: Mapping[Cell, float]) -> dict[int, float]:
-    """Return the mean accuracy of each variant, by its number."""
-    by_variant: dict[int, list[float]] = {}
+def mean_by_setting(accuracies: Mapping[Cell, float]) -> dict[Setting, float]:
+    """Return the mean accuracy of each setting."""
+    by_setting: dict[Setting, list[float]] = {}
     for cell, accuracy in accuracies.items():
-        by_variant.setdefault(cell.variant, []).append(accuracy)
-    return {variant: fmean(values) for variant, values in sorted(by_variant.items())}
+        by_setting.setdefault(cell.setting, []).append(accuracy)
+    return {setting: fmean(values) for setting, values in sorted(by_setting.items())}
 
 
-def significant_directions(accuracies: Mapping[Cell, float]) -> dict[int, int]:
-    """Test which variants are more or less accurate than the baseline.
+def significant_directions(
+    accuracies: Mapping[Cell, float], baseline: Setting
+) -> dict[Setting, int]:
+    """Test which settings are more or less accurate than the baseline.
 
-    The test is Student's t, paired by seed and fold, with Holm's method over all variants that have
+    The test is Student's t, paired by seed and fold, with Holm's method over all settings that have
     two pairs or more. A difference that is the same in each pair is not significant.
 
     Returns:
-        By variant: 1 if it is better, -1 if it is worse, 0 if the difference is not significant.
+        By setting: 1 if it is better, -1 if it is worse, 0 if the difference is not significant.
     """
     # Imported late: with scipy.stats it takes a second, twice with a worker, and few grids are
     # fast ones.
     from statsmodels.stats.multitest import multipletests
 
-    variants = sorted({cell.variant for cell in accuracies} - {BASELINE})
-    all_gains = {variant: _compute_gains(accuracies, variant) for variant in variants}
-    gains = {variant: values for variant, values in all_gains.items() if len(values) > 1}
+    settings = sorted({cell.setting for cell in accuracies} - {baseline})
+    all_gains = {setting: _compute_gains(accuracies, setting, baseline) for setting in settings}
+    gains = {setting: values for setting, values in all_gains.items() if len(values) > 1}
     if not gains:
         return {}
     p_values = [_compute_p_value(values) for values in gains.values()]
     adjusted_p_values = multipletests(p_values, method="holm")[1]
     return {
-        variant: int(np.sign(fmean(values))) if p < LEVEL else 0
-        for (variant, values), p in zip(gains.items(), adjusted_p_values, strict=True)
+        setting: int(np.sign(fmean(values))) if p < LEVEL else 0
+        for (setting, values), p in zip(gains.items(), adjusted_p_values, strict=True)
     }
 
 
-def _compute_gains(accuracies: Mapping[Cell, float], variant: int) -> list[float]:
-    """Return the accuracy gains over the baseline, for each seed and fold of both."""
-    baseline = {
-        cell._replace(variant=variant): accuracy
+def _compute_gains(
+    accuracies: Mapping[Cell, float], setting: Setting, baseline: Setting
+) -> list[float]:
+    """Return a setting's accuracy gains over the baseline, for each seed and fold of both."""
+    baseline_accuracies = {
+        cell._replace(setting=setting): accuracy
         for cell, accuracy in accuracies.items()
-        if cell.variant == BASELINE
+        if cell.setting == baseline
     }
-    shared_cells = sorted(accuracies.keys() & baseline.keys())
-    return [accuracies[cell] - baseline[cell] for cell in shared_cells]
+    shared_cells = sorted(accuracies.keys() & baseline_accuracies.keys())
+    return [accuracies[cell] - baseline_accuracies[cell] for cell in shared_cells]
 
 
 def _compute_p_value(gains: Sequence[float]) -> float:
@@ -90,11 +99,37 @@ def _compute_p_value(gains: Sequence[float]) -> float:
     return 1.0 if are_equal else float(ttest_1samp(gains, 0).pvalue)
 
 
-def describe_factors(directions: Mapping[int, int]) -> dict[str, str]:
-    """Describe the effect of each factor, from the variants that change it.
+def list_factors(plan: GridPlan) -> dict[str, list[Setting]]:
+    """Return the settings that change one factor of the baseline alone, by factor.
+
+    The factors are the swept fields, or those of the seven variants.
+    """
+    if VARIANT in plan.sweep.fields:
+        base = VARIANTS[0]
+        return {
+            factor: [
+                variant_setting(each.number)
+                for each in VARIANTS
+                if getattr(each, field) != getattr(base, field)
+            ]
+            for factor, field in FACTORS.items()
+        }
+    factors: dict[str, list[Setting]] = {name: [] for name in plan.sweep.fields}
+    for setting in plan.settings:
+        changed = [name for name, value in setting if value != plan.sweep.baseline[name]]
+        if len(changed) == 1:
+            factors[changed[0]].append(setting)
+    return factors
+
+
+def describe_factors(
+    directions: Mapping[Setting, int], factors: Mapping[str, Sequence[Setting]]
+) -> dict[str, str]:
+    """Describe the effect of each factor, from the settings that change it.
 
     Args:
         directions: those that `significant_directions` returns.
+        factors: those that `list_factors` returns.
     """
     words = {
         (): "not significant",
@@ -103,15 +138,13 @@ def describe_factors(directions: Mapping[int, int]) -> dict[str, str]:
         (-1, 1): "positive and negative",
     }
     descriptions = {}
-    for factor, field in FACTORS.items():
-        baseline_value = getattr(VARIANTS[BASELINE - 1], field)
-        variants = [each.number for each in VARIANTS if getattr(each, field) != baseline_value]
-        effects = {directions.get(variant, 0) for variant in variants} - {0}
+    for factor, settings in factors.items():
+        effects = {directions.get(setting, 0) for setting in settings} - {0}
         descriptions[factor] = words[tuple(sorted(effects))]
     return descriptions
 
 
-def describe_budget(finished: Mapping[Cell, Outcome]) -> str:
+def describe_budget(finished: Mapping[Cell, Outcome], plan: GridPlan) -> str:
     """Describe the result of a fast grid in a sentence or two.
 
     The text is empty if nothing is finished.
@@ -119,13 +152,14 @@ def describe_budget(finished: Mapping[Cell, Outcome]) -> str:
     accuracies = {cell: outcome.val_accuracy for cell, outcome in finished.items()}
     if not accuracies:
         return ""
-    mean = mean_by_variant(accuracies)
-    best = max(mean, key=lambda variant: mean[variant])
+    means = mean_by_setting(accuracies)
+    best = max(means, key=lambda setting: means[setting])
+    directions = significant_directions(accuracies, plan.baseline)
     effects = ", ".join(
         f"{factor} {effect}"
-        for factor, effect in describe_factors(significant_directions(accuracies)).items()
+        for factor, effect in describe_factors(directions, list_factors(plan)).items()
     )
     return (
-        f"variant {best} leads on validation (mean {mean[best]:.4f}); effects on accuracy, "
-        f"compared with the baseline: {effects}"
+        f"{describe_setting(best)} leads on validation (mean {means[best]:.4f}); "
+        f"effects on accuracy, compared with the baseline: {effects}"
     )

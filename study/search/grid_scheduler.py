@@ -13,8 +13,6 @@ from collections.abc import Collection
 import optuna
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from optuna.distributions import BaseDistribution
-from optuna.distributions import IntDistribution
 from optuna.trial import create_trial
 from optuna.trial import TrialState
 
@@ -22,13 +20,11 @@ from study.common.errors import TrackingError
 from study.common.errors import TrackingRefused
 from study.common.progress import format_duration
 from study.common.progress import Progress
-from study.config.fingerprint import fingerprint
-from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.job import Outcome
 from study.search.claims import Claims
 from study.search.grid_plan import Cell
-from study.search.grid_plan import make_configs
+from study.search.grid_space import Grid
 from study.search.retry import MAX_OUTAGE_SECONDS
 from study.search.retry import run_claimed
 from study.tracking import connection
@@ -39,34 +35,6 @@ from study.workers.pool import Worker
 
 # Fields that a grid's trials share, and by which MLflow finds their runs in one search.
 SEARCHED_PARAMS = ("backbone", "split", "image_size", "epochs")
-
-
-@dataclasses.dataclass(frozen=True)
-class Grid:
-    """A fixed set of configs to train, and the name under which Optuna knows it."""
-
-    name: str
-    base: TrialConfig
-    digest: str  # of the data
-    space: dict[str, list[int]]  # the values of those of `variant`, `seed` and `fold` that differ
-    configs: dict[Cell, TrialConfig]
-    keys: dict[Cell, str]  # fingerprints
-
-    def point(self, cell: Cell) -> dict[str, int]:
-        """Return a cell's point in the search space."""
-        return {name: getattr(cell, name) for name in self.space}
-
-    def ranges(self) -> dict[str, BaseDistribution]:
-        """Return the search space as Optuna's distributions."""
-        # A range may grow in later calls, as with more seeds. A set of categories may not.
-        return {name: IntDistribution(values[0], values[-1]) for name, values in self.space.items()}
-
-
-def build_grid(name: str, base: TrialConfig, space: dict[str, list[int]], digest: str) -> Grid:
-    """Return the grid of `base`, changed to each point of the search space."""
-    configs = make_configs(base, space)
-    keys = {cell: fingerprint(config, digest) for cell, config in configs.items()}
-    return Grid(name, base, digest, space, configs, keys)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +73,10 @@ class GridScheduler(Scheduler[ClaimedCell]):
     def _find_outcomes(self, cells: Collection[Cell]) -> dict[Cell, Outcome]:
         """Return MLflow's outcomes of those cells that need no more training."""
         keys = {self.grid.keys[cell] for cell in cells}
-        base = self.grid.base
-        common_params = {name: getattr(base, name) for name in SEARCHED_PARAMS}
+        shared_fields = self.grid.plan.shared_fields()
+        common_params = {
+            name: shared_fields[name] for name in SEARCHED_PARAMS if name in shared_fields
+        }
         runs = queries.find_runs_by_fingerprint(self.client, keys, common_params)
         outcomes = {cell: self._choose_outcome(runs[self.grid.keys[cell]]) for cell in cells}
         return {cell: outcome for cell, outcome in outcomes.items() if outcome is not None}

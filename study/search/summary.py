@@ -7,6 +7,7 @@ from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial
@@ -17,16 +18,20 @@ from study.config.initial_weights import weights_kind
 from study.config.names import data_name
 from study.config.names import make_trial_title
 from study.config.trial_config import TrialConfig
+from study.data.prepare import name_digest
 from study.job import Outcome
 from study.search import fast_budget
 from study.search.grid_plan import Cell
+from study.search.grid_plan import count_trials
+from study.search.grid_plan import describe_setting
 from study.search.grid_plan import describe_split
+from study.search.grid_plan import GridPlan
+from study.search.grid_plan import Setting
 from study.search.grid_scheduler import GridScheduler
 from study.search.search_scheduler import Search
 from study.tracking import operations
 from study.tracking import ui_links
 from study.tracking.operations import Operation
-from study.variants import VARIANTS
 
 
 def summarize_grid(session: GridScheduler, run: Run) -> list[Operation]:
@@ -36,35 +41,60 @@ def summarize_grid(session: GridScheduler, run: Run) -> list[Operation]:
     failed_part = f", {len(session.failed)} failed" if session.failed else ""
     figures: dict[str, float] = {"finished": len(finished), "failed": len(session.failed)}
     status = (
-        f"Grid of the {len(VARIANTS)} variants: {len(finished)} of {len(grid.configs)} trials "
-        f"finished{failed_part}. {_describe_protocol(grid.base, grid.digest)}."
+        f"{_describe_grid('Grid', grid.plan)}: {len(finished)} of {len(grid.configs)} trials "
+        f"finished{failed_part}. {_describe_protocol(grid.base, grid.plan.sweep.fields)}."
     )
     if not finished:
         return _make_operations(run, grid.base, [status], figures)
-    best_text, accuracies = _describe_best_variant(session, run)
+    best_text, accuracies = _describe_best_setting(session, run)
     return _make_operations(run, grid.base, [best_text, status], figures | accuracies)
 
 
-def _describe_best_variant(session: GridScheduler, run: Run) -> tuple[str, dict[str, float]]:
-    """Return a paragraph on the best variant, and its accuracies by metric name."""
+def _describe_best_setting(session: GridScheduler, run: Run) -> tuple[str, dict[str, float]]:
+    """Return a paragraph on the best setting, and its accuracies by metric name."""
     finished = session.finished
     best = best_cell(finished)
-    outcomes = [outcome for cell, outcome in finished.items() if cell.variant == best.variant]
-    val_accuracy = _compute_mean([outcome.val_accuracy for outcome in outcomes])
-    test_accuracy = _compute_mean([outcome.test_accuracy for outcome in outcomes])
+    means = compute_means(finished, best.setting)
     means_part = (
-        f", means over its {len(outcomes)} trainings, the best of which is linked"
-        if len(outcomes) > 1
+        f", means over its {means.count} trainings, the best of which is linked"
+        if means.count > 1
         else ""
     )
     grid = session.grid
-    link = _format_link(run, grid.configs[best], grid.digest, finished[best].run_id)
+    link = _format_link(run, grid.configs[best], finished[best].run_id)
     text = (
-        f"**Best on validation: variant {best.variant}**, {link}: validation accuracy "
-        f"{_format_percent(val_accuracy)}, test accuracy "
-        f"{_format_percent(test_accuracy)}{means_part}"
+        f"**Best on validation: {describe_setting(best.setting)}**, {link}: validation accuracy "
+        f"{_format_percent(means.val_accuracy)}, test accuracy "
+        f"{_format_percent(means.test_accuracy)}{means_part}"
     )
-    return text, {"best_val_accuracy": val_accuracy, "best_test_accuracy": test_accuracy}
+    return text, {
+        "best_cell_val_accuracy_mean": means.val_accuracy,
+        "best_cell_test_accuracy_mean": means.test_accuracy,
+    }
+
+
+@dataclass(frozen=True)
+class SettingMeans:
+    """The mean accuracies of a grid's setting over its seeds and folds."""
+
+    count: int  # of trainings
+    val_accuracy: float
+    test_accuracy: float
+
+
+def compute_means(finished: Mapping[Cell, Outcome], setting: Setting) -> SettingMeans:
+    """Return the mean accuracies of a setting's finished cells, of which there must be one."""
+    outcomes = [outcome for cell, outcome in finished.items() if cell.setting == setting]
+    return SettingMeans(
+        len(outcomes),
+        _compute_mean([outcome.val_accuracy for outcome in outcomes]),
+        _compute_mean([outcome.test_accuracy for outcome in outcomes]),
+    )
+
+
+def _describe_grid(kind: str, plan: GridPlan) -> str:
+    article = "the " if plan.own_sweep is None else ""
+    return f"{kind} of {article}{plan.describe_sweep()}"
 
 
 def summarize_fast_grid(session: GridScheduler, run: Run) -> list[Operation]:
@@ -77,14 +107,14 @@ def summarize_fast_grid(session: GridScheduler, run: Run) -> list[Operation]:
     total = len(grid.configs)
     epochs = grid.base.epochs
     figures: dict[str, float] = {"finished": len(session.finished), "failed": len(session.failed)}
-    result = fast_budget.describe_budget(session.finished)
+    result = fast_budget.describe_budget(session.finished, grid.plan)
     paragraphs = [f"**After {pause_epoch} of {epochs} epochs:** {result}"] if result else []
     share = pause_epoch / epochs
     paragraphs.append(
-        f"Fast grid of the {len(VARIANTS)} variants: {len(session.finished)} of {total} trials "
+        f"{_describe_grid('Fast grid', grid.plan)}: {len(session.finished)} of {total} trials "
         f"have trained {pause_epoch} of {epochs} epochs ({share:.0%} of their compute) "
         "and are paused. The same command without `--budget fast` trains the rest. "
-        f"{_describe_protocol(grid.base, grid.digest)}."
+        f"{_describe_protocol(grid.base, grid.plan.sweep.fields)}."
     )
     return _make_operations(run, grid.base, paragraphs, figures)
 
@@ -113,12 +143,9 @@ def summarize_search(
         paragraphs.append(f"**Best on validation:** {_describe_best_trial(run, search, best)}")
     if confirmed:
         test_accuracy = _compute_mean([outcome.test_accuracy for outcome in confirmed.values()])
-        figures["best_test_accuracy"] = test_accuracy
+        figures["confirmed_test_accuracy_mean"] = test_accuracy
         means_part = f" (mean of {len(confirmed)} trainings)" if len(confirmed) > 1 else ""
-        links = [
-            _format_link(run, config, search.digest, outcome.run_id)
-            for config, outcome in confirmed.items()
-        ]
+        links = [_format_link(run, config, outcome.run_id) for config, outcome in confirmed.items()]
         paragraphs.append(
             f"**Trained again with other seeds**, its test accuracy is "
             f"{_format_percent(test_accuracy)}{means_part}: {', '.join(links)}"
@@ -126,35 +153,31 @@ def summarize_search(
     if doubts:
         paragraphs.append(f"**The win did not repeat:** {'; '.join(doubts)}.")
     paragraphs.append(
-        f"Search over {', '.join(search.space.free)}: {_count_trials(complete)} finished, "
+        f"Search over {', '.join(search.space.free)}: {count_trials(complete)} finished, "
         f"{len(ended) - complete} pruned, {failed} failed. "
-        f"{_describe_protocol(search.space.base, search.digest, search.space.free)}."
+        f"{_describe_protocol(search.space.base, search.space.free)}."
     )
     return _make_operations(run, search.space.base, paragraphs, figures)
 
 
 def best_cell(finished: Mapping[Cell, Outcome]) -> Cell:
-    """Return the best cell of the best variant, by validation accuracy.
+    """Return the best cell of the best setting, by validation accuracy.
 
-    The best variant is the one with the highest mean over its cells.
+    The best setting is the one with the highest mean over its cells.
     """
-    values: dict[int, list[float]] = {}
+    values: dict[Setting, list[float]] = {}
     for cell, outcome in finished.items():
-        values.setdefault(cell.variant, []).append(outcome.val_accuracy)
-    best_variant = max(values, key=lambda variant: _compute_mean(values[variant]))
-    cells = [cell for cell in finished if cell.variant == best_variant]
+        values.setdefault(cell.setting, []).append(outcome.val_accuracy)
+    best_setting = max(values, key=lambda setting: _compute_mean(values[setting]))
+    cells = [cell for cell in finished if cell.setting == best_setting]
     return max(cells, key=lambda cell: finished[cell].val_accuracy)
 
 
 def _describe_best_trial(run: Run, search: Search, best: FrozenTrial) -> str:
     run_ids = best.user_attrs["run_ids"]
     seeds_part = f" (mean of {len(run_ids)} seeds)" if len(run_ids) > 1 else ""
-    link = _format_link(run, search.space.config(best.params), search.digest, run_ids[0])
+    link = _format_link(run, search.space.config(best.params), run_ids[0])
     return f"{link}, {search.metric.replace('_', ' ')} {best.value:.4f}{seeds_part}"
-
-
-def _count_trials(count: int) -> str:
-    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def _count_failed(search: Search, ended_keys: Collection[str]) -> int:
@@ -195,13 +218,11 @@ def _make_links(run: Run, base: TrialConfig) -> Iterator[str]:
     yield "\n".join(["```", *commands, "```"])
 
 
-def _describe_protocol(
-    base: TrialConfig, digest: str, searched_fields: Collection[str] = ()
-) -> str:
+def _describe_protocol(base: TrialConfig, searched_fields: Collection[str] = ()) -> str:
     """Describe in a line what all trials of a study have in common."""
     synthetic_part = " (synthetic)" if base.dataset == "demo" else ""
     parts = {
-        "dataset": f"Data set {data_name(base.dataset, digest)}{synthetic_part}",
+        "dataset": f"Data set {data_name(base.dataset, name_digest(base.dataset))}{synthetic_part}",
         "backbone": BACKBONES[base.backbone].title,
         "weights": f"weights: {weights_kind(base)}",
         "split": describe_split(base),
@@ -212,9 +233,11 @@ def _describe_protocol(
     return ", ".join(text for name, text in parts.items() if name not in searched_fields)
 
 
-def _format_link(parent: Run, config: TrialConfig, digest: str, run_id: str) -> str:
+def _format_link(parent: Run, config: TrialConfig, run_id: str) -> str:
     # brackets would end the link's text
-    title = make_trial_title(config, digest).replace("[", "(").replace("]", ")")
+    title = (
+        make_trial_title(config, name_digest(config.dataset)).replace("[", "(").replace("]", ")")
+    )
     return f"[{title}]({ui_links.run_link(parent.info.experiment_id, run_id)})"
 
 

@@ -9,6 +9,7 @@ from mlflow.entities import Run
 
 from study.config.backbones import BACKBONES
 from study.config.names import data_name
+from study.config.names import read_name_digest
 from study.tracking.run_logger import strip_shell_quotes
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def format_card(run: Run, classes: Sequence[str], chosen: str, interval: "Estima
 def _name_data_of(run: Run) -> str:
     """Return the public name of the data set that a complete run was trained on."""
     dataset = strip_shell_quotes(run.data.params["dataset"])
-    return data_name(dataset, run.data.tags["data_digest"])
+    return data_name(dataset, read_name_digest(run.data.tags))
 
 
 def _format_section(title: str, lines: Iterable[str]) -> str:

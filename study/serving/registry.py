@@ -21,6 +21,7 @@ from study.common.errors import StudyError
 from study.common.progress import Progress
 from study.config.names import data_name
 from study.config.names import DIGEST_LENGTH
+from study.config.names import read_name_digest
 from study.config.trial_config import TrialConfig
 from study.serving.model_card import format_card
 from study.statistics.predictions import count_by_group
@@ -34,7 +35,7 @@ ALIAS = "best"
 CARD = "card.md"  # in the model's folder
 # A tag of each version. Models are compared by its value.
 SCORE_NAME = "val_accuracy"
-DIGEST_TAG = "data_digest"  # of runs and of versions
+DIGEST_TAG = "data_digest"  # of versions: that of the images, without groups
 MAX_DESCRIPTION_CHARACTERS = 5000  # characters that MLflow's database takes as a description
 
 
@@ -65,7 +66,7 @@ def register_model(
         StudyError: the run was recorded without its model, or is not recorded yet.
     """
     run, model = _find_run_with_model(client, run_id, config, name)
-    name = name or data_name(config.dataset, run.data.tags[DIGEST_TAG])
+    name = name or data_name(config.dataset, read_name_digest(run.data.tags))
     version = _get_or_create_version(client, name, run, model, chosen)
     progress.say(f"model {name}, version {version.version}: run {run.info.run_id}")
     _note_earlier_name(client, version, data_name(config.dataset, ""), progress)
@@ -132,7 +133,7 @@ def _get_or_create_version(
     tags = {
         SCORE_NAME: f"{run.data.metrics['val_accuracy']:.6f}",
         "split": run.data.tags["split"],
-        DIGEST_TAG: run.data.tags[DIGEST_TAG],
+        DIGEST_TAG: read_name_digest(run.data.tags),
     }
     return client.create_model_version(
         name,

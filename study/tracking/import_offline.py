@@ -8,6 +8,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from study.config.sweep import Sweep
 from study.tracking import experiments
 from study.tracking import queries
 from study.tracking.failures import mlflow_errors_as_study_errors
@@ -34,10 +35,11 @@ def import_records(client: MlflowClient, records: Sequence[Journal]) -> int:
         The number of runs that were written.
     """
     parents: dict[str, Run] = {}
+    sweeps = _collect_sweeps(records)
     count = 0
     for record in records:
         begin, *operations = record.operations
-        run = _find_or_create_run(client, begin.body, parents)
+        run = _find_or_create_run(client, begin.body, parents, sweeps)
         if run is not None:
             for operation in operations:
                 write_operation(client, run.info.run_id, operation)
@@ -48,8 +50,27 @@ def import_records(client: MlflowClient, records: Sequence[Journal]) -> int:
     return count
 
 
+def _collect_sweeps(records: Sequence[Journal]) -> dict[str, Sweep]:
+    """Return the sweeps that the records are of, by the names of their studies.
+
+    Several commands may have swept the values of one study.
+    """
+    bodies = [record.operations[0].body for record in records]
+    sweeps: dict[str, Sweep] = {}
+    for body in sorted(bodies, key=lambda body: body["time"]):
+        study = body["study"]
+        if (text := study.get("sweep")) is not None:
+            sweep = Sweep.from_json(text)
+            earlier_sweep = sweeps.get(study["name"])
+            sweeps[study["name"]] = sweep if earlier_sweep is None else earlier_sweep.extend(sweep)
+    return sweeps
+
+
 def _find_or_create_run(
-    client: MlflowClient, begin: Mapping[str, Any], parents: dict[str, Run]
+    client: MlflowClient,
+    begin: Mapping[str, Any],
+    parents: dict[str, Run],
+    sweeps: Mapping[str, Sweep],
 ) -> Run | None:
     """Return the run to write a record to, or None if there is nothing to write.
 
@@ -59,6 +80,7 @@ def _find_or_create_run(
         client: of the server.
         begin: the body of the record's first operation.
         parents: the parent runs opened so far, by the names of their studies; a new one is added.
+        sweeps: by the names of their studies.
     """
     earlier_runs = queries.search_runs_by_tags(client, {RECORD_TAG: begin["id"]})
     if earlier_runs:
@@ -67,10 +89,11 @@ def _find_or_create_run(
         return None
     dataset = begin["dataset"]
     study = begin["study"]
-    if (parent := parents.get(study["name"])) is None:
-        spec = StudySpec(dataset, study["name"], study["title"], study["params"])
+    name = study["name"]
+    if (parent := parents.get(name)) is None:
+        spec = StudySpec(dataset, name, study["title"], study["params"], sweeps.get(name))
         parent = open_parent_run(client, spec)
-        parents[study["name"]] = parent
+        parents[name] = parent
     tags = {name: begin[name] for name in ("fingerprint", "machine")}
     tags |= {RECORD_TAG: begin["id"], MLFLOW_PARENT_RUN_ID: parent.info.run_id}
     experiment = experiments.experiment_id(client, dataset)

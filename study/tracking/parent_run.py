@@ -10,10 +10,13 @@ from typing import Any
 
 from mlflow.entities import Param
 from mlflow.entities import Run
+from mlflow.entities import RunTag
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from study.common.version import code_version
+from study.config.sweep import Sweep
+from study.config.sweep import SWEEP_TAG
 from study.tracking import ui_links
 from study.tracking.experiments import experiment_id
 from study.tracking.failures import mlflow_errors_as_study_errors
@@ -33,6 +36,7 @@ class StudySpec:
     name: str  # the tag `study` of the parent run
     title: str  # the parent run's name
     params: Mapping[str, Any]  # that all trials have in common
+    sweep: Sweep | None = None  # None for the seven variants and for a search
 
 
 class StudyRun:
@@ -63,9 +67,8 @@ def open_parent_run(client: MlflowClient, spec: StudySpec) -> Run:
     Hold a lock: two processes that call this at the same time may create two runs.
     """
     flush_spool(client)  # the run's last end may still wait in a spool
-    runs = search_runs_by_tags(client, {"study": spec.name})
-    if runs:
-        run = runs[0]
+    run = find_parent_run(client, spec.name)
+    if run is not None:
         client.update_run(run.info.run_id, status="RUNNING")
     else:
         tags = {"study": spec.name, "dataset": spec.dataset, "code_version": code_version()}
@@ -75,11 +78,31 @@ def open_parent_run(client: MlflowClient, spec: StudySpec) -> Run:
     new_params = [
         Param(name, str(value)) for name, value in spec.params.items() if name not in known_params
     ]
-    client.log_batch(run.info.run_id, params=new_params)
+    sweep = extend_sweep(run, spec.sweep)
+    sweep_tags = [] if sweep is None else [RunTag(SWEEP_TAG, sweep.to_json())]
+    client.log_batch(run.info.run_id, params=new_params, tags=sweep_tags)
     client.set_experiment_tag(
         run.info.experiment_id, ui_links.VIEW_TAG, ui_links.build_view_state()
     )
     return run
+
+
+def find_parent_run(client: MlflowClient, study: str) -> Run | None:
+    """Return the first parent run of a study, or None."""
+    return next(iter(search_runs_by_tags(client, {"study": study})), None)
+
+
+def extend_sweep(run: Run, sweep: Sweep | None) -> Sweep | None:
+    """Return the sweep of a parent run with the values that `sweep` adds.
+
+    A tag that somebody has made unreadable counts as none.
+    """
+    if sweep is None or SWEEP_TAG not in run.data.tags:
+        return sweep
+    try:
+        return Sweep.from_json(run.data.tags[SWEEP_TAG]).extend(sweep)
+    except ValueError:
+        return sweep
 
 
 @contextlib.contextmanager
@@ -113,8 +136,11 @@ def kill_orphaned_runs(client: MlflowClient, parent: str, alive: Collection[str]
     return len(orphaned_runs)
 
 
-def is_complete(client: MlflowClient, study: str) -> bool:
-    """Return True if a study has a parent run that ended well."""
-    return any(
-        run.info.status == "FINISHED" for run in search_runs_by_tags(client, {"study": study})
-    )
+def is_complete(client: MlflowClient, spec: StudySpec) -> bool:
+    """Return True if a study has a parent run that ended well and knows of the whole sweep."""
+    for run in search_runs_by_tags(client, {"study": spec.name}):
+        sweep = extend_sweep(run, spec.sweep)
+        is_known = sweep is None or run.data.tags.get(SWEEP_TAG) == sweep.to_json()
+        if run.info.status == "FINISHED" and is_known:
+            return True
+    return False

@@ -7,6 +7,7 @@ job, or be meant for another program. Then the run that it names must stay as it
 import dataclasses
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from mlflow.entities import Run
@@ -20,11 +21,14 @@ from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 from study.common.errors import TrackingRefused
 from study.common.settings import read_setting
 from study.common.settings import tracking_uri
+from study.config.trial_config import RECIPES
 from study.config.trial_config import TrialConfig
 from study.tracking.failures import mlflow_errors_as_study_errors
 from study.tracking.failures import redact_credentials
 from study.tracking.run_logger import has_param_value
+from study.tracking.run_logger import strip_shell_quotes
 
+GRID_ENTRY_POINT = "grid"  # its name in the file MLproject
 ROOT = Path(__file__).parents[2]  # of this checkout
 # A fresh run has none of these: each is written by a trial or a study.
 TRIAL_TAGS = {"finished", "fingerprint", "given_up", "same_as", "study"}
@@ -39,11 +43,34 @@ def take_project_run(client: MlflowClient, config: TrialConfig) -> str | None:
     Raises:
         TrackingRefused: `MLFLOW_RUN_ID` names any other run.
     """
+    return _take_run(client, lambda run: _find_other_param(run, config))
+
+
+@mlflow_errors_as_study_errors()
+def take_grid_run(client: MlflowClient) -> str | None:
+    """Return the id of the run that `mlflow run -e grid` opened for this command, or None.
+
+    As with `take_project_run`, nothing is written to it, and `MLFLOW_RUN_ID` is removed.
+
+    Raises:
+        TrackingRefused: `MLFLOW_RUN_ID` names any other run.
+    """
+    return _take_run(client, _find_other_entry_point)
+
+
+def _take_run(client: MlflowClient, find_difference: Callable[[Run], str]) -> str | None:
+    """Return the id of the run in `MLFLOW_RUN_ID`, or None if there is none.
+
+    Args:
+        client: of the server.
+        find_difference: returns why a fresh run is not for this command, or `""`.
+    """
     run_id = read_setting("MLFLOW_RUN_ID")
     os.environ.pop("MLFLOW_RUN_ID", None)
     if not run_id:
         return None
-    objection = _find_objection(_fetch_run(client, run_id), config)
+    run = _fetch_run(client, run_id)
+    objection = _find_objection(run) or find_difference(run)
     if objection:
         raise TrackingRefused(
             f"MLFLOW_RUN_ID={run_id} names a run that {objection}: unset MLFLOW_RUN_ID, which only "
@@ -71,8 +98,8 @@ def _fetch_run(client: MlflowClient, run_id: str) -> Run:
     )
 
 
-def _find_objection(run: Run, config: TrialConfig) -> str:
-    """Return why a run is not a fresh one of `mlflow run` for this config, or `""`."""
+def _find_objection(run: Run) -> str:
+    """Return why a run is not a fresh one of `mlflow run`, or `""`."""
     tags = run.data.tags
     if run.info.lifecycle_stage != "active":
         return "is deleted"
@@ -84,7 +111,7 @@ def _find_objection(run: Run, config: TrialConfig) -> str:
         return "is of another project, or of another commit"
     if run.data.metrics or TRIAL_TAGS & tags.keys():
         return "was written to already"
-    return _find_other_param(run, config)
+    return ""
 
 
 def _is_of_this_checkout(run: Run) -> bool:
@@ -100,6 +127,7 @@ def _find_other_param(run: Run, config: TrialConfig) -> str:
 
     `mlflow run` passes each param on as a flag, in which `-` counts as `_`.
     """
+    _check_recorded_path(run, config)
     values = dataclasses.asdict(config)
     for name, text in run.data.params.items():
         field = name.replace("-", "_")
@@ -108,10 +136,41 @@ def _find_other_param(run: Run, config: TrialConfig) -> str:
     return ""
 
 
+def _check_recorded_path(run: Run, config: TrialConfig) -> None:
+    """Check that a folder is recorded as such, because a param of a run cannot be changed.
+
+    Raises:
+        TrackingRefused: the run has the path alone.
+    """
+    path = strip_shell_quotes(run.data.params.get("dataset", "demo"))
+    is_path_alone = path not in RECIPES and not path.startswith("folder:")
+    if config.dataset.startswith("folder:") and is_path_alone:
+        raise TrackingRefused(
+            f"mlflow run has recorded the data set as {path}, by which nobody finds the folder: "
+            f"write -P dataset=folder:{path}"
+        )
+
+
+def _find_other_entry_point(run: Run) -> str:
+    entry_point = run.data.tags[MLFLOW_PROJECT_ENTRY_POINT]
+    return "" if entry_point == GRID_ENTRY_POINT else f"is for the entry point {entry_point}"
+
+
 @mlflow_errors_as_study_errors()
 def point_to_finished_run(client: MlflowClient, project_run: str, finished_run: Run) -> None:
     """Let the empty run of `mlflow run` say which finished run has the figures."""
-    run_id = finished_run.info.run_id
-    client.update_run(project_run, name=f"same as {finished_run.info.run_name}")
-    client.set_tag(project_run, "same_as", run_id)
-    client.set_tag(project_run, "mlflow.note.content", f"Already finished in run {run_id}.")
+    note = f"Already finished in run {finished_run.info.run_id}."
+    _point_to_run(client, project_run, finished_run, note)
+
+
+@mlflow_errors_as_study_errors()
+def point_to_parent_run(client: MlflowClient, project_run: str, parent_run: Run) -> None:
+    """Let the empty run of `mlflow run` say under which run the trials stand."""
+    note = f"The trials stand under run {parent_run.info.run_id}."
+    _point_to_run(client, project_run, parent_run, note)
+
+
+def _point_to_run(client: MlflowClient, project_run: str, run: Run, note: str) -> None:
+    client.update_run(project_run, name=f"same as {run.info.run_name}")
+    client.set_tag(project_run, "same_as", run.info.run_id)
+    client.set_tag(project_run, "mlflow.note.content", note)

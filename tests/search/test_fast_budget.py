@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import settings
@@ -14,12 +15,15 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from study.common.errors import ConfigError
+from study.config.trial_config import recipe
 from study.search.fast_budget import describe_factors
 from study.search.fast_budget import fast_epochs
-from study.search.fast_budget import mean_by_variant
+from study.search.fast_budget import list_factors
+from study.search.fast_budget import mean_by_setting
 from study.search.fast_budget import SHARE
 from study.search.fast_budget import significant_directions
 from study.search.grid_plan import Cell
+from study.search.grid_plan import plan_variants
 from study.variants import VARIANTS
 from tests.support.commands import client_of
 from tests.support.commands import finished_of
@@ -32,6 +36,19 @@ from tests.support.training import InlineWorker
 
 FLAGS = (*TINY, "--limit", "60", "--epochs", "3", "--seeds", "1")
 ACCURACIES = st.integers(0, 64).map(lambda right: right / 64)
+PLAN = plan_variants(recipe("demo"))
+SETTINGS = PLAN.settings
+BASELINE = PLAN.baseline
+FACTORS = list_factors(PLAN)
+
+
+def make_accuracies(table: npt.NDArray[np.float64]) -> dict[Cell, float]:
+    """The accuracy of each variant (column) with each seed (row)."""
+    return {
+        Cell(setting, seed): float(accuracy)
+        for seed, row in enumerate(table)
+        for setting, accuracy in zip(SETTINGS, row, strict=True)
+    }
 
 
 def trials_in(folder: Path) -> list[Run]:
@@ -138,20 +155,22 @@ def test_fast_budget_of_less_than_an_epoch_is_refused() -> None:
 def test_significant_directions_depend_on_accuracies_alone(
     table: list[list[float]], random: object
 ) -> None:
-    accuracies = {Cell(v + 1, seed): row[v] for seed, row in enumerate(table) for v in range(7)}
+    accuracies = make_accuracies(np.array(table))
     items = list(accuracies.items())
     random.shuffle(items)  # type: ignore[attr-defined]
-    found = significant_directions(accuracies)
-    assert significant_directions(dict(items)) == found
-    assert 1 not in found
-    mirrored = significant_directions({cell: 1 - value for cell, value in accuracies.items()})
-    assert mirrored == {variant: -apart for variant, apart in found.items()}
-    assert set(mean_by_variant(accuracies)) == set(range(1, 8))
+    found = significant_directions(accuracies, BASELINE)
+    assert significant_directions(dict(items), BASELINE) == found
+    assert BASELINE not in found
+    mirror = {cell: 1 - value for cell, value in accuracies.items()}
+    mirrored = significant_directions(mirror, BASELINE)
+    assert mirrored == {setting: -apart for setting, apart in found.items()}
+    assert list(mean_by_setting(accuracies)) == SETTINGS
 
 
 def test_significant_directions_of_one_seed_are_none() -> None:
-    assert significant_directions({Cell(variant, 0): variant / 10 for variant in range(1, 8)}) == {}
-    assert set(describe_factors({}).values()) == {"not significant"}
+    accuracies = make_accuracies(np.arange(7).reshape(1, 7) / 10)
+    assert significant_directions(accuracies, BASELINE) == {}
+    assert set(describe_factors({}, FACTORS).values()) == {"not significant"}
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -161,19 +180,22 @@ def test_significant_directions_follow_the_paired_t_test(seed: int) -> None:
     p = stats.ttest_rel(table[:, 1:], table[:, :1]).pvalue
     adjusted = multipletests(p, method="holm")[1]
     wanted = np.sign(table.mean(axis=0) - table[:, 0].mean())[1:] * (adjusted < 0.05)
-    cells = {Cell(v + 1, s): table[s, v] for s in range(6) for v in range(7)}
-    assert significant_directions(cells) == dict(zip(range(2, 8), wanted.astype(int), strict=True))
-    assert mean_by_variant(cells) == pytest.approx(dict(enumerate(table.mean(axis=0), start=1)))
+    cells = make_accuracies(table)
+    assert significant_directions(cells, BASELINE) == dict(
+        zip(SETTINGS[1:], wanted.astype(int), strict=True)
+    )
+    assert list(mean_by_setting(cells).values()) == pytest.approx(list(table.mean(axis=0)))
 
 
 def test_gain_that_never_varies_is_not_significant() -> None:
-    base = {Cell(1, seed): value for seed, value in enumerate((0.5, 0.7, 0.8))}
-    better = {Cell(2, cell.seed): value + 0.1 for cell, value in base.items()}
-    assert significant_directions(base | better) == {2: 0}
+    base = {Cell(BASELINE, seed): value for seed, value in enumerate((0.5, 0.7, 0.8))}
+    better = {cell._replace(setting=SETTINGS[1]): value + 0.1 for cell, value in base.items()}
+    assert significant_directions(base | better, BASELINE) == {SETTINGS[1]: 0}
 
 
 def test_factor_is_described_by_the_variants_that_change_it() -> None:
-    assert describe_factors({2: 0, 3: 1, 4: -1, 5: -1, 6: -1, 7: 1}) == {
+    directions = dict(zip(SETTINGS[1:], [0, 1, -1, -1, -1, 1], strict=True))
+    assert describe_factors(directions, FACTORS) == {
         "hidden layers": "negative",
         "dense units": "positive",
         "lr": "positive and negative",

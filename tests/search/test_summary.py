@@ -15,7 +15,7 @@ from study.grid import main as grid
 from study.grid import run_grid
 from study.job import Options
 from study.job import Outcome
-from study.search.grid_plan import search_space
+from study.search.grid_plan import plan_variants
 from study.tpe import main as search
 from study.tracking.ui_links import NOTE_TAG
 from tests.support.commands import runs_of
@@ -55,11 +55,16 @@ def test_grid_summary_names_the_best_variant_by_mean_of_seeds(
     client: MlflowClient, make_stub: Trains
 ) -> None:
     worker = make_stub(lambda config: outcome_of(config, test=0.4 + config.seed / 10))
-    run_grid(recipe("demo"), search_space(recipe("demo"), 2), Options(), [worker])
+    run_grid(plan_variants(recipe("demo"), 2), Options(), [worker])
     run = parent(client)
     assert run.info.run_name == "demo · 7 variants · pooled split · 18 epochs"
     assert run.data.metrics == pytest.approx(
-        {"finished": 14, "failed": 0, "best_val_accuracy": 0.805, "best_test_accuracy": 0.45}
+        {
+            "finished": 14,
+            "failed": 0,
+            "best_cell_val_accuracy_mean": 0.805,
+            "best_cell_test_accuracy_mean": 0.45,
+        }
     )
     note, experiment = run.data.tags[NOTE_TAG], run.info.experiment_id
     best = outcome_of(recipe("demo").replace(hidden_layers=3, seed=1)).run_id
@@ -123,8 +128,8 @@ def test_test_accuracy_not_delivered_yet_is_left_out(
     client: MlflowClient, make_stub: Trains
 ) -> None:
     worker = make_stub(lambda config: outcome_of(config, test=float("nan")))
-    run_grid(recipe("demo"), search_space(recipe("demo")), Options(), [worker])
-    assert "best_test_accuracy" not in parent(client).data.metrics
+    run_grid(plan_variants(recipe("demo")), Options(), [worker])
+    assert "best_cell_test_accuracy_mean" not in parent(client).data.metrics
     assert "test accuracy not delivered yet" in parent(client).data.tags[NOTE_TAG]
 
 
@@ -142,7 +147,7 @@ def test_search_summary_shows_test_accuracy_of_fresh_seeds_alone(
     run = parent(client)
     note, figures = run.data.tags[NOTE_TAG], dict(run.data.metrics)
     assert run.info.run_name == "demo · search · grouped split · 18 epochs"
-    assert figures.pop("best_test_accuracy", None) == (0.9 if fresh else None)
+    assert figures.pop("confirmed_test_accuracy_mean", None) == (0.9 if fresh else None)
     assert figures == pytest.approx({"finished": 7, "failed": 0, "best_val_accuracy": 0.8})
     assert "7 trials finished, 0 pruned, 0 failed" in note
     assert "**Best on validation:** [demo · GAP·D(8)·D(8)·D(8) · 1e-3 · seed 0 · " in note
@@ -155,7 +160,7 @@ def test_summary_of_a_folder_has_its_path_in_commands_alone(
 ) -> None:
     folder = class_folders(tmp_path / "my cells", {"a": 12, "b": 12})
     base = recipe(f"folder:{folder}")
-    run_grid(base, search_space(base), Options(), [make_stub(outcome_of)])
+    run_grid(plan_variants(base), Options(), [make_stub(outcome_of)])
     run = parent(client)
     assert run.info.run_name == "my cells · 7 variants · pooled split · 30 epochs"
     note = run.data.tags[NOTE_TAG]

@@ -15,6 +15,7 @@ from study.config.trial_config import recipe
 from study.data.prepare import data_digest
 from study.job import Outcome
 from study.search.grid_plan import Cell
+from study.search.grid_plan import variant_setting
 from study.search.summary import best_cell
 from study.serving.registry import _move_alias_if_better
 from study.serving.registry import register_model
@@ -184,12 +185,12 @@ def outcome(val: float, test: float) -> Outcome:
 
 def test_best_cell_is_the_best_variants_best_seed_on_validation() -> None:
     finished = {
-        Cell(1, 0): outcome(0.9, 0.1),
-        Cell(1, 1): outcome(0.5, 0.1),
-        Cell(2, 0): outcome(0.7, 0.9),
-        Cell(2, 1): outcome(0.8, 0.2),
+        Cell(variant_setting(1), 0): outcome(0.9, 0.1),
+        Cell(variant_setting(1), 1): outcome(0.5, 0.1),
+        Cell(variant_setting(2), 0): outcome(0.7, 0.9),
+        Cell(variant_setting(2), 1): outcome(0.8, 0.2),
     }
-    assert best_cell(finished) == Cell(2, 1)
+    assert best_cell(finished) == Cell(variant_setting(2), 1)
 
 
 @pytest.mark.slow

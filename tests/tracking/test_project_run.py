@@ -17,6 +17,7 @@ from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.tracking import connection
 from study.tracking.project_run import point_to_finished_run
+from study.tracking.project_run import take_grid_run
 from study.tracking.project_run import take_project_run
 from study.tracking.run_logger import RunLog
 from study.train import train
@@ -33,9 +34,9 @@ def project_run(client: MlflowClient) -> Run:
     return open_project_run(client, lr="5e-5")
 
 
-def open_project_run(client: MlflowClient, **params: str) -> Run:
+def open_project_run(client: MlflowClient, *, entry_point: str = "main", **params: str) -> Run:
     connection.connect()  # MLflow's own client of this function goes there, too
-    run = get_or_create_run(None, str(ROOT), "0", str(ROOT), None, "main", params)
+    run = get_or_create_run(None, str(ROOT), "0", str(ROOT), None, entry_point, params)
     return client.get_run(run.info.run_id)
 
 
@@ -66,6 +67,25 @@ def test_params_that_mlflow_quotes_are_those_of_the_config(client: MlflowClient,
     run_id = open_project_run(client, dataset=f"folder:{path}", **{"image-size": "64"}).info.run_id
     config = recipe(f"folder:{path}").replace(image_size=64)
     assert take(client, run_id, config) == run_id
+
+
+def test_folder_that_mlflow_run_recorded_as_a_path_is_refused(client: MlflowClient) -> None:
+    run_id = open_project_run(client, dataset="./my cells").info.run_id
+    with pytest.raises(TrackingRefused, match=r"write -P dataset=folder:\./my cells"):
+        take(client, run_id, recipe("folder:/here/my cells"))
+
+
+def test_grid_takes_the_run_of_its_entry_point_alone(
+    client: MlflowClient, project_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = {"sweep": "lr=1e-3,5e-3", "seeds": "2"}
+    run_id = open_project_run(client, entry_point="grid", **params).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    assert take_grid_run(client) == run_id
+    assert take_grid_run(client) is None
+    monkeypatch.setenv("MLFLOW_RUN_ID", project_run.info.run_id)
+    with pytest.raises(TrackingRefused, match="is for the entry point main: unset MLFLOW_RUN_ID"):
+        take_grid_run(client)
 
 
 def change(client: MlflowClient, run_id: str, what: str) -> None:

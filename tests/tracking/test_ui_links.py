@@ -117,7 +117,12 @@ def test_study_page_links_to_its_best_run(shown: Shown) -> None:
     parent = shown.parent
     page = shown.open(ui_links.run_link(parent.info.experiment_id, parent.info.run_id))
     expect(page.get_by_text("Best on validation: variant")).to_be_visible()
-    for name in ("best_val_accuracy", "best_test_accuracy", "finished", "failed"):
+    for name in (
+        "best_cell_val_accuracy_mean",
+        "best_cell_test_accuracy_mean",
+        "finished",
+        "failed",
+    ):
         expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
     link = page.locator("a[target=_blank]", has_text="demo · GAP")
     named = link.inner_text()

@@ -62,7 +62,9 @@ from study.data.groups_file import format_groups_csv
 from study.data.groups_file import GROUPS_FILE
 from study.data.listing import Listing
 from study.data.names import format_audit_command
+from study.data.prepare import name_digest
 from study.data.registry import get_dataset
+from study.flags import resolve_dataset
 
 # Raise the number whenever a change makes near_groups find other groups.
 NEAR_FILE = "near-v1.json"
@@ -104,7 +106,7 @@ def audit(dataset: str, progress: Progress, patterns: Sequence[Pattern] = ()) ->
             listing.root, drop_repeated_images(records), folder, progress
         )
         digest = compute_digest(listing, hashes)
-        name = name_without_path(dataset, digest)
+        name = name_without_path(dataset, key)
         evidence = ImageEvidence(
             name, digest, listing, hashes, records, near, near_duplicates.LIMITS
         )
@@ -199,7 +201,10 @@ def main() -> None:
     """Run the command."""
     parser = Parser(__doc__ or "", "study.data.audit")
     parser.add_argument(
-        "--dataset", default="demo", help="chest, blood, demo or folder:PATH [default: demo]"
+        "--dataset",
+        default="demo",
+        type=resolve_dataset,
+        help="chest, blood, demo or the path of a folder [default: demo]",
     )
     parser.add_argument("--out", metavar="DIR", type=parse_path, help="[default: audits/<dataset>]")
     parser.add_argument(
@@ -224,7 +229,7 @@ def main() -> None:
         report = audit(args.dataset, progress, patterns)
     finally:
         progress.close()
-    out = args.out or place / data_name(args.dataset, report.audit.digest)
+    out = args.out or place / data_name(args.dataset, name_digest(args.dataset))
     write_report(report, out)
     flags = f" --out {shlex.quote(str(args.out))}" if args.out else ""
     print_audit(report.audit, format_closing_lines(report, out, args.dataset, flags))
