@@ -37,6 +37,7 @@ from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.config.names import data_name
 from study.config.trial_config import recipe
+from study.flags import resolve_dataset
 from study.tracking.connection import connect
 from study.variants import find_variant
 
@@ -49,7 +50,11 @@ def main() -> None:
     """Parse the flags, read the runs, and write, upload and print the table."""
     parser = Parser(__doc__ or "", "pipelines.export")
     parser.add_argument(
-        "--dataset", required=True, metavar="X", help="chest, blood, demo, or folder:PATH"
+        "--dataset",
+        required=True,
+        metavar="X",
+        type=resolve_dataset,
+        help="chest, blood, demo, or the path of a folder",
     )
     parser.add_argument(
         "--out",

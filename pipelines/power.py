@@ -30,6 +30,7 @@ from study.common.command import run_command
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
 from study.config.trial_config import recipe
+from study.flags import resolve_dataset
 from study.statistics.difference_variance import assume_seeds
 from study.statistics.difference_variance import assume_variance
 from study.statistics.difference_variance import average_variances
@@ -72,7 +73,13 @@ def main() -> None:
 def _make_parser() -> Parser:
     parser = Parser(__doc__ or "", "pipelines.power")
     add = parser.add_argument
-    add("--dataset", required=True, metavar="X", help="chest, blood, demo, or folder:PATH")
+    add(
+        "--dataset",
+        required=True,
+        metavar="X",
+        type=resolve_dataset,
+        help="chest, blood, demo, or the path of a folder",
+    )
     add("--experiment", metavar="NAME", help="read only this MLflow experiment [default: all]")
     group = parser.add_argument_group("assumptions, instead of finished runs")
     add = group.add_argument

@@ -37,6 +37,7 @@ from study.common.errors import StudyError
 from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.config.trial_config import recipe
+from study.flags import resolve_dataset
 from study.tracking.connection import connect
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
@@ -47,7 +48,13 @@ def main() -> None:
     """Parse the flags, build the report, write it and upload it."""
     parser = Parser(__doc__ or "", "pipelines.report")
     add = parser.add_argument
-    add("--dataset", required=True, metavar="X", help="chest, blood, demo, or folder:PATH")
+    add(
+        "--dataset",
+        required=True,
+        metavar="X",
+        type=resolve_dataset,
+        help="chest, blood, demo, or the path of a folder",
+    )
     add(
         "--out",
         metavar="DIR",

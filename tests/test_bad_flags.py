@@ -128,6 +128,7 @@ CASES = {
     "--run 0 --count=many": ["count='many' is not a whole number: use 1 to 1000"],
 }
 EXPORT = {
+    "--dataset ./images --out images/out": ["images/out", "each folder is a class", "--out"],
     "--dataset folder:images --out images/out": ["images/out", "each folder is a class", "--out"],
 }
 POWER = {

@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument(
         "--dataset",
         metavar="X",
-        help="where the run's images are now, such as folder:PATH [default: where they were]",
+        help="where the run's images are now, such as ./cells [default: where they were]",
     )
     parser.add_argument(
         "--count",
