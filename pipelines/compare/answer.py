@@ -164,6 +164,12 @@ def _describe_seeds(rows: Sequence[Row]) -> str:
     counts = [len({run.config.seed for run in row.runs}) for row in rows]
     low = min(counts)
     high = max(counts)
+    if high == 1 and all(row.config.folds for row in rows):
+        return (
+            "Each row is one cross-validation, of trainings that share most of their images: "
+            "differences are tested by the corrected resampled t-test, which accounts for that, "
+            "but the interval of an accuracy does not cover the choice of the seed."
+        )
     if high == 1:
         return (
             "Only one seed was trained, and another may change an accuracy by some points: a "

@@ -113,6 +113,7 @@ COLUMNS = (
     Column("Detectable (points)", AGAINST, "{:.2f}".format, format_detectable, missing=""),
     _make_number_column("P(better)", AGAINST, 2, missing=""),
     _make_number_column("Time Ratio", AGAINST, 3, "{:.2f}", missing=""),
+    Column("Not Compared", AGAINST),
     Column("Seeds", PROTOCOL),
     Column("Folds", PROTOCOL),
     Column("Split", PROTOCOL),
@@ -136,7 +137,7 @@ COLUMNS = (
 )
 COLUMNS_BY_TITLE = {column.title: column for column in COLUMNS}
 TEXT_TITLES = (
-    *("Model", "Head", "By", "In Interval", "Seeds", "Folds", "Split", "Weights"),
+    *("Model", "Head", "By", "In Interval", "Not Compared", "Seeds", "Folds", "Split", "Weights"),
     *("Train/Val/Test Images", "Run IDs", "dataset", "weights_digest"),
 )
 NUMERIC_TITLES = set(COLUMNS_BY_TITLE) - set(TEXT_TITLES)  # titles of the columns that align right

@@ -42,6 +42,9 @@ def summarize_study(rows: Sequence[Row]) -> list[str]:
     """Summarize the result of the study in a few sentences."""
     baseline = find_baseline(rows)
     compared_rows = [row for row in rows if row.verdict.gain and row.verdict.p is not None]
+    obstacles = [row for row in rows if row.verdict.obstacle and row.verdict.accuracy is None]
+    if not compared_rows and obstacles:
+        return [f"{name_rows(obstacles[:1])}: {obstacles[0].verdict.obstacle}."]
     if baseline is None or baseline.verdict.accuracy is None or not compared_rows:
         return [
             "No comparison is possible: the results of the baseline, or of all other variants, are "
@@ -158,7 +161,7 @@ def _describe_gain(row: Row, baseline: Row, field: str) -> str:
     if not is_significant(row):
         return f"With {change}, there is no evidence of a difference ({interval})."
     direction = "better" if row.verdict.gain.value > 0 else "worse"
-    if row.verdict.pairs == 1:
+    if row.verdict.pairs == 1 and not row.config.folds:
         return (
             f"With {change}, this one training was {direction} ({interval}). One seed cannot "
             "show whether another training would also be."

@@ -1,4 +1,4 @@
-"""The ten columns of the table that answer the study's question, for readers."""
+"""The columns of the table that answer the study's question, for readers."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -63,10 +63,11 @@ def _write_reported(line: Line) -> str:
 
 def _write_difference(line: Line) -> str:
     if _write_variant(line) == str(BASELINE):
-        return "baseline"
+        obstacle = line.get("Not Compared", "")
+        return f"baseline, {obstacle}" if obstacle else "baseline"
     bounds = [line[name] for name in ("Gain (points)", "Gain Low", "Gain High")]
     if pd.isna(bounds[0]):
-        return ""
+        return str(line.get("Not Compared", ""))
     return format_difference(Estimate(*(points / 100 for points in bounds)))
 
 
@@ -76,6 +77,15 @@ def _write_p(line: Line) -> str:
 
 def _count_seeds(line: Line) -> str:
     return str(len(set(line["Seeds"].split())))
+
+
+def _count_folds(line: Line) -> str:
+    """Write the number of folds as `5 of 5`, or `2 to 5 of 5` if it differs by seed."""
+    folds_by_seed, of, total = line["Folds"].rpartition(" of ")
+    counts = [len(numbers.split()) for numbers in folds_by_seed.split(", ")]
+    low = min(counts)
+    high = max(counts)
+    return f"{high if low == high else f'{low} to {high}'}{of}{total}" if total else ""
 
 
 def _write_learning_time(line: Line) -> str:
@@ -98,6 +108,7 @@ SHORT_COLUMNS = (
     ShortColumn("Points from baseline (95 % interval)", _write_difference, sort_by="Gain (points)"),
     ShortColumn("Adjusted p", _write_p, sort_by="p (Holm)"),
     ShortColumn("Seeds", _count_seeds),
+    ShortColumn("Folds", _count_folds, needs="Folds"),
     ShortColumn("Learning time", _write_learning_time, sort_by="Learning Time(ms)"),
     ShortColumn("Sibling in training", _write_leak, sort_by="Leak"),
 )

@@ -17,6 +17,7 @@ from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import list_runs
 from pipelines.compare.blocks import Row
 from pipelines.compare.columns import BLOCK
+from pipelines.compare.pairing import select_whole_seeds
 from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.finished import resolve_folder
@@ -37,8 +38,8 @@ def build_table(blocks: Sequence[Block]) -> pd.DataFrame:
     images of its folds together. The accuracies of the first columns are in percent.
 
     The columns are `BLOCK`, those of `COLUMNS`, and one for each further setting that differs
-    between runs. Those about a report are there only where there is a report, and `Folds` only
-    where there are any.
+    between runs. Those about a report are there only where there is a report, `Folds` only where
+    there are any, and `Not Compared` only where a row is not.
     """
     runs = list_runs(blocks)
     named = find_differing_settings(runs)
@@ -52,6 +53,8 @@ def build_table(blocks: Sequence[Block]) -> pd.DataFrame:
     table["Variant"] = table["Variant"].astype("Int64")
     if not any(run.config.folds for run in runs):
         table = table.drop(columns="Folds")
+    if not table["Not Compared"].any():
+        table = table.drop(columns="Not Compared")
     if not read_reported(runs[0].config.dataset):
         table = table.drop(columns=[title for title in table if _needs_report(str(title))])
     return table
@@ -118,6 +121,7 @@ def _build_comparison_cells(verdict: Verdict) -> dict[str, Any]:
         "Detectable (points)": _to_points(verdict.power.smallest if verdict.power else None),
         "P(better)": verdict.wins.value if verdict.wins else None,
         "Time Ratio": verdict.time_ratio,
+        "Not Compared": verdict.obstacle,
     }
 
 
@@ -196,8 +200,10 @@ def _read_metric(runs: list[FinishedRun], metric: str) -> list[float]:
 def _average_metric(runs: list[FinishedRun], metric: str) -> float:
     """Return the mean of a metric over runs.
 
-    With folds, metrics on test images are weighted by the number of these images.
+    With folds, metrics on test images are weighted by the number of these images, and seeds that
+    lack a fold count only where all do.
     """
+    runs = select_whole_seeds(runs) or runs
     values = _read_metric(runs, metric)
     if runs[0].config.folds and metric in ("test_loss", "test_accuracy"):
         return fmean(values, [int(run.sizes.split("/")[-1]) for run in runs])

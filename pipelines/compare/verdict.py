@@ -1,29 +1,30 @@
 """Judge which configs differ significantly from the baseline of their table."""
 
 import math
-from collections.abc import Mapping
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from statistics import median
 
-import numpy as np
 from statsmodels.stats.multitest import multipletests
 
+from pipelines.compare.pairing import count_by_group
+from pipelines.compare.pairing import list_seeds
+from pipelines.compare.pairing import pair_runs
+from pipelines.compare.pairing import select_whole_seeds
+from pipelines.compare.pairing import Tested
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.protocol import find_differing_settings
 from study.common.errors import StudyError
-from study.statistics.counts import Counts
 from study.statistics.difference_variance import DifferenceVariance
 from study.statistics.difference_variance import estimate_difference_variance
 from study.statistics.intervals import Estimate
 from study.statistics.intervals import estimate_accuracy
 from study.statistics.intervals import estimate_chance_to_win
-from study.statistics.intervals import estimate_difference
 from study.statistics.intervals import SIGNIFICANCE_LEVEL
 from study.statistics.power import compute_power
 from study.statistics.power import Power
-from study.statistics.predictions import GroupCounts
 from study.variants import find_variant
 
 BASELINE = 1  # the variant that the others are compared with
@@ -53,6 +54,7 @@ class Verdict:
     seeds: the number of seeds with predictions.
     pairs: the number of these that the baseline has, too.
     grouped: whether the interval takes groups into account.
+    obstacle: why there is no accuracy or gain, in a few words for the table.
     """
 
     accuracy: Estimate | None = None
@@ -66,12 +68,13 @@ class Verdict:
     seeds: int = 0
     pairs: int = 0
     grouped: bool = False
+    obstacle: str = ""
 
 
 Rows = Sequence[Sequence[FinishedRun]]
 
 
-def judge_rows(rows: Rows, tested: Mapping[str, GroupCounts]) -> list[Verdict]:
+def judge_rows(rows: Rows, tested: Tested) -> list[Verdict]:
     """Return a verdict on each row.
 
     Args:
@@ -103,39 +106,42 @@ def _count_limits(runs: Sequence[FinishedRun]) -> int:
     return len({run.config.limit for run in runs})
 
 
-def _judge_alone(row: Sequence[FinishedRun], tested: Mapping[str, GroupCounts]) -> Verdict:
+def _judge_alone(row: Sequence[FinishedRun], tested: Tested) -> Verdict:
     """Judge a row by itself, without the baseline."""
     tested_runs = [run for run in row if run.run_id in tested]
-    seeds = _list_seeds(tested_runs)
+    whole_runs = select_whole_seeds(tested_runs)
+    seeds = list_seeds(whole_runs)
     if not seeds:
-        return Verdict()
-    (counts,) = _count_by_group([tested_runs], seeds, tested)
+        return Verdict(obstacle=_describe_missing_folds(tested_runs))
+    (counts,) = count_by_group([whole_runs], seeds, tested)
     deviation = float(counts.accuracy_by_seed.std(ddof=1)) if len(seeds) > 1 else None
-    grouped = all(tested[run.run_id].grouped for run in tested_runs)
+    grouped = all(tested[run.run_id].grouped for run in whole_runs)
     return Verdict(estimate_accuracy(counts), deviation, seeds=len(seeds), grouped=grouped)
 
 
+def _describe_missing_folds(runs: Sequence[FinishedRun]) -> str:
+    """Say how many folds of a cross-validation are there, or nothing if there are none."""
+    if not runs:
+        return ""
+    counts = Counter(run.config.seed for run in runs)
+    return f"{max(counts.values())} of {runs[0].config.folds} folds: no verdict yet"
+
+
 def _compare_with_baseline(
-    verdict: Verdict,
-    row: Sequence[FinishedRun],
-    baseline: Sequence[FinishedRun],
-    tested: Mapping[str, GroupCounts],
+    verdict: Verdict, row: Sequence[FinishedRun], baseline: Sequence[FinishedRun], tested: Tested
 ) -> Verdict:
     """Add to a verdict how its row compares with the baseline."""
     verdict = replace(verdict, time_ratio=_compute_time_ratio(row, baseline))
-    # Runs are compared in pairs of the same seed and fold, because these share their test images.
-    row_runs = _index_by_draw(row, tested)
-    baseline_runs = _index_by_draw(baseline, tested)
-    shared_draws = sorted(row_runs.keys() & baseline_runs.keys())
-    if not shared_draws:
+    pairs = pair_runs(row, baseline, tested)
+    if pairs is None:
         return verdict
-    pairs = [[runs[draw] for draw in shared_draws] for runs in (row_runs, baseline_runs)]
-    seeds = _list_seeds(pairs[0])
-    row_counts, base_counts = _count_by_group(pairs, seeds, tested)
-    gain = estimate_difference(row_counts, base_counts)
-    wins = estimate_chance_to_win(row_counts, base_counts) if len(seeds) > 1 else None
-    variance = estimate_difference_variance(row_counts, base_counts)
-    return replace(verdict, gain=gain, p=gain.p, wins=wins, variance=variance, pairs=len(seeds))
+    gain = pairs.estimate_gain()
+    wins = estimate_chance_to_win(pairs.one, pairs.base) if len(pairs.seeds) > 1 else None
+    # The variance of a cross-validation is another one: its trainings share images.
+    variance = None if pairs.folds else estimate_difference_variance(pairs.one, pairs.base)
+    return replace(
+        verdict, gain=gain, p=gain.p, wins=wins, variance=variance, pairs=len(pairs.seeds)
+    )
 
 
 def _compute_time_ratio(row: Sequence[FinishedRun], baseline: Sequence[FinishedRun]) -> float:
@@ -150,42 +156,6 @@ def _compute_time_ratio(row: Sequence[FinishedRun], baseline: Sequence[FinishedR
 
 def _list_fit_seconds(runs: Sequence[FinishedRun]) -> list[float]:
     return [run.metrics["fit_seconds"] for run in runs if "fit_seconds" in run.metrics]
-
-
-def _index_by_draw(
-    runs: Sequence[FinishedRun], tested: Mapping[str, GroupCounts]
-) -> dict[tuple[int, int], FinishedRun]:
-    """Index the runs that have predictions by seed and fold."""
-    return {(run.config.seed, run.config.fold): run for run in runs if run.run_id in tested}
-
-
-def _list_seeds(runs: Sequence[FinishedRun]) -> list[int]:
-    return sorted({run.config.seed for run in runs})
-
-
-def _count_by_group(
-    rows: Rows, seeds: list[int], tested: Mapping[str, GroupCounts]
-) -> list[Counts]:
-    """Count the test images of each row over the same groups and seeds.
-
-    The folds of a seed count together.
-    """
-    # Runs of one test set share one array of group names, so each is looked up only once.
-    parts = [tested[run.run_id] for row in rows for run in row]
-    groups_by_id = {id(part.groups): part.groups for part in parts}
-    names = np.unique(np.concatenate(list(groups_by_id.values())))
-    indices_by_id = {key: np.searchsorted(names, groups) for key, groups in groups_by_id.items()}
-    counts = []
-    for row in rows:
-        right, total = np.zeros((2, len(names), len(seeds)))
-        for run in row:
-            part = tested[run.run_id]
-            column = seeds.index(run.config.seed)
-            indices = indices_by_id[id(part.groups)]
-            right[indices, column] += part.right
-            total[indices, column] += part.tested
-        counts.append(Counts(right, total))
-    return counts
 
 
 def _adjust_for_family(verdicts: list[Verdict], are_variants: list[bool]) -> list[Verdict]:
