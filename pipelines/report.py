@@ -30,6 +30,7 @@ from pipelines.page.report_page import Report
 from pipelines.page.search_charts import draw_search_charts
 from pipelines.runs.finished import read_runs
 from pipelines.runs.predictions import read_predictions
+from pipelines.runs.sweeps import read_sweeps
 from pipelines.runs.upload import upload_files
 from study.common.command import Parser
 from study.common.command import run_command
@@ -81,9 +82,10 @@ def build_report(dataset: str, experiment: str | None = None) -> Report:
         StudyError: MLflow cannot be read, or has no finished run of the data set.
     """
     runs = read_runs(dataset, experiment)
-    table_runs = select_table_runs(runs)
+    sweeps = read_sweeps(runs)
+    table_runs = select_table_runs(runs, sweeps)
     predictions = read_predictions(table_runs, with_answers=True)
-    page = build_page(table_runs, predictions)
+    page = build_page(table_runs, predictions, sweeps)
     main_block = find_main_block(page.blocks)
     rows = read_details(main_block, predictions.answers)
     return Report(

@@ -1,4 +1,4 @@
-"""Answer the study's question in three lines: reproduced or not, the best variant, the trust."""
+"""Answer the study's question in a few lines: chance, the report, the best config, the trust."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from statistics import fmean
 
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
+from pipelines.compare.cells import find_best_on_validation
 from pipelines.compare.formats import format_interval
 from pipelines.compare.formats import format_percent
 from pipelines.compare.formats import format_signed_points
@@ -15,8 +16,10 @@ from pipelines.compare.reflection import name_rows
 from pipelines.compare.reflection import spell_count
 from pipelines.compare.reflection import summarize_study
 from pipelines.compare.statement import list_departures
+from pipelines.compare.sweep_sentences import describe_best_cell
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.protocol import join_texts
+from study.reported import read_reported
 from study.statistics.intervals import Estimate
 
 
@@ -29,18 +32,46 @@ class AnswerLine:
 
 
 def write_answer(rows: Sequence[Row]) -> list[AnswerLine]:
-    """Write the lines that open the report on the rows of one protocol."""
+    """Write the lines that open the report on the rows of one protocol, or of one sweep."""
+    is_sweep = any(row.cell for row in rows)
+    best = describe_best_cell(rows) if is_sweep else _describe_best(rows)
     lines = {
+        "Better than chance?": _compare_with_chance(rows),
         "Reproduced?": _describe_reproduction(rows),
-        "Best variant?": [*_describe_best(rows), *summarize_study(rows)],
+        f"Best {'config' if is_sweep else 'variant'}?": [*best, *summarize_study(rows)],
         "How far to trust this?": _describe_trust(rows),
     }
-    return [AnswerLine(label, " ".join(sentences)) for label, sentences in lines.items()]
+    return [
+        AnswerLine(label, " ".join(sentences)) for label, sentences in lines.items() if sentences
+    ]
+
+
+def _compare_with_chance(rows: Sequence[Row]) -> list[str]:
+    """Say whether the best row on validation beats predicting the most frequent class."""
+    index = find_best_on_validation([row.runs for row in rows])
+    best = rows[index] if index is not None else None
+    if best is None or best.verdict.accuracy is None or best.verdict.chance is None:
+        return []
+    accuracy = best.verdict.accuracy
+    chance = best.verdict.chance
+    answer = "This is not shown."
+    if accuracy.low > chance:
+        answer = "Yes."
+    elif accuracy.high < chance:
+        answer = "No, it is worse."
+    return [
+        answer,
+        f"The best on validation, {name_rows([best]).lower()}, is right on "
+        f"{_format_with_interval(accuracy)} of the test images. Always predicting the most "
+        f"frequent class is right on {format_percent(chance)}.",
+    ]
 
 
 def _describe_reproduction(rows: Sequence[Row]) -> list[str]:
     """Say which reported accuracies lie within the intervals, and by how much others miss."""
     errors = [(row, error) for row in rows if (error := _compute_error(row)) is not None]
+    if not errors and not read_reported(rows[0].config.dataset):
+        return []
     if not errors:
         return ["There are no reported accuracies to compare with."]
     misses = [(row, error) for row, error in errors if not row.is_reproduced]

@@ -83,6 +83,7 @@ def _make_number_column(
 MEAN = "This study"
 INTERVAL = "95% interval"
 AGAINST = "Against the baseline"
+AGAINST_BEST = "Against the best on validation"
 HEAD = "Variant"
 REPORT = "The report"
 PROTOCOL = "Protocol"
@@ -114,6 +115,11 @@ COLUMNS = (
     _make_number_column("P(better)", AGAINST, 2, missing=""),
     _make_number_column("Time Ratio", AGAINST, 3, "{:.2f}", missing=""),
     Column("Not Compared", AGAINST),
+    Column("Best on Validation", AGAINST_BEST),
+    Column("Lead (points)", AGAINST_BEST, format_points, missing=""),
+    Column("Lead Low", AGAINST_BEST, format_points, missing=""),
+    Column("Lead High", AGAINST_BEST, format_points, missing=""),
+    Column("p of Lead (Holm)", AGAINST_BEST, format_p_value, format_p, missing=""),
     Column("Seeds", PROTOCOL),
     Column("Folds", PROTOCOL),
     Column("Split", PROTOCOL),
@@ -137,7 +143,18 @@ COLUMNS = (
 )
 COLUMNS_BY_TITLE = {column.title: column for column in COLUMNS}
 TEXT_TITLES = (
-    *("Model", "Head", "By", "In Interval", "Not Compared", "Seeds", "Folds", "Split", "Weights"),
+    *(
+        "Model",
+        "Head",
+        "By",
+        "In Interval",
+        "Not Compared",
+        "Best on Validation",
+        "Seeds",
+        "Folds",
+        "Split",
+        "Weights",
+    ),
     *("Train/Val/Test Images", "Run IDs", "dataset", "weights_digest"),
 )
 NUMERIC_TITLES = set(COLUMNS_BY_TITLE) - set(TEXT_TITLES)  # titles of the columns that align right

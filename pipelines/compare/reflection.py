@@ -30,10 +30,11 @@ QUESTIONS = {
 def answer_questions(rows: Sequence[Row]) -> dict[str, list[str]]:
     """Return each question with the sentences that answer it.
 
-    Without a baseline there is nothing to compare with, so the result is empty.
+    Without a baseline there is nothing to compare with, so the result is empty. It is also empty
+    for a sweep, which has questions of its own.
     """
     baseline = find_baseline(rows)
-    if baseline is None:
+    if baseline is None or baseline.cell:
         return {}
     return {QUESTIONS[factor]: _answer_question(rows, baseline, factor) for factor in FACTORS}
 
@@ -47,7 +48,8 @@ def summarize_study(rows: Sequence[Row]) -> list[str]:
         return [f"{name_rows(obstacles[:1])}: {obstacles[0].verdict.obstacle}."]
     if baseline is None or baseline.verdict.accuracy is None or not compared_rows:
         return [
-            "No comparison is possible: the results of the baseline, or of all other variants, are "
+            f"No comparison is possible: the results of the baseline, or of all other "
+            f"{_choose_noun(rows)}, are "
             "missing."
         ]
     significant_rows = [row for row in compared_rows if is_significant(row)]
@@ -93,7 +95,7 @@ def _describe_differences(rows: Sequence[Row], comparison: str) -> list[str]:
     if not rows:
         return []
     verb = "is" if len(rows) == 1 else "are"
-    distances = _join_texts([_format_distance(row) for row in rows])
+    distances = _join_texts([describe_distance(_get_gain(row)) for row in rows])
     return [
         f"{name_rows(rows)} {verb} significantly {comparison} accurate than the baseline, by "
         f"{distances}."
@@ -108,7 +110,7 @@ def name_rows(rows: Sequence[Row]) -> str:
 
 
 def _choose_noun(rows: Sequence[Row]) -> str:
-    return "variants" if all(row.variant for row in rows) else "configs"
+    return "variants" if all(row.variant and not row.cell for row in rows) else "configs"
 
 
 def spell_count(count: int) -> str:
@@ -200,9 +202,8 @@ def _format_gain(row: Row) -> str:
     return f"{value} points, 95 % interval {low} to {high}"
 
 
-def _format_distance(row: Row) -> str:
+def describe_distance(gain: Estimate) -> str:
     """Format a gain or loss without its sign, which the sentence tells in words."""
-    gain = _get_gain(row)
     sign = 1 if gain.value > 0 else -1
     low, high = sorted(100 * sign * bound for bound in (gain.low, gain.high))
     return f"{100 * sign * gain.value:.1f} points ({low:.1f} to {high:.1f})"

@@ -16,7 +16,9 @@ import pandas as pd
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import list_runs
 from pipelines.compare.blocks import Row
+from pipelines.compare.columns import AGAINST_BEST
 from pipelines.compare.columns import BLOCK
+from pipelines.compare.columns import COLUMNS_BY_TITLE
 from pipelines.compare.pairing import select_whole_seeds
 from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished import FinishedRun
@@ -39,7 +41,8 @@ def build_table(blocks: Sequence[Block]) -> pd.DataFrame:
 
     The columns are `BLOCK`, those of `COLUMNS`, and one for each further setting that differs
     between runs. Those about a report are there only where there is a report, `Folds` only where
-    there are any, and `Not Compared` only where a row is not.
+    there are any, `Not Compared` only where a row is not, and those about the best on validation
+    only where there is a sweep.
     """
     runs = list_runs(blocks)
     named = find_differing_settings(runs)
@@ -55,9 +58,15 @@ def build_table(blocks: Sequence[Block]) -> pd.DataFrame:
         table = table.drop(columns="Folds")
     if not table["Not Compared"].any():
         table = table.drop(columns="Not Compared")
+    if not any(block.sweep for block in blocks):
+        table = table.drop(columns=[title for title in table if _needs_sweep(str(title))])
     if not read_reported(runs[0].config.dataset):
         table = table.drop(columns=[title for title in table if _needs_report(str(title))])
     return table
+
+
+def _needs_sweep(title: str) -> bool:
+    return title in COLUMNS_BY_TITLE and COLUMNS_BY_TITLE[title].group == AGAINST_BEST
 
 
 def _needs_report(title: str) -> bool:
@@ -77,6 +86,7 @@ def _build_line(row: Row, named: list[str]) -> dict[str, Any]:
         **_build_interval_cells(row.verdict),
         **_build_report_cells(row),
         **_build_comparison_cells(row.verdict),
+        **_build_best_cells(row),
         **_build_setting_cells(runs, named),
     }
     for part in ("Train", "Val", "Test"):
@@ -122,6 +132,17 @@ def _build_comparison_cells(verdict: Verdict) -> dict[str, Any]:
         "P(better)": verdict.wins.value if verdict.wins else None,
         "Time Ratio": verdict.time_ratio,
         "Not Compared": verdict.obstacle,
+    }
+
+
+def _build_best_cells(row: Row) -> dict[str, Any]:
+    lead = row.verdict.lead
+    return {
+        "Best on Validation": "yes" if row.cell and row.cell.is_best else "",
+        "Lead (points)": _to_points(lead.value if lead else None),
+        "Lead Low": _to_points(lead.low if lead else None),
+        "Lead High": _to_points(lead.high if lead else None),
+        "p of Lead (Holm)": row.verdict.lead_p,
     }
 
 

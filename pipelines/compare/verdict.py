@@ -2,9 +2,11 @@
 
 import math
 from collections import Counter
+from collections.abc import Collection
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
+from statistics import fmean
 from statistics import median
 
 from statsmodels.stats.multitest import multipletests
@@ -55,6 +57,9 @@ class Verdict:
     pairs: the number of these that the baseline has, too.
     grouped: whether the interval takes groups into account.
     obstacle: why there is no accuracy or gain, in a few words for the table.
+    lead: of a sweep, accuracy minus that of the best config on validation, with the p of this pair.
+    lead_p: the p of the lead, adjusted like that of the gain.
+    chance: the mean share of the most frequent class among the test images.
     """
 
     accuracy: Estimate | None = None
@@ -69,6 +74,9 @@ class Verdict:
     pairs: int = 0
     grouped: bool = False
     obstacle: str = ""
+    lead: Estimate | None = None
+    lead_p: float | None = None
+    chance: float | None = None
 
 
 Rows = Sequence[Sequence[FinishedRun]]
@@ -85,13 +93,7 @@ def judge_rows(rows: Rows, tested: Tested) -> list[Verdict]:
     Raises:
         MixedProtocolsError: the runs are of several protocols.
     """
-    runs = [run for row in rows for run in row]
-    if fields := [
-        name for name in find_differing_settings(runs) if name != "limit" or _count_limits(runs) > 1
-    ]:
-        raise MixedProtocolsError(
-            f"runs of different protocols cannot be compared: they differ in {', '.join(fields)}"
-        )
+    _check_protocols(rows)
     baseline = next((row for row in rows if find_variant(row[0].config) == BASELINE), None)
     verdicts = [_judge_alone(row, tested) for row in rows]
     if baseline is not None:
@@ -100,6 +102,108 @@ def judge_rows(rows: Rows, tested: Tested) -> list[Verdict]:
             for verdict, row in zip(verdicts, rows, strict=True)
         ]
     return _adjust_for_family(verdicts, [find_variant(row[0].config) is not None for row in rows])
+
+
+def judge_cells(
+    rows: Rows,
+    tested: Tested,
+    *,
+    baseline: int | None,
+    best: int | None,
+    swept: Collection[str],
+) -> list[Verdict]:
+    """Return a verdict on each row of a sweep.
+
+    Each row is compared with the baseline, and with the best on validation. Validation images are
+    not test images of the same training, so the choice of the best favours no row on the test
+    images, as the choice of the highest test accuracy would. Folds are the exception: there, each
+    validation image is a test image of another fold, so nothing is compared with the best.
+
+    Args:
+        rows: the runs of each config.
+        tested: the test images of each run by group, by run ID.
+        baseline: the index of the row that the others are compared with, if it was trained.
+        best: the index of the best row on validation, if known.
+        swept: the config fields in which rows may differ.
+
+    Raises:
+        MixedProtocolsError: the runs differ in other settings.
+    """
+    _check_protocols(rows, swept)
+    verdicts = [_judge_alone(row, tested) for row in rows]
+    if baseline is not None:
+        verdicts = [
+            verdict
+            if index == baseline
+            else _compare_cell(verdict, rows[index], rows[baseline], tested)
+            for index, verdict in enumerate(verdicts)
+        ]
+    if best is not None and best != baseline and not rows[best][0].config.folds:
+        verdicts = [
+            verdict
+            if index == best
+            else replace(verdict, lead=_estimate_lead(rows[index], rows[best], tested))
+            for index, verdict in enumerate(verdicts)
+        ]
+    return _adjust_cells(verdicts, baseline, best)
+
+
+def _compare_cell(
+    verdict: Verdict, row: Sequence[FinishedRun], baseline: Sequence[FinishedRun], tested: Tested
+) -> Verdict:
+    """Compare a cell with the baseline, or say why that is not possible."""
+    verdict = _compare_with_baseline(verdict, row, baseline, tested)
+    if verdict.gain is not None or verdict.obstacle or verdict.accuracy is None:
+        return verdict
+    seeds, base_seeds = (
+        set(list_seeds(run for run in runs if run.run_id in tested)) for runs in (row, baseline)
+    )
+    if not base_seeds:
+        return verdict
+    obstacle = "other test images" if seeds & base_seeds else "no seed in common"
+    return replace(verdict, obstacle=obstacle)
+
+
+def _estimate_lead(
+    row: Sequence[FinishedRun], best: Sequence[FinishedRun], tested: Tested
+) -> Estimate | None:
+    pairs = pair_runs(row, best, tested)
+    return pairs.estimate_gain() if pairs else None
+
+
+def _adjust_cells(verdicts: list[Verdict], baseline: int | None, best: int | None) -> list[Verdict]:
+    """Adjust p by Holm's method over all comparisons of a sweep, and add their power.
+
+    The comparison of the baseline with the best is one, whichever of them is named first.
+    """
+    p_by_pair: dict[frozenset[int | None], float] = {}
+    for index, verdict in enumerate(verdicts):
+        for other, estimate in ((baseline, verdict.gain), (best, verdict.lead)):
+            if estimate is not None:
+                p_by_pair[frozenset((index, other))] = estimate.p
+    if not p_by_pair:
+        return verdicts
+    adjusted = multipletests(list(p_by_pair.values()), method="holm")[1].tolist()
+    p_by_pair = dict(zip(p_by_pair, adjusted, strict=True))
+    return [
+        replace(
+            verdict,
+            p=p_by_pair[frozenset((index, baseline))] if verdict.gain else None,
+            lead_p=p_by_pair[frozenset((index, best))] if verdict.lead else None,
+            power=_compute_power(verdict, comparisons=len(p_by_pair)),
+        )
+        for index, verdict in enumerate(verdicts)
+    ]
+
+
+def _check_protocols(rows: Rows, swept: Collection[str] = ()) -> None:
+    """Raise an error if runs differ in settings other than those that are swept."""
+    runs = [run for row in rows for run in row]
+    names = [name for name in find_differing_settings(runs) if not name.startswith(tuple(swept))]
+    if fields := [name for name in names if name != "limit" or _count_limits(runs) > 1]:
+        raise MixedProtocolsError(
+            f"runs of different protocols cannot be compared: they differ in {', '.join(fields)}"
+        )
 
 
 def _count_limits(runs: Sequence[FinishedRun]) -> int:
@@ -116,7 +220,22 @@ def _judge_alone(row: Sequence[FinishedRun], tested: Tested) -> Verdict:
     (counts,) = count_by_group([whole_runs], seeds, tested)
     deviation = float(counts.accuracy_by_seed.std(ddof=1)) if len(seeds) > 1 else None
     grouped = all(tested[run.run_id].grouped for run in whole_runs)
-    return Verdict(estimate_accuracy(counts), deviation, seeds=len(seeds), grouped=grouped)
+    return Verdict(
+        estimate_accuracy(counts),
+        deviation,
+        seeds=len(seeds),
+        grouped=grouped,
+        chance=_compute_chance(whole_runs, tested),
+    )
+
+
+def _compute_chance(runs: Sequence[FinishedRun], tested: Tested) -> float | None:
+    """Compute the accuracy of predicting the most frequent class, as the mean over seeds."""
+    labels_by_seed: dict[int, Counter[str]] = {}
+    for run in runs:
+        labels_by_seed.setdefault(run.config.seed, Counter()).update(tested[run.run_id].labels)
+    shares = [max(labels.values()) / labels.total() for labels in labels_by_seed.values() if labels]
+    return fmean(shares) if shares else None
 
 
 def _describe_missing_folds(runs: Sequence[FinishedRun]) -> str:

@@ -10,10 +10,14 @@ from plotly.offline import get_plotlyjs
 from pipelines.compare.answer import write_answer
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import Row
+from pipelines.compare.cells import name_field
 from pipelines.compare.evidence import DetailedRow
 from pipelines.compare.reflection import answer_questions
+from pipelines.compare.sweep_sentences import describe_effects
+from pipelines.compare.sweep_sentences import describe_missing_cells
 from pipelines.page.figure import Chart
 from pipelines.page.html_table import build_block_tables
+from pipelines.page.html_table import build_effects_table
 from pipelines.page.render import NOTES
 from pipelines.page.render import Page
 from pipelines.runs.protocol import describe_split
@@ -54,6 +58,9 @@ def render_report(report: Report) -> str:
         protocol=_describe_protocol(report.rows),
         answer=write_answer(report.rows),
         reflection=answer_questions(report.rows),
+        missing_cells=describe_missing_cells(report.main_block),
+        effects=describe_effects(report.main_block.effects),
+        effects_table=build_effects_table(report.main_block),
         main_tables=next(pair for is_main, pair in tables if is_main),
         other_tables=[pair for is_main, pair in tables if not is_main],
         charts=report.charts,
@@ -65,9 +72,13 @@ def render_report(report: Report) -> str:
 def _write_question(report: Report) -> str:
     config = report.rows[0].runs[0].config
     name = report.page.title.partition(": ")[2]
+    factors = "its hidden layers, dense units and learning rate"
+    if sweep := report.main_block.sweep:
+        factors = join_texts(name_field(field) for field in sweep.fields)
+    verb = "does" if sweep and len(sweep.fields) == 1 else "do"
     return (
-        f"How accurate is {BACKBONES[config.backbone].title}, fine-tuned on {name}, and do its "
-        "hidden layers, dense units and learning rate make a difference?"
+        f"How accurate is {BACKBONES[config.backbone].title}, fine-tuned on {name}, and {verb} "
+        f"{factors} make a difference?"
     )
 
 
