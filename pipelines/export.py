@@ -111,7 +111,12 @@ def build_page(
     blocks = build_blocks(runs, predictions.counts, sweeps)
     return Page(
         title=format_title(dataset),
-        statement=describe_runs(runs, sum(len(block.rows) for block in blocks)),
+        statement=describe_runs(
+            runs,
+            sum(len(block.rows) for block in blocks),
+            has_variants=any(block.sweep is None for block in blocks),
+            has_sweeps=any(block.sweep for block in blocks),
+        ),
         cautions=list_cautions(blocks, predictions.problems),
         blocks=blocks,
         notes=list_report_notes(dataset),

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.compare.blocks import find_main_block
+from pipelines.compare.cautions import list_cautions
 from pipelines.compare.evidence import read_details
 from pipelines.export import build_page
 from pipelines.export import default_folder
@@ -93,6 +94,10 @@ def build_report(dataset: str, experiment: str | None = None) -> Report:
         main_block=main_block,
         rows=rows,
         charts=[*draw_accuracy_charts(rows), *draw_diagnostics(rows), *draw_search_charts(runs)],
+        cautions=list_cautions([main_block], predictions.problems),
+        other_cautions=list_cautions(
+            [block for block in page.blocks if block is not main_block], predictions.problems
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from pipelines.compare.cells import Cell
 from pipelines.compare.cells import find_best_on_validation
 from pipelines.compare.cells import name_field
 from pipelines.compare.columns import format_learning_rate
+from pipelines.compare.formats import count_digits
 from pipelines.compare.formats import format_percent
 from pipelines.compare.main_effects import estimate_main_effects
 from pipelines.compare.main_effects import MainEffect
@@ -70,9 +71,14 @@ class Row:
         """Return a short name that tells the row from others, as `2 · D(16) · 1e-5`."""
         if self.cell:
             return self.cell.label
-        head = self.config.head_notation.removeprefix("F - ").replace(" - ", "·")
         number = f"{self.variant} · " if self.variant else ""
-        return f"{number}{head} · {format_learning_rate(float(f'{self.config.lr:.3g}'))}"
+        rate = format_learning_rate(float(f"{self.config.lr:.3g}"))
+        return f"{number}{self.config.head_notation} · {rate}"
+
+    @property
+    def digits(self) -> int:
+        """Return how many decimals a percent of this row's test images needs."""
+        return count_digits(self.verdict.images)
 
     @property
     def report(self) -> ReportedRow | None:
@@ -107,11 +113,17 @@ class Block:
     missing_cells: int = 0  # of a sweep, without a finished run
 
     @property
+    def digits(self) -> int:
+        """Return how many decimals a percent of its test images needs."""
+        return min((row.digits for row in self.rows), default=1)
+
+    @property
     def caption(self) -> str:
         """Return the protocol, and what predicting the most frequent class would reach."""
         if self.chance is None:
             return self.protocol
-        return f"{self.protocol}. Always the most frequent class: {format_percent(self.chance)}"
+        chance = format_percent(self.chance, self.digits)
+        return f"{self.protocol}. Always the most frequent class: {chance}"
 
     @property
     def best(self) -> Row | None:

@@ -7,6 +7,7 @@ from statistics import median
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
 from pipelines.compare.columns import format_learning_rate
+from pipelines.compare.formats import format_distance
 from pipelines.compare.formats import format_duration
 from pipelines.compare.formats import format_signed_points
 from pipelines.compare.formats import state_p
@@ -95,7 +96,7 @@ def _describe_differences(rows: Sequence[Row], comparison: str) -> list[str]:
     if not rows:
         return []
     verb = "is" if len(rows) == 1 else "are"
-    distances = _join_texts([describe_distance(_get_gain(row)) for row in rows])
+    distances = _join_texts([format_distance(_get_gain(row), row.digits) for row in rows])
     return [
         f"{name_rows(rows)} {verb} significantly {comparison} accurate than the baseline, by "
         f"{distances}."
@@ -198,12 +199,6 @@ def format_setting(row: Row, field: str) -> str:
 def _format_gain(row: Row) -> str:
     """Format a gain as `-1.1 points, 95 % interval -2.1 to -0.2`."""
     gain = _get_gain(row)
-    value, low, high = map(format_signed_points, (gain.value, gain.low, gain.high))
+    bounds = (gain.value, gain.low, gain.high)
+    value, low, high = [format_signed_points(bound, row.digits) for bound in bounds]
     return f"{value} points, 95 % interval {low} to {high}"
-
-
-def describe_distance(gain: Estimate) -> str:
-    """Format a gain or loss without its sign, which the sentence tells in words."""
-    sign = 1 if gain.value > 0 else -1
-    low, high = sorted(100 * sign * bound for bound in (gain.low, gain.high))
-    return f"{100 * sign * gain.value:.1f} points ({low:.1f} to {high:.1f})"

@@ -80,7 +80,7 @@ def _has(table: pd.DataFrame, title: str) -> bool:
 def _make_field_column(name: str, values: Sequence[Value]) -> ShortColumn:
     is_numeric = not isinstance(values[0], str)
     return ShortColumn(
-        name_field(name).capitalize(),
+        name_field(name),
         lambda line: format_value(name, line[ROW].cell.values[name]),
         is_numeric=is_numeric,
     )
@@ -91,10 +91,11 @@ def _write_variant(line: Line) -> str:
 
 
 def _write_accuracy(line: Line) -> str:
+    digits = line[ROW].digits
     accuracy = line["Accuracy"] / 100
     if pd.isna(line["Low"]):
-        return format_percent(accuracy)
-    return format_accuracy(Estimate(accuracy, line["Low"] / 100, line["High"] / 100))
+        return format_percent(accuracy, digits)
+    return format_accuracy(Estimate(accuracy, line["Low"] / 100, line["High"] / 100), digits)
 
 
 def _write_reported(line: Line) -> str:
@@ -107,14 +108,14 @@ def _write_difference(line: Line) -> str:
     if row.is_baseline:
         return ", ".join(filter(None, ["baseline", row.verdict.obstacle]))
     gain = row.verdict.gain
-    return format_difference(gain) if gain else row.verdict.obstacle
+    return format_difference(gain, row.digits) if gain else row.verdict.obstacle
 
 
 def _write_lead(line: Line) -> str:
     row = line[ROW]
     if row.cell and row.cell.is_best:
         return "best on validation"
-    return format_difference(row.verdict.lead) if row.verdict.lead else ""
+    return format_difference(row.verdict.lead, row.digits) if row.verdict.lead else ""
 
 
 def _write_lead_p(line: Line) -> str:

@@ -7,11 +7,11 @@ from pipelines.compare.blocks import Row
 from pipelines.compare.cells import format_value
 from pipelines.compare.cells import name_field
 from pipelines.compare.formats import format_accuracy
+from pipelines.compare.formats import format_distance
 from pipelines.compare.formats import format_signed_points
 from pipelines.compare.formats import state_p
 from pipelines.compare.main_effects import Level
 from pipelines.compare.main_effects import MainEffect
-from pipelines.compare.reflection import describe_distance
 from pipelines.compare.reflection import spell_count
 from pipelines.runs.protocol import join_texts
 from pipelines.runs.protocol import pluralize
@@ -23,7 +23,7 @@ def describe_sweep(block: Block) -> list[str]:
     """Describe the result of a sweep, in a paragraph each. Empty for a block of variants."""
     return [
         *filter(None, [" ".join(describe_best_cell(block.rows))]),
-        *describe_effects(block.effects),
+        *describe_effects(block),
         *describe_missing_cells(block),
     ]
 
@@ -36,7 +36,7 @@ def describe_best_cell(rows: Sequence[Row]) -> list[str]:
     name = f"The baseline, {best.label}," if best.is_baseline else f"Config {best.label}"
     sentence = (
         f"{name} is the best on validation; its test accuracy is "
-        f"{format_accuracy(best.verdict.accuracy)}."
+        f"{format_accuracy(best.verdict.accuracy, best.digits)}."
     )
     if best.config.folds and len(rows) > 1:
         return [
@@ -71,21 +71,22 @@ def _describe_leads(rows: Sequence[Row]) -> list[str]:
         whom = f"all of {others}" if worse_count == count > 1 else whom
         sentences.append(f"On the test images it is significantly more accurate than {whom}.")
     sentences += [
-        f"Config {row.label} is significantly more accurate than it, by {describe_distance(lead)}."
+        f"Config {row.label} is significantly more accurate than it, by "
+        f"{format_distance(lead, row.digits)}."
         for row, lead in better
     ]
     return sentences
 
 
-def describe_effects(effects: Sequence[MainEffect]) -> list[str]:
-    """Say what each swept field changes, one sentence for each."""
-    return [_describe_effect(effect) for effect in effects]
+def describe_effects(block: Block) -> list[str]:
+    """Say what each field of a sweep changes, one sentence for each."""
+    return [_describe_effect(effect, block.digits) for effect in block.effects]
 
 
-def _describe_effect(effect: MainEffect) -> str:
+def _describe_effect(effect: MainEffect, digits: int) -> str:
     base = format_value(effect.field, effect.baseline)
     contrasts = [
-        _describe_contrast(format_value(effect.field, level.value), base, level)
+        _describe_contrast(format_value(effect.field, level.value), base, level, digits)
         for level in effect.levels
         if level.gain is not None
     ]
@@ -93,22 +94,23 @@ def _describe_effect(effect: MainEffect) -> str:
     return f"{name_field(effect.field)}: {'; '.join(contrasts)}; averaged over {others}."
 
 
-def _describe_contrast(value: str, base: str, level: Level) -> str:
+def _describe_contrast(value: str, base: str, level: Level, digits: int) -> str:
     """Say how one value compares with the baseline's."""
     assert level.gain is not None
     assert level.p is not None
     if level.p < SIGNIFICANCE_LEVEL:
         direction = "better" if level.gain.value > 0 else "worse"
-        distance = describe_distance(level.gain).removesuffix(")")
+        distance = format_distance(level.gain, digits).removesuffix(")")
         return f"{value} is {direction} than {base} by {distance}, adjusted {state_p(level.p)})"
     return (
         f"there is no evidence that {value} differs from {base} "
-        f"({_format_gain(level.gain)}, adjusted {state_p(level.p)})"
+        f"({_format_gain(level.gain, digits)}, adjusted {state_p(level.p)})"
     )
 
 
-def _format_gain(gain: Estimate) -> str:
-    value, low, high = map(format_signed_points, (gain.value, gain.low, gain.high))
+def _format_gain(gain: Estimate, digits: int) -> str:
+    bounds = (gain.value, gain.low, gain.high)
+    value, low, high = [format_signed_points(bound, digits) for bound in bounds]
     return f"{value} points, {low} to {high}"
 
 

@@ -60,6 +60,7 @@ class Verdict:
     lead: of a sweep, accuracy minus that of the best config on validation, with the p of this pair.
     lead_p: the p of the lead, adjusted like that of the gain.
     chance: the mean share of the most frequent class among the test images.
+    images: the mean number of test images of a seed.
     """
 
     accuracy: Estimate | None = None
@@ -77,6 +78,7 @@ class Verdict:
     lead: Estimate | None = None
     lead_p: float | None = None
     chance: float | None = None
+    images: float = 0.0
 
 
 Rows = Sequence[Sequence[FinishedRun]]
@@ -114,9 +116,9 @@ def judge_cells(
 ) -> list[Verdict]:
     """Return a verdict on each row of a sweep.
 
-    Each row is compared with the baseline, and with the best on validation. Validation images are
-    not test images of the same training, so the choice of the best favours no row on the test
-    images, as the choice of the highest test accuracy would. Folds are the exception: there, each
+    Each row is compared with the baseline, and with the best on validation. This is fair, because
+    the best is chosen on other images than it is tested on. The highest test accuracy would be
+    compared with others on the very images that singled it out. In a cross-validation, each
     validation image is a test image of another fold, so nothing is compared with the best.
 
     Args:
@@ -226,6 +228,7 @@ def _judge_alone(row: Sequence[FinishedRun], tested: Tested) -> Verdict:
         seeds=len(seeds),
         grouped=grouped,
         chance=_compute_chance(whole_runs, tested),
+        images=float(counts.tested.sum()) / len(seeds),
     )
 
 

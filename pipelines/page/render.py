@@ -132,10 +132,10 @@ def _build_terminal_table(
     block: Block, rows: pd.DataFrame, box: Box | None, *, is_wide: bool
 ) -> Table:
     columns = select_short_columns(block, rows)
-    # A head is too long with spaces, and an interval has a line of its own where there is no room
+    # An interval has a line of its own where there is no room.
     bracket = " (" if is_wide else "\n("
     lines = [
-        [text.replace(" - ", "-").replace(" (", bracket) for text in texts]
+        [text.replace(" (", bracket) for text in texts]
         for texts in write_short_rows(block, rows, columns)
     ]
     table = Table(box=box, pad_edge=False, collapse_padding=True)

@@ -34,12 +34,14 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Report:
-    """The tables of all protocols, with rows and charts of the main one."""
+    """The tables of all protocols, with cautions, rows and charts of the main one."""
 
     page: Page
     main_block: Block
     rows: list[DetailedRow]
     charts: list[Chart]  # the first stands beside the answer
+    cautions: list[str]
+    other_cautions: list[str]  # on the other protocols
 
 
 def render_report(report: Report) -> str:
@@ -59,11 +61,13 @@ def render_report(report: Report) -> str:
         answer=write_answer(report.rows),
         reflection=answer_questions(report.rows),
         missing_cells=describe_missing_cells(report.main_block),
-        effects=describe_effects(report.main_block.effects),
+        effects=describe_effects(report.main_block),
         effects_table=build_effects_table(report.main_block),
         main_tables=next(pair for is_main, pair in tables if is_main),
         other_tables=[pair for is_main, pair in tables if not is_main],
         charts=report.charts,
+        cautions=report.cautions,
+        other_cautions=report.other_cautions,
         notes_heading=NOTES,
         scripts=_list_scripts(report.charts),
     )

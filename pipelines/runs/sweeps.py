@@ -121,12 +121,19 @@ def _is_of(run: Run, dataset: str) -> bool:
 def _parse_or_warn(run: Run) -> LoggedSweep | None:
     """Parse a sweep's parent run, or print a warning and return None."""
     params = run.data.params
+    known = {spec.name for spec in dataclasses.fields(TrialConfig)}
     try:
         sweep = Sweep.from_json(run.data.tags[SWEEP_TAG])
-        known = {spec.name for spec in dataclasses.fields(TrialConfig)}
         names = known & params.keys() - {*sweep.fields, *AVERAGED, "dataset"}
         shared = {name: parse_value(name, strip_shell_quotes(params[name])) for name in names}
-    except (ConfigError, ValueError) as error:
-        print(f"warning: sweep {run.info.run_id} is left out: {error}", file=sys.stderr)
-        return None
-    return LoggedSweep(run.info.run_id, sweep, shared)
+        is_known = sweep.baseline.keys() == sweep.fields.keys() <= known
+    except (ConfigError, ValueError):
+        is_known = False
+    if is_known:
+        return LoggedSweep(run.info.run_id, sweep, shared)
+    print(
+        f"warning: run {run.info.run_id} has no table of its sweep: its tag {SWEEP_TAG} or a param "
+        "is not one of this version",
+        file=sys.stderr,
+    )
+    return None

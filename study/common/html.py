@@ -3,6 +3,7 @@
 The pages are self-contained, light or dark, and fetch nothing.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -40,5 +41,6 @@ def read_files(*files: Path) -> str:
 
 
 def keep_percents(text: str) -> str:
-    """Keep each number of a text on one line with its percent sign."""
+    """Keep each number of a text on one line with its percent sign, and `1e-5` in one piece."""
+    text = re.sub(r"(\de-)(?=\d)", "\\1\N{WORD JOINER}", text)
     return text.replace(" %", "\N{NO-BREAK SPACE}%")

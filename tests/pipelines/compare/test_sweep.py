@@ -166,7 +166,7 @@ def test_effect_of_a_field_is_the_mean_over_the_cells_of_the_others() -> None:
     assert gain.value == pytest.approx((means[2] + means[3] - means[0] - means[1]) / 2)
     assert rate.levels[0].accuracy.value == pytest.approx((means[0] + means[1]) / 2)
     assert (rate.others, rate.cells, head.cells) == (("head",), 2, 2)
-    on_rate, on_head = describe_effects(block.effects)
+    on_rate, on_head = describe_effects(block)
     assert on_rate.startswith("lr: 1e-4 is better than 1e-5 by 19.8 points (")
     assert on_rate.endswith("averaged over head.")
     assert on_head.startswith("head: there is no evidence that gap differs from flatten (")
