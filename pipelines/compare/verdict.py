@@ -218,7 +218,7 @@ def _judge_alone(row: Sequence[FinishedRun], tested: Tested) -> Verdict:
     whole_runs = select_whole_seeds(tested_runs)
     seeds = list_seeds(whole_runs)
     if not seeds:
-        return Verdict(obstacle=_describe_missing_folds(tested_runs))
+        return Verdict(obstacle=_describe_missing_folds(row, tested_runs))
     (counts,) = count_by_group([whole_runs], seeds, tested)
     deviation = float(counts.accuracy_by_seed.std(ddof=1)) if len(seeds) > 1 else None
     grouped = all(tested[run.run_id].grouped for run in whole_runs)
@@ -241,12 +241,16 @@ def _compute_chance(runs: Sequence[FinishedRun], tested: Tested) -> float | None
     return fmean(shares) if shares else None
 
 
-def _describe_missing_folds(runs: Sequence[FinishedRun]) -> str:
-    """Say how many folds of a cross-validation are there, or nothing if there are none."""
-    if not runs:
+def _describe_missing_folds(row: Sequence[FinishedRun], tested: Sequence[FinishedRun]) -> str:
+    """Say what a cross-validation without a verdict lacks, or nothing if there are no folds."""
+    folds = row[0].config.folds
+    if not folds:
         return ""
-    counts = Counter(run.config.seed for run in runs)
-    return f"{max(counts.values())} of {runs[0].config.folds} folds: no verdict yet"
+    trained_count = max(Counter(run.config.seed for run in row).values())
+    if trained_count < folds:
+        return f"{trained_count} of {folds} folds: no verdict yet"
+    tested_count = max(Counter(run.config.seed for run in tested).values(), default=0)
+    return f"predictions of {folds - tested_count} of {folds} folds missing: no verdict"
 
 
 def _compare_with_baseline(

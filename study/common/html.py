@@ -30,6 +30,7 @@ def render_page(template: Path, styles: Iterable[Path], **values: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["keep_percents"] = keep_percents
+    environment.filters["keep_rates"] = keep_rates
     return environment.get_template(template.name).render(
         style=read_files(COMMON / "page.css", *styles), **values
     )
@@ -41,6 +42,10 @@ def read_files(*files: Path) -> str:
 
 
 def keep_percents(text: str) -> str:
-    """Keep each number of a text on one line with its percent sign, and `1e-5` in one piece."""
-    text = re.sub(r"(\de-)(?=\d)", "\\1\N{WORD JOINER}", text)
+    """Keep each number of a text on one line with its percent sign."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def keep_rates(text: str) -> str:
+    """Keep each rate of a sentence, such as `1e-5`, on one line."""
+    return re.sub(r"(\de-)(?=\d)", "\\1\N{WORD JOINER}", text)

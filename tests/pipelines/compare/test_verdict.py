@@ -198,6 +198,14 @@ def test_unfinished_cross_validation_has_no_verdict_and_says_so() -> None:
     assert base.obstacle == other.obstacle == "2 of 5 folds: no verdict yet"
 
 
+def test_cross_validation_without_predictions_has_no_verdict_and_says_so() -> None:
+    rows, tested = make_fold_rows(5, 5, GAINS)
+    del tested["2-f3"]
+    assert judge_rows(rows, tested)[1].obstacle == "predictions of 1 of 5 folds missing: no verdict"
+    rows, _ = make_fold_rows(5, 2, GAINS)
+    assert judge_rows(rows, {})[1].obstacle == "2 of 5 folds: no verdict yet"
+
+
 def test_unfinished_seed_does_not_count_beside_a_whole_one() -> None:
     rows, tested = make_fold_rows(5, 5, GAINS)
     alone = judge_rows(rows, tested)
