@@ -25,6 +25,7 @@ from pipelines.export import default_folder
 from pipelines.export import select_table_runs
 from pipelines.export import write_text
 from pipelines.page.charts import draw_accuracy_charts
+from pipelines.page.charts import draw_effects
 from pipelines.page.diagnostics import draw_diagnostics
 from pipelines.page.report_page import render_report
 from pipelines.page.report_page import Report
@@ -89,11 +90,17 @@ def build_report(dataset: str, experiment: str | None = None) -> Report:
     page = build_page(table_runs, predictions, sweeps)
     main_block = find_main_block(page.blocks)
     rows = read_details(main_block, predictions.answers)
+    effects_chart = draw_effects(main_block.effects)
     return Report(
         page=page,
         main_block=main_block,
         rows=rows,
-        charts=[*draw_accuracy_charts(rows), *draw_diagnostics(rows), *draw_search_charts(runs)],
+        charts=[
+            *draw_accuracy_charts(rows),
+            *filter(None, [effects_chart]),
+            *draw_diagnostics(rows),
+            *draw_search_charts(runs),
+        ],
         cautions=list_cautions([main_block], predictions.problems),
         other_cautions=list_cautions(
             [block for block in page.blocks if block is not main_block], predictions.problems

@@ -21,6 +21,7 @@ FACTORS = {
     "Dense units": ("dense_units", (1, 2, 3)),
     "Learning rate": ("lr", (1, 6, 7)),
 }
+MOST_NAMES = 4  # configs to name in a sentence: their names are long
 QUESTIONS = {
     "Hidden layers": "What does the number of hidden layers change?",
     "Dense units": "What does the number of dense units change?",
@@ -96,6 +97,13 @@ def _describe_differences(rows: Sequence[Row], comparison: str) -> list[str]:
     if not rows:
         return []
     verb = "is" if len(rows) == 1 else "are"
+    if _is_too_long(rows):
+        sizes = [100 * abs(_get_gain(row).value) for row in rows]
+        digits = rows[0].digits
+        return [
+            f"{name_rows(rows)} are significantly {comparison} accurate than the baseline, by "
+            f"{min(sizes):.{digits}f} to {max(sizes):.{digits}f} points."
+        ]
     distances = _join_texts([format_distance(_get_gain(row), row.digits) for row in rows])
     return [
         f"{name_rows(rows)} {verb} significantly {comparison} accurate than the baseline, by "
@@ -104,10 +112,17 @@ def _describe_differences(rows: Sequence[Row], comparison: str) -> list[str]:
 
 
 def name_rows(rows: Sequence[Row]) -> str:
-    """Name rows as the subject of a sentence: `Variants 4 and 5`."""
+    """Name rows as the subject of a sentence: `Variants 4 and 5`, or `Seven configs`."""
+    if _is_too_long(rows):
+        return f"{spell_count(len(rows)).capitalize()} {_choose_noun(rows)}"
     noun = _choose_noun(rows).capitalize()
     names = [str(row.variant) if noun == "Variants" else row.label for row in rows]
     return f"{noun if len(rows) > 1 else noun.removesuffix('s')} {_join_texts(names)}"
+
+
+def _is_too_long(rows: Sequence[Row]) -> bool:
+    """Return whether the names of rows are too many for a sentence."""
+    return len(rows) > MOST_NAMES and _choose_noun(rows) == "configs"
 
 
 def _choose_noun(rows: Sequence[Row]) -> str:

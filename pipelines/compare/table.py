@@ -183,7 +183,7 @@ def _build_setting_cells(runs: list[FinishedRun], named: list[str]) -> dict[str,
             name.replace("_", " ").title(): format_setting(name, fields[name])
             for name in extra_names
         },
-        "Train/Val/Test Images": _format_counts([run.sizes for run in runs]),
+        "Train/Val/Test Images": format_counts([run.sizes for run in runs]),
         "Leak": _compute_leak(runs),
         "Test Groups": _average_metric(runs, "test_groups"),
     }
@@ -236,7 +236,7 @@ def _restore_infinity(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
 
 
-def _format_counts(texts: list[str]) -> str:
+def format_counts(texts: list[str]) -> str:
     """Write counts as `812/1168`, or `798-812/1168` where they differ between seeds."""
     distinct = sorted(set(texts))
     counts_of_texts = [text.split("/") for text in distinct]

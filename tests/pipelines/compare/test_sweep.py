@@ -10,6 +10,7 @@ from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import build_blocks
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import find_main_block
+from pipelines.compare.reflection import summarize_study
 from pipelines.compare.sweep_sentences import describe_best_cell
 from pipelines.compare.sweep_sentences import describe_effects
 from pipelines.compare.sweep_sentences import describe_missing_cells
@@ -182,6 +183,17 @@ def test_effect_counts_only_cells_and_seeds_with_their_counterparts() -> None:
     block = build_sweep_block([run for run in runs if run not in last], counts)
     assert [effect.cells for effect in block.effects] == [1, 1]
     assert describe_missing_cells(block)[0].startswith("1 of 4 configs has no finished run yet")
+
+
+def test_summary_counts_the_configs_of_a_large_sweep() -> None:
+    sweep = Sweep({"lr": (1e-5, 2e-5, 3e-5, 4e-5, 5e-5, 6e-5)}, {"lr": 1e-5})
+    right = {(rate,): 190 if rate == 1e-5 else 120 for rate in sweep.fields["lr"]}
+    runs, counts = make_study(right, sweep=sweep)
+    (block,) = [block for block in build_blocks(runs, counts, [log(sweep)]) if block.sweep]
+    (sentence,) = summarize_study(block.rows)
+    assert sentence.startswith(
+        "Five configs are significantly less accurate than the baseline, by 3"
+    )
 
 
 def test_cells_with_other_test_images_are_not_compared() -> None:

@@ -86,7 +86,11 @@ def test_pages_show_the_swept_fields_and_both_comparisons(
 
 
 def test_report_of_a_sweep_answers_for_its_fields() -> None:
-    text = render_report(report.build_report("chest")).split("<script>")[0]
+    built = report.build_report("chest")
+    titles = [chart.title for chart in built.charts]
+    assert "The effect of each setting" in titles
+    assert "The effect of each factor" not in titles
+    text = render_report(built).split("<script>")[0]
     assert "and do lr and dropout make a difference?" in text
     assert "<strong>Better than chance?</strong> Yes. The best on validation, config lr " in text
     assert "<strong>Best config?</strong>" in text
