@@ -94,6 +94,8 @@ def _count_hits(hits: int, total: int) -> str:
     where = "within the 95 % interval of this study"
     if total == 1:
         return f"The reported accuracy {'lies' if hits else 'does not lie'} {where}."
+    if hits == total == 2:
+        return f"Both reported accuracies lie {where}."
     if hits == total:
         return f"All {spell_count(total)} reported accuracies lie {where}."
     subject = spell_count(hits).capitalize() if hits else "None"

@@ -107,9 +107,22 @@ def _describe_protocol(rows: Sequence[Row]) -> list[str]:
         f"{_describe_groups(group_counts)}",
         f"{'Seed' if len(seeds) == 1 else 'Seeds'} {join_texts(map(str, seeds))}; "
         f"{pluralize(len(runs), 'run')}.",
-        "Intervals are of 95 %. They and the paired tests take the groups of the test images and "
-        "the seeds into account. p is adjusted by Holm's method.",
+        _describe_tests(rows),
     ]
+
+
+def _describe_tests(rows: Sequence[Row]) -> str:
+    """Say what the intervals and the paired tests take into account."""
+    if rows[0].config.folds:
+        return (
+            "Intervals are of 95 %. Those of accuracies take the groups of the test images into "
+            "account. Differences are tested by the corrected resampled t-test over the folds. p "
+            "is adjusted by Holm's method."
+        )
+    return (
+        "Intervals are of 95 %. They and the paired tests take the groups of the test images and "
+        "the seeds into account. p is adjusted by Holm's method."
+    )
 
 
 def _describe_groups(counts: Sequence[int]) -> str:
