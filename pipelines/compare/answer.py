@@ -52,6 +52,7 @@ def _compare_with_chance(rows: Sequence[Row]) -> list[str]:
     best = rows[index] if index is not None else None
     if best is None or best.verdict.accuracy is None or best.verdict.chance is None:
         return []
+    name = name_rows([best])
     accuracy = best.verdict.accuracy
     chance = best.verdict.chance
     answer = "This is not shown."
@@ -61,7 +62,7 @@ def _compare_with_chance(rows: Sequence[Row]) -> list[str]:
         answer = "No, it is worse."
     return [
         answer,
-        f"The best on validation, {name_rows([best]).lower()}, is right on "
+        f"The best on validation, {name[0].lower()}{name[1:]}, is right on "
         f"{format_percent(accuracy.value, best.digits)} of the test images (95 % interval "
         f"{format_interval(accuracy, best.digits)}). Always predicting the most frequent class is "
         f"right on {format_percent(chance, best.digits)}.",

@@ -22,9 +22,9 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """Return a short name, as `lr 1e-4 · head gap`."""
-        return " · ".join(
-            f"{name_field(name)} {format_value(name, value)}" for name, value in self.values.items()
+        """Return a short name, as the grid prints it: `lr=1e-4 head=gap`."""
+        return " ".join(
+            f"{name}={format_value(name, value)}" for name, value in self.values.items()
         )
 
 

@@ -80,10 +80,10 @@ def test_sweep_has_one_block_with_its_cells_in_the_order_of_its_values() -> None
     runs, counts = make_study()
     (block,) = build_blocks(runs[::-1], counts, [log()])
     assert [row.label for row in block.rows] == [
-        "lr 1e-5 · head flatten",
-        "lr 1e-5 · head gap",
-        "lr 1e-4 · head flatten",
-        "lr 1e-4 · head gap",
+        "lr=1e-5 head=flatten",
+        "lr=1e-5 head=gap",
+        "lr=1e-4 head=flatten",
+        "lr=1e-4 head=gap",
     ]
     assert block.protocol.startswith("Sweep of lr and head: MobileNet, pooled split")
     baseline = find_baseline(block.rows)

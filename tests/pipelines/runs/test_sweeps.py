@@ -71,7 +71,7 @@ def test_pages_show_the_swept_fields_and_both_comparisons(
     assert "| lr | dropout | Accuracy (95 % interval) |" in markdown
     assert "Points from best (95 % interval) | Adjusted p, best |" in markdown
     assert "## Sweep of lr and dropout: MobileNet, pooled split" in markdown
-    assert "Config lr 1e-4 · dropout 0.5 is the best on validation" in markdown
+    assert "Config lr=1e-4 dropout=0.5 is the best on validation" in markdown
     assert "lr: 1e-4 is better than 1e-5 by" in markdown
     header = render_csv(page).splitlines()[0].split(",")
     for title in ("Dropout", "Best on Validation", "Lead (points)", "p of Lead (Holm)"):
@@ -92,7 +92,7 @@ def test_report_of_a_sweep_answers_for_its_fields() -> None:
     assert "The effect of each factor" not in titles
     text = render_report(built).split("<script>")[0]
     assert "and do lr and dropout make a difference?" in text
-    assert "<strong>Better than chance?</strong> Yes. The best on validation, config lr " in text
+    assert "<strong>Better than chance?</strong> Yes. The best on validation, config lr=" in text
     assert "<strong>Best config?</strong>" in text
     assert "What each setting changes" in text
     assert "What does the number of hidden layers change?" not in text
