@@ -29,6 +29,8 @@ from pipelines.runs.finished import NoRunsError
 from pipelines.runs.finished import read_runs
 from pipelines.runs.predictions import Predictions
 from pipelines.runs.predictions import read_predictions
+from pipelines.runs.sweeps import LoggedSweep
+from pipelines.runs.sweeps import read_sweeps
 from pipelines.runs.upload import upload_files
 from study.common.command import Parser
 from study.common.command import run_command
@@ -70,8 +72,10 @@ def main() -> None:
     # This raises an error for an unknown name.
     recipe(args.dataset)
     check_outside(args.out, args.dataset)
-    runs = select_table_runs(read_runs(args.dataset, args.experiment))
-    page = build_page(runs, read_predictions(runs))
+    runs = read_runs(args.dataset, args.experiment)
+    sweeps = read_sweeps(runs)
+    runs = select_table_runs(runs, sweeps)
+    page = build_page(runs, read_predictions(runs), sweeps)
     out = args.out or default_folder(page)
     files = write_files(page, out)
     if not args.no_upload:
@@ -80,15 +84,23 @@ def main() -> None:
     print(f"\ncomparison.csv, .md, .html and .tex are in {out}")
 
 
-def select_table_runs(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
+def select_table_runs(
+    runs: Iterable[FinishedRun], sweeps: Sequence[LoggedSweep] = ()
+) -> list[FinishedRun]:
     """Select the runs that belong in a table.
 
-    The runs of a search belong only if they are of one of the seven variants.
+    The runs of a search belong only if they are of one of the seven variants or of a sweep.
 
     Raises:
         NoRunsError: there are none.
     """
-    table_runs = [run for run in runs if run.role != "search" or find_variant(run.config)]
+    table_runs = [
+        run
+        for run in runs
+        if run.role != "search"
+        or find_variant(run.config)
+        or any(sweep.find_cell(run) for sweep in sweeps)
+    ]
     if not table_runs:
         raise NoRunsError(
             "MLflow has only runs of searches: train the variants with python -m study.grid"
@@ -96,13 +108,20 @@ def select_table_runs(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
     return table_runs
 
 
-def build_page(runs: Sequence[FinishedRun], predictions: Predictions) -> Page:
+def build_page(
+    runs: Sequence[FinishedRun], predictions: Predictions, sweeps: Sequence[LoggedSweep] = ()
+) -> Page:
     """Build the table of a data set's finished runs, and the words around it."""
     newest_run = runs[-1]
-    blocks = build_blocks(runs, predictions.counts)
+    blocks = build_blocks(runs, predictions.counts, sweeps)
     return Page(
         title=format_title(newest_run),
-        statement=describe_runs(runs, sum(len(block.rows) for block in blocks)),
+        statement=describe_runs(
+            runs,
+            sum(len(block.rows) for block in blocks),
+            has_variants=any(block.sweep is None for block in blocks),
+            has_sweeps=any(block.sweep for block in blocks),
+        ),
         cautions=list_cautions(blocks, predictions.problems),
         blocks=blocks,
         notes=list_report_notes(newest_run.config.dataset),

@@ -18,18 +18,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.compare.blocks import find_main_block
+from pipelines.compare.cautions import list_cautions
 from pipelines.compare.evidence import read_details
 from pipelines.export import build_page
 from pipelines.export import default_folder
 from pipelines.export import select_table_runs
 from pipelines.export import write_text
 from pipelines.page.charts import draw_accuracy_charts
+from pipelines.page.charts import draw_effects
 from pipelines.page.diagnostics import draw_diagnostics
 from pipelines.page.report_page import render_report
 from pipelines.page.report_page import Report
 from pipelines.page.search_charts import draw_search_charts
 from pipelines.runs.finished import read_runs
 from pipelines.runs.predictions import read_predictions
+from pipelines.runs.sweeps import read_sweeps
 from pipelines.runs.upload import upload_files
 from study.common.command import Parser
 from study.common.command import run_command
@@ -88,16 +91,27 @@ def build_report(dataset: str, experiment: str | None = None) -> Report:
         StudyError: MLflow cannot be read, or has no finished run of the data set.
     """
     runs = read_runs(dataset, experiment)
-    table_runs = select_table_runs(runs)
+    sweeps = read_sweeps(runs)
+    table_runs = select_table_runs(runs, sweeps)
     predictions = read_predictions(table_runs, with_answers=True)
-    page = build_page(table_runs, predictions)
+    page = build_page(table_runs, predictions, sweeps)
     main_block = find_main_block(page.blocks)
     rows = read_details(main_block, predictions.answers)
+    effects_chart = draw_effects(main_block.effects)
     return Report(
         page=page,
         main_block=main_block,
         rows=rows,
-        charts=[*draw_accuracy_charts(rows), *draw_diagnostics(rows), *draw_search_charts(runs)],
+        charts=[
+            *draw_accuracy_charts(rows),
+            *filter(None, [effects_chart]),
+            *draw_diagnostics(rows),
+            *draw_search_charts(runs),
+        ],
+        cautions=list_cautions([main_block], predictions.problems),
+        other_cautions=list_cautions(
+            [block for block in page.blocks if block is not main_block], predictions.problems
+        ),
     )
 
 

@@ -46,3 +46,4 @@ class Outcome:
     test_accuracy: float
     val_loss: float
     val_auc: float = math.nan  # if no class has images both of it and of others
+    majority: float = math.nan  # share of test images of their most frequent class, if logged

@@ -8,6 +8,7 @@ same run. Look at the runs with `mlflow ui`.
 """
 
 import contextlib
+import dataclasses
 import math
 import shutil
 import sys
@@ -53,6 +54,7 @@ from study.tracking.project_run import take_project_run
 from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec
+from study.trial import compute_majority
 from study.trial import prepare_trial
 from study.trial import train_and_record
 from study.trial import Trial
@@ -123,7 +125,8 @@ def _train_in_run(
         f"  {'' if options.hide_test_metrics else test_figures}"
         f"learning time {format_duration(figures['fit_seconds'])}; run {log.run_id}"
     )
-    return _make_outcome(log.run_id, result.history[-1], figures["test_accuracy"])
+    outcome = _make_outcome(log.run_id, result.history[-1], figures["test_accuracy"])
+    return dataclasses.replace(outcome, majority=compute_majority(trial))
 
 
 def _make_outcome(run_id: str, epoch: Mapping[str, float], test_accuracy: float) -> Outcome:

@@ -115,7 +115,12 @@ def train_and_record(
         if options.log_model:
             _log_model(trial, log, result)
     total = earlier_seconds + time.perf_counter() - started
-    figures = {**result.figures, **measure_independence(trial), "total_seconds": total}
+    figures = {
+        **result.figures,
+        **measure_independence(trial),
+        "majority_fraction": compute_majority(trial),
+        "total_seconds": total,
+    }
     # step 0, because the MLflow UI draws single points there as bars beside those of other runs
     log.log_metrics(figures, step=0)
     log.log_tags({"finished": "true"})
@@ -152,6 +157,12 @@ def measure_independence(trial: Trial) -> dict[str, float]:
     if trial.leaks is None or groups is None or trial.data.has_only_near_duplicates:
         return {}
     return {"leak_fraction": trial.leaks / len(trial.split.test), "test_groups": float(groups)}
+
+
+def compute_majority(trial: Trial) -> float:
+    """Compute the share (0 to 1) of test images that are of their most frequent class."""
+    labels = trial.data.y[trial.split.test]
+    return float(np.bincount(labels).max() / len(labels))
 
 
 def _fit(trial: Trial, log: RunLog, folder: Path, options: Options) -> "tuple[TrialResult, float]":

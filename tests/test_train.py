@@ -56,6 +56,7 @@ CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "epoch_sec
 FINAL = (
     *("test_loss", "test_accuracy", "fit_seconds", "total_seconds", "images_per_second"),
     *("dead_units", "hidden_units", "epochs_run", "leak_fraction", "test_groups"),
+    "majority_fraction",
 )
 
 
@@ -124,6 +125,8 @@ def test_run_sizes_and_leak_are_those_of_the_split(trained: Trained) -> None:
     assert 0 < int(leaking) <= int(of_test) == len(split.test)
     assert f"warning: {leaking} of {of_test} test images have a sibling" in trained.output
     figures = trained.run.data.metrics
+    labels = prepare("demo", 32).y[split.test]
+    assert figures["majority_fraction"] == np.bincount(labels).max() / len(labels)
     assert figures["leak_fraction"] == int(leaking) / int(of_test)
     assert figures["test_groups"] == count_test_groups(prepare("demo", 32), split)
 

@@ -1,4 +1,4 @@
-"""Answer the study's question in three lines: reproduced or not, the best variant, the trust."""
+"""Answer the study's question in a few lines: chance, the report, the best config, the trust."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from statistics import fmean
 
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
+from pipelines.compare.cells import find_best_on_validation
 from pipelines.compare.formats import format_interval
 from pipelines.compare.formats import format_percent
 from pipelines.compare.formats import format_signed_points
@@ -15,8 +16,10 @@ from pipelines.compare.reflection import name_rows
 from pipelines.compare.reflection import spell_count
 from pipelines.compare.reflection import summarize_study
 from pipelines.compare.statement import list_departures
+from pipelines.compare.sweep_sentences import describe_best_cell
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.protocol import join_texts
+from study.reported import read_reported
 from study.statistics.intervals import Estimate
 
 
@@ -29,18 +32,48 @@ class AnswerLine:
 
 
 def write_answer(rows: Sequence[Row]) -> list[AnswerLine]:
-    """Write the lines that open the report on the rows of one protocol."""
+    """Write the lines that open the report on the rows of one protocol, or of one sweep."""
+    is_sweep = any(row.cell for row in rows)
+    best = describe_best_cell(rows) if is_sweep else _describe_best(rows)
     lines = {
+        "Better than chance?": _compare_with_chance(rows),
         "Reproduced?": _describe_reproduction(rows),
-        "Best variant?": [*_describe_best(rows), *summarize_study(rows)],
+        f"Best {'config' if is_sweep else 'variant'}?": [*best, *summarize_study(rows)],
         "How far to trust this?": _describe_trust(rows),
     }
-    return [AnswerLine(label, " ".join(sentences)) for label, sentences in lines.items()]
+    return [
+        AnswerLine(label, " ".join(sentences)) for label, sentences in lines.items() if sentences
+    ]
+
+
+def _compare_with_chance(rows: Sequence[Row]) -> list[str]:
+    """Say whether the best row on validation beats predicting the most frequent class."""
+    index = find_best_on_validation([row.runs for row in rows])
+    best = rows[index] if index is not None else None
+    if best is None or best.verdict.accuracy is None or best.verdict.chance is None:
+        return []
+    name = name_rows([best])
+    accuracy = best.verdict.accuracy
+    chance = best.verdict.chance
+    answer = "This is not shown."
+    if accuracy.low > chance:
+        answer = "Yes."
+    elif accuracy.high < chance:
+        answer = "No, it is worse."
+    return [
+        answer,
+        f"The best on validation, {name[0].lower()}{name[1:]}, is right on "
+        f"{format_percent(accuracy.value, best.digits)} of the test images (95 % interval "
+        f"{format_interval(accuracy, best.digits)}). Always predicting the most frequent class is "
+        f"right on {format_percent(chance, best.digits)}.",
+    ]
 
 
 def _describe_reproduction(rows: Sequence[Row]) -> list[str]:
     """Say which reported accuracies lie within the intervals, and by how much others miss."""
     errors = [(row, error) for row in rows if (error := _compute_error(row)) is not None]
+    if not errors and not read_reported(rows[0].config.dataset):
+        return []
     if not errors:
         return ["There are no reported accuracies to compare with."]
     misses = [(row, error) for row, error in errors if not row.is_reproduced]
@@ -62,6 +95,8 @@ def _count_hits(hits: int, total: int) -> str:
     where = "within the 95 % interval of this study"
     if total == 1:
         return f"The reported accuracy {'lies' if hits else 'does not lie'} {where}."
+    if hits == total == 2:
+        return f"Both reported accuracies lie {where}."
     if hits == total:
         return f"All {spell_count(total)} reported accuracies lie {where}."
     subject = spell_count(hits).capitalize() if hits else "None"
@@ -103,12 +138,12 @@ def _describe_best(rows: Sequence[Row]) -> list[str]:
     highest = max((accuracy for _, accuracy in accuracies), key=lambda accuracy: accuracy.value)
     best_rows = [row for row, accuracy in accuracies if accuracy.value == highest.value]
     if len(best_rows) > 1:
-        percent = format_percent(highest.value)
+        percent = format_percent(highest.value, best_rows[0].digits)
         return [f"{name_rows(best_rows)} share the highest accuracy, {percent}."]
     best = best_rows[0]
     baseline = find_baseline(rows)
     name = "The baseline, variant 1," if best is baseline else name_rows([best])
-    sentence = f"{name} is the most accurate: {_format_with_interval(highest)}."
+    sentence = f"{name} is the most accurate: {_format_with_interval(highest, best.digits)}."
     return [sentence, *_describe_lead(best, baseline, rows)]
 
 
@@ -122,14 +157,16 @@ def _describe_lead(best: Row, baseline: Row | None, rows: Sequence[Row]) -> list
         return []
     if not any(is_significant(row) for row in rows):
         return []
+    points = format_signed_points(verdict.gain.value, best.digits)
     return [
-        f"Its lead over the baseline ({format_signed_points(verdict.gain.value)} points) is not "
+        f"Its lead over the baseline ({points} points) is not "
         f"significant (adjusted {state_p(verdict.p)})."
     ]
 
 
-def _format_with_interval(accuracy: Estimate) -> str:
-    return f"{format_percent(accuracy.value)} (95 % interval {format_interval(accuracy)})"
+def _format_with_interval(accuracy: Estimate, digits: int) -> str:
+    interval = format_interval(accuracy, digits)
+    return f"{format_percent(accuracy.value, digits)} (95 % interval {interval})"
 
 
 def _describe_trust(rows: Sequence[Row]) -> list[str]:
@@ -166,6 +203,12 @@ def _describe_seeds(rows: Sequence[Row]) -> str:
     counts = [len({run.config.seed for run in row.runs}) for row in rows]
     low = min(counts)
     high = max(counts)
+    if high == 1 and all(row.config.folds for row in rows):
+        return (
+            "Each row is one cross-validation, of trainings that share most of their images: "
+            "differences are tested by the corrected resampled t-test, which accounts for that, "
+            "but the interval of an accuracy does not cover the choice of the seed."
+        )
     if high == 1:
         return (
             "Only one seed was trained, and another may change an accuracy by some points: a "

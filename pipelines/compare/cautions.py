@@ -64,7 +64,8 @@ def _warn_of_unknown_leaks(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _warn_of_single_seeds(blocks: Sequence[Block]) -> list[str]:
-    rows = [row for block in blocks for row in block.rows]
+    # The folds of one seed are several trainings.
+    rows = [row for block in blocks for row in block.rows if not row.config.folds]
     count = sum(len({run.config.seed for run in row.runs}) == 1 for row in rows)
     if not count:
         return []
@@ -101,6 +102,6 @@ def _warn_of_missing_folds(runs: Sequence[FinishedRun]) -> list[str]:
     if not count:
         return []
     return [
-        f"In {count} of {pluralize(len(folds_by_setup), 'cross-validation')}, folds are missing:"
-        " some images are never tested."
+        f"In {count} of {pluralize(len(folds_by_setup), 'cross-validation')}, folds are missing,"
+        " so there is no verdict on its config yet."
     ]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipelines.compare.formats import format_duration
 from pipelines.compare.formats import format_p
 from pipelines.compare.formats import format_percent
 
@@ -43,6 +44,17 @@ def format_detectable(points: float) -> str:
 def format_p_value(p: float) -> str:
     """Format a p-value to three decimals, or as `<0.001` if it rounds to zero."""
     return "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+def format_milliseconds(milliseconds: float) -> str:
+    """Format a time in the unit that suits it, as `8.6 s`."""
+    return "unknown" if math.isnan(milliseconds) else format_duration(milliseconds / 1000)
+
+
+def format_seeds(seeds: str) -> str:
+    """Format a list of seeds as `1 (seed 0)`, or `3 (seeds 0 1 2)`."""
+    count = len(set(seeds.split()))
+    return f"{count} (seed{'' if count == 1 else 's'} {seeds})"
 
 
 def format_count(count: float) -> str:
@@ -83,6 +95,7 @@ def _make_number_column(
 MEAN = "This study"
 INTERVAL = "95% interval"
 AGAINST = "Against the baseline"
+AGAINST_BEST = "Against the best on validation"
 HEAD = "Variant"
 REPORT = "The report"
 PROTOCOL = "Protocol"
@@ -94,10 +107,10 @@ COLUMNS = (
     Column("Hidden Layer", MEAN),
     Column("Dense Count", MEAN),
     Column("Learning Rate", MEAN, format_learning_rate, format_learning_rate_short),
-    _make_number_column("Accuracy", MEAN, 2, "{:.2f} %"),
-    _make_number_column("Learning Time(ms)", MEAN, 3, "{:,.0f}"),
-    _make_number_column("Low", INTERVAL, 2, "{:.2f} %", missing=""),
-    _make_number_column("High", INTERVAL, 2, "{:.2f} %", missing=""),
+    _make_number_column("Accuracy", MEAN, 2, "{:.1f} %"),
+    Column("Learning Time(ms)", MEAN, "{:.3f}".format, format_milliseconds),
+    _make_number_column("Low", INTERVAL, 2, "{:.1f} %", missing=""),
+    _make_number_column("High", INTERVAL, 2, "{:.1f} %", missing=""),
     Column("By", INTERVAL),
     _make_number_column("SD (points)", INTERVAL, 2, missing=""),
     Column("Variant", HEAD, missing=""),
@@ -105,7 +118,7 @@ COLUMNS = (
     _make_number_column("Reported Accuracy", REPORT, 2, "{:.2f} %", missing=""),
     Column("Difference (points)", REPORT, format_points, missing=""),
     Column("In Interval", REPORT),
-    _make_number_column("Reported Learning Time(ms)", REPORT, 3, "{:,.0f}", missing=""),
+    Column("Reported Learning Time(ms)", REPORT, "{:.3f}".format, format_milliseconds, missing=""),
     Column("Gain (points)", AGAINST, format_points, missing=""),
     Column("Gain Low", AGAINST, format_points, missing=""),
     Column("Gain High", AGAINST, format_points, missing=""),
@@ -113,7 +126,13 @@ COLUMNS = (
     Column("Detectable (points)", AGAINST, "{:.2f}".format, format_detectable, missing=""),
     _make_number_column("P(better)", AGAINST, 2, missing=""),
     _make_number_column("Time Ratio", AGAINST, 3, "{:.2f}", missing=""),
-    Column("Seeds", PROTOCOL),
+    Column("Not Compared", AGAINST),
+    Column("Best on Validation", AGAINST_BEST),
+    Column("Lead (points)", AGAINST_BEST, format_points, missing=""),
+    Column("Lead Low", AGAINST_BEST, format_points, missing=""),
+    Column("Lead High", AGAINST_BEST, format_points, missing=""),
+    Column("p of Lead (Holm)", AGAINST_BEST, format_p_value, format_p, missing=""),
+    Column("Seeds", PROTOCOL, page=format_seeds),
     Column("Folds", PROTOCOL),
     Column("Split", PROTOCOL),
     Column("Weights", PROTOCOL),
@@ -136,7 +155,18 @@ COLUMNS = (
 )
 COLUMNS_BY_TITLE = {column.title: column for column in COLUMNS}
 TEXT_TITLES = (
-    *("Model", "Head", "By", "In Interval", "Seeds", "Folds", "Split", "Weights"),
+    *(
+        "Model",
+        "Head",
+        "By",
+        "In Interval",
+        "Not Compared",
+        "Best on Validation",
+        "Seeds",
+        "Folds",
+        "Split",
+        "Weights",
+    ),
     *("Train/Val/Test Images", "Run IDs", "dataset", "weights_digest"),
 )
 NUMERIC_TITLES = set(COLUMNS_BY_TITLE) - set(TEXT_TITLES)  # titles of the columns that align right

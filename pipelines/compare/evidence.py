@@ -15,7 +15,7 @@ from pipelines.runs.predictions import Answers
 from pipelines.runs.predictions import open_artifact
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DetailedRow(Row):
     """A row with the curves and the predictions of its runs."""
 
@@ -27,7 +27,13 @@ class DetailedRow(Row):
 def read_details(block: Block, answers: Mapping[str, Answers]) -> list[DetailedRow]:
     """Read the curves of a block's rows, and add the answers of their runs, by run ID."""
     return [
-        DetailedRow(row.runs, row.verdict, _read_curves(row.runs), _join_answers(row.runs, answers))
+        DetailedRow(
+            row.runs,
+            row.verdict,
+            row.cell,
+            curves=_read_curves(row.runs),
+            answers=_join_answers(row.runs, answers),
+        )
         for row in block.rows
     ]
 

@@ -7,6 +7,7 @@ from statistics import median
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
 from pipelines.compare.columns import format_learning_rate
+from pipelines.compare.formats import format_distance
 from pipelines.compare.formats import format_duration
 from pipelines.compare.formats import format_signed_points
 from pipelines.compare.formats import state_p
@@ -20,6 +21,7 @@ FACTORS = {
     "Dense units": ("dense_units", (1, 2, 3)),
     "Learning rate": ("lr", (1, 6, 7)),
 }
+MOST_NAMES = 4  # configs to name in a sentence: their names are long
 QUESTIONS = {
     "Hidden layers": "What does the number of hidden layers change?",
     "Dense units": "What does the number of dense units change?",
@@ -30,10 +32,11 @@ QUESTIONS = {
 def answer_questions(rows: Sequence[Row]) -> dict[str, list[str]]:
     """Return each question with the sentences that answer it.
 
-    Without a baseline there is nothing to compare with, so the result is empty.
+    Without a baseline there is nothing to compare with, so the result is empty. It is also empty
+    for a sweep, which has questions of its own.
     """
     baseline = find_baseline(rows)
-    if baseline is None:
+    if baseline is None or baseline.cell:
         return {}
     return {QUESTIONS[factor]: _answer_question(rows, baseline, factor) for factor in FACTORS}
 
@@ -42,9 +45,13 @@ def summarize_study(rows: Sequence[Row]) -> list[str]:
     """Summarize the result of the study in a few sentences."""
     baseline = find_baseline(rows)
     compared_rows = [row for row in rows if row.verdict.gain and row.verdict.p is not None]
+    obstacles = [row for row in rows if row.verdict.obstacle and row.verdict.accuracy is None]
+    if not compared_rows and obstacles:
+        return [f"{name_rows(obstacles[:1])}: {obstacles[0].verdict.obstacle}."]
     if baseline is None or baseline.verdict.accuracy is None or not compared_rows:
         return [
-            "No comparison is possible: the results of the baseline, or of all other variants, are "
+            f"No comparison is possible: the results of the baseline, or of all other "
+            f"{_choose_noun(rows)}, are "
             "missing."
         ]
     significant_rows = [row for row in compared_rows if is_significant(row)]
@@ -90,7 +97,14 @@ def _describe_differences(rows: Sequence[Row], comparison: str) -> list[str]:
     if not rows:
         return []
     verb = "is" if len(rows) == 1 else "are"
-    distances = _join_texts([_format_distance(row) for row in rows])
+    if _is_too_long(rows):
+        sizes = [100 * abs(_get_gain(row).value) for row in rows]
+        digits = rows[0].digits
+        return [
+            f"{name_rows(rows)} are significantly {comparison} accurate than the baseline, by "
+            f"{min(sizes):.{digits}f} to {max(sizes):.{digits}f} points."
+        ]
+    distances = _join_texts([format_distance(_get_gain(row), row.digits) for row in rows])
     return [
         f"{name_rows(rows)} {verb} significantly {comparison} accurate than the baseline, by "
         f"{distances}."
@@ -98,14 +112,21 @@ def _describe_differences(rows: Sequence[Row], comparison: str) -> list[str]:
 
 
 def name_rows(rows: Sequence[Row]) -> str:
-    """Name rows as the subject of a sentence: `Variants 4 and 5`."""
+    """Name rows as the subject of a sentence: `Variants 4 and 5`, or `Seven configs`."""
+    if _is_too_long(rows):
+        return f"{spell_count(len(rows)).capitalize()} {_choose_noun(rows)}"
     noun = _choose_noun(rows).capitalize()
     names = [str(row.variant) if noun == "Variants" else row.label for row in rows]
     return f"{noun if len(rows) > 1 else noun.removesuffix('s')} {_join_texts(names)}"
 
 
+def _is_too_long(rows: Sequence[Row]) -> bool:
+    """Return whether the names of rows are too many for a sentence."""
+    return len(rows) > MOST_NAMES and _choose_noun(rows) == "configs"
+
+
 def _choose_noun(rows: Sequence[Row]) -> str:
-    return "variants" if all(row.variant for row in rows) else "configs"
+    return "variants" if all(row.variant and not row.cell for row in rows) else "configs"
 
 
 def spell_count(count: int) -> str:
@@ -158,7 +179,7 @@ def _describe_gain(row: Row, baseline: Row, field: str) -> str:
     if not is_significant(row):
         return f"With {change}, there is no evidence of a difference ({interval})."
     direction = "better" if row.verdict.gain.value > 0 else "worse"
-    if row.verdict.pairs == 1:
+    if row.verdict.pairs == 1 and not row.config.folds:
         return (
             f"With {change}, this one training was {direction} ({interval}). One seed cannot "
             "show whether another training would also be."
@@ -193,13 +214,6 @@ def format_setting(row: Row, field: str) -> str:
 def _format_gain(row: Row) -> str:
     """Format a gain as `-1.1 points, 95 % interval -2.1 to -0.2`."""
     gain = _get_gain(row)
-    value, low, high = map(format_signed_points, (gain.value, gain.low, gain.high))
+    bounds = (gain.value, gain.low, gain.high)
+    value, low, high = [format_signed_points(bound, row.digits) for bound in bounds]
     return f"{value} points, 95 % interval {low} to {high}"
-
-
-def _format_distance(row: Row) -> str:
-    """Format a gain or loss without its sign, which the sentence tells in words."""
-    gain = _get_gain(row)
-    sign = 1 if gain.value > 0 else -1
-    low, high = sorted(100 * sign * bound for bound in (gain.low, gain.high))
-    return f"{100 * sign * gain.value:.1f} points ({low:.1f} to {high:.1f})"

@@ -1,4 +1,4 @@
-"""The ten columns of the table that answer the study's question, for readers."""
+"""The columns of the table that answer the study's question, for readers."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -8,16 +8,20 @@ from typing import Any
 
 import pandas as pd
 
+from pipelines.compare.blocks import Block
+from pipelines.compare.cells import format_value
+from pipelines.compare.cells import name_field
 from pipelines.compare.columns import format_learning_rate_short
 from pipelines.compare.formats import format_accuracy
 from pipelines.compare.formats import format_difference
 from pipelines.compare.formats import format_duration
 from pipelines.compare.formats import format_p
 from pipelines.compare.formats import format_percent
-from pipelines.compare.verdict import BASELINE
+from study.config.sweep import Value
 from study.statistics.intervals import Estimate
 
-Line = Mapping[Any, Any]  # of the table of `build_table`, by column
+ROW = "row"
+Line = Mapping[Any, Any]  # of the table of `build_table`, by column, and its `Row` under `ROW`
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,51 @@ class ShortColumn:
     is_numeric: bool = True
 
 
-def write_short_rows(table: pd.DataFrame, columns: Sequence[ShortColumn]) -> list[list[str]]:
-    """Write the cells of some columns as text, one list for each line of the table."""
-    return [[column.write(line) for column in columns] for line in table.to_dict("records")]
+def write_short_rows(
+    block: Block, table: pd.DataFrame, columns: Sequence[ShortColumn]
+) -> list[list[str]]:
+    """Write the cells of some columns as text, one list for each row of a block.
+
+    Args:
+        block: whose rows to write.
+        table: the block's part of the table of `build_table`.
+        columns: from `select_short_columns`.
+    """
+    lines = zip(block.rows, table.to_dict("records"), strict=True)
+    return [[column.write({**line, ROW: row}) for column in columns] for row, line in lines]
 
 
-def select_short_columns(table: pd.DataFrame) -> list[ShortColumn]:
-    """Return the columns that a table can fill, in order."""
-    return [column for column in SHORT_COLUMNS if not column.needs or column.needs in table]
+def select_short_columns(block: Block, table: pd.DataFrame) -> list[ShortColumn]:
+    """Return the columns that a block can fill, in order.
+
+    A sweep has a column for each swept field in place of the variant, its head and its rate, and
+    two more for the comparison with the best on validation.
+    """
+    columns = [column for column in SHORT_COLUMNS if not column.needs or _has(table, column.needs)]
+    if block.sweep is None:
+        return columns
+    against_best = BEST_COLUMNS if any(row.verdict.lead for row in block.rows) else ()
+    place = next(number for number, column in enumerate(columns) if column.title == "Seeds")
+    return [
+        *(_make_field_column(name, values) for name, values in block.sweep.fields.items()),
+        *columns[len(VARIANT_COLUMNS) : place],
+        *against_best,
+        *columns[place:],
+    ]
+
+
+def _has(table: pd.DataFrame, title: str) -> bool:
+    """Return whether a table has a value in a column."""
+    return title in table and bool(table[title].replace("", None).notna().any())
+
+
+def _make_field_column(name: str, values: Sequence[Value]) -> ShortColumn:
+    is_numeric = not isinstance(values[0], str)
+    return ShortColumn(
+        name_field(name),
+        lambda line: format_value(name, line[ROW].cell.values[name]),
+        is_numeric=is_numeric,
+    )
 
 
 def _write_variant(line: Line) -> str:
@@ -50,10 +91,11 @@ def _write_variant(line: Line) -> str:
 
 
 def _write_accuracy(line: Line) -> str:
+    digits = line[ROW].digits
     accuracy = line["Accuracy"] / 100
     if pd.isna(line["Low"]):
-        return format_percent(accuracy)
-    return format_accuracy(Estimate(accuracy, line["Low"] / 100, line["High"] / 100))
+        return format_percent(accuracy, digits)
+    return format_accuracy(Estimate(accuracy, line["Low"] / 100, line["High"] / 100), digits)
 
 
 def _write_reported(line: Line) -> str:
@@ -62,12 +104,23 @@ def _write_reported(line: Line) -> str:
 
 
 def _write_difference(line: Line) -> str:
-    if _write_variant(line) == str(BASELINE):
-        return "baseline"
-    bounds = [line[name] for name in ("Gain (points)", "Gain Low", "Gain High")]
-    if pd.isna(bounds[0]):
-        return ""
-    return format_difference(Estimate(*(points / 100 for points in bounds)))
+    row = line[ROW]
+    if row.is_baseline:
+        return ", ".join(filter(None, ["baseline", row.verdict.obstacle]))
+    gain = row.verdict.gain
+    return format_difference(gain, row.digits) if gain else row.verdict.obstacle
+
+
+def _write_lead(line: Line) -> str:
+    row = line[ROW]
+    if row.cell and row.cell.is_best:
+        return "best on validation"
+    return format_difference(row.verdict.lead, row.digits) if row.verdict.lead else ""
+
+
+def _write_lead_p(line: Line) -> str:
+    p = line[ROW].verdict.lead_p
+    return "" if p is None else format_p(p)
 
 
 def _write_p(line: Line) -> str:
@@ -76,6 +129,15 @@ def _write_p(line: Line) -> str:
 
 def _count_seeds(line: Line) -> str:
     return str(len(set(line["Seeds"].split())))
+
+
+def _count_folds(line: Line) -> str:
+    """Write the number of folds as `5 of 5`, or `2 to 5 of 5` if it differs by seed."""
+    folds_by_seed, of, total = line["Folds"].rpartition(" of ")
+    counts = [len(numbers.split()) for numbers in folds_by_seed.split(", ")]
+    low = min(counts)
+    high = max(counts)
+    return f"{high if low == high else f'{low} to {high}'}{of}{total}" if total else ""
 
 
 def _write_learning_time(line: Line) -> str:
@@ -87,10 +149,13 @@ def _write_leak(line: Line) -> str:
     return "unknown" if pd.isna(line["Leak"]) else format_percent(line["Leak"])
 
 
-SHORT_COLUMNS = (
+VARIANT_COLUMNS = (
     ShortColumn("Variant", _write_variant),
     ShortColumn("Head", lambda line: str(line["Head"]), is_numeric=False),
     ShortColumn("Rate", lambda line: format_learning_rate_short(line["Learning Rate"])),
+)
+SHORT_COLUMNS = (
+    *VARIANT_COLUMNS,
     ShortColumn("Accuracy (95 % interval)", _write_accuracy, sort_by="Accuracy"),
     ShortColumn(
         "Reported", _write_reported, sort_by="Reported Accuracy", needs="Reported Accuracy"
@@ -98,6 +163,11 @@ SHORT_COLUMNS = (
     ShortColumn("Points from baseline (95 % interval)", _write_difference, sort_by="Gain (points)"),
     ShortColumn("Adjusted p", _write_p, sort_by="p (Holm)"),
     ShortColumn("Seeds", _count_seeds),
+    ShortColumn("Folds", _count_folds, needs="Folds"),
     ShortColumn("Learning time", _write_learning_time, sort_by="Learning Time(ms)"),
     ShortColumn("Sibling in training", _write_leak, sort_by="Leak"),
+)
+BEST_COLUMNS = (
+    ShortColumn("Points from best (95 % interval)", _write_lead, sort_by="Lead (points)"),
+    ShortColumn("Adjusted p, best", _write_lead_p, sort_by="p of Lead (Holm)"),
 )

@@ -52,7 +52,9 @@ def format_dataset_name(run: FinishedRun) -> str:
     return {"demo": "demo (synthetic)"}.get(dataset, dataset)
 
 
-def describe_runs(runs: Sequence[FinishedRun], rows: int) -> str:
+def describe_runs(
+    runs: Sequence[FinishedRun], rows: int, *, has_variants: bool = True, has_sweeps: bool = False
+) -> str:
     """Describe the runs of a table in one paragraph.
 
     It states the data set, backbone, weights, split, image size, epochs and number of runs.
@@ -60,6 +62,8 @@ def describe_runs(runs: Sequence[FinishedRun], rows: int) -> str:
     Args:
         runs: of the table, all of one data set.
         rows: the number of rows of the table.
+        has_variants: whether rows are compared with variant 1.
+        has_sweeps: whether rows are of a sweep.
     """
     configs = [run.config for run in runs]
     image_sizes = sorted({config.image_size for config in configs})
@@ -74,10 +78,10 @@ def describe_runs(runs: Sequence[FinishedRun], rows: int) -> str:
         f"{models} with {weights}, {join_texts(describe_split(run) for run in runs)},"
         f" images of {sizes} pixels, at most {epochs} {'epoch' if epochs == '1' else 'epochs'}.",
         f"{pluralize(len(runs), 'run')} in {pluralize(rows, 'row')}."
-        " Figures are means over the seeds of a row, but learning times are medians."
-        " Each row is compared with the baseline (variant 1) on the same images and seeds. In each"
-        f" table, p is adjusted by Holm's method over the variants{_name_other_family(configs)}."
-        " A sibling is an image of the same patient or original: the last column is the share of"
+        " Figures are means over the seeds of a row, but learning times are medians.",
+        *_explain_variants(configs, has_variants=has_variants),
+        *_explain_sweeps(has_sweeps=has_sweeps),
+        "A sibling is an image of the same patient or original: the last column is the share of"
         " test images that have one in training.",
         *_explain_cross_validation(runs),
         *_describe_unusual_settings(runs),
@@ -122,6 +126,25 @@ def _count_test_images(run: FinishedRun) -> int | None:
     """Return the number of test images, or None if the run did not log it."""
     count = run.sizes.split("/")[-1]
     return int(count) if count.isdigit() else None
+
+
+def _explain_variants(configs: Sequence[TrialConfig], *, has_variants: bool) -> list[str]:
+    if not has_variants:
+        return []
+    return [
+        "Each row is compared with the baseline (variant 1) on the same images and seeds. In each"
+        f" table, p is adjusted by Holm's method over the variants{_name_other_family(configs)}."
+    ]
+
+
+def _explain_sweeps(*, has_sweeps: bool) -> list[str]:
+    if not has_sweeps:
+        return []
+    return [
+        "In the table of a sweep, each row is compared with the baseline and with the best on"
+        " validation, on the same images and seeds, and p is adjusted by Holm's method over all of"
+        " these comparisons. The effects of its fields are adjusted among themselves."
+    ]
 
 
 def _name_other_family(configs: Sequence[TrialConfig]) -> str:

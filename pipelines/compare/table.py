@@ -16,7 +16,10 @@ import pandas as pd
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import list_runs
 from pipelines.compare.blocks import Row
+from pipelines.compare.columns import AGAINST_BEST
 from pipelines.compare.columns import BLOCK
+from pipelines.compare.columns import COLUMNS_BY_TITLE
+from pipelines.compare.pairing import select_whole_seeds
 from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.finished import resolve_folder
@@ -37,8 +40,9 @@ def build_table(blocks: Sequence[Block]) -> pd.DataFrame:
     images of its folds together. The accuracies of the first columns are in percent.
 
     The columns are `BLOCK`, those of `COLUMNS`, and one for each further setting that differs
-    between runs. Those about a report are there only where there is a report, and `Folds` only
-    where there are any.
+    between runs. Those about a report are there only where there is a report, `Folds` only where
+    there are any, `Not Compared` only where a row is not, and those about the best on validation
+    only where there is a sweep.
     """
     runs = list_runs(blocks)
     named = find_differing_settings(runs)
@@ -52,9 +56,17 @@ def build_table(blocks: Sequence[Block]) -> pd.DataFrame:
     table["Variant"] = table["Variant"].astype("Int64")
     if not any(run.config.folds for run in runs):
         table = table.drop(columns="Folds")
+    if not table["Not Compared"].any():
+        table = table.drop(columns="Not Compared")
+    if not any(block.sweep for block in blocks):
+        table = table.drop(columns=[title for title in table if _needs_sweep(str(title))])
     if not read_reported(runs[0].config.dataset):
         table = table.drop(columns=[title for title in table if _needs_report(str(title))])
     return table
+
+
+def _needs_sweep(title: str) -> bool:
+    return title in COLUMNS_BY_TITLE and COLUMNS_BY_TITLE[title].group == AGAINST_BEST
 
 
 def _needs_report(title: str) -> bool:
@@ -74,6 +86,7 @@ def _build_line(row: Row, named: list[str]) -> dict[str, Any]:
         **_build_interval_cells(row.verdict),
         **_build_report_cells(row),
         **_build_comparison_cells(row.verdict),
+        **_build_best_cells(row),
         **_build_setting_cells(runs, named),
     }
     for part in ("Train", "Val", "Test"):
@@ -118,6 +131,18 @@ def _build_comparison_cells(verdict: Verdict) -> dict[str, Any]:
         "Detectable (points)": _to_points(verdict.power.smallest if verdict.power else None),
         "P(better)": verdict.wins.value if verdict.wins else None,
         "Time Ratio": verdict.time_ratio,
+        "Not Compared": verdict.obstacle,
+    }
+
+
+def _build_best_cells(row: Row) -> dict[str, Any]:
+    lead = row.verdict.lead
+    return {
+        "Best on Validation": "yes" if row.cell and row.cell.is_best else "",
+        "Lead (points)": _to_points(lead.value if lead else None),
+        "Lead Low": _to_points(lead.low if lead else None),
+        "Lead High": _to_points(lead.high if lead else None),
+        "p of Lead (Holm)": row.verdict.lead_p,
     }
 
 
@@ -158,7 +183,7 @@ def _build_setting_cells(runs: list[FinishedRun], named: list[str]) -> dict[str,
             name.replace("_", " ").title(): format_setting(name, fields[name])
             for name in extra_names
         },
-        "Train/Val/Test Images": _format_counts([run.sizes for run in runs]),
+        "Train/Val/Test Images": format_counts([run.sizes for run in runs]),
         "Leak": _compute_leak(runs),
         "Test Groups": _average_metric(runs, "test_groups"),
     }
@@ -196,8 +221,10 @@ def _read_metric(runs: list[FinishedRun], metric: str) -> list[float]:
 def _average_metric(runs: list[FinishedRun], metric: str) -> float:
     """Return the mean of a metric over runs.
 
-    With folds, metrics on test images are weighted by the number of these images.
+    With folds, metrics on test images are weighted by the number of these images, and seeds that
+    lack a fold count only where all do.
     """
+    runs = select_whole_seeds(runs) or runs
     values = _read_metric(runs, metric)
     if runs[0].config.folds and metric in ("test_loss", "test_accuracy"):
         return fmean(values, [int(run.sizes.split("/")[-1]) for run in runs])
@@ -209,7 +236,7 @@ def _restore_infinity(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
 
 
-def _format_counts(texts: list[str]) -> str:
+def format_counts(texts: list[str]) -> str:
     """Write counts as `812/1168`, or `798-812/1168` where they differ between seeds."""
     distinct = sorted(set(texts))
     counts_of_texts = [text.split("/") for text in distinct]

@@ -1,29 +1,32 @@
 """Judge which configs differ significantly from the baseline of their table."""
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
+from statistics import fmean
 from statistics import median
 
-import numpy as np
 from statsmodels.stats.multitest import multipletests
 
+from pipelines.compare.pairing import count_by_group
+from pipelines.compare.pairing import list_seeds
+from pipelines.compare.pairing import pair_runs
+from pipelines.compare.pairing import select_whole_seeds
+from pipelines.compare.pairing import Tested
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.protocol import find_differing_settings
 from study.common.errors import StudyError
-from study.statistics.counts import Counts
 from study.statistics.difference_variance import DifferenceVariance
 from study.statistics.difference_variance import estimate_difference_variance
 from study.statistics.intervals import Estimate
 from study.statistics.intervals import estimate_accuracy
 from study.statistics.intervals import estimate_chance_to_win
-from study.statistics.intervals import estimate_difference
 from study.statistics.intervals import SIGNIFICANCE_LEVEL
 from study.statistics.power import compute_power
 from study.statistics.power import Power
-from study.statistics.predictions import GroupCounts
 from study.variants import find_variant
 
 BASELINE = 1  # the variant that the others are compared with
@@ -53,6 +56,11 @@ class Verdict:
     seeds: the number of seeds with predictions.
     pairs: the number of these that the baseline has, too.
     grouped: whether the interval takes groups into account.
+    obstacle: why there is no accuracy or gain, in a few words for the table.
+    lead: of a sweep, accuracy minus that of the best config on validation, with the p of this pair.
+    lead_p: the p of the lead, adjusted like that of the gain.
+    chance: the mean share of the most frequent class among the test images.
+    images: the mean number of test images of a seed.
     """
 
     accuracy: Estimate | None = None
@@ -66,12 +74,17 @@ class Verdict:
     seeds: int = 0
     pairs: int = 0
     grouped: bool = False
+    obstacle: str = ""
+    lead: Estimate | None = None
+    lead_p: float | None = None
+    chance: float | None = None
+    images: float = 0.0
 
 
 Rows = Sequence[Sequence[FinishedRun]]
 
 
-def judge_rows(rows: Rows, tested: Mapping[str, GroupCounts]) -> list[Verdict]:
+def judge_rows(rows: Rows, tested: Tested) -> list[Verdict]:
     """Return a verdict on each row.
 
     Args:
@@ -82,13 +95,7 @@ def judge_rows(rows: Rows, tested: Mapping[str, GroupCounts]) -> list[Verdict]:
     Raises:
         MixedProtocolsError: the runs are of several protocols.
     """
-    runs = [run for row in rows for run in row]
-    if fields := [
-        name for name in find_differing_settings(runs) if name != "limit" or _count_limits(runs) > 1
-    ]:
-        raise MixedProtocolsError(
-            f"runs of different protocols cannot be compared: they differ in {', '.join(fields)}"
-        )
+    _check_protocols(rows)
     baseline = next((row for row in rows if find_variant(row[0].config) == BASELINE), None)
     verdicts = [_judge_alone(row, tested) for row in rows]
     if baseline is not None:
@@ -99,43 +106,168 @@ def judge_rows(rows: Rows, tested: Mapping[str, GroupCounts]) -> list[Verdict]:
     return _adjust_for_family(verdicts, [find_variant(row[0].config) is not None for row in rows])
 
 
+def judge_cells(
+    rows: Rows,
+    tested: Tested,
+    *,
+    baseline: int | None,
+    best: int | None,
+    swept: Collection[str],
+) -> list[Verdict]:
+    """Return a verdict on each row of a sweep.
+
+    Each row is compared with the baseline, and with the best on validation. This is fair, because
+    the best is chosen on other images than it is tested on. The highest test accuracy would be
+    compared with others on the very images that singled it out. In a cross-validation, each
+    validation image is a test image of another fold, so nothing is compared with the best.
+
+    Args:
+        rows: the runs of each config.
+        tested: the test images of each run by group, by run ID.
+        baseline: the index of the row that the others are compared with, if it was trained.
+        best: the index of the best row on validation, if known.
+        swept: the config fields in which rows may differ.
+
+    Raises:
+        MixedProtocolsError: the runs differ in other settings.
+    """
+    _check_protocols(rows, swept)
+    verdicts = [_judge_alone(row, tested) for row in rows]
+    if baseline is not None:
+        verdicts = [
+            verdict
+            if index == baseline
+            else _compare_cell(verdict, rows[index], rows[baseline], tested)
+            for index, verdict in enumerate(verdicts)
+        ]
+    if best is not None and best != baseline and not rows[best][0].config.folds:
+        verdicts = [
+            verdict
+            if index == best
+            else replace(verdict, lead=_estimate_lead(rows[index], rows[best], tested))
+            for index, verdict in enumerate(verdicts)
+        ]
+    return _adjust_cells(verdicts, baseline, best)
+
+
+def _compare_cell(
+    verdict: Verdict, row: Sequence[FinishedRun], baseline: Sequence[FinishedRun], tested: Tested
+) -> Verdict:
+    """Compare a cell with the baseline, or say why that is not possible."""
+    verdict = _compare_with_baseline(verdict, row, baseline, tested)
+    if verdict.gain is not None or verdict.obstacle or verdict.accuracy is None:
+        return verdict
+    seeds, base_seeds = (
+        set(list_seeds(run for run in runs if run.run_id in tested)) for runs in (row, baseline)
+    )
+    if not base_seeds:
+        return verdict
+    obstacle = "other test images" if seeds & base_seeds else "no seed in common"
+    return replace(verdict, obstacle=obstacle)
+
+
+def _estimate_lead(
+    row: Sequence[FinishedRun], best: Sequence[FinishedRun], tested: Tested
+) -> Estimate | None:
+    pairs = pair_runs(row, best, tested)
+    return pairs.estimate_gain() if pairs else None
+
+
+def _adjust_cells(verdicts: list[Verdict], baseline: int | None, best: int | None) -> list[Verdict]:
+    """Adjust p by Holm's method over all comparisons of a sweep, and add their power.
+
+    The comparison of the baseline with the best is one, whichever of them is named first.
+    """
+    p_by_pair: dict[frozenset[int | None], float] = {}
+    for index, verdict in enumerate(verdicts):
+        for other, estimate in ((baseline, verdict.gain), (best, verdict.lead)):
+            if estimate is not None:
+                p_by_pair[frozenset((index, other))] = estimate.p
+    if not p_by_pair:
+        return verdicts
+    adjusted = multipletests(list(p_by_pair.values()), method="holm")[1].tolist()
+    p_by_pair = dict(zip(p_by_pair, adjusted, strict=True))
+    return [
+        replace(
+            verdict,
+            p=p_by_pair[frozenset((index, baseline))] if verdict.gain else None,
+            lead_p=p_by_pair[frozenset((index, best))] if verdict.lead else None,
+            power=_compute_power(verdict, comparisons=len(p_by_pair)),
+        )
+        for index, verdict in enumerate(verdicts)
+    ]
+
+
+def _check_protocols(rows: Rows, swept: Collection[str] = ()) -> None:
+    """Raise an error if runs differ in settings other than those that are swept."""
+    runs = [run for row in rows for run in row]
+    names = [name for name in find_differing_settings(runs) if not name.startswith(tuple(swept))]
+    if fields := [name for name in names if name != "limit" or _count_limits(runs) > 1]:
+        raise MixedProtocolsError(
+            f"runs of different protocols cannot be compared: they differ in {', '.join(fields)}"
+        )
+
+
 def _count_limits(runs: Sequence[FinishedRun]) -> int:
     return len({run.config.limit for run in runs})
 
 
-def _judge_alone(row: Sequence[FinishedRun], tested: Mapping[str, GroupCounts]) -> Verdict:
+def _judge_alone(row: Sequence[FinishedRun], tested: Tested) -> Verdict:
     """Judge a row by itself, without the baseline."""
     tested_runs = [run for run in row if run.run_id in tested]
-    seeds = _list_seeds(tested_runs)
+    whole_runs = select_whole_seeds(tested_runs)
+    seeds = list_seeds(whole_runs)
     if not seeds:
-        return Verdict()
-    (counts,) = _count_by_group([tested_runs], seeds, tested)
+        return Verdict(obstacle=_describe_missing_folds(row, tested_runs))
+    (counts,) = count_by_group([whole_runs], seeds, tested)
     deviation = float(counts.accuracy_by_seed.std(ddof=1)) if len(seeds) > 1 else None
-    grouped = all(tested[run.run_id].grouped for run in tested_runs)
-    return Verdict(estimate_accuracy(counts), deviation, seeds=len(seeds), grouped=grouped)
+    grouped = all(tested[run.run_id].grouped for run in whole_runs)
+    return Verdict(
+        estimate_accuracy(counts),
+        deviation,
+        seeds=len(seeds),
+        grouped=grouped,
+        chance=_compute_chance(whole_runs, tested),
+        images=float(counts.tested.sum()) / len(seeds),
+    )
+
+
+def _compute_chance(runs: Sequence[FinishedRun], tested: Tested) -> float | None:
+    """Compute the accuracy of predicting the most frequent class, as the mean over seeds."""
+    labels_by_seed: dict[int, Counter[str]] = {}
+    for run in runs:
+        labels_by_seed.setdefault(run.config.seed, Counter()).update(tested[run.run_id].labels)
+    shares = [max(labels.values()) / labels.total() for labels in labels_by_seed.values() if labels]
+    return fmean(shares) if shares else None
+
+
+def _describe_missing_folds(row: Sequence[FinishedRun], tested: Sequence[FinishedRun]) -> str:
+    """Say what a cross-validation without a verdict lacks, or nothing if there are no folds."""
+    folds = row[0].config.folds
+    if not folds:
+        return ""
+    trained_count = max(Counter(run.config.seed for run in row).values())
+    if trained_count < folds:
+        return f"{trained_count} of {folds} folds: no verdict yet"
+    tested_count = max(Counter(run.config.seed for run in tested).values(), default=0)
+    return f"predictions of {folds - tested_count} of {folds} folds missing: no verdict"
 
 
 def _compare_with_baseline(
-    verdict: Verdict,
-    row: Sequence[FinishedRun],
-    baseline: Sequence[FinishedRun],
-    tested: Mapping[str, GroupCounts],
+    verdict: Verdict, row: Sequence[FinishedRun], baseline: Sequence[FinishedRun], tested: Tested
 ) -> Verdict:
     """Add to a verdict how its row compares with the baseline."""
     verdict = replace(verdict, time_ratio=_compute_time_ratio(row, baseline))
-    # Runs are compared in pairs of the same seed and fold, because these share their test images.
-    row_runs = _index_by_draw(row, tested)
-    baseline_runs = _index_by_draw(baseline, tested)
-    shared_draws = sorted(row_runs.keys() & baseline_runs.keys())
-    if not shared_draws:
+    pairs = pair_runs(row, baseline, tested)
+    if pairs is None:
         return verdict
-    pairs = [[runs[draw] for draw in shared_draws] for runs in (row_runs, baseline_runs)]
-    seeds = _list_seeds(pairs[0])
-    row_counts, base_counts = _count_by_group(pairs, seeds, tested)
-    gain = estimate_difference(row_counts, base_counts)
-    wins = estimate_chance_to_win(row_counts, base_counts) if len(seeds) > 1 else None
-    variance = estimate_difference_variance(row_counts, base_counts)
-    return replace(verdict, gain=gain, p=gain.p, wins=wins, variance=variance, pairs=len(seeds))
+    gain = pairs.estimate_gain()
+    wins = estimate_chance_to_win(pairs.one, pairs.base) if len(pairs.seeds) > 1 else None
+    # The variance of a cross-validation is another one: its trainings share images.
+    variance = None if pairs.folds else estimate_difference_variance(pairs.one, pairs.base)
+    return replace(
+        verdict, gain=gain, p=gain.p, wins=wins, variance=variance, pairs=len(pairs.seeds)
+    )
 
 
 def _compute_time_ratio(row: Sequence[FinishedRun], baseline: Sequence[FinishedRun]) -> float:
@@ -150,42 +282,6 @@ def _compute_time_ratio(row: Sequence[FinishedRun], baseline: Sequence[FinishedR
 
 def _list_fit_seconds(runs: Sequence[FinishedRun]) -> list[float]:
     return [run.metrics["fit_seconds"] for run in runs if "fit_seconds" in run.metrics]
-
-
-def _index_by_draw(
-    runs: Sequence[FinishedRun], tested: Mapping[str, GroupCounts]
-) -> dict[tuple[int, int], FinishedRun]:
-    """Index the runs that have predictions by seed and fold."""
-    return {(run.config.seed, run.config.fold): run for run in runs if run.run_id in tested}
-
-
-def _list_seeds(runs: Sequence[FinishedRun]) -> list[int]:
-    return sorted({run.config.seed for run in runs})
-
-
-def _count_by_group(
-    rows: Rows, seeds: list[int], tested: Mapping[str, GroupCounts]
-) -> list[Counts]:
-    """Count the test images of each row over the same groups and seeds.
-
-    The folds of a seed count together.
-    """
-    # Runs of one test set share one array of group names, so each is looked up only once.
-    parts = [tested[run.run_id] for row in rows for run in row]
-    groups_by_id = {id(part.groups): part.groups for part in parts}
-    names = np.unique(np.concatenate(list(groups_by_id.values())))
-    indices_by_id = {key: np.searchsorted(names, groups) for key, groups in groups_by_id.items()}
-    counts = []
-    for row in rows:
-        right, total = np.zeros((2, len(names), len(seeds)))
-        for run in row:
-            part = tested[run.run_id]
-            column = seeds.index(run.config.seed)
-            indices = indices_by_id[id(part.groups)]
-            right[indices, column] += part.right
-            total[indices, column] += part.tested
-        counts.append(Counts(right, total))
-    return counts
 
 
 def _adjust_for_family(verdicts: list[Verdict], are_variants: list[bool]) -> list[Verdict]:

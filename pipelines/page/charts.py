@@ -9,11 +9,14 @@ from plotly.subplots import make_subplots
 
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
+from pipelines.compare.cells import format_value
+from pipelines.compare.cells import name_field
 from pipelines.compare.evidence import DetailedRow
 from pipelines.compare.formats import format_accuracy
 from pipelines.compare.formats import format_difference
 from pipelines.compare.formats import format_percent
 from pipelines.compare.formats import format_signed_points
+from pipelines.compare.main_effects import MainEffect
 from pipelines.compare.reflection import FACTORS
 from pipelines.compare.reflection import format_setting
 from pipelines.page.figure import Chart
@@ -172,7 +175,7 @@ def draw_times(rows: Sequence[Row]) -> Chart | None:
 def draw_factors(rows: Sequence[Row]) -> Chart | None:
     """Draw how each factor changes accuracy against the baseline, with intervals."""
     baseline = find_baseline(rows)
-    if baseline is None or not any(row.verdict.gain for row in rows):
+    if baseline is None or baseline.cell or not any(row.verdict.gain for row in rows):
         return None
     figure = make_subplots(rows=1, cols=3, shared_yaxes=True, subplot_titles=list(FACTORS))
     descriptions = []
@@ -192,6 +195,32 @@ def draw_factors(rows: Sequence[Row]) -> Chart | None:
     figure.update_layout(height=400)
     zoom_upright(figure, marks)
     return Chart("The effect of each factor", figure, "; ".join(descriptions))
+
+
+def draw_effects(effects: Sequence[MainEffect]) -> Chart | None:
+    """Draw how each field of a sweep changes accuracy, averaged over the others."""
+    if not effects:
+        return None
+    titles = [name_field(effect.field) for effect in effects]
+    figure = make_subplots(rows=1, cols=len(effects), shared_yaxes=True, subplot_titles=titles)
+    descriptions = []
+    for column, (title, effect) in enumerate(zip(titles, effects, strict=True), start=1):
+        gains = [
+            (format_value(effect.field, level.value), level.gain)
+            for level in effect.levels
+            if level.gain is not None or level.value == effect.baseline
+        ]
+        _add_gains(figure, column, title, gains)
+        descriptions += [
+            f"{title} {value}: {format_difference(gain)} points"
+            for value, gain in gains
+            if gain is not None
+        ]
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(title="difference from the baseline (points)", row=1, col=1)
+    figure.add_hline(y=0, line={"dash": "dot", "width": 1, "color": "#888888"})
+    figure.update_layout(height=400)
+    return Chart("The effect of each setting", figure, "; ".join(descriptions))
 
 
 def _list_gains(
@@ -225,7 +254,7 @@ def _add_gains(
         mode="lines+markers",
         name=title,
         showlegend=False,
-        line={"color": COLORS[column - 1]},
+        line={"color": style(column - 1)["color"]},
         marker={"size": 10},
         error_y={"array": high - value, "arrayminus": value - low},
         hovertemplate=f"{title} %{{x}}<br>%{{y:+.2f}} points<extra></extra>",

@@ -8,13 +8,21 @@ from typing import Any
 import pandas as pd
 
 from pipelines.compare.blocks import Block
+from pipelines.compare.blocks import Row
+from pipelines.compare.cells import format_value
+from pipelines.compare.cells import name_field
 from pipelines.compare.columns import Column
 from pipelines.compare.columns import format_cells
 from pipelines.compare.columns import NUMERIC_TITLES
 from pipelines.compare.columns import select_columns
+from pipelines.compare.formats import format_accuracy
+from pipelines.compare.formats import format_difference
+from pipelines.compare.formats import format_p
 from pipelines.compare.short_table import select_short_columns
 from pipelines.compare.short_table import ShortColumn
 from pipelines.compare.short_table import write_short_rows
+from pipelines.compare.sweep_sentences import describe_sweep
+from pipelines.runs.protocol import pluralize
 
 
 @dataclass(frozen=True)
@@ -42,18 +50,21 @@ class BlockTables:
 
     short: HtmlTable
     whole: HtmlTable
+    sentences: list[str]  # on a sweep
 
 
 def build_block_tables(block: Block, table: pd.DataFrame) -> BlockTables:
     """Build the HTML tables of a block from its part of the table."""
-    return BlockTables(_build_short_table(block, table), _build_whole_table(block, table))
+    return BlockTables(
+        _build_short_table(block, table), _build_whole_table(block, table), describe_sweep(block)
+    )
 
 
 def _build_short_table(block: Block, table: pd.DataFrame) -> HtmlTable:
-    columns = select_short_columns(table)
-    lines = zip(write_short_rows(table, columns), table.to_dict("records"), strict=True)
+    columns = select_short_columns(block, table)
+    lines = zip(write_short_rows(block, table, columns), table.to_dict("records"), strict=True)
     return HtmlTable(
-        name=block.protocol,
+        name=block.caption,
         groups=[],
         headings=[
             Cell(_keep_interval(column.title), _choose_short_css(column)) for column in columns
@@ -96,7 +107,7 @@ def _build_whole_table(block: Block, table: pd.DataFrame) -> HtmlTable:
         headings=[Cell(column.title, _choose_css(column)) for column in columns],
         rows=[
             (
-                f"variant {row.variant}" if row.variant else row.config.head_notation,
+                _label_row(row),
                 [
                     Cell(text, _choose_css(column))
                     for text, column in zip(texts, columns, strict=True)
@@ -105,6 +116,36 @@ def _build_whole_table(block: Block, table: pd.DataFrame) -> HtmlTable:
             for row, texts in zip(block.rows, lines, strict=True)
         ],
     )
+
+
+def build_effects_table(block: Block) -> HtmlTable:
+    """Build the table of a sweep's main effects, with a row for each value of each field."""
+    rows = []
+    for effect in block.effects:
+        for level in effect.levels:
+            p = "" if level.p is None else format_p(level.p)
+            gain = format_difference(level.gain, block.digits) if level.gain else "baseline"
+            texts = [
+                format_value(effect.field, level.value),
+                format_accuracy(level.accuracy, block.digits),
+                gain,
+                p,
+                pluralize(effect.cells, "config"),
+            ]
+            cells = [Cell(_keep_interval(text), "n") for text in texts]
+            rows.append(("", [Cell(name_field(effect.field), ""), *cells]))
+    titles = (
+        *("Value", "Mean accuracy (95 % interval)", "Points from baseline (95 % interval)"),
+        *("Adjusted p", "Mean over"),
+    )
+    headings = [Cell("Field", ""), *(Cell(_keep_interval(title), "n") for title in titles)]
+    return HtmlTable("Each field, averaged over the values of the others", [], headings, rows)
+
+
+def _label_row(row: Row) -> str:
+    if row.cell:
+        return row.cell.label
+    return f"variant {row.variant}" if row.variant else row.config.head_notation
 
 
 def _choose_css(column: Column) -> str:

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from pipelines.compare.blocks import Block
 from pipelines.compare.short_table import select_short_columns
 from pipelines.compare.short_table import write_short_rows
 from pipelines.page.render import Page
@@ -15,20 +16,20 @@ SPECIAL |= {"<": r"\textless{}", ">": r"\textgreater{}"}
 def render_latex(page: Page) -> str:
     """Return a table environment per block, for the packages booktabs and graphicx."""
     comment = f"% {page.title}. Needs \\usepackage{{booktabs, graphicx}}"
-    tables = [_render_table(block.protocol, rows) for block, rows in page.list_tables()]
+    tables = [_render_table(block, rows) for block, rows in page.list_tables()]
     return "\n".join([comment, *tables])
 
 
-def _render_table(name: str, rows: pd.DataFrame) -> str:
-    columns = select_short_columns(rows)
+def _render_table(block: Block, rows: pd.DataFrame) -> str:
+    columns = select_short_columns(block, rows)
     alignments = "".join("r" if column.is_numeric else "l" for column in columns)
-    lines = [[column.title for column in columns], *write_short_rows(rows, columns)]
+    lines = [[column.title for column in columns], *write_short_rows(block, rows, columns)]
     head, *body = (" & ".join(map(_escape_tex, line)) + r" \\" for line in lines)
     return "\n".join(
         [
             r"\begin{table}[htbp]",
             r"\centering",
-            rf"\caption{{{_escape_tex(name)}}}",
+            rf"\caption{{{_escape_tex(block.caption)}}}",
             r"\resizebox{\linewidth}{!}{%",
             rf"\begin{{tabular}}{{{alignments}}}",
             r"\toprule",

@@ -20,6 +20,7 @@ from pipelines.compare.columns import format_cells
 from pipelines.compare.columns import select_columns
 from pipelines.compare.short_table import select_short_columns
 from pipelines.compare.short_table import write_short_rows
+from pipelines.compare.sweep_sentences import describe_sweep
 from pipelines.compare.table import build_table
 from pipelines.page.html_table import build_block_tables
 from study.common.html import render_page
@@ -29,6 +30,7 @@ HERE = Path(__file__).parent
 NOTES = "Notes on the reported figures (misprints are corrected above)"
 # An interval needs a line of its own below this width
 WIDE = 120
+UNLIMITED = 1000  # to measure how wide a table is by itself
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,16 @@ def render_markdown(page: Page) -> str:
 
     It has the statement, the cautions, a table per block, and the notes if there are any.
     """
-    columns = select_short_columns(page.table)
-    alignments = ["---:" if column.is_numeric else "---" for column in columns]
     parts = [f"# {_escape_markdown(page.title)}", _escape_markdown(page.statement)]
     parts += [f"**{_escape_markdown(line)}**" for line in page.cautions]
     for block, rows in page.list_tables():
+        columns = select_short_columns(block, rows)
+        alignments = ["---:" if column.is_numeric else "---" for column in columns]
         lines = [_render_markdown_row([column.title for column in columns])]
         lines.append(_render_markdown_row(alignments, raw=True))
-        lines += [_render_markdown_row(row) for row in write_short_rows(rows, columns)]
-        parts += [f"## {_escape_markdown(block.protocol)}", "\n".join(lines)]
+        lines += [_render_markdown_row(row) for row in write_short_rows(block, rows, columns)]
+        parts += [f"## {_escape_markdown(block.caption)}", "\n".join(lines)]
+        parts += [_escape_markdown(sentence) for sentence in describe_sweep(block)]
     if page.notes:
         parts += [f"## {NOTES}", "\n".join(f"- {_escape_markdown(note)}" for note in page.notes)]
     return "\n\n".join(parts) + "\n"
@@ -116,17 +119,25 @@ def print_page(page: Page) -> None:
         console.print(line)
     box = SIMPLE_HEAD if console.is_terminal else None
     for block, rows in page.list_tables():
-        console.print(f"\n{block.protocol}", style="bold")
-        console.print(_build_terminal_table(rows, box, is_wide=console.width >= WIDE))
+        console.print(f"\n{block.caption}", style="bold")
+        table = _build_terminal_table(block, rows, box, is_wide=True)
+        width = console.measure(table, options=console.options.update(width=UNLIMITED)).maximum
+        if console.width < max(WIDE, width):
+            table = _build_terminal_table(block, rows, box, is_wide=False)
+        console.print(table)
+        for sentence in describe_sweep(block):
+            console.print(f"\n{sentence}")
 
 
-def _build_terminal_table(rows: pd.DataFrame, box: Box | None, *, is_wide: bool) -> Table:
-    columns = select_short_columns(rows)
-    # A head is too long with spaces, and an interval has a line of its own where there is no room
+def _build_terminal_table(
+    block: Block, rows: pd.DataFrame, box: Box | None, *, is_wide: bool
+) -> Table:
+    columns = select_short_columns(block, rows)
+    # An interval has a line of its own where there is no room.
     bracket = " (" if is_wide else "\n("
     lines = [
-        [text.replace(" - ", "-").replace(" (", bracket) for text in texts]
-        for texts in write_short_rows(rows, columns)
+        [text.replace(" (", bracket) for text in texts]
+        for texts in write_short_rows(block, rows, columns)
     ]
     table = Table(box=box, pad_edge=False, collapse_padding=True)
     for column, cells in zip(columns, zip(*lines, strict=True), strict=True):

@@ -10,17 +10,21 @@ from plotly.offline import get_plotlyjs
 from pipelines.compare.answer import write_answer
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import Row
+from pipelines.compare.cells import name_field
 from pipelines.compare.evidence import DetailedRow
 from pipelines.compare.reflection import answer_questions
+from pipelines.compare.sweep_sentences import describe_effects
+from pipelines.compare.sweep_sentences import describe_missing_cells
+from pipelines.compare.table import format_counts
 from pipelines.page.figure import Chart
 from pipelines.page.html_table import build_block_tables
+from pipelines.page.html_table import build_effects_table
 from pipelines.page.render import NOTES
 from pipelines.page.render import Page
 from pipelines.runs.protocol import describe_split
 from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import join_texts
 from pipelines.runs.protocol import pluralize
-from pipelines.runs.protocol import protocol
 from study.common.html import read_files
 from study.common.html import render_page
 from study.config.backbones import BACKBONES
@@ -30,12 +34,14 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Report:
-    """The tables of all protocols, with rows and charts of the main one."""
+    """The tables of all protocols, with cautions, rows and charts of the main one."""
 
     page: Page
     main_block: Block
     rows: list[DetailedRow]
     charts: list[Chart]  # the first stands beside the answer
+    cautions: list[str]
+    other_cautions: list[str]  # on the other protocols
 
 
 def render_report(report: Report) -> str:
@@ -54,43 +60,69 @@ def render_report(report: Report) -> str:
         protocol=_describe_protocol(report.rows),
         answer=write_answer(report.rows),
         reflection=answer_questions(report.rows),
+        missing_cells=describe_missing_cells(report.main_block),
+        effects=describe_effects(report.main_block),
+        effects_table=build_effects_table(report.main_block),
         main_tables=next(pair for is_main, pair in tables if is_main),
         other_tables=[pair for is_main, pair in tables if not is_main],
         charts=report.charts,
+        cautions=report.cautions,
+        other_cautions=report.other_cautions,
         notes_heading=NOTES,
         scripts=_list_scripts(report.charts),
     )
 
 
 def _write_question(report: Report) -> str:
-    config = report.rows[0].runs[0].config
+    models = join_texts(BACKBONES[row.config.backbone].title for row in report.rows)
     name = report.page.title.partition(": ")[2]
+    factors = "its hidden layers, dense units and learning rate"
+    if sweep := report.main_block.sweep:
+        factors = join_texts(name_field(field) for field in sweep.fields)
+    be = "are" if " and " in models else "is"
+    verb = "does" if sweep and len(sweep.fields) == 1 else "do"
     return (
-        f"How accurate is {BACKBONES[config.backbone].title}, fine-tuned on {name}, and do its "
-        "hidden layers, dense units and learning rate make a difference?"
+        f"How accurate {be} {models}, fine-tuned on {name}, and {verb} {factors} make a difference?"
     )
 
 
 def _describe_protocol(rows: Sequence[Row]) -> list[str]:
     runs = [run for row in rows for run in row.runs]
-    first = runs[0]
-    fields = protocol(first)
     seeds = sorted({run.config.seed for run in runs})
     group_counts = [
         round(run.metrics["test_groups"]) for run in runs if "test_groups" in run.metrics
     ]
+    models = join_texts(BACKBONES[run.config.backbone].title for run in runs)
+    weights = join_texts(describe_weights(run) for run in runs)
+    pixels = join_texts(f"{run.config.image_size} x {run.config.image_size}" for run in runs)
+    epochs = join_texts(str(run.config.epochs) for run in runs)
+    batches = join_texts(str(run.config.batch_size) for run in runs)
+    splits = join_texts(describe_split(run) for run in runs)
+    sizes = format_counts([run.sizes for run in runs])
     return [
-        f"Model: {BACKBONES[first.config.backbone].title}, {describe_weights(first)}, all "
-        f"images {first.config.image_size} x {first.config.image_size} pixels.",
-        f"Training: at most {pluralize(fields['epochs'], 'epoch')}, batches of "
-        f"{fields['batch_size']}, Adam, weights of the last epoch.",
-        f"Data: {describe_split(first)}, {first.sizes} images for training, validation and test. "
+        f"Model: {models}, {weights}, all images {pixels} pixels.",
+        f"Training: at most {epochs} {'epoch' if epochs == '1' else 'epochs'}, batches of "
+        f"{batches}, Adam, weights of the last epoch.",
+        f"Data: {splits}, {sizes} images for training, validation and test. "
         f"{_describe_groups(group_counts)}",
         f"{'Seed' if len(seeds) == 1 else 'Seeds'} {join_texts(map(str, seeds))}; "
         f"{pluralize(len(runs), 'run')}.",
-        "Intervals are of 95 %. They and the paired tests take the groups of the test images and "
-        "the seeds into account. p is adjusted by Holm's method.",
+        _describe_tests(rows),
     ]
+
+
+def _describe_tests(rows: Sequence[Row]) -> str:
+    """Say what the intervals and the paired tests take into account."""
+    if rows[0].config.folds:
+        return (
+            "Intervals are of 95 %. Those of accuracies take the groups of the test images into "
+            "account. Differences are tested by the corrected resampled t-test over the folds. p "
+            "is adjusted by Holm's method."
+        )
+    return (
+        "Intervals are of 95 %. They and the paired tests take the groups of the test images and "
+        "the seeds into account. p is adjusted by Holm's method."
+    )
 
 
 def _describe_groups(counts: Sequence[int]) -> str:

@@ -6,6 +6,7 @@ A protocol is every setting but those that the study varies (hidden layers, thei
 learning rate) and those of which a row is the mean (the seed, and the fold of a cross-validation).
 """
 
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
@@ -70,25 +71,28 @@ def format_setting(name: str, value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def describe_protocol(run: FinishedRun, named: Sequence[str]) -> str:
+def describe_protocol(run: FinishedRun, named: Sequence[str], swept: Collection[str] = ()) -> str:
     """Describe the protocol of a run in one line.
 
-    `named` lists the further settings to name.
+    Args:
+        run: any run of the protocol.
+        named: the further settings to name.
+        swept: the settings that differ between the rows of a sweep, which are left out.
     """
     fields = protocol(run)
-    parts = [
-        BACKBONES[fields["backbone"]].title,
-        describe_split(run),
-        describe_weights(run),
-        f"{fields['image_size']} x {fields['image_size']} pixels",
-        f"at most {pluralize(fields['epochs'], 'epoch')}",
-    ]
+    parts = {
+        "backbone": BACKBONES[fields["backbone"]].title,
+        "split": describe_split(run),
+        "weights": describe_weights(run),
+        "image_size": f"{fields['image_size']} x {fields['image_size']} pixels",
+        "epochs": f"at most {pluralize(fields['epochs'], 'epoch')}",
+    }
     for name in named:
         if name == "limit":
-            parts.append(format_setting(name, fields[name]))
+            parts[name] = format_setting(name, fields[name])
         elif name == "head" or name not in ALWAYS_SHOWN:
-            parts.append(f"{name.replace('_', ' ')} {format_setting(name, fields[name])}")
-    return ", ".join(parts)
+            parts[name] = f"{name.replace('_', ' ')} {format_setting(name, fields[name])}"
+    return ", ".join(text for name, text in parts.items() if name not in swept)
 
 
 def describe_weights(run: FinishedRun) -> str:

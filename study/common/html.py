@@ -3,6 +3,7 @@
 The pages are self-contained, light or dark, and fetch nothing.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def render_page(template: Path, styles: Iterable[Path], **values: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["keep_percents"] = keep_percents
+    environment.filters["keep_rates"] = keep_rates
     return environment.get_template(template.name).render(
         style=read_files(COMMON / "page.css", *styles), **values
     )
@@ -42,3 +44,8 @@ def read_files(*files: Path) -> str:
 def keep_percents(text: str) -> str:
     """Keep each number of a text on one line with its percent sign."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def keep_rates(text: str) -> str:
+    """Keep each rate of a sentence, such as `1e-5`, on one line."""
+    return re.sub(r"(\de-)(?=\d)", "\\1\N{WORD JOINER}", text)

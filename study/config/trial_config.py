@@ -175,9 +175,12 @@ class TrialConfig:
 
     @property
     def head_notation(self) -> str:
-        """Return the head in the reports' notation, for example `F - D(8) - D(8)`."""
-        start = {"flatten": "F", "gap": "GAP"}[self.head]
-        return " - ".join([start] + [f"D({self.dense_units})"] * self.hidden_layers)
+        """Return the head as the names of runs show it: `D(8)·D(8)`, `GAP·D(8)`, `F` or `GAP`.
+
+        The reports write `F - D(8) - D(8)`, where F is the flattening that goes without saying.
+        """
+        pooling = ["GAP"] if self.head == "gap" else []
+        return "·".join(pooling + [f"D({self.dense_units})"] * self.hidden_layers) or "F"
 
     def differences(self) -> dict[str, Any]:
         """Return the fields, with their values, that differ from the data set's recipe."""

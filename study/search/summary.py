@@ -4,6 +4,7 @@ import math
 import shlex
 import time
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -47,7 +48,12 @@ def summarize_grid(session: GridScheduler, run: Run) -> list[Operation]:
     if not finished:
         return _make_operations(run, grid.base, [status], figures)
     best_text, accuracies = _describe_best_setting(session, run)
-    return _make_operations(run, grid.base, [best_text, status], figures | accuracies)
+    paragraphs = [best_text, *_describe_chance(finished.values()), status]
+    # A run that was trained before the grid has another parent. While the grid trains, its own
+    # parent finds the runs that are not finished.
+    is_complete = len(finished) == len(grid.configs)
+    run_ids = [outcome.run_id for outcome in finished.values()] if is_complete else []
+    return _make_operations(run, grid.base, paragraphs, figures | accuracies, run_ids)
 
 
 def _describe_best_setting(session: GridScheduler, run: Run) -> tuple[str, dict[str, float]]:
@@ -95,6 +101,17 @@ def compute_means(finished: Mapping[Cell, Outcome], setting: Setting) -> Setting
 def _describe_grid(kind: str, plan: GridPlan) -> str:
     article = "the " if plan.own_sweep is None else ""
     return f"{kind} of {article}{plan.describe_sweep()}"
+
+
+def _describe_chance(outcomes: Iterable[Outcome]) -> list[str]:
+    """Say what predicting the most frequent class would reach, if a trial logged it."""
+    shares = [outcome.majority for outcome in outcomes if not math.isnan(outcome.majority)]
+    if not shares:
+        return []
+    return [
+        "Always predicting the most frequent class has a test accuracy of "
+        f"{_format_percent(_compute_mean(shares))}."
+    ]
 
 
 def summarize_fast_grid(session: GridScheduler, run: Run) -> list[Operation]:
@@ -191,22 +208,27 @@ def _count_failed(search: Search, ended_keys: Collection[str]) -> int:
 
 
 def _make_operations(
-    run: Run, base: TrialConfig, paragraphs: Sequence[str], figures: Mapping[str, float]
+    run: Run,
+    base: TrialConfig,
+    paragraphs: Sequence[str],
+    figures: Mapping[str, float],
+    run_ids: Sequence[str] = (),
 ) -> list[Operation]:
     finite_figures = {name: value for name, value in figures.items() if math.isfinite(value)}
     # The UI folds the note and shows its first lines, so the result comes before the links.
-    text = "\n\n".join([*paragraphs, *_make_links(run, base)])
+    text = "\n\n".join([*paragraphs, *_make_links(run, base, run_ids)])
     return [
         operations.metrics(finite_figures, int(time.time() * 1000), step=0),
         operations.tags({ui_links.NOTE_TAG: text}),
     ]
 
 
-def _make_links(run: Run, base: TrialConfig) -> Iterator[str]:
+def _make_links(run: Run, base: TrialConfig, run_ids: Sequence[str]) -> Iterator[str]:
     """Yield paragraphs with links to more, and the commands that make the report."""
     experiment = run.info.experiment_id
+    charts = ui_links.charts_link(experiment, run.info.run_id, run_ids)
     yield (
-        f"[Compare the curves]({ui_links.charts_link(experiment, run.info.run_id)}) · "
+        f"[Compare the curves]({charts}) · "
         f"[all finished runs, the best first]({ui_links.view_link(experiment)})"
     )
     yield (

@@ -1,6 +1,9 @@
 """A run's predictions: its test images as counts by group, and the share of its largest class."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +28,7 @@ class GroupCounts:
     right: NDArray[np.int32]
     tested: NDArray[np.int32]
     grouped: bool  # whether the groups are known
+    labels: Mapping[str, int] = field(default_factory=dict)  # the number of images of each class
 
     @property
     def accuracy(self) -> float:
@@ -58,6 +62,7 @@ def count_by_group(table: pa.Table) -> GroupCounts:
         np.bincount(indices, weights=is_right, minlength=len(groups)).astype(np.int32),
         np.bincount(indices, minlength=len(groups)).astype(np.int32),
         has_groups,
+        Counter(table["label"].to_pylist()),
     )
 
 

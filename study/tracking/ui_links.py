@@ -4,6 +4,7 @@ The links go into the descriptions that the UI itself shows.
 """
 
 import json
+from collections.abc import Collection
 from urllib.parse import quote
 from urllib.parse import urlencode
 
@@ -12,6 +13,7 @@ NOTE_TAG = "mlflow.note.content"  # a run's tag that the UI shows as Markdown, a
 VIEW_TAG = "mlflow.sharedViewState.study"
 MODE = {"workflowType": "machine_learning"}  # else the UI starts in its mode for language models
 NAME = "attributes.`Run Name`"
+MOST_RUN_IDS = 100  # in an address: each takes 40 characters, and a proxy may refuse 8 kB
 COLUMNS = (
     "attributes.`Duration`",
     "metrics.`val_accuracy`",
@@ -58,10 +60,22 @@ def view_link(experiment: str) -> str:
     return f"#/experiments/{experiment}/runs?{urlencode(MODE | {'viewStateShareKey': 'study'})}"
 
 
-def charts_link(experiment: str, parent: str) -> str:
-    """Return the link to the charts of the runs under a parent, one chart a metric."""
+def charts_link(experiment: str, parent: str, run_ids: Collection[str] = ()) -> str:
+    """Return the link to the charts of a study's runs, one chart a metric.
+
+    Args:
+        experiment: of the runs.
+        parent: of the study.
+        run_ids: the study's runs, some of which may have been trained before it and so have
+            another parent. If there are none, or more than an address can hold, the charts are of
+            the runs under `parent`.
+    """
+    search = f"tags.mlflow.parentRunId = '{parent}'"
+    if 0 < len(run_ids) <= MOST_RUN_IDS:
+        names = ", ".join(f"'{run_id}'" for run_id in run_ids)
+        search = f"attributes.run_id IN ({names})"
     query = {
-        "searchFilter": f"tags.mlflow.parentRunId = '{parent}'",
+        "searchFilter": search,
         # Sorted by time, the runs would be hidden below their parent.
         "orderByKey": "metrics.`val_accuracy`",
         "orderByAsc": "false",

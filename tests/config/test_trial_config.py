@@ -182,7 +182,7 @@ def test_recipes_follow_the_reports_protocol() -> None:
     for config in (chest, blood):
         assert (config.image_size, config.batch_size, config.epochs) == (224, 32, 30)
         assert (config.lr, config.split, config.scaling) == (1e-5, "pooled", "1/255")
-        assert (config.head_notation, config.dropout) == ("F - D(8)", 0.5)
+        assert (config.head_notation, config.dropout) == ("D(8)", 0.5)
         assert config.weights == "imagenet"
 
 
@@ -190,11 +190,11 @@ def test_recipe_of_a_folder_is_that_of_chest() -> None:
     assert recipe("folder:x") == recipe("chest").replace(dataset="folder:x")
 
 
-def test_head_notation_is_that_of_the_reports() -> None:
+def test_head_notation_is_that_of_the_names_of_runs() -> None:
     config = TrialConfig(dense_units=16)
     assert config.replace(hidden_layers=0).head_notation == "F"
-    assert config.replace(hidden_layers=2).head_notation == "F - D(16) - D(16)"
-    assert config.replace(head="gap").head_notation == "GAP - D(16)"
+    assert config.replace(hidden_layers=2).head_notation == "D(16)·D(16)"
+    assert config.replace(head="gap").head_notation == "GAP·D(16)"
 
 
 @pytest.mark.parametrize("name", [spec.name for spec in dataclasses.fields(TrialConfig)])

@@ -1,7 +1,9 @@
 """What the parent run of a study says of it, from real studies without training."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from mlflow.entities import Run
@@ -54,7 +56,11 @@ def parent(client: MlflowClient) -> Run:
 def test_grid_summary_names_the_best_variant_by_mean_of_seeds(
     client: MlflowClient, make_stub: Trains
 ) -> None:
-    worker = make_stub(lambda config: outcome_of(config, test=0.4 + config.seed / 10))
+    worker = make_stub(
+        lambda config: dataclasses.replace(
+            outcome_of(config, test=0.4 + config.seed / 10), majority=0.25
+        )
+    )
     run_grid(plan_variants(recipe("demo"), 2), Options(), [worker])
     run = parent(client)
     assert run.info.run_name == "demo · 7 variants · pooled split · 18 epochs"
@@ -76,8 +82,11 @@ def test_grid_summary_names_the_best_variant_by_mean_of_seeds(
         "validation accuracy 80.5 %, test accuracy 45.0 %, means over its 2 trainings",
         "python -m pipelines.export --dataset demo\npython -m pipelines.report --dataset demo",
         f"(#/experiments/{experiment}/runs?",
+        "Always predicting the most frequent class has a test accuracy of 25.0 %.",
     ):
         assert words in note
+    # The curves are of all runs of the grid, also of those trained before it under another parent.
+    assert quote(f"'{best}'") in note
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from mlflow.entities import Param
 from mlflow.entities import RunTag
 from mlflow.tracking import MlflowClient
 
+from study.config.sweep import Sweep
+from study.config.sweep import SWEEP_TAG
 from study.variants import find_variant
 from study.variants import resolve_config
 
@@ -110,3 +112,36 @@ def write_chest_study(folder: Path, seeds: int) -> str:
             figures = {"test_accuracy": share}
             log_run(client, place, variant=variant, fields={"seed": seed}, metrics=figures)
     return uri
+
+
+def log_sweep(
+    client: MlflowClient,
+    experiment_id: str,
+    sweep: Sweep,
+    accuracies: dict[tuple[Any, ...], float],
+    *,
+    dataset: str = "chest",
+    seeds: int = 3,
+    fields: dict[str, Any] | None = None,
+) -> str:
+    """Log a sweep's parent run, and a run for each seed of the cells with an accuracy."""
+    shared = resolve_config(dataset, None, fields or {}).as_dict()
+    names = shared.keys() - {*sweep.fields, "seed", "fold"}
+    parent = client.create_run(experiment_id, tags={"study": "sweep", SWEEP_TAG: sweep.to_json()})
+    parent_id = str(parent.info.run_id)
+    client.log_batch(parent_id, params=[Param(name, str(shared[name])) for name in names])
+    for cell, accuracy in accuracies.items():
+        for seed in range(seeds):
+            values = dict(zip(sweep.fields, cell, strict=True))
+            share = accuracy + (seed % 3) / 100
+            log_run(
+                client,
+                experiment_id,
+                dataset,
+                None,
+                fields={**(fields or {}), **values, "seed": seed},
+                tags={"mlflow.parentRunId": parent_id},
+                metrics={"test_accuracy": share, "val_accuracy": share},
+            )
+    client.set_terminated(parent_id)
+    return parent_id

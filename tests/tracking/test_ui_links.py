@@ -133,10 +133,11 @@ def test_study_page_links_to_its_best_run(shown: Shown) -> None:
     popup.value.close()
 
 
-def test_charts_link_draws_the_curves_of_a_study_together(shown: Shown) -> None:
-    page = shown.open(
-        ui_links.charts_link(shown.parent.info.experiment_id, shown.parent.info.run_id)
-    )
+@pytest.mark.parametrize("by_id", [False, True])
+def test_charts_link_draws_the_curves_of_a_study_together(shown: Shown, *, by_id: bool) -> None:
+    run_ids = [run.info.run_id for run in shown.children] if by_id else []
+    info = shown.parent.info
+    page = shown.open(ui_links.charts_link(info.experiment_id, info.run_id, run_ids))
     page.get_by_placeholder("Search metric charts").fill("val_accuracy")
     expect(page.locator(".js-plotly-plot")).to_have_count(1)
     page.wait_for_function(DRAWN, arg=len(VARIANTS))

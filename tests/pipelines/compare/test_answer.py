@@ -50,6 +50,27 @@ def test_answer_counts_the_reported_accuracies_within_the_intervals() -> None:
     )
 
 
+def test_answer_says_both_where_two_accuracies_are_reproduced() -> None:
+    rows = [make_row(number, REPORTED[number]) for number in (1, 2)]
+    assert answer(*rows)[0].startswith("Both reported accuracies lie within")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.96, 0.98, "Yes."), (0.7, 0.8, "This is not shown."), (0.5, 0.6, "No, it is worse.")],
+)
+def test_answer_first_says_whether_the_best_beats_chance(
+    low: float, high: float, verdict: str
+) -> None:
+    estimate = Estimate((low + high) / 2, low, high)
+    row = make_row(1, 0.97)
+    row = dataclasses.replace(row, verdict=Verdict(estimate, chance=0.73, images=1168))
+    first = write_answer([row])[0]
+    assert first.label == "Better than chance?"
+    assert first.text.startswith(f"{verdict} The best on validation, variant 1, is right on ")
+    assert first.text.endswith("Always predicting the most frequent class is right on 73.0 %.")
+
+
 def test_answer_of_another_protocol_says_that_it_confirms_nothing() -> None:
     row = make_row(1, 0.97)
     runs = [dataclasses.replace(run, config=run.config.replace(epochs=2)) for run in row.runs]

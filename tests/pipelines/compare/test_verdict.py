@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from scipy import stats
 
 from pipelines.compare.verdict import judge_rows
 from pipelines.compare.verdict import MixedProtocolsError
@@ -166,3 +167,59 @@ def test_unknown_groups_count_as_single_images(table: pa.Table) -> None:
     found = count_by_group(table)
     assert (found.grouped, found.groups.tolist()) == (False, list("abcd"))
     assert found.right.tolist() == [1, 0, 0, 1]
+
+
+def make_fold_rows(
+    folds: int, trained: int, gains: list[float]
+) -> tuple[list[list[FinishedRun]], dict[str, GroupCounts]]:
+    """Two variants of one seed, whose first folds are trained; gains of variant 2 by fold."""
+    rows: list[list[FinishedRun]] = []
+    tested = {}
+    for variant in (1, 2):
+        row = []
+        for fold in range(1, trained + 1):
+            run = make_run(variant, split="grouped", folds=folds, fold=fold)
+            run = dataclasses.replace(run, run_id=f"{variant}-f{fold}", sizes="64/16/20")
+            right = 15 + round(20 * gains[fold - 1]) * (variant - 1)
+            names = np.array([f"g{20 * fold + image}" for image in range(20)])
+            answers = (np.arange(20) < right).astype(np.int32)
+            tested[run.run_id] = GroupCounts(names, answers, np.ones(20, np.int32), True)
+            row.append(run)
+        rows.append(row)
+    return rows, tested
+
+
+GAINS = [0.1, 0.2, 0.1, 0.25, 0.15]
+
+
+def test_unfinished_cross_validation_has_no_verdict_and_says_so() -> None:
+    base, other = judge_rows(*make_fold_rows(5, 2, GAINS))
+    assert (other.accuracy, other.gain, other.p) == (None, None, None)
+    assert base.obstacle == other.obstacle == "2 of 5 folds: no verdict yet"
+
+
+def test_cross_validation_without_predictions_has_no_verdict_and_says_so() -> None:
+    rows, tested = make_fold_rows(5, 5, GAINS)
+    del tested["2-f3"]
+    assert judge_rows(rows, tested)[1].obstacle == "predictions of 1 of 5 folds missing: no verdict"
+    rows, _ = make_fold_rows(5, 2, GAINS)
+    assert judge_rows(rows, {})[1].obstacle == "2 of 5 folds: no verdict yet"
+
+
+def test_unfinished_seed_does_not_count_beside_a_whole_one() -> None:
+    rows, tested = make_fold_rows(5, 5, GAINS)
+    alone = judge_rows(rows, tested)
+    late = dataclasses.replace(
+        rows[1][0], run_id="late", config=rows[1][0].config.replace(seed=1, fold=1)
+    )
+    assert judge_rows([rows[0], [*rows[1], late]], tested | {"late": tested["1-f1"]}) == alone
+
+
+def test_folds_of_one_seed_are_compared_by_the_corrected_resampled_t_test() -> None:
+    _, other = judge_rows(*make_fold_rows(5, 5, GAINS))
+    assert other.gain is not None
+    gains = np.array(GAINS)
+    error = np.sqrt((1 / 5 + 20 / 64) * gains.var(ddof=1))
+    assert other.gain.value == pytest.approx(gains.mean())
+    assert other.gain.p == pytest.approx(2 * stats.t.sf(gains.mean() / error, 4))
+    assert other.power is None

@@ -1,0 +1,126 @@
+"""Say in plain sentences what a sweep shows: the best on validation, and each field's effect."""
+
+from collections.abc import Sequence
+
+from pipelines.compare.blocks import Block
+from pipelines.compare.blocks import Row
+from pipelines.compare.cells import format_value
+from pipelines.compare.cells import name_field
+from pipelines.compare.formats import format_accuracy
+from pipelines.compare.formats import format_distance
+from pipelines.compare.formats import format_signed_points
+from pipelines.compare.formats import state_p
+from pipelines.compare.main_effects import Level
+from pipelines.compare.main_effects import MainEffect
+from pipelines.compare.reflection import spell_count
+from pipelines.runs.protocol import join_texts
+from pipelines.runs.protocol import pluralize
+from study.statistics.intervals import Estimate
+from study.statistics.intervals import SIGNIFICANCE_LEVEL
+
+
+def describe_sweep(block: Block) -> list[str]:
+    """Describe the result of a sweep, in a paragraph each. Empty for a block of variants."""
+    return [
+        *filter(None, [" ".join(describe_best_cell(block.rows))]),
+        *describe_effects(block),
+        *describe_missing_cells(block),
+    ]
+
+
+def describe_best_cell(rows: Sequence[Row]) -> list[str]:
+    """Name the best row on validation, and say how it compares with all others on test images."""
+    best = next((row for row in rows if row.cell and row.cell.is_best), None)
+    if best is None or best.verdict.accuracy is None:
+        return []
+    name = f"The baseline, {best.label}," if best.is_baseline else f"Config {best.label}"
+    sentence = (
+        f"{name} is the best on validation; its test accuracy is "
+        f"{format_accuracy(best.verdict.accuracy, best.digits)}."
+    )
+    if best.config.folds and len(rows) > 1:
+        return [
+            sentence,
+            "Nothing is compared with it: in a cross-validation, the validation images of one fold "
+            "are the test images of another.",
+        ]
+    return [sentence, *_describe_leads(rows)]
+
+
+def _describe_leads(rows: Sequence[Row]) -> list[str]:
+    """Say which rows differ significantly from the best on validation, if any is compared."""
+    leads = [(row, row.verdict.lead, p) for row in rows if (p := row.verdict.lead_p) is not None]
+    if not leads:
+        return []
+    significant = [
+        (row, lead) for row, lead, p in leads if lead is not None and p < SIGNIFICANCE_LEVEL
+    ]
+    worse_count = sum(lead.value < 0 for _, lead in significant)
+    better = [(row, lead) for row, lead in significant if lead.value > 0]
+    count = len(leads)
+    others = "the other one" if count == 1 else f"the {spell_count(count)} others"
+    if not significant:
+        subject = "does not differ" if count == 1 else "differs"
+        whom = others if count == 1 else f"none of {others}"
+        smallest = "" if count == 1 else "smallest "
+        p_text = f"{smallest}adjusted {state_p(min(p for *_, p in leads))}"
+        return [f"On the test images it {subject} significantly from {whom} ({p_text})."]
+    sentences = []
+    if worse_count:
+        whom = others if worse_count == count == 1 else f"{spell_count(worse_count)} of {others}"
+        whom = f"all of {others}" if worse_count == count > 1 else whom
+        sentences.append(f"On the test images it is significantly more accurate than {whom}.")
+    sentences += [
+        f"Config {row.label} is significantly more accurate than it, by "
+        f"{format_distance(lead, row.digits)}."
+        for row, lead in better
+    ]
+    return sentences
+
+
+def describe_effects(block: Block) -> list[str]:
+    """Say what each field of a sweep changes, one sentence for each."""
+    return [_describe_effect(effect, block.digits) for effect in block.effects]
+
+
+def _describe_effect(effect: MainEffect, digits: int) -> str:
+    base = format_value(effect.field, effect.baseline)
+    contrasts = [
+        _describe_contrast(format_value(effect.field, level.value), base, level, digits)
+        for level in effect.levels
+        if level.gain is not None
+    ]
+    others = join_texts(name_field(name) for name in effect.others)
+    return f"{name_field(effect.field)}: {'; '.join(contrasts)}; averaged over {others}."
+
+
+def _describe_contrast(value: str, base: str, level: Level, digits: int) -> str:
+    """Say how one value compares with the baseline's."""
+    assert level.gain is not None
+    assert level.p is not None
+    if level.p < SIGNIFICANCE_LEVEL:
+        direction = "better" if level.gain.value > 0 else "worse"
+        distance = format_distance(level.gain, digits).removesuffix(")")
+        return f"{value} is {direction} than {base} by {distance}, adjusted {state_p(level.p)})"
+    return (
+        f"there is no evidence that {value} differs from {base} "
+        f"({_format_gain(level.gain, digits)}, adjusted {state_p(level.p)})"
+    )
+
+
+def _format_gain(gain: Estimate, digits: int) -> str:
+    bounds = (gain.value, gain.low, gain.high)
+    value, low, high = [format_signed_points(bound, digits) for bound in bounds]
+    return f"{value} points, {low} to {high}"
+
+
+def describe_missing_cells(block: Block) -> list[str]:
+    """Say how many cells of a sweep have no finished run, if any."""
+    if not block.missing_cells:
+        return []
+    total = block.missing_cells + len(block.rows)
+    verb = "has" if block.missing_cells == 1 else "have"
+    return [
+        f"{block.missing_cells} of {pluralize(total, 'config')} {verb} no finished run yet, and "
+        "averages leave out what lacks its counterpart."
+    ]
