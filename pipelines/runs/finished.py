@@ -64,7 +64,6 @@ class FinishedRun:
     weights_kind: str  # imagenet, none, partial or file
     weights_file: str
     data_digest: str
-    name_digest: str  # of the images without groups
     protocol_version: str  # runs of different versions are not comparable
     fingerprint: str
     sizes: str  # images in train/val/test
@@ -74,6 +73,7 @@ class FinishedRun:
     metrics: dict[str, float]
     weights_digest: str = ""  # SHA-256; not of published or random ones
     weights_published: str = ""  # tensors that equal the published ones, of all: `134/135`
+    name_digest: str = ""  # of the images without groups
     role: str = ""  # `search` or `confirm`, of a search's runs
     parent: str = ""  # run id, of the study it was trained in
 

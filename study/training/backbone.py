@@ -11,7 +11,6 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-import keras
 from numpy.typing import NDArray
 
 from study.common.errors import first_line
@@ -24,6 +23,7 @@ from study.training.bfloat16_conv import BFloat16Conv2D
 from study.training.bfloat16_conv import Float32DepthwiseConv2D
 from study.training.fused_batchnorm import LayerReplacements
 from study.training.fused_batchnorm import replace_batchnorm
+from study.training.lean_keras import keras
 from study.training.sliced_layers import SlicedDepthwiseConv2D
 from study.training.sliced_layers import SlicedMaxPooling2D
 from study.weights import digest_weights

@@ -9,7 +9,7 @@ order.
 
 from typing import Any
 
-import keras
+from study.training.lean_keras import keras
 
 MIN_CHANNELS = 16  # with fewer, as in the first layer, copying the patches takes longer
 

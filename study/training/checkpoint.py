@@ -6,12 +6,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from study.common.errors import StudyError
 from study.common.errors import TrialFailed
 from study.common.files import open_atomically
+from study.training.lean_keras import keras
 
 STATE_FILE = "state.npz"
 # epoch (from 1), loss, accuracy, val_loss, val_accuracy, val_auc (if there is one), seconds

@@ -15,7 +15,6 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Protocol
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +27,7 @@ from study.training import runtime
 from study.training.checkpoint import Epoch
 from study.training.checkpoint import load_checkpoint
 from study.training.checkpoint import save_checkpoint
+from study.training.lean_keras import keras
 from study.training.model import build_compiled_model
 from study.training.model import build_model
 

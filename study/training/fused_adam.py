@@ -9,7 +9,7 @@ too. The formula is the same (Kingma and Ba 2015, before section 2.1), its round
 
 from typing import Any
 
-import keras
+from study.training.lean_keras import keras
 
 
 class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]

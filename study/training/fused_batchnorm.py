@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import keras
+from study.training.lean_keras import keras
 
 LayerReplacements = Mapping[type[keras.layers.Layer], type[keras.layers.Layer]]
 

@@ -24,9 +24,8 @@ from study.common.errors import first_line
 from study.common.errors import StudyError
 
 with quiet_stderr():  # Keras' libraries write to stderr while they load
-    import keras
-
     from study.training import runtime
+    from study.training.lean_keras import keras
 
 BATCH_SIZE = 4  # images, so that the largest backbone at the largest size fits into memory
 Array = NDArray[np.float32]

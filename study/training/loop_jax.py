@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
 from study.config.trial_config import fields_affecting
 from study.config.trial_config import TrialConfig
+from study.training.lean_keras import keras
 
 if TYPE_CHECKING:
     from study.training.fit import Arrays

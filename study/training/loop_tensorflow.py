@@ -7,12 +7,12 @@ trial and keeps the graphs that it feeds, which leaks some 50 MB per trial of Mo
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from study.config.trial_config import TrialConfig
+from study.training.lean_keras import keras
 
 if TYPE_CHECKING:
     from study.training.fit import Arrays

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 
 from study.config.trial_config import TrialConfig
 from study.training import backbone
 from study.training import runtime
 from study.training.fused_adam import FusedAdam
+from study.training.lean_keras import keras
 
 # ImageNet's mean, which the caffe-trained backbones subtract (keras.applications.imagenet_utils)
 CAFFE_BGR_MEAN = (103.939, 116.779, 123.68)

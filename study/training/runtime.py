@@ -10,9 +10,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from study.common.cache import cache_dir
+from study.training.lean_keras import keras
 
 DETERMINISTIC_OPS_FLAG = "--xla_gpu_deterministic_ops=true"
 # Environment variables with which the same computation is rounded otherwise, in alphabetical order

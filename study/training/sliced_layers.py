@@ -8,8 +8,7 @@ scatter, which its deterministic mode may do one number after the other.
 from collections.abc import Iterator
 from typing import Any
 
-import keras
-from keras import ops
+from study.training.lean_keras import keras
 
 
 class SlicedDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
@@ -23,11 +22,11 @@ class SlicedDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
         if self.use_bias or self.depth_multiplier != 1 or tuple(self.dilation_rate) != (1, 1):
             return super().call(inputs)
         images = _pad_images(inputs, self.kernel_size, self.strides, self.padding, 0.0)
-        kernel = ops.cast(self.kernel, "float32")
+        kernel = keras.ops.cast(self.kernel, "float32")
         total = 0.0
         for (i, j), patch in _slice_patches(images, self.kernel_size, self.strides):
-            total = total + ops.cast(patch, "float32") * kernel[i, j, :, 0]
-        return self.activation(ops.cast(total, inputs.dtype))
+            total = total + keras.ops.cast(patch, "float32") * kernel[i, j, :, 0]
+        return self.activation(keras.ops.cast(total, inputs.dtype))
 
 
 class SlicedMaxPooling2D(keras.layers.MaxPooling2D):  # type: ignore[misc]
@@ -39,7 +38,7 @@ class SlicedMaxPooling2D(keras.layers.MaxPooling2D):  # type: ignore[misc]
         patches = [patch for _, patch in _slice_patches(images, self.pool_size, self.strides)]
         largest = patches[0]
         for patch in patches[1:]:
-            largest = ops.maximum(largest, patch)
+            largest = keras.ops.maximum(largest, patch)
         return largest
 
 
@@ -53,7 +52,7 @@ def _pad_images(
     for length, side, stride in zip(images.shape[1:3], size, strides, strict=True):
         missing = max((-(-length // stride) - 1) * stride + side - length, 0)
         margins.append((missing // 2, missing - missing // 2))
-    return ops.pad(images, [*margins, (0, 0)], constant_values=value)
+    return keras.ops.pad(images, [*margins, (0, 0)], constant_values=value)
 
 
 def _slice_patches(
