@@ -35,9 +35,9 @@ GRID = {
 SWEEP = {
     "--sweep lr": ["--sweep lr", "name=value"],
     "--sweep rate=1": ["rate", "not a field", "lr"],
-    "--sweep lr=": ["lr=''", "float"],
-    "--sweep lr=1e-3,": ["lr=''", "float"],
-    "--sweep lr=1e-3,fast": ["lr='fast'", "float"],
+    "--sweep lr=": ["lr=''", "number"],
+    "--sweep lr=1e-3,": ["lr=''", "number"],
+    "--sweep lr=1e-3,fast": ["lr='fast'", "number"],
     "--sweep lr=1e-3,2": ["lr=2.0 is out of range"],
     "--sweep head=gap,max": ["head='max' is unknown", "flatten, gap"],
     "--sweep lr=1e-3,0.001": ["lr", "1e-3 is given twice"],

@@ -96,7 +96,17 @@ def test_mlproject_has_one_entry_point_without_declared_parameters() -> None:
 def test_mlproject_lists_every_parameter() -> None:
     comment = re.findall(r"^#   (.*)", (ROOT / "MLproject").read_text(), re.MULTILINE)
     fields = [field.name for field in dataclasses.fields(TrialConfig)]
-    assert sorted(" ".join(comment).split()) == sorted([*fields, "variant"])
+    further = [
+        "sweep",
+        "baseline",
+        "seeds",
+        "budget",
+        "workers",
+        "engine",
+        "ray_address",
+        "gpus_per_trial",
+    ]  # of the grid
+    assert sorted(" ".join(comment).split()) == sorted([*fields, "variant", *further])
 
 
 def test_no_file_names_a_package_index() -> None:

@@ -1,5 +1,6 @@
 """What is asked of MLflow while training, and the runs that others stand under."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -23,6 +24,7 @@ from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec
 
 PLACE = RunSpec("demo", "a trial", "f1")
+STUDY = StudySpec("demo", "s", "the study", {})
 FIGURES = {"val_accuracy": 0.5, "test_accuracy": 0.6, "val_loss": math.nan}
 
 
@@ -75,7 +77,7 @@ def test_copied_run_that_lacks_a_figure_is_left_out_and_named_once(
 
 
 def _parent(client: MlflowClient, **params: int) -> Run:
-    return open_parent_run(client, StudySpec("demo", "s", "the study", params))
+    return open_parent_run(client, dataclasses.replace(STUDY, params=params))
 
 
 def test_parent_run_opened_twice_is_one_run(client: MlflowClient) -> None:
@@ -178,7 +180,7 @@ def test_parent_run_ends_by_the_error_of_its_block(
         leave_block()
     run = client.get_run(parent.info.run_id)
     assert (run.info.status, run.data.tags["said"]) == (status, "before the end")
-    assert not is_complete(client, "s")
+    assert not is_complete(client, STUDY)
 
 
 def test_query_to_a_failing_server_is_an_error_of_one_line(

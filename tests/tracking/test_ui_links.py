@@ -11,9 +11,11 @@ from playwright.sync_api import Page
 
 from pipelines.export import main as export
 from study.common.command import run_command
+from study.config.sweep import Sweep
 from study.config.trial_config import recipe
 from study.grid import run_grid
 from study.job import Options
+from study.search.grid_plan import GridPlan
 from study.tracking import ui_links
 from tests.support.browser import open_tab
 from tests.support.browser import Tab
@@ -76,11 +78,12 @@ def server(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(scope="module")
 def shown(tab: Tab, server: Server) -> Shown:
     base = recipe("demo").replace(limit=80, epochs=2)
+    sweep = Sweep({"variant": tuple(VARIANTS)}, {"variant": VARIANTS[0]})
     server.start()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(server.folder)
         patch.setenv("MLFLOW_TRACKING_URI", server.uri)
-        run_grid(base, {"variant": VARIANTS}, Options(), [InlineWorker()])
+        run_grid(GridPlan(base, sweep), Options(), [InlineWorker()])
         patch.setattr("sys.argv", ["pipelines.export", "--dataset", "demo"])
         assert run_command(export) == 0
     parent, *children = sorted(runs_of(server.client), key=lambda run: "study" not in run.data.tags)

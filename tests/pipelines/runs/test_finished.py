@@ -63,9 +63,12 @@ def test_runs_are_found_by_their_path_where_the_images_are_not(client: MlflowCli
 
 
 def test_command_with_a_path_is_printed_as_a_shell_needs_it(
-    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     client.create_experiment("cells")
     monkeypatch.setattr(sys, "argv", ["export", "--dataset", "folder:my cells"])
     assert run_command(main) == 2
-    assert "python -m study.grid --dataset 'folder:my cells'" in capsys.readouterr().err
+    assert f"python -m study.grid --dataset 'folder:{tmp_path}/my cells'" in capsys.readouterr().err
