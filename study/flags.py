@@ -64,7 +64,7 @@ def _format_defaults(name: str) -> str:
 
 
 def _format_recipe_values(get_value: Callable[[str], str]) -> str:
-    """Return the value for folders, and those of the named data sets that differ from it."""
+    """Format the value for folders, and those of named data sets that differ."""
     common = get_value("folder:x")
     values = {dataset: get_value(dataset) for dataset in RECIPES}
     exceptions = [f"{value} for {key}" for key, value in values.items() if value != common]
@@ -175,7 +175,7 @@ def resolve_dataset(dataset: str) -> str:
 
 
 def _is_path(text: str) -> bool:
-    """Return whether a text has a path separator, or is the name of a folder that exists."""
+    """Return whether a text has a path separator or names an existing folder."""
     if any(separator in text for separator in (os.sep, os.altsep) if separator):
         return True
     try:

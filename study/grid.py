@@ -1,4 +1,4 @@
-"""Train the seven variants of a report, or values of your own, each as an MLflow run.
+"""Train a report's seven variants, or values of your own, as MLflow runs.
 
     python -m study.grid --dataset demo
     python -m study.grid --dataset ./cells --sweep lr=1e-5,5e-5 --sweep head=flatten,gap --seeds 3

@@ -233,7 +233,10 @@ def _make_tags(trial: Trial) -> dict[str, str]:
 
 
 def format_leak(trial: Trial) -> str:
-    """Return the test images with a sibling in train as `3/80`, `at least 3/80` or `unknown`."""
+    """Format how many test images have a sibling in train.
+
+    The forms are `3/80`, `at least 3/80` and `unknown`.
+    """
     is_minimum = trial.data.has_only_near_duplicates
     if trial.leaks is None or (is_minimum and trial.leaks == 0):
         return "unknown"

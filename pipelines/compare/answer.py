@@ -1,4 +1,7 @@
-"""Answer the study's question in a few lines: chance, the report, the best config, the trust."""
+"""Answer the study's question in a few lines.
+
+They are on chance, the report, the best config and how far to trust it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +35,7 @@ class AnswerLine:
 
 
 def write_answer(rows: Sequence[Row]) -> list[AnswerLine]:
-    """Write the lines that open the report on the rows of one protocol, or of one sweep."""
+    """Write the lines that open the report on the rows of a protocol or sweep."""
     is_sweep = any(row.cell for row in rows)
     best = describe_best_cell(rows) if is_sweep else _describe_best(rows)
     lines = {
@@ -70,7 +73,7 @@ def _compare_with_chance(rows: Sequence[Row]) -> list[str]:
 
 
 def _describe_reproduction(rows: Sequence[Row]) -> list[str]:
-    """Say which reported accuracies lie within the intervals, and by how much others miss."""
+    """Say which reported accuracies lie in the intervals, and how far others miss."""
     errors = [(row, error) for row in rows if (error := _compute_error(row)) is not None]
     if not errors and not read_reported(rows[0].config.dataset):
         return []
@@ -85,7 +88,11 @@ def _describe_reproduction(rows: Sequence[Row]) -> list[str]:
 
 
 def _compute_error(row: Row) -> float | None:
-    """Return this study's accuracy minus the reported one, or None if either is unknown."""
+    """Compute this study's accuracy minus the reported one.
+
+    Returns:
+        None if either is unknown.
+    """
     if row.report is None or row.verdict.accuracy is None:
         return None
     return row.verdict.accuracy.value - row.report.test_acc
@@ -148,9 +155,10 @@ def _describe_best(rows: Sequence[Row]) -> list[str]:
 
 
 def _describe_lead(best: Row, baseline: Row | None, rows: Sequence[Row]) -> list[str]:
-    """Say that the best row's lead over the baseline is not significant, where others differ.
+    """Say that the best row's lead over the baseline is not significant.
 
-    Where none differs or the best does, the summary of the study says so.
+    This is said only where other rows differ. Where none differs or the best does, the summary of
+    the study says so.
     """
     verdict = best.verdict
     if baseline is None or verdict.gain is None or verdict.p is None or is_significant(best):

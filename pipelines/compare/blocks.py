@@ -178,7 +178,11 @@ def build_blocks(
 def _leave_out_swept(
     blocks: list[list[list[FinishedRun]]], swept_runs: Sequence[set[str]]
 ) -> list[list[list[FinishedRun]]]:
-    """Leave out what the block of a sweep shows, but no row of a variant beside others."""
+    """Leave out the rows that the block of a sweep shows.
+
+    A block that one sweep shows completely is left out, unless it has all seven variants. Of the
+    other blocks, the rows of variants stay.
+    """
     anywhere = set().union(*swept_runs)
     remaining = []
     for rows in blocks:

@@ -1,4 +1,4 @@
-"""Place rows in a sweep: the values of the swept fields, the baseline and the best."""
+"""Place rows in a sweep by their values, and find the best on validation."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,10 @@ from study.config.sweep import Value
 
 @dataclass(frozen=True)
 class Cell:
-    """A row's place in a sweep: its values of the swept fields, in the order of the sweep."""
+    """A row's place in a sweep.
+
+    values: of the swept fields, in the order of the sweep.
+    """
 
     values: Mapping[str, Value]
     is_baseline: bool

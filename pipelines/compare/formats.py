@@ -1,4 +1,4 @@
-"""Format shares, differences, p-values and times with the digits that a reader needs."""
+"""Format shares, differences, p-values and times with the digits readers need."""
 
 from study.statistics.intervals import Estimate
 from study.statistics.intervals import SIGNIFICANCE_LEVEL
@@ -35,7 +35,7 @@ def format_interval(accuracy: Estimate, digits: int = 1) -> str:
 
 
 def format_difference(difference: Estimate, digits: int = 1) -> str:
-    """Format a difference of accuracies, in percentage points, as `-1.1 (-2.1 to -0.2)`."""
+    """Format an accuracy difference in percentage points: `-1.1 (-2.1 to -0.2)`."""
     bounds = (difference.value, difference.low, difference.high)
     value, low, high = [format_signed_points(bound, digits) for bound in bounds]
     return f"{value} ({low} to {high})"

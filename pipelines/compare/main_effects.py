@@ -1,4 +1,4 @@
-"""Estimate what each field of a sweep changes, averaged over the cells of the other fields."""
+"""Estimate what each field of a sweep changes, averaged over the other fields."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence

@@ -21,7 +21,7 @@ Tested = Mapping[str, GroupCounts]  # the test images of each run by group, by r
 
 @dataclass(frozen=True)
 class Pairs:
-    """The test images of two sets of runs, which are the same images for each seed and fold.
+    """The test images of two sets of runs, the same for each seed and fold.
 
     folds: the differences by fold, if this is a cross-validation.
     """
@@ -40,7 +40,10 @@ class Pairs:
 
 
 def select_whole_seeds(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
-    """Select the runs of seeds that lack no fold, which are all runs if there are no folds."""
+    """Select the runs of seeds that lack no fold.
+
+    Without folds, these are all runs.
+    """
     runs = list(runs)
     folds_by_seed: dict[int, set[int]] = {}
     for run in runs:
@@ -56,7 +59,9 @@ def list_seeds(runs: Iterable[FinishedRun]) -> list[int]:
 def pair_runs(
     one: Iterable[FinishedRun], base: Iterable[FinishedRun], tested: Tested
 ) -> Pairs | None:
-    """Count the runs of the seeds that two configs, or sets of configs, have in common.
+    """Count the runs of the seeds that two configs have in common.
+
+    Each of the two may also be a set of configs.
 
     Args:
         one: the runs of one.

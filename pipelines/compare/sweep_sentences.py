@@ -1,4 +1,7 @@
-"""Say in plain sentences what a sweep shows: the best on validation, and each field's effect."""
+"""Say in plain sentences what a sweep shows.
+
+The sentences name the best config on validation, and the effect of each field.
+"""
 
 from collections.abc import Sequence
 
@@ -20,7 +23,10 @@ from study.statistics.intervals import SIGNIFICANCE_LEVEL
 
 
 def describe_sweep(block: Block) -> list[str]:
-    """Describe the result of a sweep, in a paragraph each. Empty for a block of variants."""
+    """Describe the results of a sweep, in a paragraph each.
+
+    There are none for a block of variants.
+    """
     return [
         *filter(None, [" ".join(describe_best_cell(block.rows))]),
         *describe_effects(block),
@@ -29,7 +35,10 @@ def describe_sweep(block: Block) -> list[str]:
 
 
 def describe_best_cell(rows: Sequence[Row]) -> list[str]:
-    """Name the best row on validation, and say how it compares with all others on test images."""
+    """Name the best row on validation, and compare it with all others.
+
+    They are compared on test images.
+    """
     best = next((row for row in rows if row.cell and row.cell.is_best), None)
     if best is None or best.verdict.accuracy is None:
         return []
@@ -48,7 +57,10 @@ def describe_best_cell(rows: Sequence[Row]) -> list[str]:
 
 
 def _describe_leads(rows: Sequence[Row]) -> list[str]:
-    """Say which rows differ significantly from the best on validation, if any is compared."""
+    """Say which rows differ significantly from the best on validation.
+
+    Nothing is said if no row is compared with it.
+    """
     leads = [(row, row.verdict.lead, p) for row in rows if (p := row.verdict.lead_p) is not None]
     if not leads:
         return []

@@ -103,7 +103,10 @@ def _build_line(row: Row, named: list[str]) -> dict[str, Any]:
 
 
 def _name_dataset(dataset: str) -> str:
-    """Return the data set as in the configs, but `folder:NAME`, because a path stays private."""
+    """Name the data set as the configs do, but without the path of a folder.
+
+    A folder is `folder:NAME`, because its path stays private.
+    """
     kind, _, path = dataset.partition(":")
     return f"{kind}:{resolve_folder(dataset).name}" if path else kind
 

@@ -233,7 +233,13 @@ def _judge_alone(row: Sequence[FinishedRun], tested: Tested) -> Verdict:
 
 
 def _compute_chance(runs: Sequence[FinishedRun], tested: Tested) -> float | None:
-    """Compute the accuracy of predicting the most frequent class, as the mean over seeds."""
+    """Compute the mean accuracy of always predicting the most frequent class.
+
+    The mean is over seeds.
+
+    Returns:
+        None if no labels are known.
+    """
     labels_by_seed: dict[int, Counter[str]] = {}
     for run in runs:
         labels_by_seed.setdefault(run.config.seed, Counter()).update(tested[run.run_id].labels)
@@ -242,7 +248,11 @@ def _compute_chance(runs: Sequence[FinishedRun], tested: Tested) -> float | None
 
 
 def _describe_missing_folds(row: Sequence[FinishedRun], tested: Sequence[FinishedRun]) -> str:
-    """Say what a cross-validation without a verdict lacks, or nothing if there are no folds."""
+    """Say what a cross-validation without a verdict lacks.
+
+    Returns:
+        `""` if there are no folds.
+    """
     folds = row[0].config.folds
     if not folds:
         return ""

@@ -262,7 +262,10 @@ def _add_gains(
 
 
 def _mark_gains(column: int, gains: Sequence[tuple[str, Estimate | None]]) -> list[Mark]:
-    """Return a mark of each gain, placed by its number: plotly misplaces a name like "3"."""
+    """Return a mark of each gain, placed by its number.
+
+    Plotly misplaces a mark that is placed by a name like "3".
+    """
     return [
         Mark(
             number,

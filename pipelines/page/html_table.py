@@ -119,7 +119,10 @@ def _build_whole_table(block: Block, table: pd.DataFrame) -> HtmlTable:
 
 
 def build_effects_table(block: Block) -> HtmlTable:
-    """Build the table of a sweep's main effects, with a row for each value of each field."""
+    """Build the table of a sweep's main effects.
+
+    It has a row for each value of each field.
+    """
     rows = []
     for effect in block.effects:
         for level in effect.levels:

@@ -27,7 +27,11 @@ class Mark:
 
 
 def find_zoom(spans: Sequence[Span]) -> Span | None:
-    """Return the axis range without the few spans far below, or None if there are none."""
+    """Find the axis range that leaves out the few spans far below.
+
+    Returns:
+        None if there are none.
+    """
     ordered = sorted(spans)
     for count in range(1, len(spans) // MAX_SHARE + 1):
         low = ordered[count][0]
@@ -39,7 +43,10 @@ def find_zoom(spans: Sequence[Span]) -> Span | None:
 
 
 def zoom_sideways(figure: go.Figure, marks: Sequence[Mark]) -> None:
-    """Leave out what is far to the left; marks of one place share a line."""
+    """Leave out what is far to the left.
+
+    Marks at the same place share one line of text.
+    """
     zoom = find_zoom([mark.span for mark in marks])
     if zoom is None:
         return

@@ -1,4 +1,4 @@
-"""Read the sweeps of a data set from their parent runs, and select the runs that belong to one."""
+"""Read a data set's sweeps from their parent runs, and select the runs of one."""
 
 import dataclasses
 import itertools

@@ -157,9 +157,12 @@ def _run_and_report(main: Callable[[], None]) -> int:
 
 
 def _explain_unwritable(error: OSError) -> str | None:
-    """Return a message on a file that cannot be opened or written, or None on other failures.
+    """Return a message on a file that cannot be opened or written.
 
     It is for the places that know no better advice, and raise no error of their own.
+
+    Returns:
+        None on any other failure.
     """
     reason = error.strerror
     if error.errno in NO_SPACE_ERRNOS:

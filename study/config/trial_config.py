@@ -175,9 +175,10 @@ class TrialConfig:
 
     @property
     def head_notation(self) -> str:
-        """Return the head as the names of runs show it: `D(8)·D(8)`, `GAP·D(8)`, `F` or `GAP`.
+        """Return the head as the names of runs show it.
 
-        The reports write `F - D(8) - D(8)`, where F is the flattening that goes without saying.
+        Examples are `D(8)·D(8)`, `GAP·D(8)`, `F` and `GAP`. The reports write
+        `F - D(8) - D(8)`, where F is the flattening that goes without saying.
         """
         pooling = ["GAP"] if self.head == "gap" else []
         return "·".join(pooling + [f"D({self.dense_units})"] * self.hidden_layers) or "F"

@@ -67,9 +67,9 @@ def read_groups(file: Path, entries: Iterable[Entry]) -> KnownGroups | None:
 
 
 def format_groups_csv(group_of: Mapping[str, str], found_by: FoundBy) -> str:
-    """Format the groups as CSV with the columns image,group and, if an audit found them, found_by.
+    """Format the groups as the CSV file that `folder:PATH` reads.
 
-    This is the file that `folder:PATH` reads.
+    The columns are image, group and, if an audit found the groups, found_by.
     """
     text = [_TEXTS[found_by]] if found_by else []
     stream = io.StringIO()
@@ -88,7 +88,10 @@ def _check_no_other_spelling(file: Path) -> None:
 
 
 def _read_found_by(rows: Iterable[Mapping[str, str]], groups: Iterable[str]) -> FoundBy:
-    """Return what the groups were found by; of several answers, the one that says least."""
+    """Return what the groups were found by.
+
+    Of several answers, this is the one that says least.
+    """
     texts = {(row.get(FOUND_BY) or "").strip() for row in rows}
     audit_texts = {text for text in texts if text.startswith("audit")}
     if audit_texts - {_TEXTS["file names"]} or all(map(_NAMES_OF_FIRST_AUDITS.fullmatch, groups)):

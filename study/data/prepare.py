@@ -91,9 +91,10 @@ def prepare(
 
 
 def data_digest(dataset: str, split: str = "") -> str:
-    """Return the digest that `prepare` returns for a data set and split, without decoding.
+    """Compute the digest of a data set and split without decoding any image.
 
-    It takes next to no time if no file has changed since the last call.
+    It is the digest that `prepare` returns. This takes next to no time if no file has changed
+    since the last call.
 
     Raises:
         DataError: the data set cannot be found.
@@ -103,9 +104,10 @@ def data_digest(dataset: str, split: str = "") -> str:
 
 
 def name_digest(dataset: str) -> str:
-    """Return the digest that ends the name of a folder: that of its images, without groups.
+    """Compute the digest that ends the name of a folder.
 
-    It is empty for data sets with a name of their own, whose files are not looked at.
+    It is that of the images, without groups. It is empty for data sets with a name of their own,
+    whose files are not looked at.
 
     Raises:
         DataError: the folder cannot be found.

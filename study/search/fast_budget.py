@@ -82,7 +82,10 @@ def significant_directions(
 def _compute_gains(
     accuracies: Mapping[Cell, float], setting: Setting, baseline: Setting
 ) -> list[float]:
-    """Return a setting's accuracy gains over the baseline, for each seed and fold of both."""
+    """Compute a setting's accuracy gains over the baseline.
+
+    There is one for each seed and fold that both have.
+    """
     baseline_accuracies = {
         cell._replace(setting=setting): accuracy
         for cell, accuracy in accuracies.items()

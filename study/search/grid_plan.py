@@ -180,7 +180,10 @@ class GridPlan:
         return f"{count_trials(total)}: {' x '.join([self.describe_sweep(), *words])}"
 
     def title(self, *, fast: bool = False) -> str:
-        """Return the parent run's name, as `blood · 7 variants · pooled split · 30 epochs`."""
+        """Return the parent run's name.
+
+        An example is `blood · 7 variants · pooled split · 30 epochs`.
+        """
         swept_fields = list(self.sweep.fields)
         if self.own_sweep is None:
             kind = f"{self.describe_sweep()}{', fast' if fast else ''}"

@@ -1,4 +1,4 @@
-"""Give the trials of a grid their fingerprints, and their points in Optuna's search space."""
+"""Give a grid's trials their fingerprints and points in Optuna's search space."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -57,7 +57,11 @@ def build_grid(name: str, plan: GridPlan, digest: str) -> Grid:
 
 
 def _check_different(keys: Mapping[Cell, str]) -> None:
-    """Raise ConfigError if two cells are the same config, as with copies of a weights file."""
+    """Check that no two cells are the same config.
+
+    Raises:
+        ConfigError: two are, as with copies of a weights file.
+    """
     cells_by_key: dict[str, Cell] = {}
     for cell, key in keys.items():
         other = cells_by_key.setdefault(key, cell)
@@ -69,7 +73,7 @@ def _check_different(keys: Mapping[Cell, str]) -> None:
 
 
 def _make_range(name: str, values: Sequence[Value]) -> BaseDistribution:
-    """Return what Optuna is told of the values of a field, of variants, seeds or folds.
+    """Return the Optuna distribution of a field, of variants, seeds or folds.
 
     A range may grow in later calls, as with more seeds. A set of categories may not, so it holds
     all that the field allows.

@@ -89,7 +89,10 @@ class SettingMeans:
 
 
 def compute_means(finished: Mapping[Cell, Outcome], setting: Setting) -> SettingMeans:
-    """Return the mean accuracies of a setting's finished cells, of which there must be one."""
+    """Compute the mean accuracies of a setting's finished cells.
+
+    There must be at least one such cell.
+    """
     outcomes = [outcome for cell, outcome in finished.items() if cell.setting == setting]
     return SettingMeans(
         len(outcomes),

@@ -19,7 +19,9 @@ from study.statistics.intervals import TAIL
 
 @dataclass(frozen=True)
 class FoldGains:
-    """How much more accurate one config is than another in each training of a cross-validation.
+    """Accuracy gains of one config over another in each training.
+
+    The trainings are those of a cross-validation.
 
     gains: the difference in accuracy, -1 to 1, on the test images of each fold and seed.
     weights: the share of each in the mean difference. They sum to 1.

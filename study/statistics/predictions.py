@@ -1,4 +1,4 @@
-"""A run's predictions: its test images as counts by group, and the share of its largest class."""
+"""Count a run's test images by group, and find the share of its largest class."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -137,7 +137,7 @@ def kill_orphaned_runs(client: MlflowClient, parent: str, alive: Collection[str]
 
 
 def is_complete(client: MlflowClient, spec: StudySpec) -> bool:
-    """Return True if a study has a parent run that ended well and knows of the whole sweep."""
+    """Return whether a parent run of a study ended well and knows the whole sweep."""
     for run in search_runs_by_tags(client, {"study": spec.name}):
         sweep = extend_sweep(run, spec.sweep)
         is_known = sweep is None or run.data.tags.get(SWEEP_TAG) == sweep.to_json()

@@ -48,9 +48,12 @@ def take_project_run(client: MlflowClient, config: TrialConfig) -> str | None:
 
 @mlflow_errors_as_study_errors()
 def take_grid_run(client: MlflowClient) -> str | None:
-    """Return the id of the run that `mlflow run -e grid` opened for this command, or None.
+    """Return the id of the run that `mlflow run -e grid` opened for this command.
 
     As with `take_project_run`, nothing is written to it, and `MLFLOW_RUN_ID` is removed.
+
+    Returns:
+        None if there is no such run.
 
     Raises:
         TrackingRefused: `MLFLOW_RUN_ID` names any other run.
@@ -137,7 +140,9 @@ def _find_other_param(run: Run, config: TrialConfig) -> str:
 
 
 def _check_recorded_path(run: Run, config: TrialConfig) -> None:
-    """Check that a folder is recorded as such, because a param of a run cannot be changed.
+    """Check that a run records its folder as `folder:PATH`.
+
+    A param of a run cannot be changed later.
 
     Raises:
         TrackingRefused: the run has the path alone.

@@ -119,7 +119,14 @@ def audit(dataset: str, progress: Progress, patterns: Sequence[Pattern] = ()) ->
 
 
 def _check_patterns(listing: Listing, patterns: Sequence[Pattern]) -> Listing:
-    """Check the patterns before images are read, and return the listing with notes on them."""
+    """Check the patterns before images are read.
+
+    Returns:
+        The listing, with notes on the patterns.
+
+    Raises:
+        DataError: the listing has groups of its own, or a pattern is not possible.
+    """
     if listing.groups is not None and not listing.groups_found_by:
         raise DataError(
             f"{listing.root} has groups of its own ({listing.groups_from}), which --groups-from "

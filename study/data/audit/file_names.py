@@ -1,7 +1,8 @@
-r"""Read patients from file names, by patterns that a user gives or by those that names suggest.
+r"""Read patients from file names by patterns.
 
-A name suggests a patient if several files share its beginning and differ by what follows, as
-`person78_bacteria_380` and `person78_bacteria_381` do, or `NORMAL2-IM-0095-0001`.
+A user gives the patterns, or the names suggest them. A name suggests a patient if several files
+share its beginning and differ by what follows, as `person78_bacteria_380` and
+`person78_bacteria_381` do, or `NORMAL2-IM-0095-0001`.
 """
 
 import re
@@ -179,7 +180,7 @@ def _names_patients(matches: Sequence[re.Match[str]]) -> bool:
 
 
 def _shorten(found: Collection[tuple[str, int]]) -> list[str]:
-    """Return patterns of the texts before a patient's number, the most frequent text first."""
+    """Return patterns of the texts before a patient's number, most frequent first."""
     if len(found) > MAX_PATTERNS:
         numbered = [item for item in found if re.search(r"\d", item[0])]
         if len(numbered) <= MAX_PATTERNS:
@@ -189,7 +190,10 @@ def _shorten(found: Collection[tuple[str, int]]) -> list[str]:
 
 
 def _is_plausible(sizes: Mapping[str, int], total: int, class_count: int) -> bool:
-    """Return whether groups of these sizes may be patients, and not classes or single images."""
+    """Return whether groups of these sizes may be patients.
+
+    Otherwise, they are more likely classes or single images.
+    """
     siblings = sum(size for size in sizes.values() if size > 1)
     return (
         sum(sizes.values()) >= MIN_MATCHED * total
@@ -208,7 +212,10 @@ def _extract_group(match: re.Match[str] | None) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape text for a regular expression; unlike `re.escape`, only where it is needed."""
+    """Escape text for a regular expression.
+
+    Unlike `re.escape`, this escapes only what needs it.
+    """
     return re.sub(r"([.^$*+?{}\[\]()|\\])", r"\\\1", text)
 
 

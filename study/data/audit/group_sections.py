@@ -1,4 +1,4 @@
-"""Put the groups of an audit, and what the splits leak by them, into words and tables."""
+"""Describe an audit's groups, and the leaks of its splits, in words and tables."""
 
 from study.data.audit.facts import Audit
 from study.data.audit.splits import Interval
@@ -168,9 +168,10 @@ def describe_intervals(audit: Audit) -> Section:
 
 
 def format_leak(protocol: SplitFacts, noun: str = "") -> str:
-    """Format the leak as `446 of 1,168 (38.2 %)`, with a noun before the bracket, if any.
+    """Format the leak as `446 of 1,168 (38.2 %)`.
 
-    Where siblings may be missed, it is `at least 3 of 80` or `none found`.
+    The noun, if any, stands before the bracket. Where siblings may be missed, the leak is
+    `at least 3 of 80` or `none found`.
     """
     if protocol.is_minimum and not protocol.leaking:
         return "none found"
@@ -190,7 +191,10 @@ def _name_split(audit: Audit, protocol: SplitFacts) -> str:
 
 
 def _list_cells(audit: Audit, split: SplitFacts, *counts: SplitFacts) -> list[str]:
-    """Return a row of the table of splits, or nothing for a split that is not possible."""
+    """List the cells of a split's row in the table of splits.
+
+    There are none for a split that is not possible.
+    """
     if split.impossible:
         return []
     sizes = map(format_number, split.sizes.values())
