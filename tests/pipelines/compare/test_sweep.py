@@ -34,7 +34,21 @@ def make_cell_run(
     values = dict(zip(sweep.fields, cell, strict=True))
     config = recipe("chest").replace(**values, seed=seed, **fields)
     name = f"{cell} {seed} {config.fold} {config.epochs}"
-    return FinishedRun(name, "", 0, config, "imagenet", "", "d", "2", name, "", "0/100", {})
+    return FinishedRun(
+        run_id=name,
+        artifact_uri="",
+        started=0,
+        config=config,
+        weights_kind="imagenet",
+        weights_file="",
+        data_digest="d",
+        name_digest="",
+        protocol_version="2",
+        fingerprint=name,
+        sizes="",
+        leak="0/100",
+        metrics={},
+    )
 
 
 def count_right(run: FinishedRun, right: int, images: int = IMAGES) -> GroupCounts:

@@ -23,7 +23,21 @@ def make_run(variant: int, seed: int = 0, **fields: object) -> FinishedRun:
     config = resolve_config("chest", variant, {"seed": seed, **fields})
     name = f"{variant}-{seed}"
     figures = final_metrics(0) | {"fit_seconds": 100.0 * variant + seed}
-    return FinishedRun(name, "", 0, config, "imagenet", "", "d", "2", name, "", "0/100", figures)
+    return FinishedRun(
+        run_id=name,
+        artifact_uri="",
+        started=0,
+        config=config,
+        weights_kind="imagenet",
+        weights_file="",
+        data_digest="d",
+        name_digest="",
+        protocol_version="2",
+        fingerprint=name,
+        sizes="",
+        leak="0/100",
+        metrics=figures,
+    )
 
 
 def draw_counts(variant: int, seed: int, groups: int = 100) -> GroupCounts:
