@@ -116,10 +116,7 @@ def judge_cells(
 ) -> list[Verdict]:
     """Return a verdict on each row of a sweep.
 
-    Each row is compared with the baseline, and with the best on validation. This is fair, because
-    the best is chosen on other images than it is tested on. The highest test accuracy would be
-    compared with others on the very images that singled it out. In a cross-validation, each
-    validation image is a test image of another fold, so nothing is compared with the best.
+    Each row is compared with the baseline, and with the best on validation.
 
     Args:
         rows: the runs of each config.
@@ -134,20 +131,35 @@ def judge_cells(
     _check_protocols(rows, swept)
     verdicts = [_judge_alone(row, tested) for row in rows]
     if baseline is not None:
-        verdicts = [
-            verdict
-            if index == baseline
-            else _compare_cell(verdict, rows[index], rows[baseline], tested)
-            for index, verdict in enumerate(verdicts)
-        ]
-    if best is not None and best != baseline and not rows[best][0].config.folds:
-        verdicts = [
-            verdict
-            if index == best
-            else replace(verdict, lead=_estimate_lead(rows[index], rows[best], tested))
-            for index, verdict in enumerate(verdicts)
-        ]
+        verdicts = _add_gains(verdicts, rows, tested, baseline)
+    if best is not None and best != baseline:
+        verdicts = _add_leads(verdicts, rows, tested, best)
     return _adjust_cells(verdicts, baseline, best)
+
+
+def _add_gains(
+    verdicts: Sequence[Verdict], rows: Rows, tested: Tested, baseline: int
+) -> list[Verdict]:
+    """Add to the verdict on each cell how it compares with the baseline."""
+    return [
+        verdict if index == baseline else _compare_cell(verdict, row, rows[baseline], tested)
+        for index, (verdict, row) in enumerate(zip(verdicts, rows, strict=True))
+    ]
+
+
+def _add_leads(verdicts: Sequence[Verdict], rows: Rows, tested: Tested, best: int) -> list[Verdict]:
+    """Add to the verdict on each cell its lead over the best on validation.
+
+    This is fair, because the best is chosen on other images than it is tested on. The highest test
+    accuracy would be compared with others on the very images that singled it out. In a
+    cross-validation, each validation image is a test image of another fold, so nothing is added.
+    """
+    if rows[best][0].config.folds:
+        return list(verdicts)
+    return [
+        verdict if index == best else replace(verdict, lead=_estimate_lead(row, rows[best], tested))
+        for index, (verdict, row) in enumerate(zip(verdicts, rows, strict=True))
+    ]
 
 
 def _compare_cell(
