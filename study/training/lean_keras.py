@@ -1,0 +1,31 @@
+"""Import Keras without packages that are not used here.
+
+Keras imports scikit-learn, and TensorFlow imports JAX, if they are installed. Both go on without
+them, in two thirds of the time. The modules of this room take `keras` from here.
+"""
+
+import contextlib
+import gc
+import sys
+from collections.abc import Iterator
+
+from study.common.settings import read_setting
+
+
+@contextlib.contextmanager
+def _hide_unused_packages() -> Iterator[None]:
+    """Let scikit-learn, and JAX if it is not the backend, look as if they were not installed."""
+    unused = {"sklearn"} if read_setting("KERAS_BACKEND") == "jax" else {"sklearn", "jax"}
+    hidden = unused - sys.modules.keys()
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+with _hide_unused_packages():
+    import keras as keras
+gc.freeze()  # else Keras looks through its own modules for garbage before each trial
