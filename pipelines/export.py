@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.compare.blocks import build_blocks
+from pipelines.compare.block_builder import build_blocks
 from pipelines.compare.cautions import list_cautions
 from pipelines.compare.statement import describe_runs
 from pipelines.compare.statement import format_title

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipelines.compare.block_builder import build_blocks
 from pipelines.compare.blocks import Block
-from pipelines.compare.blocks import build_blocks
 from pipelines.compare.power_sentence import GROUP_NOUNS
 from pipelines.export import select_table_runs
 from pipelines.runs.finished import NoRunsError

@@ -1,46 +1,27 @@
-"""Group the runs of a data set into blocks of rows, with a verdict on each row."""
+"""Hold the rows of a table in blocks, each of one protocol or sweep."""
 
-import math
-import sys
 from collections.abc import Iterable
-from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
-from itertools import groupby
 from statistics import fmean
-from typing import Any
 from typing import TypeVar
 
 from pipelines.compare.cells import Cell
-from pipelines.compare.cells import find_best_on_validation
-from pipelines.compare.cells import name_field
 from pipelines.compare.columns import format_learning_rate
 from pipelines.compare.formats import count_digits
 from pipelines.compare.formats import format_percent
-from pipelines.compare.main_effects import estimate_main_effects
 from pipelines.compare.main_effects import MainEffect
 from pipelines.compare.verdict import BASELINE
-from pipelines.compare.verdict import judge_cells
-from pipelines.compare.verdict import judge_rows
 from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished import FinishedRun
-from pipelines.runs.protocol import describe_protocol
-from pipelines.runs.protocol import find_differing_settings
-from pipelines.runs.protocol import join_texts
-from pipelines.runs.protocol import protocol
 from pipelines.runs.protocol import VARIED
-from pipelines.runs.sweeps import group_cells
-from pipelines.runs.sweeps import LoggedSweep
 from study.config.sweep import Sweep
-from study.config.sweep import Value
 from study.config.trial_config import recipe
 from study.config.trial_config import TrialConfig
 from study.reported import read_reported
 from study.reported import ReportedRow
-from study.statistics.predictions import GroupCounts
 from study.variants import find_variant
-from study.variants import VARIANTS
 
 
 @dataclass(frozen=True)
@@ -140,99 +121,6 @@ class Block:
 AnyRow = TypeVar("AnyRow", bound=Row)
 
 
-def build_blocks(
-    runs: Sequence[FinishedRun],
-    counts: Mapping[str, GroupCounts],
-    sweeps: Sequence[LoggedSweep] = (),
-) -> list[Block]:
-    """Group the runs of one data set into blocks of rows, in the order of the table.
-
-    Each protocol has a block: one row for each of the seven variants, and then one for each
-    further head and learning rate that is in no sweep. Each sweep has a block with a row for each
-    of its cells. A protocol's own block is left out where one of a sweep has all its rows, unless
-    it has all seven variants.
-
-    Args:
-        runs: of one data set.
-        counts: the test images of each run by group, by run ID. Intervals, and comparisons within
-            a block, follow from them.
-        sweeps: of the data set.
-    """
-    named = find_differing_settings(runs)
-    sweep_blocks = [
-        build_sweep_block(logged.sweep, cells, counts, named)
-        for logged in sweeps
-        for cells in group_cells(logged, runs)
-    ]
-    swept_runs = [{run.run_id for run in list_runs([block])} for block in sweep_blocks]
-    own_blocks = [
-        Block(
-            describe_protocol(rows[0][0], named),
-            [Row(*pair) for pair in zip(rows, judge_rows(rows, counts), strict=True)],
-        )
-        for rows in _leave_out_swept(_group_runs(runs), swept_runs)
-    ]
-    return [*own_blocks, *sweep_blocks]
-
-
-def _leave_out_swept(
-    blocks: list[list[list[FinishedRun]]], swept_runs: Sequence[set[str]]
-) -> list[list[list[FinishedRun]]]:
-    """Leave out the rows that the block of a sweep shows.
-
-    A block that one sweep shows completely is left out, unless it has all seven variants. Of the
-    other blocks, the rows of variants stay.
-    """
-    anywhere = set().union(*swept_runs)
-    remaining = []
-    for rows in blocks:
-        run_ids = {run.run_id for row in rows for run in row}
-        variants = {find_variant(row[0].config) for row in rows} - {None}
-        is_swept = any(run_ids <= swept for swept in swept_runs)
-        if not is_swept or len(variants) == len(VARIANTS):
-            remaining.append(
-                [
-                    row
-                    for row in rows
-                    if find_variant(row[0].config) or any(r.run_id not in anywhere for r in row)
-                ]
-            )
-    return [rows for rows in remaining if rows]
-
-
-def build_sweep_block(
-    sweep: Sweep,
-    runs_by_cell: Mapping[tuple[Value, ...], list[FinishedRun]],
-    counts: Mapping[str, GroupCounts],
-    named: Sequence[str],
-) -> Block:
-    """Build the block of a sweep, with a row for each cell that has a finished run.
-
-    Args:
-        sweep: the swept fields and the baseline.
-        runs_by_cell: the runs of each cell, in the order of the rows.
-        counts: the test images of each run by group, by run ID.
-        named: the settings to name in the block's title.
-    """
-    rows = [sorted(runs, key=_make_run_key) for runs in runs_by_cell.values()]
-    places = [dict(zip(sweep.fields, values, strict=True)) for values in runs_by_cell]
-    baseline = next((i for i, place in enumerate(places) if place == sweep.baseline), None)
-    best = find_best_on_validation(rows)
-    verdicts = judge_cells(rows, counts, baseline=baseline, best=best, swept=sweep.fields)
-    names = join_texts(name_field(name) for name in sweep.fields)
-    total = math.prod(len(values) for values in sweep.fields.values())
-    return Block(
-        f"Sweep of {names}: {describe_protocol(rows[0][0], named, sweep.fields)}",
-        [
-            Row(runs, verdict, Cell(place, index == baseline, index == best))
-            for index, (runs, verdict, place) in enumerate(zip(rows, verdicts, places, strict=True))
-        ],
-        sweep,
-        estimate_main_effects(sweep, dict(zip(runs_by_cell, rows, strict=True)), counts),
-        total - len(rows),
-    )
-
-
 def find_main_block(blocks: Sequence[Block]) -> Block:
     """Return the block that the report is about.
 
@@ -256,26 +144,3 @@ def find_baseline(rows: Iterable[AnyRow]) -> AnyRow | None:
 def list_runs(blocks: Iterable[Block]) -> list[FinishedRun]:
     """List the runs of some blocks, in the order of the table."""
     return [run for block in blocks for row in block.rows for run in row.runs]
-
-
-def _group_runs(runs: Sequence[FinishedRun]) -> list[list[list[FinishedRun]]]:
-    """Group runs into blocks of rows, each row as the list of its runs."""
-    rows: dict[tuple[Any, ...], list[FinishedRun]] = {}
-    for run in sorted(runs, key=_make_run_key):
-        rows.setdefault(_make_row_key(run), []).append(run)
-    ordered = [rows[key] for key in sorted(rows)]
-    by_protocol = groupby(ordered, key=lambda row: protocol(row[0]))
-    return [list(block) for _, block in by_protocol]
-
-
-def _make_run_key(run: FinishedRun) -> tuple[Any, ...]:
-    """Return the sort key of a run within its row."""
-    return run.config.seed, run.config.fold, run.started, run.run_id
-
-
-def _make_row_key(run: FinishedRun) -> tuple[Any, ...]:
-    """Return the sort key of a run's row, which all runs of the row have in common."""
-    varied_values = tuple(getattr(run.config, name) for name in VARIED)
-    # All other configs come after the seven variants.
-    variant = find_variant(run.config) or sys.maxsize
-    return (*protocol(run).values(), variant, *varied_values)

@@ -13,7 +13,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipelines import export
-from pipelines.compare.blocks import build_blocks
+from pipelines.compare.block_builder import build_blocks
 from pipelines.compare.cautions import list_cautions
 from pipelines.compare.columns import format_cells
 from pipelines.compare.columns import select_columns

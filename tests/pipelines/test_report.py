@@ -13,7 +13,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipelines import report
-from pipelines.compare.blocks import build_blocks
+from pipelines.compare.block_builder import build_blocks
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
 from pipelines.compare.reflection import answer_questions
@@ -27,7 +27,7 @@ from pipelines.runs.predictions import read_predictions
 from study.common.command import run_command
 from study.statistics.intervals import Estimate
 from study.variants import resolve_config
-from tests.pipelines.compare.test_verdict import make_run
+from tests.pipelines.compare.test_block_verdicts import make_run
 from tests.support.store import log_run
 from tests.support.store import write_chest_study
 

@@ -10,7 +10,7 @@ from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished import FinishedRun
 from study.statistics.intervals import Estimate
 from study.variants import resolve_config
-from tests.pipelines.compare.test_verdict import make_run
+from tests.pipelines.compare.test_block_verdicts import make_run
 
 REPORTED = {1: 0.9726, 2: 0.9838, 3: 0.9795}
 

@@ -17,7 +17,7 @@ from pipelines.compare.verdict import Verdict
 from study.statistics.intervals import Estimate
 from study.statistics.power import Power
 from study.variants import resolve_config
-from tests.pipelines.compare.test_verdict import make_run
+from tests.pipelines.compare.test_block_verdicts import make_run
 
 ONE_SEED = Power(smallest=0.081, groups=71, seeds=1, groups_needed=2130, seeds_needed=None)
 FIVE_SEEDS = Power(smallest=0.04, groups=71, seeds=5, groups_needed=None, seeds_needed=None)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from pipelines.compare.block_builder import build_blocks
 from pipelines.compare.blocks import Block
-from pipelines.compare.blocks import build_blocks
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import find_main_block
 from pipelines.compare.reflection import summarize_study

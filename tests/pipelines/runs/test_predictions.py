@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.compare.blocks import build_blocks
+from pipelines.compare.block_builder import build_blocks
 from pipelines.compare.cautions import list_cautions
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.predictions import NOT_FOUND
 from pipelines.runs.predictions import OF_ANOTHER
 from pipelines.runs.predictions import read_predictions
 from pipelines.runs.predictions import UNREADABLE
-from tests.pipelines.compare.test_verdict import make_run
+from tests.pipelines.compare.test_block_verdicts import make_run
 
 
 def logged(folder: Path, right: int, uri: str = "") -> FinishedRun:

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from pipelines.compare.verdict import judge_rows
-from pipelines.compare.verdict import MixedProtocolsError
+from pipelines.compare.block_verdicts import judge_rows
+from pipelines.compare.block_verdicts import MixedProtocolsError
 from pipelines.runs.finished import FinishedRun
 from study.statistics.predictions import count_by_group
 from study.statistics.predictions import GroupCounts
