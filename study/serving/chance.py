@@ -9,7 +9,7 @@ from statistics import fmean
 from study.common.errors import StudyError
 from study.job import Outcome
 from study.serving.registry import read_predictions
-from study.statistics.predictions import majority_share
+from study.statistics.predictions import compute_majority_share
 
 
 def explain_no_better_than_chance(outcomes: Collection[Outcome]) -> str:
@@ -19,7 +19,7 @@ def explain_no_better_than_chance(outcomes: Collection[Outcome]) -> str:
         The reason as a clause, or `""` if it does, or if no run's predictions are available.
     """
     tables = [read_predictions(outcome.run_id) for outcome in outcomes]
-    shares = [majority_share(table, "val") for table in tables if table is not None]
+    shares = [compute_majority_share(table, "val") for table in tables if table is not None]
     accuracy = fmean(outcome.val_accuracy for outcome in outcomes)
     if not shares or accuracy > fmean(shares):
         return ""

@@ -66,8 +66,8 @@ def count_by_group(table: pa.Table) -> GroupCounts:
     )
 
 
-def majority_share(table: pa.Table, part: str) -> float:
-    """Return the share (0 to 1) of the largest class among the images of a part.
+def compute_majority_share(table: pa.Table, part: str) -> float:
+    """Compute the share (0 to 1) of the largest class among the images of a part.
 
     Args:
         table: columns split and label.
