@@ -52,7 +52,8 @@ def test_training_beside_a_server_with_an_unwritable_cache_names_it(
 ) -> None:
     # what does not need the cache, with a server and images elsewhere
     monkeypatch.setattr(connection, "connect", lambda: client)
-    monkeypatch.setattr(train, "data_digest", lambda _: "0" * 64)
+    for name in ("data_digest", "name_digest"):
+        monkeypatch.setattr(train, name, lambda *_: "0" * 64)
     config = TrialConfig(dataset=f"folder:{tmp_path}", image_size=32)
     assert_names_the_cache(lambda: train.train(config), unwritable_cache)
 

@@ -286,7 +286,5 @@ def test_cache_dir_is_the_users_unless_set(monkeypatch: pytest.MonkeyPatch, tmp_
 
 @pytest.mark.parametrize("name", ["cats", "folder:", "folder: ", "CHEST", ""])
 def test_unknown_data_set_is_refused_with_the_known_ones(name: str) -> None:
-    with pytest.raises(
-        DataError, match="choose one of chest, blood, demo, or the path of a folder"
-    ):
+    with pytest.raises(DataError, match="blood, demo, or the path of a folder"):
         prepare(name, 16)

@@ -302,7 +302,7 @@ def test_unwritable_folder_is_an_error(here: Path) -> None:
 
 def test_default_folders_of_folders_with_one_name_differ(tmp_path: Path) -> None:
     runs = [make_run({"dataset": f"folder:{tmp_path}/{n}/pets"}) for n in "12"]
-    runs = [replace(run, data_digest=n * 64) for n, run in zip("12", runs, strict=True)]
+    runs = [replace(run, name_digest=n * 64) for n, run in zip("12", runs, strict=True)]
     folders = [default_folder(export.build_page([run], Predictions())) for run in runs]
     assert folders == [Path("exports", "pets-111111"), Path("exports", "pets-222222")]
 
