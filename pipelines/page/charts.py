@@ -27,6 +27,9 @@ from pipelines.page.zoom import zoom_sideways
 from pipelines.page.zoom import zoom_upright
 from study.statistics.intervals import Estimate
 
+# Values of a factor or a field, each with its gain over the baseline
+Gains = Sequence[tuple[str, Estimate | None]]
+
 
 def draw_accuracies(rows: Sequence[Row]) -> Chart | None:
     """Draw each row's test accuracy with its interval, beside the reported one."""
@@ -177,15 +180,43 @@ def draw_factors(rows: Sequence[Row]) -> Chart | None:
     baseline = find_baseline(rows)
     if baseline is None or baseline.cell or not any(row.verdict.gain for row in rows):
         return None
-    figure = make_subplots(rows=1, cols=3, shared_yaxes=True, subplot_titles=list(FACTORS))
+    panels = [(title, _list_gains(rows, baseline, title)) for title in FACTORS]
+    return _draw_gains("The effect of each factor", panels)
+
+
+def draw_effects(effects: Sequence[MainEffect]) -> Chart | None:
+    """Draw how each field of a sweep changes accuracy, averaged over the others."""
+    if not effects:
+        return None
+    panels = [(name_field(effect.field), _list_effect_gains(effect)) for effect in effects]
+    return _draw_gains("The effect of each setting", panels)
+
+
+def _list_effect_gains(effect: MainEffect) -> Gains:
+    """List the values of a field with their gains, None for that of the baseline."""
+    return [
+        (format_value(effect.field, level.value), level.gain)
+        for level in effect.levels
+        if level.gain is not None or level.value == effect.baseline
+    ]
+
+
+def _draw_gains(title: str, panels: Sequence[tuple[str, Gains]]) -> Chart:
+    """Draw gains over the baseline in panels that share an axis.
+
+    Args:
+        title: of the chart.
+        panels: the title of each, and what it shows.
+    """
+    titles = [panel_title for panel_title, _ in panels]
+    figure = make_subplots(rows=1, cols=len(panels), shared_yaxes=True, subplot_titles=titles)
     descriptions = []
     marks = []
-    for column, title in enumerate(FACTORS, start=1):
-        gains = _list_gains(rows, baseline, title)
-        _add_gains(figure, column, title, gains)
+    for column, (panel_title, gains) in enumerate(panels, start=1):
+        _add_gains(figure, column, panel_title, gains)
         marks += _mark_gains(column, gains)
         descriptions += [
-            f"{title.lower()} {value}: {format_difference(gain)} points"
+            f"{panel_title.lower()} {value}: {format_difference(gain)} points"
             for value, gain in gains
             if gain is not None
         ]
@@ -194,38 +225,10 @@ def draw_factors(rows: Sequence[Row]) -> Chart | None:
     figure.add_hline(y=0, line={"dash": "dot", "width": 1, "color": "#888888"})
     figure.update_layout(height=400)
     zoom_upright(figure, marks)
-    return Chart("The effect of each factor", figure, "; ".join(descriptions))
+    return Chart(title, figure, "; ".join(descriptions))
 
 
-def draw_effects(effects: Sequence[MainEffect]) -> Chart | None:
-    """Draw how each field of a sweep changes accuracy, averaged over the others."""
-    if not effects:
-        return None
-    titles = [name_field(effect.field) for effect in effects]
-    figure = make_subplots(rows=1, cols=len(effects), shared_yaxes=True, subplot_titles=titles)
-    descriptions = []
-    for column, (title, effect) in enumerate(zip(titles, effects, strict=True), start=1):
-        gains = [
-            (format_value(effect.field, level.value), level.gain)
-            for level in effect.levels
-            if level.gain is not None or level.value == effect.baseline
-        ]
-        _add_gains(figure, column, title, gains)
-        descriptions += [
-            f"{title} {value}: {format_difference(gain)} points"
-            for value, gain in gains
-            if gain is not None
-        ]
-    figure.update_xaxes(type="category")
-    figure.update_yaxes(title="difference from the baseline (points)", row=1, col=1)
-    figure.add_hline(y=0, line={"dash": "dot", "width": 1, "color": "#888888"})
-    figure.update_layout(height=400)
-    return Chart("The effect of each setting", figure, "; ".join(descriptions))
-
-
-def _list_gains(
-    rows: Sequence[Row], baseline: Row, title: str
-) -> list[tuple[str, Estimate | None]]:
+def _list_gains(rows: Sequence[Row], baseline: Row, title: str) -> Gains:
     """Return a factor's values, each with its gain over the baseline.
 
     The baseline has no gain over itself: None.
@@ -240,9 +243,7 @@ def _list_gains(
     ]
 
 
-def _add_gains(
-    figure: go.Figure, column: int, title: str, gains: Sequence[tuple[str, Estimate | None]]
-) -> None:
+def _add_gains(figure: go.Figure, column: int, title: str, gains: Gains) -> None:
     """Add a factor's gains to its column, the baseline at zero, in percentage points."""
     bounds = [(gain.value, gain.low, gain.high) if gain else (0.0, 0.0, 0.0) for _, gain in gains]
     value, low, high = 100 * np.array(bounds).T
@@ -261,7 +262,7 @@ def _add_gains(
     )
 
 
-def _mark_gains(column: int, gains: Sequence[tuple[str, Estimate | None]]) -> list[Mark]:
+def _mark_gains(column: int, gains: Gains) -> list[Mark]:
     """Return a mark of each gain, placed by its number.
 
     Plotly misplaces a mark that is placed by a name like "3".
