@@ -1,6 +1,7 @@
 """Finished runs written to a real SQLite store, as `study/tracking/run_logger.py` writes them."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from mlflow.entities import Param
 from mlflow.entities import RunTag
 from mlflow.tracking import MlflowClient
 
+from pipelines.runs.finished import FinishedRun
 from study.config.sweep import Sweep
 from study.config.sweep import SWEEP_TAG
+from study.config.trial_config import TrialConfig
 from study.variants import find_variant
 from study.variants import resolve_config
 
@@ -145,3 +148,23 @@ def log_sweep(
             )
     client.set_terminated(parent_id)
     return parent_id
+
+
+def make_finished_run(
+    config: TrialConfig, name: str, metrics: Mapping[str, float] | None = None
+) -> FinishedRun:
+    """A run as it is read from MLflow, without any artifact."""
+    return FinishedRun(
+        run_id=name,
+        artifact_uri="",
+        started=0,
+        config=config,
+        weights_kind="imagenet",
+        weights_file="",
+        data_digest="d",
+        protocol_version="2",
+        fingerprint=name,
+        sizes="",
+        leak="0/100",
+        metrics=dict(metrics or {}),
+    )

@@ -15,6 +15,7 @@ from study.statistics.predictions import count_by_group
 from study.statistics.predictions import GroupCounts
 from study.variants import resolve_config
 from tests.support.store import final_metrics
+from tests.support.store import make_finished_run
 
 SHARES = {1: 0.9, 2: 0.9, 3: 0.6}  # accuracy of three variants
 
@@ -23,21 +24,7 @@ def make_run(variant: int, seed: int = 0, **fields: object) -> FinishedRun:
     config = resolve_config("chest", variant, {"seed": seed, **fields})
     name = f"{variant}-{seed}"
     figures = final_metrics(0) | {"fit_seconds": 100.0 * variant + seed}
-    return FinishedRun(
-        run_id=name,
-        artifact_uri="",
-        started=0,
-        config=config,
-        weights_kind="imagenet",
-        weights_file="",
-        data_digest="d",
-        name_digest="",
-        protocol_version="2",
-        fingerprint=name,
-        sizes="",
-        leak="0/100",
-        metrics=figures,
-    )
+    return make_finished_run(config, name, figures)
 
 
 def draw_counts(variant: int, seed: int, groups: int = 100) -> GroupCounts:

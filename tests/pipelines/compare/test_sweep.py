@@ -20,6 +20,7 @@ from study.config.sweep import Sweep
 from study.config.trial_config import recipe
 from study.statistics.predictions import GroupCounts
 from tests.support.store import final_metrics
+from tests.support.store import make_finished_run
 
 IMAGES = 200
 SWEEP = Sweep({"lr": (1e-5, 1e-4), "head": ("flatten", "gap")}, {"lr": 1e-5, "head": "flatten"})
@@ -34,21 +35,7 @@ def make_cell_run(
     values = dict(zip(sweep.fields, cell, strict=True))
     config = recipe("chest").replace(**values, seed=seed, **fields)
     name = f"{cell} {seed} {config.fold} {config.epochs}"
-    return FinishedRun(
-        run_id=name,
-        artifact_uri="",
-        started=0,
-        config=config,
-        weights_kind="imagenet",
-        weights_file="",
-        data_digest="d",
-        name_digest="",
-        protocol_version="2",
-        fingerprint=name,
-        sizes="",
-        leak="0/100",
-        metrics={},
-    )
+    return make_finished_run(config, name)
 
 
 def count_right(run: FinishedRun, right: int, images: int = IMAGES) -> GroupCounts:
