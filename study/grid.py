@@ -85,10 +85,15 @@ def run_grid(plan: GridPlan, options: Options, workers: Sequence[Worker]) -> Gri
         # a process that was killed before its end leaves a parent run that is not complete
         if len(session.finished) < len(grid.configs) or not is_complete(client, spec):
             _train_under_parent(session, workers, spec)
-    parent_run = find_parent_run(client, grid.name)
-    if project_run is not None and parent_run is not None:
-        point_to_parent_run(client, project_run, parent_run)
+    if project_run is not None:
+        _point_to_parent_run(session, project_run)
     return session
+
+
+def _point_to_parent_run(session: GridScheduler, project_run: str) -> None:
+    """Let the run that `mlflow run` opened say under which run the trials stand."""
+    if (parent_run := find_parent_run(session.client, session.grid.name)) is not None:
+        point_to_parent_run(session.client, project_run, parent_run)
 
 
 def _make_spec(grid: Grid, options: Options) -> StudySpec:
@@ -193,8 +198,7 @@ def _register_best(session: GridScheduler, args: argparse.Namespace) -> None:
         if count == 1
         else f"the best (by validation accuracy) of {count} trainings"
     )
-    count = len(plan.settings)
-    reason = f"{training} of the best of {count} {noun}s (by mean validation accuracy)"
+    reason = f"{training} of the best of {len(plan.settings)} {noun}s (by mean validation accuracy)"
     run_id = session.finished[cell].run_id
     config = session.grid.configs[cell]
     session.progress.say(f"best {noun} by mean validation accuracy: {cell}")

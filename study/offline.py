@@ -112,7 +112,7 @@ def _make_scheduler(args: argparse.Namespace, plan: Plan) -> JobScheduler:
     if plan.grid.own_sweep is not None:
         parent_run["sweep"] = plan.grid.own_sweep.to_json()
     configs = plan.grid.make_configs()
-    keys = plan.grid.make_keys(digest)
+    keys = plan.grid.make_keys(configs, digest)
     watch = Watch("study.offline_job:check_deadline", (plan.end,))
     jobs = {}
     for number, (cell, config) in enumerate(configs.items(), start=1):

@@ -31,12 +31,10 @@ def make_trial_title(config: TrialConfig, digest: str) -> str:
         config: of the trial.
         digest: of the data.
     """
-    pooling = ["GAP"] if config.head == "gap" else []
-    head = pooling + [f"D({config.dense_units})"] * config.hidden_layers
     digits, _, power = f"{config.lr:.3e}".partition("e")
     rate = f"{float(digits):g}e{int(power)}"
     name = data_name(config.dataset, digest)
-    title = f"{name} · {'·'.join(head) or 'F'} · {rate} · seed {config.seed}"
+    title = f"{name} · {config.head_notation} · {rate} · seed {config.seed}"
     if config.folds > 0:
         title += f" · fold {config.fold}/{config.folds}"
     differences = config.differences()

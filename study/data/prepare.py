@@ -123,7 +123,9 @@ def recorded_digests(dataset: str) -> set[str]:
     Raises:
         DataError: the data set cannot be found.
     """
-    return {data_digest(dataset), data_digest(dataset, "pooled")}
+    listing = get_dataset(dataset).find()
+    hashes = hash_files(listing, None, remember=True)
+    return {compute_digest(listing, hashes, split) for split in ("", "pooled")}
 
 
 def has_groups(dataset: str) -> bool:

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -123,15 +124,16 @@ class GridPlan:
                 f"{describe_setting(cell.setting)} is not possible: {error}"
             ) from None
 
-    def make_keys(self, digest: str) -> dict[Cell, str]:
+    def make_keys(self, configs: Mapping[Cell, TrialConfig], digest: str) -> dict[Cell, str]:
         """Return the fingerprint of each trial.
 
-        `digest` is that of the data for the split of the base config.
+        Args:
+            configs: of the trials, as `make_configs` returns them.
+            digest: of the data, for the split of the base config.
 
         Raises:
             DataError: the data set cannot be found.
         """
-        configs = self.make_configs()
         digests = {self.base.split: digest}
         for config in configs.values():
             if config.split not in digests:

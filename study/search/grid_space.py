@@ -51,9 +51,10 @@ def build_grid(name: str, plan: GridPlan, digest: str) -> Grid:
         plan: of the grid.
         digest: of the data, for the split of the base config.
     """
-    keys = plan.make_keys(digest)
+    configs = plan.make_configs()
+    keys = plan.make_keys(configs, digest)
     _check_different(keys)
-    return Grid(name, plan, plan.make_configs(), keys)
+    return Grid(name, plan, configs, keys)
 
 
 def _check_different(keys: Mapping[Cell, str]) -> None:

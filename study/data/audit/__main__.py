@@ -62,7 +62,6 @@ from study.data.groups_file import format_groups_csv
 from study.data.groups_file import GROUPS_FILE
 from study.data.listing import Listing
 from study.data.names import format_audit_command
-from study.data.prepare import name_digest
 from study.data.registry import get_dataset
 from study.flags import resolve_dataset
 
@@ -236,7 +235,7 @@ def main() -> None:
         report = audit(args.dataset, progress, patterns)
     finally:
         progress.close()
-    out = args.out or place / data_name(args.dataset, name_digest(args.dataset))
+    out = args.out or place / report.audit.dataset.removeprefix("folder:")
     write_report(report, out)
     flags = f" --out {shlex.quote(str(args.out))}" if args.out else ""
     print_audit(report.audit, format_closing_lines(report, out, args.dataset, flags))
