@@ -1,4 +1,4 @@
-"""Make the plan of a grid of its command-line flags.
+"""Make the plan of a grid from its command-line flags.
 
 This module knows nothing of Optuna.
 """
@@ -111,8 +111,8 @@ def _refuse_flags_of_sweeps(args: argparse.Namespace) -> None:
             )
     if args.baseline:
         raise ConfigError(
-            "--baseline is for values of your own, and that of the variants is variant 1: name "
-            "them with --sweep, such as --sweep lr=1e-5,5e-5"
+            "--baseline goes with --sweep, such as --sweep lr=1e-5,5e-5: the seven variants are "
+            "always compared with variant 1"
         )
 
 

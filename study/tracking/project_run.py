@@ -151,7 +151,7 @@ def _check_recorded_path(run: Run, config: TrialConfig) -> None:
     is_path_alone = path not in RECIPES and not path.startswith("folder:")
     if config.dataset.startswith("folder:") and is_path_alone:
         raise TrackingRefused(
-            f"mlflow run has recorded the data set as {path}, by which nobody finds the folder: "
+            f"mlflow run has recorded the data set as {path}, by which no table finds the folder: "
             f"write -P dataset=folder:{path}"
         )
 

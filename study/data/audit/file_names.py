@@ -43,7 +43,7 @@ def parse_pattern(text: str) -> Pattern:
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise DataError(f"--groups-from {text!r} is no regular expression: {error}") from None
+        raise DataError(f"--groups-from {text!r} is not a regular expression: {error}") from None
     if not pattern.groupindex:
         raise DataError(
             f"--groups-from {text!r} does not say which part of a file name is the group: put "

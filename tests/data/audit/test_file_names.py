@@ -124,7 +124,7 @@ def test_first_pattern_that_matches_gives_the_group() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("(", "'(' is no regular expression: missing )"),
+        ("(", "'(' is not a regular expression: missing )"),
         ("person\\d+", "does not say which part of a file name is the group: put it in (?P<group>"),
     ],
 )

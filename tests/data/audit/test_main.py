@@ -273,7 +273,7 @@ def test_groups_from_file_names_are_written_joined_and_never_leak(
 @pytest.mark.parametrize(
     ("dataset", "pattern", "words"),
     [
-        ("folder", "(?P<group>x", "no regular expression"),
+        ("folder", "(?P<group>x", "not a regular expression"),
         ("folder", "(?P<group>nobody)", "gives no group for any file name"),
         ("folder", r"(?P<group>person1\d_)", "file names match no --groups-from"),
         ("demo", ".", "does not say which part"),
