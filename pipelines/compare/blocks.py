@@ -99,12 +99,17 @@ class Block:
         return min((row.digits for row in self.rows), default=1)
 
     @property
-    def caption(self) -> str:
+    def caption_parts(self) -> list[str]:
         """Return the protocol, and what predicting the most frequent class would reach."""
         if self.chance is None:
-            return self.protocol
+            return [self.protocol]
         chance = format_percent(self.chance, self.digits)
-        return f"{self.protocol}. Always the most frequent class: {chance}"
+        return [self.protocol, f"Always the most frequent class: {chance}"]
+
+    @property
+    def caption(self) -> str:
+        """Return the parts of the caption in one line."""
+        return ". ".join(self.caption_parts)
 
     @property
     def best(self) -> Row | None:

@@ -72,11 +72,10 @@ def _describe_leads(rows: Sequence[Row]) -> list[str]:
     count = len(leads)
     others = "the other one" if count == 1 else f"the {spell_count(count)} others"
     if not significant:
-        subject = "does not differ" if count == 1 else "differs"
-        whom = others if count == 1 else f"none of {others}"
+        whom = others if count == 1 else f"any of {others}"
         smallest = "" if count == 1 else "smallest "
         p_text = f"{smallest}adjusted {state_p(min(p for *_, p in leads))}"
-        return [f"On the test images it {subject} significantly from {whom} ({p_text})."]
+        return [f"On the test images it does not differ significantly from {whom} ({p_text})."]
     sentences = []
     if worse_count:
         whom = others if worse_count == count == 1 else f"{spell_count(worse_count)} of {others}"
@@ -103,7 +102,7 @@ def _describe_effect(effect: MainEffect, digits: int) -> str:
         if level.gain is not None
     ]
     others = join_texts(name_field(name) for name in effect.others)
-    return f"{name_field(effect.field)}: {'; '.join(contrasts)}; averaged over {others}."
+    return f"{name_field(effect.field)}: {'; '.join(contrasts)}, averaged over {others}."
 
 
 def _describe_contrast(value: str, base: str, level: Level, digits: int) -> str:

@@ -119,7 +119,7 @@ def print_page(page: Page) -> None:
         console.print(line)
     box = SIMPLE_HEAD if console.is_terminal else None
     for block, rows in page.list_tables():
-        console.print(f"\n{block.caption}", style="bold")
+        console.print("", *block.caption_parts, sep="\n", style="bold")
         table = _build_terminal_table(block, rows, box, is_wide=True)
         width = console.measure(table, options=console.options.update(width=UNLIMITED)).maximum
         if console.width < max(WIDE, width):
