@@ -81,7 +81,7 @@ def reuse_backbone(config: TrialConfig) -> keras.layers.Layer:
         backbone = build_backbone(config, fused=True)
         weights = backbone.get_weights()
         seed_draws = _count_draws_since(state_before)
-        _shared_backbones.append(_SharedBackbone(key, backbone, weights, seed_draws))
+        _shared_backbones.append(_SharedBackbone(key, backbone, weights, config.seed, seed_draws))
     else:
         _reset_backbone(_shared_backbones[0], config)
     return _TracedBackbone(_shared_backbones[0])
@@ -100,13 +100,14 @@ def clear_kept_backbone() -> None:
     _shared_backbones.clear()
 
 
-@dataclass(frozen=True)
+@dataclass
 class _SharedBackbone:
     """A backbone that trials share, and what makes it new again for each of them."""
 
     key: tuple[Any, ...]
     backbone: keras.Model
     weights: list[NDArray[Any]]  # at the start of a trial
+    seed: int  # of the weights, if they are random
     seed_draws: int  # by the backbone, before those of the head
     graphs: dict[bool, Any] = field(default_factory=dict)  # by whether they are for training
 
@@ -149,11 +150,10 @@ def _reset_backbone(shared_backbone: _SharedBackbone, config: TrialConfig) -> No
     It also draws the seeds that building it would draw, so that those of the head are the same.
     """
     state_before = random.getstate()
-    if config.weights == "none":  # random weights, which depend on the seed
-        weights = _build_application(config).get_weights()
-    else:
-        weights = shared_backbone.weights
-    shared_backbone.backbone.set_weights(weights)
+    if config.weights == "none" and config.seed != shared_backbone.seed:
+        shared_backbone.weights = _build_application(config).get_weights()
+        shared_backbone.seed = config.seed
+    shared_backbone.backbone.set_weights(shared_backbone.weights)
     random.setstate(state_before)
     for _ in range(shared_backbone.seed_draws):
         _draw_seed()

@@ -56,10 +56,11 @@ def test_trial_after_others_gives_the_figures_of_the_first(
     second = base.replace(dense_units=16, hidden_layers=2, seed=3, dropout=0.2)
     alone = trained(second, tmp_path, alone=True)
     trained(base, tmp_path, alone=True)
-    after = trained(second, tmp_path, alone=False)
-    np.testing.assert_array_equal(after.test_probabilities, alone.test_probabilities)
     seconds = {"seconds": 0.0}
-    assert [e | seconds for e in after.history] == [e | seconds for e in alone.history]
+    for folder in ("other seed before", "same seed before"):
+        after = trained(second, tmp_path / folder, alone=False)
+        np.testing.assert_array_equal(after.test_probabilities, alone.test_probabilities)
+        assert [e | seconds for e in after.history] == [e | seconds for e in alone.history]
 
 
 def test_changed_weights_file_is_read_again(weights: str, tmp_path: Path) -> None:
