@@ -110,14 +110,15 @@ def _describe_run(view: CasesView, wrong: Sequence[Case]) -> Iterator[str]:
 
 def _describe_leak(run: FinishedRun) -> str:
     """Return a sentence on the test images with a sibling in training, "" if none has."""
-    if run.leaking is None:
+    if run.least_leaking is None:
         return "It is not known how many test images have a sibling in training."
-    leaking_count, test_count = run.leaking
+    leaking_count, test_count = run.least_leaking
     if not leaking_count:
         return ""
+    count = f"{leaking_count} of {pluralize(test_count, 'test image')}"
     verb = "has" if leaking_count == 1 else "have"
     return (
-        f"{leaking_count} of {pluralize(test_count, 'test image')} {verb} a sibling in training"
+        f"{count if run.leaking else f'At least {count}'} {verb} a sibling in training"
         " (an image of the same patient or original), so a right answer may be memory."
     )
 

@@ -104,7 +104,7 @@ class Block:
         if self.chance is None:
             return [self.protocol]
         chance = format_percent(self.chance, self.digits)
-        return [self.protocol, f"Always the most frequent class: {chance}"]
+        return [self.protocol, f"Always guessing the most frequent class: {chance}"]
 
     @property
     def caption(self) -> str:

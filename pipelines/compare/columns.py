@@ -140,6 +140,7 @@ COLUMNS = (
     Column("Epochs", PROTOCOL),
     Column("Train/Val/Test Images", PROTOCOL),
     Column("Leak", PROTOCOL, "{:.4f}".format, format_percent, missing="unknown"),
+    Column("Leak at Least", PROTOCOL, "{:.4f}".format, format_percent, missing="unknown"),
     Column("Test Groups", PROTOCOL, format_count, missing="unknown"),
     *(
         _make_number_column(f"{part} {metric}", MEASURED, 4)

@@ -146,7 +146,10 @@ def _write_learning_time(line: Line) -> str:
 
 
 def _write_leak(line: Line) -> str:
-    return "unknown" if pd.isna(line["Leak"]) else format_percent(line["Leak"])
+    if pd.isna(line["Leak at Least"]):
+        return "unknown"
+    share = format_percent(line["Leak at Least"])
+    return f"at least {share}" if pd.isna(line["Leak"]) else share
 
 
 VARIANT_COLUMNS = (
@@ -165,7 +168,7 @@ SHORT_COLUMNS = (
     ShortColumn("Seeds", _count_seeds),
     ShortColumn("Folds", _count_folds, needs="Folds"),
     ShortColumn("Learning time", _write_learning_time, sort_by="Learning Time(ms)"),
-    ShortColumn("Sibling in training", _write_leak, sort_by="Leak"),
+    ShortColumn("Sibling in training", _write_leak, sort_by="Leak at Least"),
 )
 BEST_COLUMNS = (
     ShortColumn("Points from best (95 % interval)", _write_lead, sort_by="Lead (points)"),

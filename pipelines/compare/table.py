@@ -187,7 +187,8 @@ def _build_setting_cells(runs: list[FinishedRun], named: list[str]) -> dict[str,
             for name in extra_names
         },
         "Train/Val/Test Images": format_counts([run.sizes for run in runs]),
-        "Leak": _compute_leak(runs),
+        "Leak": _average_share([run.leaking for run in runs]),
+        "Leak at Least": _average_share([run.least_leaking for run in runs]),
         "Test Groups": _average_metric(runs, "test_groups"),
     }
 
@@ -207,14 +208,11 @@ def _format_folds(runs: list[FinishedRun]) -> str:
     return f"{', '.join(distinct)} of {folds}" if folds else ""
 
 
-def _compute_leak(runs: list[FinishedRun]) -> float:
-    """Return the mean share, 0 to 1, of test images that have a sibling in train.
-
-    It is not a number if the share of any run is unknown.
-    """
-    known_counts = [run.leaking for run in runs if run.leaking]
-    is_known = len(known_counts) == len(runs)
-    return fmean(leaking / total for leaking, total in known_counts) if is_known else math.nan
+def _average_share(counts: list[tuple[int, int] | None]) -> float:
+    """Return the mean share, 0 to 1, of images counted among all, or NaN if any is unknown."""
+    known_counts = [count for count in counts if count]
+    is_known = len(known_counts) == len(counts)
+    return fmean(part / total for part, total in known_counts) if is_known else math.nan
 
 
 def _read_metric(runs: list[FinishedRun], metric: str) -> list[float]:

@@ -50,7 +50,7 @@ def zoom_sideways(figure: go.Figure, marks: Sequence[Mark]) -> None:
     zoom = find_zoom([mark.span for mark in marks])
     if zoom is None:
         return
-    figure.update_xaxes(range=zoom, title=f"{figure.layout.xaxis.title.text}; \u2190 lower")
+    figure.update_xaxes(range=zoom)
     texts: dict[float | str, list[str]] = {}
     for mark in marks:
         if mark.span[1] < zoom[0]:

@@ -17,6 +17,7 @@ from pipelines.compare.block_builder import build_blocks
 from pipelines.compare.cautions import list_cautions
 from pipelines.compare.columns import format_cells
 from pipelines.compare.columns import select_columns
+from pipelines.compare.short_table import SHORT_COLUMNS
 from pipelines.compare.statement import describe_runs
 from pipelines.compare.table import build_table
 from pipelines.export import default_folder
@@ -326,6 +327,14 @@ def test_leak_is_the_mean_share_of_test_images() -> None:
     assert texts_of(table, "Leak", page=True) == ["38.3 %"]
     none = table_of([make_run(leak="0/1170")])
     assert texts_of(none, "Leak", page=True) == ["0.0 %"]
+
+
+def test_leak_of_which_a_part_is_known_is_at_least_that() -> None:
+    table = table_of([make_run(leak="at least 3/80"), make_run({"seed": 1}, leak="5/80")])
+    assert texts_of(table, "Leak", page=False) == ["unknown"]
+    assert texts_of(table, "Leak at Least", page=False) == ["0.0500"]
+    (line,) = table.to_dict("records")
+    assert SHORT_COLUMNS[-1].write(line) == "at least 5.0 %"
 
 
 def test_leak_and_groups_of_a_run_without_groups_are_unknown() -> None:

@@ -212,4 +212,4 @@ def test_cells_with_other_test_images_are_not_compared() -> None:
 def test_chance_is_the_share_of_the_most_frequent_class() -> None:
     block = build_sweep_block(*make_study())
     assert block.chance == pytest.approx(150 / IMAGES)
-    assert block.caption.endswith("Always the most frequent class: 75.0 %")
+    assert block.caption.endswith("Always guessing the most frequent class: 75.0 %")
