@@ -45,6 +45,8 @@ SWEEP = {
     "--sweep weights=none,nowhere.h5": ["weights=nowhere.h5", "no file"],
     "--sweep lr=1e-3,5e-3 --lr 1e-3": ["--lr contradicts --sweep lr"],
     "--sweep batch-size=8 --batch-size 8": ["--batch-size contradicts --sweep batch_size"],
+    "--sweep hidden_layers=0,1 --sweep dense_units=8,16": ["dense_units changes nothing"],
+    "--sweep dropout=0,0.5 --hidden-layers 0": ["dropout changes nothing"],
     "--sweep seed=1,2": ["seed", "--seeds"],
     "--sweep fold=1,2": ["fold", "--folds"],
     "--sweep folds=5,10": ["folds", "--folds"],

@@ -11,6 +11,8 @@ from study.config.backbones import MOBILENET_ALPHAS
 from study.config.knobs import check_value
 from study.config.knobs import knob
 
+HIDDEN_LAYER_FIELDS = ("dense_units", "dropout")  # they change nothing if hidden_layers=0
+
 
 @dataclass(frozen=True)
 class TrialConfig:

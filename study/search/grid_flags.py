@@ -17,6 +17,7 @@ from study.config.knobs import check_value
 from study.config.sweep import format_value
 from study.config.sweep import Sweep
 from study.config.sweep import Value
+from study.config.trial_config import HIDDEN_LAYER_FIELDS
 from study.config.trial_config import parse_value
 from study.config.trial_config import recipe
 from study.config.trial_config import TrialConfig
@@ -79,6 +80,7 @@ def plan_grid(args: argparse.Namespace) -> GridPlan:
     if args.sweep:
         sweep = parse_sweep(args.sweep, args.baseline, resolve_dataset(args.dataset or "demo"))
         base = config_from_flags(_set_first_values(args, sweep))
+        _refuse_values_without_effect(sweep, base)
     else:
         _refuse_flags_of_sweeps(args)
         sweep = VARIANT_SWEEP
@@ -87,6 +89,18 @@ def plan_grid(args: argparse.Namespace) -> GridPlan:
     plan = make_plan(base, sweep, seeds, every_fold=every_fold)
     plan.make_configs()  # raises if the values contradict each other
     return plan
+
+
+def _refuse_values_without_effect(sweep: Sweep, base: TrialConfig) -> None:
+    """Raise ConfigError if some cells would differ only in fields that change nothing."""
+    if 0 not in sweep.fields.get("hidden_layers", (base.hidden_layers,)):
+        return
+    for name in HIDDEN_LAYER_FIELDS:
+        if len(sweep.fields.get(name, ())) > 1:
+            raise ConfigError(
+                f"{name} changes nothing where hidden_layers=0: sweep it with hidden_layers from 1"
+                " on, and train hidden_layers=0 by itself"
+            )
 
 
 def _refuse_lists(args: argparse.Namespace) -> None:

@@ -20,13 +20,13 @@ from study.common.errors import ConfigError
 from study.config.backbones import BACKBONES
 from study.config.names import MAX_STUDY_DATASET_LENGTH
 from study.config.names import shorten_name
+from study.config.trial_config import HIDDEN_LAYER_FIELDS
 from study.config.trial_config import parse_value
 from study.config.trial_config import TrialConfig
 from study.variants import variant_fields
 from study.variants import VARIANTS
 
 IMAGE_SIZES = (32, 48, 64, 96, 128, 160, 224, 299, 384, 512)  # pixels
-WITHOUT_USE = ("dense_units", "dropout")  # by a head that has no hidden layers
 
 
 def make_ranges(base: TrialConfig) -> dict[str, BaseDistribution]:
@@ -75,7 +75,9 @@ class Space:
             for name, value in point.items()
         }
         if changes.get("hidden_layers", self.base.hidden_layers) == 0:
-            changes = {name: value for name, value in changes.items() if name not in WITHOUT_USE}
+            changes = {
+                name: value for name, value in changes.items() if name not in HIDDEN_LAYER_FIELDS
+            }
         return self.base.replace(**changes)
 
     def point(self, values: Mapping[str, Any]) -> dict[str, Any]:
