@@ -46,4 +46,5 @@ class Outcome:
     test_accuracy: float
     val_loss: float
     val_auc: float = math.nan  # if no class has images both of it and of others
+    val_balanced_accuracy: float = math.nan  # of runs older than this figure
     majority: float = math.nan  # share of test images of their most frequent class, if logged

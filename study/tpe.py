@@ -217,7 +217,7 @@ def _make_parser() -> Parser:
     add("--fix", action="append", default=[], metavar="NAME=X", help="do not search this field")
     add(
         "--objective",
-        choices=("accuracy", "auc", "loss"),
+        choices=("accuracy", "balanced_accuracy", "auc", "loss"),
         default="accuracy",
         help="validation figure to judge by [default: accuracy]",
     )

@@ -130,8 +130,14 @@ def _train_in_run(
 
 
 def _make_outcome(run_id: str, epoch: Mapping[str, float], test_accuracy: float) -> Outcome:
-    auc = epoch.get("val_auc", math.nan)
-    return Outcome(run_id, epoch["val_accuracy"], test_accuracy, epoch["val_loss"], auc)
+    return Outcome(
+        run_id,
+        epoch["val_accuracy"],
+        test_accuracy,
+        epoch["val_loss"],
+        epoch.get("val_auc", math.nan),
+        epoch.get("val_balanced_accuracy", math.nan),
+    )
 
 
 def _deliver_and_find_runs(client: MlflowClient, key: str) -> list[Run]:

@@ -48,7 +48,7 @@ def make_watch(trial: optuna.Trial, pruner: str, epochs: int, metric: str) -> Wa
         trial: Optuna's.
         pruner: one of `PRUNERS`.
         epochs: at most, of each trial.
-        metric: the figure to judge by, `val_accuracy`, `val_auc` or `val_loss`.
+        metric: the figure to judge by, such as `val_accuracy` or `val_loss`.
     """
     place = (storage_url(), trial.study.study_name)
     return Watch(

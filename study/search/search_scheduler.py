@@ -67,7 +67,7 @@ class Search(Scheduler[ClaimedTrial]):
 
     claims: Claims
     space: Space
-    metric: str  # val_accuracy, val_auc or val_loss
+    metric: str  # val_accuracy, val_balanced_accuracy, val_auc or val_loss
     digest: str  # of the data
     client: MlflowClient
     bounds: Bounds
@@ -218,7 +218,8 @@ class Search(Scheduler[ClaimedTrial]):
             outcomes.append(outcome)
             if not math.isfinite(getattr(outcome, self.metric)):
                 raise TrialFailed(
-                    f"run {outcome.run_id} has no {self.metric}: does validation lack a class?"
+                    f"run {outcome.run_id} has no {self.metric}: validation lacks a class, or an "
+                    "older version trained it"
                 )
             # Only epochs of the first seed can be compared with those of other trials.
             options = replace(options, watch=None)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import recall_score
 from sklearn.metrics import roc_auc_score
 
 
@@ -22,6 +23,19 @@ def cross_entropy(probabilities: NDArray[np.float32], labels: NDArray[np.int64])
 def accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Return the share of rows (0 to 1) whose largest probability is the label's."""
     return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def balanced_accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Return the mean over the classes of the share of their images named rightly, 0 to 1.
+
+    Classes without an image are left out. How frequent each class is does not count.
+
+    Args:
+        probabilities: (n, classes).
+        labels: (n,), class index.
+    """
+    predictions = probabilities.argmax(axis=1)
+    return float(recall_score(labels, predictions, labels=np.unique(labels), average="macro"))
 
 
 def auc(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

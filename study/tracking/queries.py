@@ -185,6 +185,7 @@ def read_outcome(run: Run) -> Outcome:
         figures["test_accuracy"],
         figures["val_loss"],
         figures.get("val_auc", math.nan),
+        figures.get("val_balanced_accuracy", math.nan),
         figures.get("majority_fraction", math.nan),
     )
 

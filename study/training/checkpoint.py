@@ -14,7 +14,8 @@ from study.common.files import open_atomically
 from study.training.lean_keras import keras
 
 STATE_FILE = "state.npz"
-# epoch (from 1), loss, accuracy, val_loss, val_accuracy, val_auc (if there is one), seconds
+# epoch (from 1), loss, accuracy, val_loss, val_accuracy, val_balanced_accuracy, val_auc (if there
+# is one), seconds
 Epoch = dict[str, float]
 
 

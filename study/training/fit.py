@@ -224,11 +224,14 @@ class _Learner:
         return {"epoch": done + 1, **epoch_metrics, "seconds": seconds}, outputs
 
     def _compute_validation_metrics(self, probabilities: NDArray[np.float32]) -> dict[str, float]:
-        """Return val_loss and val_accuracy, and val_auc unless it is undefined."""
+        """Return loss, accuracy and balanced accuracy, and AUC unless it is undefined."""
         labels = self.arrays.y[self.arrays.val]
         loss = metrics.cross_entropy(probabilities, labels)
-        accuracy = metrics.accuracy(probabilities, labels)
-        val_metrics = {"val_loss": loss, "val_accuracy": accuracy}
+        val_metrics = {
+            "val_loss": loss,
+            "val_accuracy": metrics.accuracy(probabilities, labels),
+            "val_balanced_accuracy": metrics.balanced_accuracy(probabilities, labels),
+        }
         auc = metrics.auc(probabilities, labels) if math.isfinite(loss) else math.nan
         return val_metrics if math.isnan(auc) else val_metrics | {"val_auc": auc}
 

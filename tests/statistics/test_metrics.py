@@ -7,11 +7,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.metrics import log_loss
 from sklearn.metrics import roc_auc_score
 
 from study.statistics.metrics import accuracy
 from study.statistics.metrics import auc
+from study.statistics.metrics import balanced_accuracy
 from study.statistics.metrics import count_dead_units
 from study.statistics.metrics import cross_entropy
 
@@ -46,6 +48,20 @@ def test_accuracy_matches_scikit_learn(drawn: Drawn) -> None:
     values, labels = drawn
     expected = accuracy_score(labels, values.argmax(axis=1))
     assert accuracy(values, labels) == pytest.approx(expected)
+
+
+@given(predictions())
+@settings(max_examples=50, deadline=None)
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_balanced_accuracy_matches_scikit_learn(drawn: Drawn) -> None:
+    values, labels = drawn
+    expected = balanced_accuracy_score(labels, values.argmax(axis=1))
+    assert balanced_accuracy(values, labels) == pytest.approx(expected)
+
+
+def test_balanced_accuracy_of_always_naming_the_larger_class_is_one_half() -> None:
+    values = np.array([[0.1, 0.9]] * 4, np.float32)
+    assert balanced_accuracy(values, np.array([0, 1, 1, 1])) == 0.5
 
 
 @given(predictions())

@@ -19,8 +19,8 @@ from study.workers.pool import Worker
 
 
 def make_outcome(value: float, *, run_id: str = "run", test_accuracy: float = 0.5) -> Outcome:
-    """An outcome of this validation accuracy; the loss is 1 - value, the AUC is value / 2."""
-    return Outcome(run_id, value, test_accuracy, 1 - value, value / 2)
+    """An outcome of this validation accuracy, with other values for its other figures."""
+    return Outcome(run_id, value, test_accuracy, 1 - value, value / 2, value / 4)
 
 
 class InlineWorker:

@@ -78,7 +78,10 @@ def assert_same(result: TrialResult, expected: TrialResult) -> None:
 
 
 def test_fit_reports_every_epoch(baseline: Baseline) -> None:
-    names = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "seconds"}
+    names = {
+        *("epoch", "loss", "accuracy", "seconds"),
+        *("val_loss", "val_accuracy", "val_balanced_accuracy", "val_auc"),
+    }
     assert [epoch["epoch"] for epoch in baseline.seen] == [1, 2, 3, 4]
     assert all(epoch.keys() == names for epoch in baseline.seen)
     assert baseline.result.history == baseline.seen
@@ -117,6 +120,7 @@ def test_last_validation_figures_follow_from_the_predictions(
     probabilities = baseline.result.val_probabilities
     assert last["val_accuracy"] == metrics.accuracy(probabilities, labels)
     assert last["val_loss"] == metrics.cross_entropy(probabilities, labels)
+    assert last["val_balanced_accuracy"] == metrics.balanced_accuracy(probabilities, labels)
     assert last["val_auc"] == metrics.auc(probabilities, labels)
 
 
