@@ -1,8 +1,10 @@
 """Warn of what is odd about a trial's images and their split."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 
+from study.config.backbones import BACKBONES
 from study.config.trial_config import TrialConfig
 from study.data.names import escape_name
 from study.data.names import format_audit_command
@@ -13,6 +15,7 @@ from study.data.split import get_report_sizes
 from study.data.split import Split
 
 MAX_SKIPPED = 5  # images that are named
+MAX_KEPT_SHARE = 0.05  # of a moving average's first value, at the end of training
 
 # (data digest, split, limit) that this process, which may train a whole grid, has warned about
 _warned_splits: set[tuple[str, str, int]] = set()
@@ -39,6 +42,7 @@ def print_warnings_once(
         *_describe_skipped(data),
         *_describe_unusual(data),
         *_describe_departure(config, split),
+        *_describe_few_steps(config, split),
         *_describe_leaks(data, split, leaks),
     ):
         say(f"  {line}")
@@ -67,6 +71,24 @@ def _describe_departure(config: TrialConfig, split: Split) -> list[str]:
     return [
         f"split {format_split(split)} (train/val/test) differs from the report's "
         f"{format_sizes(report)}"
+    ]
+
+
+def _describe_few_steps(config: TrialConfig, split: Split) -> list[str]:
+    """Warn if batch normalization's moving averages hardly leave their first values.
+
+    Validation and test use the averages, and training does not.
+    """
+    steps = config.epochs * math.ceil(len(split.train) / config.batch_size)
+    kept_share = config.bn_momentum**steps
+    has_averages = BACKBONES[config.backbone].has_batchnorm and config.trainable > 0
+    if not has_averages or kept_share <= MAX_KEPT_SHARE:
+        return []
+    return [
+        f"warning: after {steps} training steps, batch normalization's moving averages still keep "
+        f"{100 * kept_share:.0f} % of their first values (bn_momentum={config.bn_momentum:g}), so "
+        "validation and test may lag far behind training: use a lower --bn-momentum, such as 0.9, "
+        "or more epochs"
     ]
 
 

@@ -1,0 +1,43 @@
+"""What is said of a trial's images and steps before it trains."""
+
+from typing import Any
+
+import pytest
+
+from study.config.trial_config import recipe
+from study.data.prepare import prepare
+from study.data.split import make_split
+from study.data.warnings import print_warnings_once
+
+
+def list_warnings(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[str]:
+    monkeypatch.setattr("study.data.warnings._warned_splits", set())
+    config = recipe("demo").replace(split="grouped", image_size=75, **changes)
+    data = prepare("demo", 75)
+    lines: list[str] = []
+    split = make_split(data, config.split, config.seed, config.limit)
+    print_warnings_once(config, data, split, 0, lines.append)
+    return lines
+
+
+def test_few_steps_for_the_moving_averages_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = list_warnings(monkeypatch, epochs=3, bn_momentum=0.99)
+    steps = 3 * 13  # 208 images, 16 a batch
+    assert f"after {steps} training steps" in line
+    assert f"keep {100 * 0.99**steps:.0f} % of their first values (bn_momentum=0.99)" in line
+    assert "--bn-momentum" in line
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bn_momentum": 0.9},
+        {"bn_momentum": 0.99, "epochs": 30},
+        {"bn_momentum": 0.99, "trainable": 0.0},  # its averages are those of ImageNet, and stay
+        {"bn_momentum": 0.99, "backbone": "vgg16", "alpha": 1.0},  # has none
+    ],
+)
+def test_enough_steps_for_the_moving_averages_are_no_warning(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    assert list_warnings(monkeypatch, **{"epochs": 3, **changes}) == []
