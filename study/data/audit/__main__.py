@@ -67,6 +67,9 @@ from study.flags import resolve_dataset
 
 # Raise the number whenever a change makes near_groups find other groups.
 NEAR_FILE = "near-v1.json"
+# For a first look at a few hundred images. With the recipe's momentum, so few steps would leave the
+# averages of batch normalization at their first values.
+QUICK_FLAGS = "--image-size 64 --epochs 10 --bn-momentum 0.9"
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,7 @@ def format_closing_lines(report: Report, out: Path, dataset: str, flags: str) ->
             f"{'If not' if suggestion else 'Next'}, look at the groups, copy the file, and train:",
             f"  cp {shlex.quote(str(out / GROUPS_FILE))} {shlex.quote(str(target))}",
             f"  python -m study.grid --dataset {shlex.quote(dataset)} --split grouped",
+            f"A first answer takes minutes: add {QUICK_FLAGS} (docs/own-images.md).",
         ]
     return lines
 
