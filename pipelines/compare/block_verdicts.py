@@ -15,6 +15,7 @@ from pipelines.compare.verdict import judge_alone
 from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.protocol import find_differing_settings
+from pipelines.runs.protocol import may_differ
 from study.common.errors import StudyError
 from study.statistics.intervals import Estimate
 from study.statistics.intervals import SIGNIFICANCE_LEVEL
@@ -159,7 +160,7 @@ def _adjust_cells(verdicts: list[Verdict], baseline: int | None, best: int | Non
 def _check_protocols(rows: Rows, swept: Collection[str] = ()) -> None:
     """Raise an error if runs differ in settings other than those that are swept."""
     runs = [run for row in rows for run in row]
-    names = [name for name in find_differing_settings(runs) if not name.startswith(tuple(swept))]
+    names = [name for name in find_differing_settings(runs) if not may_differ(name, swept)]
     if fields := [name for name in names if name != "limit" or _count_limits(runs) > 1]:
         raise MixedProtocolsError(
             f"runs of different protocols cannot be compared: they differ in {', '.join(fields)}"

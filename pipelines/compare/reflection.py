@@ -48,6 +48,9 @@ def summarize_study(rows: Sequence[Row]) -> list[str]:
     obstacles = [row for row in rows if row.verdict.obstacle and row.verdict.accuracy is None]
     if not compared_rows and obstacles:
         return [f"{name_rows(obstacles[:1])}: {obstacles[0].verdict.obstacle}."]
+    not_compared = _describe_obstacles(rows)
+    if not compared_rows and not_compared:
+        return not_compared
     if baseline is None or baseline.verdict.accuracy is None or not compared_rows:
         return [
             f"No comparison is possible: the results of the baseline, or of all other "
@@ -56,13 +59,26 @@ def summarize_study(rows: Sequence[Row]) -> list[str]:
         ]
     significant_rows = [row for row in compared_rows if is_significant(row)]
     if not significant_rows:
-        return [_deny_differences(compared_rows)]
+        return [_deny_differences(compared_rows), *not_compared]
     better_rows = [row for row in significant_rows if _get_gain(row).value > 0]
     worse_rows = [row for row in significant_rows if row not in better_rows]
     return [
         *_describe_differences(better_rows, "more"),
         *_describe_differences(worse_rows, "less"),
         *_describe_others(len(compared_rows) - len(significant_rows)),
+        *not_compared,
+    ]
+
+
+def _describe_obstacles(rows: Sequence[Row]) -> list[str]:
+    """Say which rows cannot be compared with the baseline, a sentence for each reason."""
+    rows_by_obstacle: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.verdict.obstacle and row.verdict.accuracy is not None:
+            rows_by_obstacle.setdefault(row.verdict.obstacle, []).append(row)
+    return [
+        f"{name_rows(obstructed)} cannot be compared with the baseline: {obstacle}."
+        for obstacle, obstructed in rows_by_obstacle.items()
     ]
 
 

@@ -53,7 +53,17 @@ def describe_best_cell(rows: Sequence[Row]) -> list[str]:
             "Nothing is compared with it: in a cross-validation, the validation images of one fold "
             "are the test images of another.",
         ]
-    return [sentence, *_describe_leads(rows)]
+    return [sentence, *_describe_leads(rows), *_describe_other_splits(best, rows)]
+
+
+def _describe_other_splits(best: Row, rows: Sequence[Row]) -> list[str]:
+    """Say that configs of other splits than the best one's are not compared with it."""
+    if all(row.config.split == best.config.split for row in rows):
+        return []
+    return [
+        "Configs of another split cannot be compared with it, because they are validated and "
+        "tested on other images."
+    ]
 
 
 def _describe_leads(rows: Sequence[Row]) -> list[str]:
@@ -131,7 +141,11 @@ def describe_missing_cells(block: Block) -> list[str]:
         return []
     total = block.missing_cells + len(block.rows)
     verb = "has" if block.missing_cells == 1 else "have"
-    return [
-        f"{block.missing_cells} of {pluralize(total, 'config')} {verb} no finished run yet, and "
-        "averages leave out what lacks its counterpart."
-    ]
+    sentence = f"{block.missing_cells} of {pluralize(total, 'config')} {verb} no comparable"
+    sentences = [f"{sentence} finished run yet."]
+    if block.effects:
+        sentences.append(
+            "What a field changes is averaged only over the configs that were trained with each of "
+            "its values."
+        )
+    return [" ".join(sentences)]

@@ -62,6 +62,16 @@ def find_differing_settings(runs: Sequence[FinishedRun]) -> list[str]:
     ]
 
 
+def may_differ(name: str, swept: Collection[str]) -> bool:
+    """Return whether a setting may differ between the rows of a sweep of some fields.
+
+    The digest of the data covers the groups of the images only where the split uses them.
+    """
+    if name == "data_digest":
+        return "split" in swept
+    return name in swept or ("weights" in swept and name.startswith("weights_"))
+
+
 def format_setting(name: str, value: Any) -> str:
     """Format the value of one setting for a cell of its own column."""
     if name == "limit":
@@ -92,7 +102,7 @@ def describe_protocol(run: FinishedRun, named: Sequence[str], swept: Collection[
             parts[name] = format_setting(name, fields[name])
         elif name == "head" or name not in ALWAYS_SHOWN:
             parts[name] = f"{name.replace('_', ' ')} {format_setting(name, fields[name])}"
-    return ", ".join(text for name, text in parts.items() if name not in swept)
+    return ", ".join(text for name, text in parts.items() if not may_differ(name, swept))
 
 
 def describe_weights(run: FinishedRun) -> str:

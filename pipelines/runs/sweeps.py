@@ -76,27 +76,55 @@ def group_cells(
     """Group the runs of a sweep by cell, in the order of its values.
 
     Returns:
-        One group for each state of the images, the weights and the code that the sweep was
-        trained with, which is one as a rule. Runs of other states are left out, unless the sweep
-        trained nothing itself.
+        One group for each state of the data, the weights and the code that the sweep was trained
+        with, which is one as a rule. Runs of other states are left out, unless the sweep trained
+        nothing itself. A pooled split ignores the groups of the images, so where splits are swept,
+        a pooled run belongs to every state of the groups.
     """
     cells = [(run, cell) for run in runs if (cell := logged.find_cell(run)) is not None]
-    own_origins = {_get_origin(logged, run) for run, _ in cells if run.parent == logged.parent}
+    cell_runs = [run for run, _ in cells]
+    own_runs = [run for run in cell_runs if run.parent == logged.parent]
+    digests = _find_group_digests(logged, cell_runs) | _find_group_digests(logged, own_runs)
+    own_origins = {origin for run in own_runs for origin in _list_origins(logged, run, digests)}
     by_origin: dict[Values, dict[Values, list[FinishedRun]]] = {}
     for cell in logged.cells:
-        for run, cell_of_run in cells:
-            origin = _get_origin(logged, run)
-            if cell == cell_of_run and origin in (own_origins or {origin}):
-                by_origin.setdefault(origin, {}).setdefault(cell, []).append(run)
+        for run in (run for run, cell_of_run in cells if cell_of_run == cell):
+            for origin in _list_origins(logged, run, digests):
+                if origin in (own_origins or {origin}):
+                    by_origin.setdefault(origin, {}).setdefault(cell, []).append(run)
     return [by_origin[origin] for origin in sorted(by_origin)]
 
 
-def _get_origin(logged: LoggedSweep, run: FinishedRun) -> Values:
-    """Return what must be equal in all runs of a table, beside their configs."""
+def _find_group_digests(logged: LoggedSweep, runs: Sequence[FinishedRun]) -> dict[str, set[str]]:
+    """Find the digests with groups of some runs, by the digest of their images alone.
+
+    Returns:
+        None of them where the split is not swept: all runs of a sweep then have the same digest.
+    """
+    digests: dict[str, set[str]] = {}
+    for run in runs if "split" in logged.sweep.fields else []:
+        if run.config.split != "pooled":
+            digests.setdefault(run.name_digest, set()).add(run.data_digest)
+    return digests
+
+
+def _list_origins(
+    logged: LoggedSweep, run: FinishedRun, group_digests: Mapping[str, set[str]]
+) -> list[Values]:
+    """List what must be equal in all runs of a table, beside their configs.
+
+    There are several for a pooled run beside runs with several states of the groups.
+    """
     fields = protocol(run)
     is_swept = "weights" in logged.sweep.fields
     names = [name for name in ORIGINS if not (is_swept and name.startswith("weights"))]
-    return tuple(str(fields[name]) for name in names)
+    digests = {run.data_digest}
+    if run.config.split == "pooled":
+        digests = group_digests.get(run.name_digest, digests)
+    return [
+        tuple(str((fields | {"data_digest": digest})[name]) for name in names)
+        for digest in sorted(digests)
+    ]
 
 
 def _has_value(run: FinishedRun, name: str, value: Value) -> bool:

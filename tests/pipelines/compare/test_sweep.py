@@ -24,6 +24,7 @@ from tests.support.store import make_finished_run
 
 IMAGES = 200
 SWEEP = Sweep({"lr": (1e-5, 1e-4), "head": ("flatten", "gap")}, {"lr": 1e-5, "head": "flatten"})
+SPLITS = Sweep({"split": ("pooled", "grouped")}, {"split": "pooled"})
 # Right answers: the rate matters, and the head does not
 RIGHT = {(1e-5, "flatten"): 140, (1e-5, "gap"): 141, (1e-4, "flatten"): 180, (1e-4, "gap"): 182}
 Counts = dict[str, GroupCounts]
@@ -183,7 +184,9 @@ def test_effect_counts_only_cells_and_seeds_with_their_counterparts() -> None:
     assert rate == build_sweep_block(one_seed, counts).effects[0]
     block = build_sweep_block([run for run in runs if run not in last], counts)
     assert [effect.cells for effect in block.effects] == [1, 1]
-    assert describe_missing_cells(block)[0].startswith("1 of 4 configs has no finished run yet")
+    assert describe_missing_cells(block)[0].startswith(
+        "1 of 4 configs has no comparable finished run yet."
+    )
 
 
 def test_summary_counts_the_configs_of_a_large_sweep() -> None:
@@ -198,15 +201,49 @@ def test_summary_counts_the_configs_of_a_large_sweep() -> None:
 
 
 def test_cells_with_other_test_images_are_not_compared() -> None:
-    sweep = Sweep({"split": ("pooled", "grouped")}, {"split": "pooled"})
-    pooled, grouped = (make_cell_run((split,), 0, sweep) for split in ("pooled", "grouped"))
+    pooled, grouped = (
+        dataclasses.replace(make_cell_run((split,), 0, SPLITS), metrics=final_metrics(0))
+        for split in ("pooled", "grouped")
+    )
     counts = {
         pooled.run_id: count_right(pooled, 150),
         grouped.run_id: count_right(grouped, 150, images=180),
     }
-    (block,) = build_blocks([pooled, grouped], counts, [log(sweep)])
+    (block,) = build_blocks([pooled, grouped], counts, [log(SPLITS)])
     assert block.rows[1].verdict.gain is None
     assert block.rows[1].verdict.obstacle == "other test images"
+    assert summarize_study(block.rows) == [
+        "Config split=grouped cannot be compared with the baseline: other test images."
+    ]
+    assert describe_best_cell(block.rows)[1].startswith("Configs of another split cannot be")
+
+
+def make_split_runs(groups: str = "groups") -> list[FinishedRun]:
+    """A pooled and a grouped run of equal images, whose digests differ by the groups."""
+    runs = [make_cell_run((split,), 0, SPLITS) for split in ("pooled", "grouped")]
+    digests = ("images", groups)
+    return [
+        dataclasses.replace(run, name_digest="images", data_digest=digest, run_id=digest)
+        for run, digest in zip(runs, digests, strict=True)
+    ]
+
+
+def test_sweep_of_splits_with_a_groups_file_has_one_block() -> None:
+    pooled, grouped = make_split_runs()
+    pooled = dataclasses.replace(pooled, parent="parent")  # the grouped one was trained before
+    counts = {run.run_id: count_right(run, 150) for run in (pooled, grouped)}
+    (block,) = build_blocks([pooled, grouped], counts, [log(SPLITS)])
+    assert [row.label for row in block.rows] == ["split=pooled", "split=grouped"]
+    assert "digest" not in block.protocol
+    assert describe_missing_cells(block) == []
+
+
+def test_sweep_of_splits_keeps_grouped_runs_of_other_groups_apart() -> None:
+    runs = [*make_split_runs(), make_split_runs("other groups")[1]]
+    counts = {run.run_id: count_right(run, 150) for run in runs}
+    blocks = build_blocks(runs, counts, [log(SPLITS)])
+    run_ids = [[run.run_id for row in block.rows for run in row.runs] for block in blocks]
+    assert run_ids == [["images", "groups"], ["images", "other groups"]]
 
 
 def test_chance_is_the_share_of_the_most_frequent_class() -> None:
