@@ -32,19 +32,18 @@ from study.flags import check_register_flags
 from study.job import Options
 from study.search import fast_budget
 from study.search import summary
+from study.search.best_setting import find_best_cell
 from study.search.claims import Claims
 from study.search.grid_flags import add_seeds_flag
 from study.search.grid_flags import add_sweep_flags
 from study.search.grid_flags import plan_grid
 from study.search.grid_plan import count_trials
-from study.search.grid_plan import describe_setting
 from study.search.grid_plan import GridPlan
 from study.search.grid_scheduler import GridScheduler
 from study.search.grid_space import build_grid
 from study.search.grid_space import Grid
 from study.search.storage import Storage
 from study.search.study_run import open_study_run
-from study.search.summary import best_cell
 from study.search.time_estimate import estimate_time
 from study.serving.chance import check_beats_chance
 from study.serving.registry import register_model
@@ -161,13 +160,9 @@ def _summarize(session: GridScheduler) -> None:
         say(fast_budget.describe_budget(session.finished, grid.plan))
         say("no test image was used; repeat the command without --budget fast to train the rest")
     elif session.finished:
-        best = best_cell(session.finished).setting
-        means = summary.compute_means(session.finished, best)
-        means_part = f", means of {means.count} trainings" if means.count > 1 else ""
         say(
-            f"{len(session.finished)} of {len(grid.configs)} finished; best on validation: "
-            f"{describe_setting(best)} "
-            f"(val {means.val_accuracy:.4f}, test {means.test_accuracy:.4f}{means_part})"
+            f"{len(session.finished)} of {len(grid.configs)} finished; "
+            f"{summary.name_best_setting(session)}"
         )
         say(f"table: python -m pipelines.export --dataset {shlex.quote(grid.base.dataset)}")
     if session.failed:
@@ -185,8 +180,8 @@ def _register_best(session: GridScheduler, args: argparse.Namespace) -> None:
         StudyError: the config is no better than chance, or the model was not logged.
     """
     plan = session.grid.plan
-    noun = "variant" if plan.own_sweep is None else "config"
-    cell = best_cell(session.finished)
+    setting, *others = session.find_best_settings()
+    cell = find_best_cell(session.finished, setting)
     outcomes = [
         outcome for other, outcome in session.finished.items() if other.setting == cell.setting
     ]
@@ -198,10 +193,12 @@ def _register_best(session: GridScheduler, args: argparse.Namespace) -> None:
         if count == 1
         else f"the best (by validation accuracy) of {count} trainings"
     )
-    reason = f"{training} of the best of {len(plan.settings)} {noun}s (by mean validation accuracy)"
+    choice = f"the first of {len(others) + 1} that tie for the best" if others else "the best"
+    by = "by mean validation accuracy"
+    reason = f"{training} of {choice} of {len(plan.settings)} {plan.noun}s ({by})"
     run_id = session.finished[cell].run_id
     config = session.grid.configs[cell]
-    session.progress.say(f"best {noun} by mean validation accuracy: {cell}")
+    session.progress.say(f"{choice} of the {plan.noun}s {by}: {cell}")
     register_model(session.client, run_id, config, reason, session.progress, name=args.name)
 
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from study.common.errors import ConfigError
 from study.job import Outcome
+from study.search.best_setting import find_best_settings
+from study.search.best_setting import mean_by_setting
 from study.search.grid_plan import Cell
 from study.search.grid_plan import describe_setting
 from study.search.grid_plan import GridPlan
@@ -41,14 +43,6 @@ def fast_epochs(epochs: int) -> int:
             f"use {SHARE} or more, or --budget full"
         )
     return epochs // SHARE
-
-
-def mean_by_setting(accuracies: Mapping[Cell, float]) -> dict[Setting, float]:
-    """Return the mean accuracy of each setting."""
-    by_setting: dict[Setting, list[float]] = {}
-    for cell, accuracy in accuracies.items():
-        by_setting.setdefault(cell.setting, []).append(accuracy)
-    return {setting: fmean(values) for setting, values in sorted(by_setting.items())}
 
 
 def significant_directions(
@@ -155,14 +149,17 @@ def describe_budget(finished: Mapping[Cell, Outcome], plan: GridPlan) -> str:
     accuracies = {cell: outcome.val_accuracy for cell, outcome in finished.items()}
     if not accuracies:
         return ""
-    means = mean_by_setting(accuracies)
-    best = max(means, key=lambda setting: means[setting])
+    best, *others = find_best_settings(accuracies, plan.settings)
+    mean = mean_by_setting(accuracies)[best]
     directions = significant_directions(accuracies, plan.baseline)
     effects = ", ".join(
         f"{factor} {effect}"
         for factor, effect in describe_factors(directions, list_factors(plan)).items()
     )
-    return (
-        f"{describe_setting(best)} leads on validation (mean {means[best]:.4f}); "
-        f"effects on accuracy, compared with the baseline: {effects}"
-    )
+    lead = f"{describe_setting(best)} leads on validation (mean {mean:.4f})"
+    if others:
+        lead = (
+            f"{len(others) + 1} {plan.noun}s tie for the lead on validation (mean {mean:.4f}), the "
+            f"first of them {describe_setting(best)}"
+        )
+    return f"{lead}; effects on accuracy, compared with the baseline: {effects}"

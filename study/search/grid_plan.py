@@ -96,6 +96,11 @@ class GridPlan:
         return None if VARIANT in self.sweep.fields else self.sweep
 
     @property
+    def noun(self) -> str:
+        """Return what a setting is called."""
+        return "variant" if self.own_sweep is None else "config"
+
+    @property
     def settings(self) -> list[Setting]:
         """Return all combinations of the swept values."""
         fields = self.sweep.fields

@@ -22,8 +22,10 @@ from study.common.progress import format_duration
 from study.common.progress import Progress
 from study.job import Options
 from study.job import Outcome
+from study.search.best_setting import find_best_settings
 from study.search.claims import Claims
 from study.search.grid_plan import Cell
+from study.search.grid_plan import Setting
 from study.search.grid_space import Grid
 from study.search.retry import MAX_OUTAGE_SECONDS
 from study.search.retry import run_claimed
@@ -153,6 +155,11 @@ class GridScheduler(Scheduler[ClaimedCell]):
                 self.finished[cell] = Outcome(run_id, trial.value or 0.0, math.nan, math.nan)
             else:  # its run was deleted just now
                 self.deleted.add(trial.number)
+
+    def find_best_settings(self) -> list[Setting]:
+        """Find the best setting on validation so far, or those that tie for it."""
+        accuracies = {cell: outcome.val_accuracy for cell, outcome in self.finished.items()}
+        return find_best_settings(accuracies, self.grid.plan.settings)
 
     def _claim_first(self) -> ClaimedCell | None:
         """Claim the first cell that is neither running nor finished."""

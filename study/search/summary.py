@@ -22,6 +22,7 @@ from study.config.trial_config import TrialConfig
 from study.data.prepare import name_digest
 from study.job import Outcome
 from study.search import fast_budget
+from study.search.best_setting import find_best_cell
 from study.search.grid_plan import Cell
 from study.search.grid_plan import count_trials
 from study.search.grid_plan import describe_setting
@@ -59,17 +60,24 @@ def summarize_grid(session: GridScheduler, run: Run) -> list[Operation]:
 def _describe_best_setting(session: GridScheduler, run: Run) -> tuple[str, dict[str, float]]:
     """Return a paragraph on the best setting, and its accuracies by metric name."""
     finished = session.finished
-    best = best_cell(finished)
-    means = compute_means(finished, best.setting)
+    grid = session.grid
+    setting, *others = session.find_best_settings()
+    cell = find_best_cell(finished, setting)
+    means = compute_means(finished, setting)
     means_part = (
         f", means over its {means.count} trainings, the best of which is linked"
         if means.count > 1
         else ""
     )
-    grid = session.grid
-    link = _format_link(run, grid.configs[best], finished[best].run_id)
+    heading = f"Best on validation: {describe_setting(setting)}"
+    if others:
+        heading = (
+            f"{len(others) + 1} {grid.plan.noun}s tie for the best on validation. The first of "
+            f"them: {describe_setting(setting)}"
+        )
+    link = _format_link(run, grid.configs[cell], finished[cell].run_id)
     text = (
-        f"**Best on validation: {describe_setting(best.setting)}**, {link}: validation accuracy "
+        f"**{heading}**, {link}: validation accuracy "
         f"{_format_percent(means.val_accuracy)}, test accuracy "
         f"{_format_percent(means.test_accuracy)}{means_part}"
     )
@@ -77,6 +85,23 @@ def _describe_best_setting(session: GridScheduler, run: Run) -> tuple[str, dict[
         "best_cell_val_accuracy_mean": means.val_accuracy,
         "best_cell_test_accuracy_mean": means.test_accuracy,
     }
+
+
+def name_best_setting(session: GridScheduler) -> str:
+    """Name the best setting on validation, and say whether others tie with it."""
+    setting, *others = session.find_best_settings()
+    means = compute_means(session.finished, setting)
+    means_part = f", means of {means.count} trainings" if means.count > 1 else ""
+    name = describe_setting(setting)
+    val = f"val {means.val_accuracy:.4f}"
+    test = f"test {means.test_accuracy:.4f}{means_part}"
+    if not others:
+        return f"best on validation: {name} ({val}, {test})"
+    count = len(others) + 1
+    return (
+        f"{count} {session.grid.plan.noun}s tie for the best on validation ({val}), the first of "
+        f"them {name} ({test})"
+    )
 
 
 @dataclass(frozen=True)
@@ -178,19 +203,6 @@ def summarize_search(
         f"{_describe_protocol(search.space.base, search.space.free)}."
     )
     return _make_operations(run, search.space.base, paragraphs, figures)
-
-
-def best_cell(finished: Mapping[Cell, Outcome]) -> Cell:
-    """Return the best cell of the best setting, by validation accuracy.
-
-    The best setting is the one with the highest mean over its cells.
-    """
-    values: dict[Setting, list[float]] = {}
-    for cell, outcome in finished.items():
-        values.setdefault(cell.setting, []).append(outcome.val_accuracy)
-    best_setting = max(values, key=lambda setting: _compute_mean(values[setting]))
-    cells = [cell for cell in finished if cell.setting == best_setting]
-    return max(cells, key=lambda cell: finished[cell].val_accuracy)
 
 
 def _describe_best_trial(run: Run, search: Search, best: FrozenTrial) -> str:

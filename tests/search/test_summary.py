@@ -117,7 +117,7 @@ def test_grid_that_ends_early_summarizes_what_is_finished(
     assert run_command(grid) != 0
     run = parent(client)
     assert count in run.data.tags[NOTE_TAG]
-    assert run.data.tags[NOTE_TAG].startswith("**Best on validation: variant 1**")
+    assert run.data.tags[NOTE_TAG].startswith("**2 variants tie for the best")
     assert run.data.metrics["finished"] == 2
 
 

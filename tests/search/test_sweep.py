@@ -112,6 +112,16 @@ def test_sweep_result_is_the_mean_over_the_seeds_of_the_best_cell(swept: Swept) 
     assert "Grid of 2 lr x 2 head x 1 weights: 8 of 8 trials finished. Data set demo" in note
 
 
+def test_configs_that_tie_are_counted_and_the_first_one_named(folder: Path) -> None:
+    _, said = run_grid(folder, *TWO_FIELDS, answer=lambda _: make_outcome(0.6719))
+    first = "first of them lr=1e-3 head=flatten (test "
+    assert f"4 configs tie for the best on validation (val 0.6719), the {first}" in said
+    note = find_parent(folder).data.tags[NOTE_TAG]
+    assert note.startswith(
+        "**4 configs tie for the best on validation. The first of them: lr=1e-3 head=flatten**"
+    )
+
+
 def test_sweep_parent_run_names_the_values_and_the_shared_fields(swept: Swept) -> None:
     run = find_parent(swept.folder)
     assert json.loads(run.data.tags["sweep"]) == {
@@ -211,7 +221,8 @@ def test_fast_sweep_describes_the_effect_of_each_field(folder: Path) -> None:
 
     flags = (*TWO_FIELDS, "--seeds", "4", "--budget", "fast")
     _, said = run_grid(folder, *flags, answer=train)
-    assert "lr=5e-3 head=flatten leads on validation" in said
+    assert "2 configs tie for the lead on validation (mean 0.601" in said
+    assert "the first of them lr=5e-3 head=flatten; effects" in said
     assert "compared with the baseline: lr positive, head not significant" in said
     assert "sweep" not in find_parent(folder).data.tags  # that of the full grid has it
 
@@ -248,7 +259,7 @@ def test_real_sweep_is_resumed_and_its_time_estimated(folder: Path) -> None:
     again = succeed_here(
         "study.grid", *flags, "--sweep", "lr=5e-3,1e-3", "--baseline", "lr=5e-3", cwd=folder
     )
-    assert "2 of 2 finished; best on validation: lr=" in again
+    assert "2 of 2 finished; " in again
     assert "epoch" not in again
     assert sweep_of(folder).baseline == {"lr": 5e-3}  # although nothing was left to train
     only = succeed_here("study.grid", *flags, "--sweep", "lr=1e-3 head=gap", cwd=folder)

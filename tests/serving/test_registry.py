@@ -13,10 +13,6 @@ from study.common.progress import Progress
 from study.config.names import data_name
 from study.config.trial_config import recipe
 from study.data.prepare import data_digest
-from study.job import Outcome
-from study.search.grid_plan import Cell
-from study.search.grid_plan import variant_setting
-from study.search.summary import best_cell
 from study.serving.registry import _move_alias_if_better
 from study.serving.registry import register_model
 from study.tracking.experiments import experiment_id
@@ -177,20 +173,6 @@ def test_model_of_earlier_code_stays_and_the_new_name_is_said(
     assert client.get_model_version_by_alias(name, "best").run_id
     output = succeed_here("study.train", *flags, "--name", "cells", cwd=tmp_path)
     assert "models:/cells@best" in output
-
-
-def outcome(val: float, test: float) -> Outcome:
-    return Outcome("r", val, test, 1.0)
-
-
-def test_best_cell_is_the_best_variants_best_seed_on_validation() -> None:
-    finished = {
-        Cell(variant_setting(1), 0): outcome(0.9, 0.1),
-        Cell(variant_setting(1), 1): outcome(0.5, 0.1),
-        Cell(variant_setting(2), 0): outcome(0.7, 0.9),
-        Cell(variant_setting(2), 1): outcome(0.8, 0.2),
-    }
-    assert best_cell(finished) == Cell(variant_setting(2), 1)
 
 
 @pytest.mark.slow
