@@ -122,7 +122,7 @@ def build_page(
             has_variants=any(block.sweep is None for block in blocks),
             has_sweeps=any(block.sweep for block in blocks),
         ),
-        cautions=list_cautions(blocks, predictions.problems),
+        cautions=list_cautions(blocks, predictions),
         blocks=blocks,
         notes=list_report_notes(newest_run.config.dataset),
         data_name=data_name(newest_run.config.dataset, newest_run.name_digest),

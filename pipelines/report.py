@@ -108,9 +108,9 @@ def build_report(dataset: str, experiment: str | None = None) -> Report:
             *draw_diagnostics(rows),
             *draw_search_charts(runs),
         ],
-        cautions=list_cautions([main_block], predictions.problems),
+        cautions=list_cautions([main_block], predictions),
         other_cautions=list_cautions(
-            [block for block in page.blocks if block is not main_block], predictions.problems
+            [block for block in page.blocks if block is not main_block], predictions
         ),
     )
 

@@ -32,6 +32,7 @@ from study.data.split import make_split
 from study.data.split import Split
 from study.data.warnings import print_warnings_once
 from study.job import Options
+from study.statistics.predictions import find_only_answer
 from study.tracking.epoch_log import EpochLog
 from study.tracking.run_logger import RunLog
 from study.training import artifacts
@@ -110,6 +111,7 @@ def train_and_record(
     log.log_tags(_make_tags(trial))
     log.log_dataset(trial.config.dataset, trial.data.source, trial.data.digest)
     result, earlier_seconds = _fit(trial, log, folder, options)
+    _warn_of_only_answer(trial, result, options)
     with no_space_as_study_error("the run's files", log.files):
         _log_files(trial, log, result)
         if options.log_model:
@@ -125,6 +127,21 @@ def train_and_record(
     log.log_metrics(figures, step=0)
     log.log_tags({"finished": "true"})
     return result
+
+
+def _warn_of_only_answer(trial: Trial, result: "TrialResult", options: Options) -> None:
+    """Say if all images are called the same, on validation where test figures are hidden."""
+    if options.hide_test_metrics:
+        part = "validation"
+        answer = find_only_answer(result.val_probabilities, trial.data.y[trial.split.val])
+    else:
+        part = "test"
+        answer = find_only_answer(result.test_probabilities, trial.data.y[trial.split.test])
+    if answer is not None:
+        trial.progress.say(
+            f"  warning: every {part} image is called {trial.data.classes[answer]}, so this "
+            "training did not learn to tell the classes apart"
+        )
 
 
 def _log_files(trial: Trial, log: RunLog, result: "TrialResult") -> None:

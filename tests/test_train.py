@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -25,10 +27,12 @@ from study.data.prepare import data_digest
 from study.data.prepare import prepare
 from study.data.split import count_test_groups
 from study.data.split import make_split
+from study.job import Options
 from study.train import main
 from study.trial import format_leak
 from study.trial import measure_independence
 from study.trial import prepare_trial
+from study.trial import train_and_record
 from study.trial import Trial
 from study.variants import resolve_config
 from tests.support.commands import client_of
@@ -135,6 +139,33 @@ def test_trial_with_unknown_groups_logs_no_leak() -> None:
     data = dataclasses.replace(prepare("demo", 32), groups=None)
     trial = Trial(CONFIG, data, make_split(data, "pooled", 0), Progress())
     assert measure_independence(trial) == {}
+
+
+@pytest.mark.parametrize(("hidden", "part"), [(False, "test"), (True, "validation")])
+def test_training_that_calls_all_images_the_same_is_warned_of(
+    hidden: bool,
+    part: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = prepare("demo", 32)
+    trial = Trial(CONFIG, data, make_split(data, "pooled", 0), Progress())
+    right = np.eye(len(data.classes))[data.y]
+    first_class = np.eye(len(data.classes))[np.zeros_like(data.y)]
+    result = SimpleNamespace(
+        figures={},
+        history=[{"epoch": 1, "loss": 1, "accuracy": 1, "val_loss": 1, "val_accuracy": 1}],
+        val_probabilities=(first_class if hidden else right)[trial.split.val],
+        test_probabilities=(right if hidden else first_class)[trial.split.test],
+    )
+    monkeypatch.setattr("study.trial._fit", lambda *_: (result, 0.0))
+    log = Mock(new_folder=lambda: tmp_path)
+    train_and_record(trial, log, tmp_path, 0.0, Options(hide_test_metrics=hidden))
+    warning = f"warning: every {part} image is called {data.classes[0]}, so this training"
+    printed = capsys.readouterr().err
+    assert warning in printed
+    assert printed.count("warning") == 1
 
 
 def test_groups_of_near_duplicates_alone_give_the_least_that_leaks(

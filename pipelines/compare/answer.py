@@ -51,11 +51,12 @@ def write_answer(rows: Sequence[Row]) -> list[AnswerLine]:
 
 def _compare_with_chance(rows: Sequence[Row]) -> list[str]:
     """Say whether the best row on validation beats predicting the most frequent class."""
-    index = find_best_on_validation([row.runs for row in rows])
-    best = rows[index] if index is not None else None
+    ties = find_best_on_validation([row.runs for row in rows])
+    best = rows[ties[0]] if ties else None
     if best is None or best.verdict.accuracy is None or best.verdict.chance is None:
         return []
     name = name_rows([best])
+    tie = f"first of the {len(ties)} that tie for the " if len(ties) > 1 else ""
     accuracy = best.verdict.accuracy
     chance = best.verdict.chance
     answer = "This is not shown."
@@ -65,7 +66,7 @@ def _compare_with_chance(rows: Sequence[Row]) -> list[str]:
         answer = "No, it is worse."
     return [
         answer,
-        f"The best on validation, {name[0].lower()}{name[1:]}, is right on "
+        f"The {tie}best on validation, {name[0].lower()}{name[1:]}, is right on "
         f"{format_percent(accuracy.value, best.digits)} of the test images (95 % interval "
         f"{format_interval(accuracy, best.digits)}). Always predicting the most frequent class is "
         f"right on {format_percent(chance, best.digits)}.",

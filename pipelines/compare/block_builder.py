@@ -108,14 +108,19 @@ def build_sweep_block(
     rows = [sorted(runs, key=_make_run_key) for runs in runs_by_cell.values()]
     places = [dict(zip(sweep.fields, values, strict=True)) for values in runs_by_cell]
     baseline = next((i for i, place in enumerate(places) if place == sweep.baseline), None)
-    best = find_best_on_validation(rows)
+    ties = find_best_on_validation(rows)
+    best = ties[0] if ties else None
     verdicts = judge_cells(rows, counts, baseline=baseline, best=best, swept=sweep.fields)
     names = join_texts(name_field(name) for name in sweep.fields)
     total = math.prod(len(values) for values in sweep.fields.values())
     return Block(
         f"Sweep of {names}: {describe_protocol(rows[0][0], named, sweep.fields)}",
         [
-            Row(runs, verdict, Cell(place, index == baseline, index == best))
+            Row(
+                runs,
+                verdict,
+                Cell(place, index == baseline, index == best, len(ties) > 1 and index in ties),
+            )
             for index, (runs, verdict, place) in enumerate(zip(rows, verdicts, places, strict=True))
         ],
         sweep,

@@ -7,27 +7,46 @@ from collections.abc import Sequence
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import list_runs
 from pipelines.runs.finished import FinishedRun
+from pipelines.runs.predictions import Predictions
 from pipelines.runs.protocol import format_share
 from pipelines.runs.protocol import join_texts
 from pipelines.runs.protocol import pluralize
 from study.config.trial_config import TrialConfig
+from study.statistics.predictions import GroupCounts
 
 
-def list_cautions(blocks: Sequence[Block], problems: Mapping[str, str]) -> list[str]:
+def list_cautions(blocks: Sequence[Block], predictions: Predictions) -> list[str]:
     """Return one plain line for each reason to trust the accuracies less.
 
     Args:
         blocks: of the table.
-        problems: why the predictions of a run are missing, by run ID.
+        predictions: of their runs.
     """
     runs = list_runs(blocks)
     return [
+        *_warn_of_only_answers(runs, predictions.counts),
         *_warn_of_subsets(runs),
         *_warn_of_leaks(runs),
         *_warn_of_unknown_leaks(runs),
         *_warn_of_single_seeds(blocks),
-        *_warn_of_missing_predictions(runs, problems),
+        *_warn_of_missing_predictions(runs, predictions.problems),
         *_warn_of_missing_folds(runs),
+    ]
+
+
+def _warn_of_only_answers(
+    runs: Sequence[FinishedRun], counts: Mapping[str, GroupCounts]
+) -> list[str]:
+    """Warn of runs that call all test images the same, one line for each such class."""
+    runs_by_answer: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        if run.run_id in counts and (answer := counts[run.run_id].only_answer):
+            runs_by_answer.setdefault(answer, []).append(run)
+    return [
+        f"Warning: in {format_share(constant_runs, runs)}, every test image is called {answer}:"
+        " the model did not learn to tell the classes apart, and its accuracy is only the share"
+        " of this class."
+        for answer, constant_runs in sorted(runs_by_answer.items())
     ]
 
 

@@ -10,6 +10,7 @@ from pipelines.compare.columns import format_learning_rate_short
 from pipelines.compare.pairing import select_whole_seeds
 from pipelines.runs.finished import FinishedRun
 from study.config.sweep import Value
+from study.statistics.ties import find_highest
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,14 @@ class Cell:
     """A row's place in a sweep.
 
     values: of the swept fields, in the order of the sweep.
+    is_best: whether it is the best on validation, or the first of several that tie for it.
+    is_tied: whether it is one of several that tie for the best on validation.
     """
 
     values: Mapping[str, Value]
     is_baseline: bool
-    is_best: bool  # on validation
+    is_best: bool
+    is_tied: bool = False
 
     @property
     def label(self) -> str:
@@ -45,18 +49,20 @@ def format_value(name: str, value: Value) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def find_best_on_validation(rows: Sequence[Sequence[FinishedRun]]) -> int | None:
+def find_best_on_validation(rows: Sequence[Sequence[FinishedRun]]) -> list[int]:
     """Return the index of the row with the highest mean validation accuracy.
 
-    The mean is over seeds and folds. Of equal rows, the first one counts. A cross-validation that
-    lacks folds does not count, because others would be judged on other images.
+    The mean is over seeds and folds. A cross-validation that lacks folds does not count, because
+    others would be judged on other images.
+
+    Returns:
+        Several indices in order if rows tie, and none if no validation accuracy is known.
     """
-    means = [_average_validation(row) for row in rows]
-    known_means = [mean for mean in means if not math.isnan(mean)]
-    return means.index(max(known_means)) if known_means else None
+    return find_highest([average_validation(row) for row in rows])
 
 
-def _average_validation(row: Sequence[FinishedRun]) -> float:
+def average_validation(row: Sequence[FinishedRun]) -> float:
+    """Return the mean validation accuracy of a row, 0 to 1, or NaN if it is not known."""
     runs = select_whole_seeds(row)
     values = [run.metrics.get("val_accuracy", math.nan) for run in runs]
     return fmean(values) if values else math.nan

@@ -114,7 +114,7 @@ def _write_difference(line: Line) -> str:
 def _write_lead(line: Line) -> str:
     row = line[ROW]
     if row.cell and row.cell.is_best:
-        return "best on validation"
+        return "first of the best" if row.cell.is_tied else "best on validation"
     return format_difference(row.verdict.lead, row.digits) if row.verdict.lead else ""
 
 

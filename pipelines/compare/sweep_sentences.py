@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import Row
+from pipelines.compare.cells import average_validation
 from pipelines.compare.cells import format_value
 from pipelines.compare.cells import name_field
 from pipelines.compare.formats import format_accuracy
@@ -42,11 +43,8 @@ def describe_best_cell(rows: Sequence[Row]) -> list[str]:
     best = next((row for row in rows if row.cell and row.cell.is_best), None)
     if best is None or best.verdict.accuracy is None:
         return []
-    name = f"The baseline, {best.label}," if best.is_baseline else f"Config {best.label}"
-    sentence = (
-        f"{name} is the best on validation; its test accuracy is "
-        f"{format_accuracy(best.verdict.accuracy, best.digits)}."
-    )
+    accuracy = format_accuracy(best.verdict.accuracy, best.digits)
+    sentence = f"{_name_best(best, rows)}; its test accuracy is {accuracy}."
     if best.config.folds and len(rows) > 1:
         return [
             sentence,
@@ -54,6 +52,17 @@ def describe_best_cell(rows: Sequence[Row]) -> list[str]:
             "are the test images of another.",
         ]
     return [sentence, *_describe_leads(rows), *_describe_other_splits(best, rows)]
+
+
+def _name_best(best: Row, rows: Sequence[Row]) -> str:
+    """Name the best row on validation, or say that it is the first of several that tie."""
+    count = sum(row.cell is not None and row.cell.is_tied for row in rows)
+    if not count:
+        name = f"The baseline, {best.label}," if best.is_baseline else f"Config {best.label}"
+        return f"{name} is the best on validation"
+    name = f"the baseline, {best.label}" if best.is_baseline else f"config {best.label}"
+    val = f"val {average_validation(best.runs):.4f}"
+    return f"{count} configs tie for the best on validation ({val}). The first of them is {name}"
 
 
 def _describe_other_splits(best: Row, rows: Sequence[Row]) -> list[str]:

@@ -141,12 +141,19 @@ def _build_comparison_cells(verdict: Verdict) -> dict[str, Any]:
 def _build_best_cells(row: Row) -> dict[str, Any]:
     lead = row.verdict.lead
     return {
-        "Best on Validation": "yes" if row.cell and row.cell.is_best else "",
+        "Best on Validation": _format_is_best(row),
         "Lead (points)": _to_points(lead.value if lead else None),
         "Lead Low": _to_points(lead.low if lead else None),
         "Lead High": _to_points(lead.high if lead else None),
         "p of Lead (Holm)": row.verdict.lead_p,
     }
+
+
+def _format_is_best(row: Row) -> str:
+    """Write whether a row is the best on validation, or tied with the first of the best."""
+    if row.cell is None or not (row.cell.is_best or row.cell.is_tied):
+        return ""
+    return "yes" if row.cell.is_best else "tied"
 
 
 def _to_points(share: float | None) -> float | None:

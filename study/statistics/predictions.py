@@ -29,6 +29,7 @@ class GroupCounts:
     tested: NDArray[np.int32]
     grouped: bool  # whether the groups are known
     labels: Mapping[str, int] = field(default_factory=dict)  # the number of images of each class
+    only_answer: str = ""  # the class that all images are called although they are of several
 
     @property
     def accuracy(self) -> float:
@@ -53,6 +54,7 @@ def count_by_group(table: pa.Table) -> GroupCounts:
     classes = pa.array([name.removeprefix("p_") for name in columns])
     labels = pc.index_in(table["label"], classes).to_numpy()
     is_right = probabilities.argmax(axis=1) == labels
+    only_answer = find_only_answer(probabilities, labels)
     has_groups = "group" in table.column_names and table["group"].null_count == 0
     key_column = table["group" if has_groups else "image"]
     keys = key_column.to_numpy(zero_copy_only=False).astype(np.str_)
@@ -63,7 +65,22 @@ def count_by_group(table: pa.Table) -> GroupCounts:
         np.bincount(indices, minlength=len(groups)).astype(np.int32),
         has_groups,
         Counter(table["label"].to_pylist()),
+        "" if only_answer is None else classes[only_answer].as_py(),
     )
+
+
+def find_only_answer(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> int | None:
+    """Find the class that all images are called although they are of several.
+
+    Args:
+        probabilities: (n, classes).
+        labels: (n,), class index.
+
+    Returns:
+        The index of the class, or None if images are called differently, or are all alike.
+    """
+    answers = set(probabilities.argmax(axis=1).tolist())
+    return answers.pop() if len(answers) == 1 and len(set(labels.tolist())) > 1 else None
 
 
 def compute_majority_share(table: pa.Table, part: str) -> float:

@@ -111,7 +111,7 @@ def table_of(runs: list[FinishedRun]) -> pd.DataFrame:
 
 def warnings_of(runs: list[FinishedRun]) -> list[str]:
     """Cautions of runs with predictions, but for that about single seeds."""
-    lines = list_cautions(build_blocks(runs, {}), {})
+    lines = list_cautions(build_blocks(runs, {}), Predictions())
     return [line for line in lines if not line.startswith("One seed")]
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from scipy import stats
 
@@ -159,6 +160,15 @@ def test_right_and_tested_images_are_counted_by_group() -> None:
     assert found.groups.tolist() == ["p", "q"]
     assert (found.right.tolist(), found.tested.tolist()) == ([1, 1], [3, 1])
     assert found.accuracy == 0.5
+    assert found.only_answer == ""
+
+
+def test_only_answer_is_the_class_that_all_images_of_several_are_called() -> None:
+    table = predictions(list("pppp"))
+    constant = table.set_column(table.column_names.index("p_x"), "p_x", pa.array([0.95] * 4))
+    assert count_by_group(constant).only_answer == "x"
+    one_class = constant.filter(pc.equal(constant["label"], "x"))
+    assert count_by_group(one_class).only_answer == ""
 
 
 @pytest.mark.parametrize(

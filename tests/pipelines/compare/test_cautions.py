@@ -1,9 +1,12 @@
 """What a report says of leaks before its table."""
 
+import numpy as np
 import pytest
 
 from pipelines.compare.blocks import Block
 from pipelines.compare.cautions import list_cautions
+from pipelines.runs.predictions import Predictions
+from study.statistics.predictions import GroupCounts
 from tests.pipelines.compare.test_answer import make_row
 
 
@@ -19,7 +22,19 @@ def test_cautions_name_the_leak_and_what_is_not_known_of_it(
     leaks: list[str], words: list[str]
 ) -> None:
     rows = [make_row(number, 0.97, leak=leak) for number, leak in enumerate(leaks, start=1)]
-    text = " ".join(list_cautions([Block("pooled", rows)], {}))
+    text = " ".join(list_cautions([Block("pooled", rows)], Predictions()))
     for word in words:
         assert word in text
     assert ("test images have a sibling in training," in text) == (leaks != ["unknown"])
+
+
+def test_caution_counts_the_runs_that_call_every_test_image_the_same() -> None:
+    rows = [make_row(number, 0.97) for number in (1, 2)]
+    one = np.ones(1, np.int32)
+    counts = {
+        run.run_id: GroupCounts(np.array(["g"]), one, one, True, only_answer=answer)
+        for row, answer in zip(rows, ("", "PNEUMONIA"), strict=True)
+        for run in row.runs
+    }
+    first = list_cautions([Block("pooled", rows)], Predictions(counts))[0]
+    assert first.startswith("Warning: in 1 of 2 runs, every test image is called PNEUMONIA: ")

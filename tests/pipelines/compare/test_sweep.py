@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from pipelines.compare.answer import write_answer
 from pipelines.compare.block_builder import build_blocks
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import find_baseline
@@ -14,6 +15,7 @@ from pipelines.compare.reflection import summarize_study
 from pipelines.compare.sweep_sentences import describe_best_cell
 from pipelines.compare.sweep_sentences import describe_effects
 from pipelines.compare.sweep_sentences import describe_missing_cells
+from pipelines.compare.table import build_table
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.sweeps import LoggedSweep
 from study.config.sweep import Sweep
@@ -145,6 +147,17 @@ def test_baseline_and_best_are_compared_with_all_others_and_adjusted_together() 
     assert describe_best_cell(block.rows)[1] == (
         "On the test images it is significantly more accurate than two of the three others."
     )
+
+
+def test_configs_that_tie_on_validation_are_counted_and_the_first_one_named() -> None:
+    block = build_sweep_block(*make_study(dict.fromkeys(RIGHT, 140)))
+    sentence = describe_best_cell(block.rows)[0]
+    first = "The first of them is the baseline, lr=1e-5 head=flatten; its test accuracy is "
+    assert sentence.startswith(f"4 configs tie for the best on validation (val 0.7000). {first}")
+    assert build_table([block])["Best on Validation"].tolist() == ["yes", "tied", "tied", "tied"]
+    answer = write_answer(block.rows)[0]
+    first = "The first of the 4 that tie for the best on validation, config lr=1e-5 head=flatten,"
+    assert first in answer.text
 
 
 def test_best_in_a_cross_validation_is_compared_with_nothing() -> None:

@@ -57,7 +57,7 @@ def test_missing_predictions_are_explained(tmp_path: Path) -> None:
     found = read_predictions(runs)
     assert list(found.counts) == ["d"]
     assert found.problems == {"1-0": OF_ANOTHER, "b": UNREADABLE, "c": NOT_FOUND}
-    text = " ".join(list_cautions(build_blocks(runs, found.counts), found.problems))
+    text = " ".join(list_cautions(build_blocks(runs, found.counts), found))
     assert (
         "Warning: the predictions of 3 of 4 runs are missing (1 not matching the run's accuracy, "
         "1 unreadable, 1 not found among the artifacts)"
