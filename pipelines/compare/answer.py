@@ -67,9 +67,9 @@ def _compare_with_chance(rows: Sequence[Row]) -> list[str]:
     return [
         answer,
         f"The {tie}best on validation, {name[0].lower()}{name[1:]}, is right on "
-        f"{format_percent(accuracy.value, best.digits)} of the test images (95 % interval "
-        f"{format_interval(accuracy, best.digits)}). Always predicting the most frequent class is "
-        f"right on {format_percent(chance, best.digits)}.",
+        f"{format_percent(accuracy.value)} of the test images (95 % interval "
+        f"{format_interval(accuracy)}). Always predicting the most frequent class is "
+        f"right on {format_percent(chance)}.",
     ]
 
 
@@ -146,12 +146,12 @@ def _describe_best(rows: Sequence[Row]) -> list[str]:
     highest = max((accuracy for _, accuracy in accuracies), key=lambda accuracy: accuracy.value)
     best_rows = [row for row, accuracy in accuracies if accuracy.value == highest.value]
     if len(best_rows) > 1:
-        percent = format_percent(highest.value, best_rows[0].digits)
+        percent = format_percent(highest.value)
         return [f"{name_rows(best_rows)} share the highest accuracy, {percent}."]
     best = best_rows[0]
     baseline = find_baseline(rows)
     name = "The baseline, variant 1," if best is baseline else name_rows([best])
-    sentence = f"{name} is the most accurate: {_format_with_interval(highest, best.digits)}."
+    sentence = f"{name} is the most accurate: {_format_with_interval(highest)}."
     return [sentence, *_describe_lead(best, baseline, rows)]
 
 
@@ -166,16 +166,16 @@ def _describe_lead(best: Row, baseline: Row | None, rows: Sequence[Row]) -> list
         return []
     if not any(is_significant(row) for row in rows):
         return []
-    points = format_signed_points(verdict.gain.value, best.digits)
+    points = format_signed_points(verdict.gain.value)
     return [
         f"Its lead over the baseline ({points} points) is not "
         f"significant (adjusted {state_p(verdict.p)})."
     ]
 
 
-def _format_with_interval(accuracy: Estimate, digits: int) -> str:
-    interval = format_interval(accuracy, digits)
-    return f"{format_percent(accuracy.value, digits)} (95 % interval {interval})"
+def _format_with_interval(accuracy: Estimate) -> str:
+    interval = format_interval(accuracy)
+    return f"{format_percent(accuracy.value)} (95 % interval {interval})"
 
 
 def _describe_trust(rows: Sequence[Row]) -> list[str]:

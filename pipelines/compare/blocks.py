@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from pipelines.compare.cells import Cell
 from pipelines.compare.columns import format_learning_rate
-from pipelines.compare.formats import count_digits
 from pipelines.compare.formats import format_percent
 from pipelines.compare.main_effects import MainEffect
 from pipelines.compare.verdict import BASELINE
@@ -57,11 +56,6 @@ class Row:
         return f"{number}{self.config.head_notation} · {rate}"
 
     @property
-    def digits(self) -> int:
-        """Return how many decimals a percent of this row's test images needs."""
-        return count_digits(self.verdict.images)
-
-    @property
     def report(self) -> ReportedRow | None:
         """Return the figures that the report prints for this config, if any."""
         if self.cell and not self._has_report_settings(self.cell):
@@ -94,16 +88,11 @@ class Block:
     missing_cells: int = 0  # of a sweep, without a finished run
 
     @property
-    def digits(self) -> int:
-        """Return how many decimals a percent of its test images needs."""
-        return min((row.digits for row in self.rows), default=1)
-
-    @property
     def caption_parts(self) -> list[str]:
         """Return the protocol, and what predicting the most frequent class would reach."""
         if self.chance is None:
             return [self.protocol]
-        chance = format_percent(self.chance, self.digits)
+        chance = format_percent(self.chance)
         return [self.protocol, f"Always guessing the most frequent class: {chance}"]
 
     @property

@@ -22,7 +22,8 @@ def list_cautions(blocks: Sequence[Block], predictions: Predictions) -> list[str
         blocks: of the table.
         predictions: of their runs.
     """
-    runs = list_runs(blocks)
+    # A run that belongs to several blocks counts once
+    runs = list({run.run_id: run for run in list_runs(blocks)}.values())
     return [
         *_warn_of_only_answers(runs, predictions.counts),
         *_warn_of_subsets(runs),

@@ -12,6 +12,7 @@ import pandas as pd
 from pipelines.compare.formats import format_duration
 from pipelines.compare.formats import format_p
 from pipelines.compare.formats import format_percent
+from pipelines.compare.formats import format_signed_points
 
 # A column of the table, but not of the exported files. It is the same for all rows of a block,
 # which share a protocol.
@@ -38,7 +39,12 @@ def format_points(points: float) -> str:
 
 def format_detectable(points: float) -> str:
     """Format the smallest difference that could be found, or `none`."""
-    return f"{points:.2f}" if math.isfinite(points) else "none"
+    return f"{points:.1f}" if math.isfinite(points) else "none"
+
+
+def _format_points_short(points: float) -> str:
+    """Format a signed difference in percentage points with the decimals of an accuracy."""
+    return format_signed_points(points / 100)
 
 
 def format_p_value(p: float) -> str:
@@ -112,25 +118,25 @@ COLUMNS = (
     _make_number_column("Low", INTERVAL, 2, "{:.1f} %", missing=""),
     _make_number_column("High", INTERVAL, 2, "{:.1f} %", missing=""),
     Column("By", INTERVAL),
-    _make_number_column("SD (points)", INTERVAL, 2, missing=""),
+    _make_number_column("SD (points)", INTERVAL, 2, "{:.1f}", missing=""),
     Column("Variant", HEAD, missing=""),
     Column("Head", HEAD),
     _make_number_column("Reported Accuracy", REPORT, 2, "{:.2f} %", missing=""),
-    Column("Difference (points)", REPORT, format_points, missing=""),
+    Column("Difference (points)", REPORT, format_points, _format_points_short, missing=""),
     Column("In Interval", REPORT),
     Column("Reported Learning Time(ms)", REPORT, "{:.3f}".format, format_milliseconds, missing=""),
-    Column("Gain (points)", AGAINST, format_points, missing=""),
-    Column("Gain Low", AGAINST, format_points, missing=""),
-    Column("Gain High", AGAINST, format_points, missing=""),
+    Column("Gain (points)", AGAINST, format_points, _format_points_short, missing=""),
+    Column("Gain Low", AGAINST, format_points, _format_points_short, missing=""),
+    Column("Gain High", AGAINST, format_points, _format_points_short, missing=""),
     Column("p (Holm)", AGAINST, format_p_value, format_p, missing=""),
     Column("Detectable (points)", AGAINST, "{:.2f}".format, format_detectable, missing=""),
     _make_number_column("P(better)", AGAINST, 2, missing=""),
     _make_number_column("Time Ratio", AGAINST, 3, "{:.2f}", missing=""),
     Column("Not Compared", AGAINST),
     Column("Best on Validation", AGAINST_BEST),
-    Column("Lead (points)", AGAINST_BEST, format_points, missing=""),
-    Column("Lead Low", AGAINST_BEST, format_points, missing=""),
-    Column("Lead High", AGAINST_BEST, format_points, missing=""),
+    Column("Lead (points)", AGAINST_BEST, format_points, _format_points_short, missing=""),
+    Column("Lead Low", AGAINST_BEST, format_points, _format_points_short, missing=""),
+    Column("Lead High", AGAINST_BEST, format_points, _format_points_short, missing=""),
     Column("p of Lead (Holm)", AGAINST_BEST, format_p_value, format_p, missing=""),
     Column("Seeds", PROTOCOL, page=format_seeds),
     Column("Folds", PROTOCOL),

@@ -3,50 +3,43 @@
 from study.statistics.intervals import Estimate
 from study.statistics.intervals import SIGNIFICANCE_LEVEL
 
-FEW_IMAGES = 100  # of fewer, one is more than a percent, so a tenth of a percent means nothing
 
-
-def count_digits(images: float) -> int:
-    """Return how many decimals a percent of so many test images needs."""
-    return 0 if 0 < images < FEW_IMAGES else 1
-
-
-def format_percent(share: float, digits: int = 1) -> str:
+def format_percent(share: float) -> str:
     """Format a share, 0 to 1, as `97.6 %`."""
-    return f"{100 * share:.{digits}f} %"
+    return f"{100 * share:.1f} %"
 
 
-def format_signed_points(difference: float, digits: int = 1) -> str:
+def format_signed_points(difference: float) -> str:
     """Format a difference, -1 to 1, in percentage points, as `-1.1`.
 
     Zero is `+0.0`, never `-0.0`.
     """
-    return f"{round(100 * difference, digits) + 0.0:+.{digits}f}"
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"
 
 
-def format_accuracy(accuracy: Estimate, digits: int = 1) -> str:
+def format_accuracy(accuracy: Estimate) -> str:
     """Format an accuracy as `97.6 % (96.5 to 98.4)`."""
-    return f"{format_percent(accuracy.value, digits)} ({format_interval(accuracy, digits)})"
+    return f"{format_percent(accuracy.value)} ({format_interval(accuracy)})"
 
 
-def format_interval(accuracy: Estimate, digits: int = 1) -> str:
+def format_interval(accuracy: Estimate) -> str:
     """Format the interval of an accuracy, in percent, as `96.5 to 98.4`."""
-    return f"{100 * accuracy.low:.{digits}f} to {100 * accuracy.high:.{digits}f}"
+    return f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}"
 
 
-def format_difference(difference: Estimate, digits: int = 1) -> str:
+def format_difference(difference: Estimate) -> str:
     """Format an accuracy difference in percentage points: `-1.1 (-2.1 to -0.2)`."""
     bounds = (difference.value, difference.low, difference.high)
-    value, low, high = [format_signed_points(bound, digits) for bound in bounds]
+    value, low, high = [format_signed_points(bound) for bound in bounds]
     return f"{value} ({low} to {high})"
 
 
-def format_distance(difference: Estimate, digits: int = 1) -> str:
+def format_distance(difference: Estimate) -> str:
     """Format a gain or loss without its sign, as `1.1 points (0.2 to 2.1)`."""
     sign = 1 if difference.value > 0 else -1
     low, high = sorted(100 * sign * bound for bound in (difference.low, difference.high))
     size = 100 * sign * difference.value
-    return f"{size:.{digits}f} points ({low:.{digits}f} to {high:.{digits}f})"
+    return f"{size:.1f} points ({low:.1f} to {high:.1f})"
 
 
 def format_p(p: float) -> str:

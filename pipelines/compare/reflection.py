@@ -115,12 +115,11 @@ def _describe_differences(rows: Sequence[Row], comparison: str) -> list[str]:
     verb = "is" if len(rows) == 1 else "are"
     if _is_too_long(rows):
         sizes = [100 * abs(_get_gain(row).value) for row in rows]
-        digits = rows[0].digits
         return [
             f"{name_rows(rows)} are significantly {comparison} accurate than the baseline, by "
-            f"{min(sizes):.{digits}f} to {max(sizes):.{digits}f} points."
+            f"{min(sizes):.1f} to {max(sizes):.1f} points."
         ]
-    distances = _join_texts([format_distance(_get_gain(row), row.digits) for row in rows])
+    distances = _join_texts([format_distance(_get_gain(row)) for row in rows])
     return [
         f"{name_rows(rows)} {verb} significantly {comparison} accurate than the baseline, by "
         f"{distances}."
@@ -231,5 +230,5 @@ def _format_gain(row: Row) -> str:
     """Format a gain as `-1.1 points, 95 % interval -2.1 to -0.2`."""
     gain = _get_gain(row)
     bounds = (gain.value, gain.low, gain.high)
-    value, low, high = [format_signed_points(bound, row.digits) for bound in bounds]
+    value, low, high = [format_signed_points(bound) for bound in bounds]
     return f"{value} points, 95 % interval {low} to {high}"

@@ -91,11 +91,10 @@ def _write_variant(line: Line) -> str:
 
 
 def _write_accuracy(line: Line) -> str:
-    digits = line[ROW].digits
     accuracy = line["Accuracy"] / 100
     if pd.isna(line["Low"]):
-        return format_percent(accuracy, digits)
-    return format_accuracy(Estimate(accuracy, line["Low"] / 100, line["High"] / 100), digits)
+        return format_percent(accuracy)
+    return format_accuracy(Estimate(accuracy, line["Low"] / 100, line["High"] / 100))
 
 
 def _write_reported(line: Line) -> str:
@@ -108,14 +107,14 @@ def _write_difference(line: Line) -> str:
     if row.is_baseline:
         return ", ".join(filter(None, ["baseline", row.verdict.obstacle]))
     gain = row.verdict.gain
-    return format_difference(gain, row.digits) if gain else row.verdict.obstacle
+    return format_difference(gain) if gain else row.verdict.obstacle
 
 
 def _write_lead(line: Line) -> str:
     row = line[ROW]
     if row.cell and row.cell.is_best:
         return "first of the best" if row.cell.is_tied else "best on validation"
-    return format_difference(row.verdict.lead, row.digits) if row.verdict.lead else ""
+    return format_difference(row.verdict.lead) if row.verdict.lead else ""
 
 
 def _write_lead_p(line: Line) -> str:

@@ -43,7 +43,7 @@ def describe_best_cell(rows: Sequence[Row]) -> list[str]:
     best = next((row for row in rows if row.cell and row.cell.is_best), None)
     if best is None or best.verdict.accuracy is None:
         return []
-    accuracy = format_accuracy(best.verdict.accuracy, best.digits)
+    accuracy = format_accuracy(best.verdict.accuracy)
     sentence = f"{_name_best(best, rows)}; its test accuracy is {accuracy}."
     if best.config.folds and len(rows) > 1:
         return [
@@ -101,8 +101,7 @@ def _describe_leads(rows: Sequence[Row]) -> list[str]:
         whom = f"all of {others}" if worse_count == count > 1 else whom
         sentences.append(f"On the test images it is significantly more accurate than {whom}.")
     sentences += [
-        f"Config {row.label} is significantly more accurate than it, by "
-        f"{format_distance(lead, row.digits)}."
+        f"Config {row.label} is significantly more accurate than it, by {format_distance(lead)}."
         for row, lead in better
     ]
     return sentences
@@ -110,13 +109,13 @@ def _describe_leads(rows: Sequence[Row]) -> list[str]:
 
 def describe_effects(block: Block) -> list[str]:
     """Say what each field of a sweep changes, one sentence for each."""
-    return [_describe_effect(effect, block.digits) for effect in block.effects]
+    return [_describe_effect(effect) for effect in block.effects]
 
 
-def _describe_effect(effect: MainEffect, digits: int) -> str:
+def _describe_effect(effect: MainEffect) -> str:
     base = format_value(effect.field, effect.baseline)
     contrasts = [
-        _describe_contrast(format_value(effect.field, level.value), base, level, digits)
+        _describe_contrast(format_value(effect.field, level.value), base, level)
         for level in effect.levels
         if level.gain is not None
     ]
@@ -124,23 +123,23 @@ def _describe_effect(effect: MainEffect, digits: int) -> str:
     return f"{name_field(effect.field)}: {'; '.join(contrasts)}, averaged over {others}."
 
 
-def _describe_contrast(value: str, base: str, level: Level, digits: int) -> str:
+def _describe_contrast(value: str, base: str, level: Level) -> str:
     """Say how one value compares with the baseline's."""
     assert level.gain is not None
     assert level.p is not None
     if level.p < SIGNIFICANCE_LEVEL:
         direction = "better" if level.gain.value > 0 else "worse"
-        distance = format_distance(level.gain, digits).removesuffix(")")
+        distance = format_distance(level.gain).removesuffix(")")
         return f"{value} is {direction} than {base} by {distance}, adjusted {state_p(level.p)})"
     return (
         f"there is no evidence that {value} differs from {base} "
-        f"({_format_gain(level.gain, digits)}, adjusted {state_p(level.p)})"
+        f"({_format_gain(level.gain)}, adjusted {state_p(level.p)})"
     )
 
 
-def _format_gain(gain: Estimate, digits: int) -> str:
+def _format_gain(gain: Estimate) -> str:
     bounds = (gain.value, gain.low, gain.high)
-    value, low, high = [format_signed_points(bound, digits) for bound in bounds]
+    value, low, high = [format_signed_points(bound) for bound in bounds]
     return f"{value} points, {low} to {high}"
 
 

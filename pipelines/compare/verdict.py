@@ -48,7 +48,6 @@ class Verdict:
     lead: of a sweep, accuracy minus that of the best config on validation, with the p of this pair.
     lead_p: the p of the lead, adjusted like that of the gain.
     chance: the mean share of the most frequent class among the test images.
-    images: the mean number of test images of a seed.
     """
 
     accuracy: Estimate | None = None
@@ -66,7 +65,6 @@ class Verdict:
     lead: Estimate | None = None
     lead_p: float | None = None
     chance: float | None = None
-    images: float = 0.0
 
 
 def judge_alone(row: Sequence[FinishedRun], tested: Tested) -> Verdict:
@@ -85,7 +83,6 @@ def judge_alone(row: Sequence[FinishedRun], tested: Tested) -> Verdict:
         seeds=len(seeds),
         grouped=grouped,
         chance=_compute_chance(whole_runs, tested),
-        images=float(counts.tested.sum()) / len(seeds),
     )
 
 

@@ -160,7 +160,7 @@ def draw_times(rows: Sequence[Row]) -> Chart | None:
             mode="markers",
             name=row.label,
             marker={"size": 12, "color": style(number)["color"]},
-            hovertemplate=f"{row.label}<br>%{{x:.1f}} min, %{{y:.2f}} %<extra></extra>",
+            hovertemplate=f"{row.label}<br>%{{x:.1f}} min, %{{y:.1f}} %<extra></extra>",
         )
         descriptions.append(f"{row.label}: {minutes:.1f} min, {percent:.1f} %")
         marks.append(Mark(minutes, (percent, percent), f"{row.label}: {percent:.1f} %"))
@@ -258,7 +258,7 @@ def _add_gains(figure: go.Figure, column: int, title: str, gains: Gains) -> None
         line={"color": style(column - 1)["color"]},
         marker={"size": 10},
         error_y={"array": high - value, "arrayminus": value - low},
-        hovertemplate=f"{title} %{{x}}<br>%{{y:+.2f}} points<extra></extra>",
+        hovertemplate=f"{title} %{{x}}<br>%{{y:+.1f}} points<extra></extra>",
     )
 
 

@@ -127,10 +127,10 @@ def build_effects_table(block: Block) -> HtmlTable:
     for effect in block.effects:
         for level in effect.levels:
             p = "" if level.p is None else format_p(level.p)
-            gain = format_difference(level.gain, block.digits) if level.gain else "baseline"
+            gain = format_difference(level.gain) if level.gain else "baseline"
             texts = [
                 format_value(effect.field, level.value),
-                format_accuracy(level.accuracy, block.digits),
+                format_accuracy(level.accuracy),
                 gain,
                 p,
                 pluralize(effect.cells, "config"),

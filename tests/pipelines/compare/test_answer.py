@@ -64,7 +64,7 @@ def test_answer_first_says_whether_the_best_beats_chance(
 ) -> None:
     estimate = Estimate((low + high) / 2, low, high)
     row = make_row(1, 0.97)
-    row = dataclasses.replace(row, verdict=Verdict(estimate, chance=0.73, images=1168))
+    row = dataclasses.replace(row, verdict=Verdict(estimate, chance=0.73))
     first = write_answer([row])[0]
     assert first.label == "Better than chance?"
     assert first.text.startswith(f"{verdict} The best on validation, variant 1, is right on ")

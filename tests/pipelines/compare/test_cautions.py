@@ -36,5 +36,6 @@ def test_caution_counts_the_runs_that_call_every_test_image_the_same() -> None:
         for row, answer in zip(rows, ("", "PNEUMONIA"), strict=True)
         for run in row.runs
     }
-    first = list_cautions([Block("pooled", rows)], Predictions(counts))[0]
+    blocks = [Block("pooled", rows), Block("a sweep of the same runs", rows)]
+    first = list_cautions(blocks, Predictions(counts))[0]
     assert first.startswith("Warning: in 1 of 2 runs, every test image is called PNEUMONIA: ")

@@ -1,6 +1,5 @@
 import pytest
 
-from pipelines.compare.formats import count_digits
 from pipelines.compare.formats import format_accuracy
 from pipelines.compare.formats import format_difference
 from pipelines.compare.formats import format_duration
@@ -30,13 +29,6 @@ def test_interval_follows_its_estimate_in_one_text() -> None:
     assert format_accuracy(Estimate(0.976, 0.9646, 0.9845)) == "97.6 % (96.5 to 98.5)"
     assert format_difference(Estimate(-0.011, -0.021, 0.0)) == "-1.1 (-2.1 to +0.0)"
     assert format_difference(Estimate(-0.0001, -0.0004, 0.0004)) == "+0.0 (+0.0 to +0.0)"
-
-
-def test_percents_of_few_images_have_no_decimals() -> None:
-    digits = [count_digits(images) for images in (80, 99, 100, 1168)]
-    assert digits == [0, 0, 1, 1]
-    assert format_accuracy(Estimate(0.5375, 0.43, 0.643), digits[0]) == "54 % (43 to 64)"
-    assert format_difference(Estimate(-0.0125, -0.051, 0.026), digits[0]) == "-1 (-5 to +3)"
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,14 @@ from pipelines.compare.block_builder import build_blocks
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import find_main_block
+from pipelines.compare.formats import format_difference
 from pipelines.compare.reflection import summarize_study
 from pipelines.compare.sweep_sentences import describe_best_cell
 from pipelines.compare.sweep_sentences import describe_effects
 from pipelines.compare.sweep_sentences import describe_missing_cells
 from pipelines.compare.table import build_table
+from pipelines.page.charts import draw_effects
+from pipelines.page.html_table import build_effects_table
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.sweeps import LoggedSweep
 from study.config.sweep import Sweep
@@ -186,6 +189,24 @@ def test_effect_of_a_field_is_the_mean_over_the_cells_of_the_others() -> None:
     assert on_rate.startswith("lr: 1e-4 is better than 1e-5 by 19.8 points (")
     assert on_rate.endswith("averaged over head.")
     assert on_head.startswith("head: there is no evidence that gap differs from flatten (")
+
+
+def test_difference_on_few_images_has_one_decimal_in_table_sentence_and_chart() -> None:
+    runs, _ = make_study()
+    right = {"flatten": 54, "gap": 55}
+    counts = {run.run_id: count_right(run, right[run.config.head], images=80) for run in runs}
+    block = build_sweep_block(runs, counts)
+    on_head = block.effects[1]
+    gain = on_head.levels[1].gain
+    assert gain is not None
+    text = format_difference(gain)
+    assert text.startswith(f"{100 * gain.value:+.1f} (")
+    chart = draw_effects(block.effects)
+    assert chart is not None
+    assert f"head gap: {text} points" in chart.words
+    assert text.split()[0] + " points" in describe_effects(block)[1]
+    cells = [cell.text for _, row in build_effects_table(block).rows for cell in row]
+    assert text in [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in cells]
 
 
 def test_effect_counts_only_cells_and_seeds_with_their_counterparts() -> None:
