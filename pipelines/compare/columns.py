@@ -38,8 +38,8 @@ def format_points(points: float) -> str:
 
 
 def format_detectable(points: float) -> str:
-    """Format the smallest difference that could be found, or `none`."""
-    return f"{points:.1f}" if math.isfinite(points) else "none"
+    """Format the smallest difference that could be found, of 100 points at most."""
+    return f"{points:.1f}" if math.isfinite(points) else "over 100"
 
 
 def _format_points_short(points: float) -> str:
@@ -147,7 +147,7 @@ COLUMNS = (
     Column("Train/Val/Test Images", PROTOCOL),
     Column("Leak", PROTOCOL, "{:.4f}".format, format_percent, missing="unknown"),
     Column("Leak at Least", PROTOCOL, "{:.4f}".format, format_percent, missing="unknown"),
-    Column("Test Groups", PROTOCOL, format_count, missing="unknown"),
+    Column("Test Groups per Run", PROTOCOL, format_count, missing="unknown"),
     *(
         _make_number_column(f"{part} {metric}", MEASURED, 4)
         for part in ("Train", "Val", "Test")

@@ -28,7 +28,8 @@ def describe_power(rows: Sequence[Row]) -> list[str]:
     power = row.verdict.power
     assert power is not None
     noun = GROUP_NOUNS.get(row.config.dataset, "group") if row.verdict.grouped else "test image"
-    sentence = _describe_smallest(power, noun)
+    sizes = [other.verdict.power.smallest for other in known_rows if other.verdict.power]
+    sentence = _describe_smallest(power, sizes, noun)
     if 0 < _get_size(row) < power.smallest:
         larger = "larger " if len(known_rows) > 1 else ""
         difference = f"the {larger}difference of {_format_points(_get_size(row))} that was seen"
@@ -42,14 +43,20 @@ def _get_size(row: Row) -> float:
     return abs(row.verdict.gain.value)
 
 
-def _describe_smallest(power: Power, noun: str) -> str:
-    setting = f"With these {pluralize(power.groups, noun)} and {_spell_seeds(power.seeds)}"
-    if math.isinf(power.smallest):
+def _describe_smallest(power: Power, sizes: Sequence[float], noun: str) -> str:
+    """Say which differences would have been found, from the smallest ones of some rows."""
+    setting = f"With {describe_study(power.groups, power.seeds, noun)}"
+    if math.isinf(min(sizes)):
         return f"{setting}, four of five studies would find no difference, however large"
-    smallest = _format_points(power.smallest)
+    low = _format_points(min(sizes))
+    high = _format_points(max(sizes))
+    smallest = f"{low} or more"
+    if math.isinf(max(sizes)) and low != high:
+        smallest = f"{low} or more (with some configs none, however large)"
+    elif low != high:
+        smallest = f"{low.removesuffix(' points')} to {high} or more, depending on the config,"
     return (
-        f"{setting}, only differences of {smallest} or more would have been found in four of five "
-        "studies"
+        f"{setting}, only differences of {smallest} would have been found in four of five studies"
     )
 
 
@@ -86,8 +93,11 @@ def _describe_seeds(power: Power) -> str:
     return f"more than {MANY} seeds" if is_many else f"about {power.seeds_needed} seeds"
 
 
-def _spell_seeds(count: int) -> str:
-    return "one seed" if count == 1 else pluralize(count, "seed")
+def describe_study(groups: int, seeds: int, noun: str) -> str:
+    """Describe the seeds of a study and the groups that they test, all seeds together."""
+    if seeds == 1:
+        return f"one seed, which tests {pluralize(groups, noun)}"
+    return f"{pluralize(seeds, 'seed')}, which test {pluralize(groups, noun)} in all"
 
 
 def _format_points(share: float) -> str:

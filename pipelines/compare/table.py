@@ -196,7 +196,7 @@ def _build_setting_cells(runs: list[FinishedRun], named: list[str]) -> dict[str,
         "Train/Val/Test Images": format_counts([run.sizes for run in runs]),
         "Leak": _average_share([run.leaking for run in runs]),
         "Leak at Least": _average_share([run.least_leaking for run in runs]),
-        "Test Groups": _average_metric(runs, "test_groups"),
+        "Test Groups per Run": _average_metric(runs, "test_groups"),
     }
 
 

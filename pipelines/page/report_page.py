@@ -129,8 +129,9 @@ def _describe_groups(counts: Sequence[int]) -> str:
     """Say how many groups, such as patients, the test images of the runs come from."""
     if not counts:
         return "The groups of the test images are not known."
-    least = "" if len(set(counts)) == 1 else "at least "
-    return f"The test images come from {least}{pluralize(min(counts), 'group')}."
+    if len(set(counts)) == 1:
+        return f"The test images of each run come from {pluralize(counts[0], 'group')}."
+    return f"The test images of a run come from {min(counts)} to {max(counts)} groups."
 
 
 def _list_scripts(charts: Sequence[Chart]) -> list[str]:

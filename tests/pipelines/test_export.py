@@ -167,7 +167,7 @@ def test_csv_has_the_reports_columns_and_the_seven_variants_first() -> None:
     assert first["Reported Learning Time(ms)"] == 2315143.337
     assert first["Weights"] == "partial ImageNet weights"
     assert first["Leak"] == 0.6952
-    assert first["Test Groups"] == 1000.5
+    assert first["Test Groups per Run"] == 1000.5
     assert first["Test Accuracy"] == 0.965
     assert len(first["Run IDs"].split()) == 2
 
@@ -343,15 +343,15 @@ def test_leak_and_groups_of_a_run_without_groups_are_unknown() -> None:
     for some in (runs, runs[1:]):
         for page in (True, False):
             assert texts_of(table_of(some), "Leak", page=page) == ["unknown"]
-            assert texts_of(table_of(some), "Test Groups", page=page) == ["unknown"]
+            assert texts_of(table_of(some), "Test Groups per Run", page=page) == ["unknown"]
 
 
 def test_test_groups_are_the_mean_over_seeds() -> None:
     runs = [make_run({"seed": k}, metrics={**final_metrics(k), "test_groups": 8.0}) for k in (0, 1)]
-    assert texts_of(table_of(runs), "Test Groups", page=False) == ["8"]
-    assert texts_of(table_of([make_run(), make_run({"seed": 1})]), "Test Groups", page=False) == [
-        "1000.5"
-    ]
+    assert texts_of(table_of(runs), "Test Groups per Run", page=False) == ["8"]
+    assert texts_of(
+        table_of([make_run(), make_run({"seed": 1})]), "Test Groups per Run", page=False
+    ) == ["1000.5"]
 
 
 def test_runs_of_two_protocol_versions_share_no_row() -> None:
