@@ -3,7 +3,7 @@
     python -m pipelines.power --dataset chest
     python -m pipelines.power --dataset chest --accuracy 0.95 --groups 150 --images 600
 
-For 1, 2, 3, 5 and 10 seeds, it prints the smallest difference between a variant and the baseline
+For 1, 2, 3, 5 and 10 seeds, it prints the smallest difference between a config and the baseline
 that four of five studies would find. How much answers vary is estimated from the finished runs of
 the data set in MLflow, or with --accuracy, --groups and --images from these assumptions. Nothing is
 written.
@@ -17,12 +17,14 @@ from dataclasses import dataclass
 
 from pipelines.compare.block_builder import build_blocks
 from pipelines.compare.blocks import Block
+from pipelines.compare.power_sentence import describe_study
 from pipelines.compare.power_sentence import GROUP_NOUNS
 from pipelines.export import select_table_runs
 from pipelines.runs.finished import NoRunsError
 from pipelines.runs.finished import read_runs
 from pipelines.runs.predictions import read_predictions
 from pipelines.runs.protocol import pluralize
+from pipelines.runs.sweeps import read_sweeps
 from study.common.command import parse_count
 from study.common.command import parse_number
 from study.common.command import Parser
@@ -46,8 +48,10 @@ ASSUMED = ("accuracy", "groups", "images")  # what has to be assumed where there
 REFINED = ("correlation", "agreement")  # what may be assumed beside these
 HINT = "state assumptions, such as --accuracy 0.95 --groups 150 --images 600"
 EXPLANATION = (
-    f"Found means p < 0.05 in four of five studies, after Holm's adjustment for {COMPARISONS} "
-    "comparisons.\nOne seed does not show how another training would end."
+    "Found means p < 0.05 in four of five studies, after Holm's adjustment.\n"
+    "One seed compares two trainings, and does not show how others would end. From two seeds on,\n"
+    "the difference is one between configs, whatever the seed. Two or three seeds hardly show how\n"
+    "much the seed matters, so they find only what is large."
 )
 
 
@@ -58,6 +62,7 @@ class Plan:
     title: str
     variance: DifferenceVariance
     has_seeds: bool  # whether the variance between seeds is known
+    comparisons: int = COMPARISONS  # for which Holm's method adjusts
 
 
 def main() -> None:
@@ -113,17 +118,19 @@ def _assume(args: argparse.Namespace, given: Sequence[str], noun: str) -> Plan:
 
 
 def _read_plans(args: argparse.Namespace, noun: str) -> list[Plan]:
-    """Make a plan for each protocol from the finished runs.
+    """Make a plan for each table of the finished runs.
 
     Raises:
         StudyError: there are no runs, or none can be compared with the baseline.
     """
     points = None if args.seed_sd is None else parse_number("seed_sd", args.seed_sd, 0, 50)
     try:
-        runs = select_table_runs(read_runs(args.dataset, args.experiment))
+        runs = read_runs(args.dataset, args.experiment)
+        sweeps = read_sweeps(runs)
+        runs = select_table_runs(runs, sweeps)
     except NoRunsError as error:
         raise StudyError(f"{str(error).splitlines()[0]}; {HINT}") from error
-    blocks = build_blocks(runs, read_predictions(runs).counts)
+    blocks = build_blocks(runs, read_predictions(runs).counts, sweeps)
     plans = [plan for block in blocks if (plan := _estimate(block, points, noun))]
     if not plans:
         raise StudyError(f"no run of {args.dataset} can be compared with the baseline; {HINT}")
@@ -131,38 +138,44 @@ def _read_plans(args: argparse.Namespace, noun: str) -> list[Plan]:
 
 
 def _estimate(block: Block, points: float | None, noun: str) -> Plan | None:
-    """Make a plan from the variants of a block that the baseline is compared with.
+    """Make a plan from the variants, or the configs of a sweep, that a block compares.
 
     `points` is the standard deviation between seeds to assume, if any.
     """
-    variances = [row.verdict.variance for row in block.rows if row.variant and row.verdict.variance]
+    rows = [row for row in block.rows if row.variant or row.cell]
+    variances = [row.verdict.variance for row in rows if row.verdict.variance]
     if not variances:
         return None
     variance = average_variances(variances)
     seeds = max(variance.seed_count for variance in variances)
+    comparisons = block.comparisons if block.sweep else COMPARISONS
     title = (
-        f"{block.protocol}\nfrom {pluralize(len(variances), 'comparison')} with the baseline on "
-        f"{pluralize(variance.group_count, noun)} and {pluralize(seeds, 'seed')}"
+        f"{block.protocol}\nfrom {pluralize(len(variances), 'comparison')} with the baseline, "
+        f"averaged, on {describe_study(variance.group_count, seeds, noun)}"
     )
     if points is None:
-        return Plan(title, variance, has_seeds=seeds > 1)
+        return Plan(title, variance, has_seeds=seeds > 1, comparisons=comparisons)
     title += f",\nand an assumed standard deviation of {points:g} points between seeds"
-    return Plan(title, assume_seeds(variance, points / 100), has_seeds=True)
+    assumed = assume_seeds(variance, points / 100)
+    return Plan(title, assumed, has_seeds=True, comparisons=comparisons)
 
 
 def _format_plan(plan: Plan) -> str:
     counts = SEEDS if plan.has_seeds else SEEDS[:1]
-    rows = [f"{count:>5}  {_format_smallest(plan.variance, count)}" for count in counts]
-    lines = [plan.title, "", "Seeds  Smallest difference found", *rows]
+    rows = [f"{count:>5}  {_format_smallest(plan, count)}" for count in counts]
+    adjusted = f"Adjusted for {pluralize(plan.comparisons, 'comparison')}."
+    lines = [plan.title, adjusted, "", "Seeds  Smallest difference found", *rows]
     if not plan.has_seeds:
         lines.append("More seeds: unknown from runs of one seed; assume, say, --seed-sd 0.7")
     return "\n".join(lines)
 
 
-def _format_smallest(variance: DifferenceVariance, seeds: int) -> str:
-    level = SIGNIFICANCE_LEVEL / COMPARISONS
-    smallest = find_smallest_difference(variance.with_seeds(seeds), level)
-    text = f"{100 * smallest:.1f} points" if math.isfinite(smallest) else "none"
+def _format_smallest(plan: Plan, seeds: int) -> str:
+    level = SIGNIFICANCE_LEVEL / plan.comparisons
+    smallest = find_smallest_difference(plan.variance.with_seeds(seeds), level)
+    if math.isinf(smallest):
+        return "no difference would be found, however large"
+    text = f"{100 * smallest:.1f} points"
     return f"{text}, between two trainings only" if seeds == 1 else text
 
 

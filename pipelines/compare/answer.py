@@ -14,6 +14,7 @@ from pipelines.compare.formats import format_interval
 from pipelines.compare.formats import format_percent
 from pipelines.compare.formats import format_signed_points
 from pipelines.compare.formats import state_p
+from pipelines.compare.power_sentence import describe_power
 from pipelines.compare.reflection import is_significant
 from pipelines.compare.reflection import name_rows
 from pipelines.compare.reflection import spell_count
@@ -42,6 +43,7 @@ def write_answer(rows: Sequence[Row]) -> list[AnswerLine]:
         "Better than chance?": _compare_with_chance(rows),
         "Reproduced?": _describe_reproduction(rows),
         f"Best {'config' if is_sweep else 'variant'}?": [*best, *summarize_study(rows)],
+        "How small a difference would show?": _describe_power(rows) if is_sweep else [],
         "How far to trust this?": _describe_trust(rows),
     }
     return [
@@ -176,6 +178,11 @@ def _describe_lead(best: Row, baseline: Row | None, rows: Sequence[Row]) -> list
 def _format_with_interval(accuracy: Estimate) -> str:
     interval = format_interval(accuracy)
     return f"{format_percent(accuracy.value)} (95 % interval {interval})"
+
+
+def _describe_power(rows: Sequence[Row]) -> list[str]:
+    """Say what a sweep could have found. That of the variants is in the answers on each factor."""
+    return describe_power([row for row in rows if row.verdict.gain and not is_significant(row)])
 
 
 def _describe_trust(rows: Sequence[Row]) -> list[str]:

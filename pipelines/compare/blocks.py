@@ -88,6 +88,16 @@ class Block:
     missing_cells: int = 0  # of a sweep, without a finished run
 
     @property
+    def comparisons(self) -> int:
+        """Return over how many comparisons of a sweep p is adjusted.
+
+        That of the baseline with the best on validation counts once, and stands in both rows.
+        """
+        gains = [row.verdict.gain for row in self.rows]
+        leads = [row.verdict.lead for row in self.rows if not row.is_baseline]
+        return len([pair for pair in (*gains, *leads) if pair is not None])
+
+    @property
     def caption_parts(self) -> list[str]:
         """Return the protocol, and what predicting the most frequent class would reach."""
         if self.chance is None:

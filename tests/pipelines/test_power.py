@@ -1,13 +1,16 @@
 """Planning a study: from finished runs, or from assumptions before there are any."""
 
+import itertools
 import re
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 
+from study.config.sweep import Sweep
 from tests.support.commands import run_here
 from tests.support.store import log_run
+from tests.support.store import log_sweep
 from tests.support.store import write_chest_study
 
 ASSUMED = ("--dataset", "blood", "--accuracy", "0.95", "--groups", "150", "--images", "600")
@@ -48,8 +51,23 @@ def test_stronger_assumption_raises_the_smallest_difference(
 def test_plan_from_runs_has_a_table_for_each_protocol(tmp_path: Path) -> None:
     uri = write_chest_study(tmp_path, 2)
     output = plan("--dataset", "chest", folder=tmp_path, uri=uri)
-    assert "from 1 comparison with the baseline on 50 patients and 2 seeds\n" in output
+    assert "the baseline, averaged, on 2 seeds, which test 50 patients in all\n" in output
     assert list(read_points(output)) == [1, 2, 3, 5, 10]
+
+
+def test_plan_from_a_sweep_averages_its_configs_at_the_level_of_its_table(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri)
+    place = client.create_experiment("study", artifact_location=str(tmp_path))
+    sweep = Sweep({"lr": (1e-5, 1e-4), "head": ("flatten", "gap")}, {"lr": 1e-5, "head": "flatten"})
+    shares = (0.7, 0.72, 0.9, 0.8)
+    accuracies = dict(zip(itertools.product(*sweep.fields.values()), shares, strict=True))
+    log_sweep(client, place, sweep, accuracies)
+    output = plan("--dataset", "chest", folder=tmp_path, uri=uri)
+    assert output.startswith("Sweep of lr and head: ")
+    assert "from 3 comparisons with the baseline, averaged, on 3 seeds, which test 50 p" in output
+    # Of the baseline with three others, and of the best with the two that remain
+    assert "\nAdjusted for 5 comparisons.\n" in output
 
 
 def test_runs_of_one_seed_leave_the_number_of_seeds_open(tmp_path: Path) -> None:

@@ -163,6 +163,13 @@ def test_configs_that_tie_on_validation_are_counted_and_the_first_one_named() ->
     assert first in answer.text
 
 
+def test_answer_on_a_sweep_says_how_small_a_difference_would_show() -> None:
+    block = build_sweep_block(*make_study())
+    lines = {line.label: line.text for line in write_answer(block.rows)}
+    text = lines["How small a difference would show?"]
+    assert text.startswith(f"With 3 seeds, which test {IMAGES} test images in all, only ")
+
+
 def test_best_in_a_cross_validation_is_compared_with_nothing() -> None:
     runs = []
     counts = {}
