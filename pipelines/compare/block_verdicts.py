@@ -45,11 +45,10 @@ def judge_rows(rows: Rows, tested: Tested) -> list[Verdict]:
     _check_protocols(rows)
     baseline = next((row for row in rows if find_variant(row[0].config) == BASELINE), None)
     verdicts = [judge_alone(row, tested) for row in rows]
-    if baseline is not None:
-        verdicts = [
-            verdict if row is baseline else compare_with_baseline(verdict, row, baseline, tested)
-            for verdict, row in zip(verdicts, rows, strict=True)
-        ]
+    verdicts = [
+        verdict if row is baseline else _compare_or_explain(verdict, row, baseline, tested)
+        for verdict, row in zip(verdicts, rows, strict=True)
+    ]
     return _adjust_for_family(verdicts, [find_variant(row[0].config) is not None for row in rows])
 
 
@@ -77,19 +76,19 @@ def judge_cells(
     """
     _check_protocols(rows, swept)
     verdicts = [judge_alone(row, tested) for row in rows]
-    if baseline is not None:
-        verdicts = _add_gains(verdicts, rows, tested, baseline)
+    verdicts = _add_gains(verdicts, rows, tested, baseline)
     if best is not None and best != baseline:
         verdicts = _add_leads(verdicts, rows, tested, best)
     return _adjust_cells(verdicts, baseline, best)
 
 
 def _add_gains(
-    verdicts: Sequence[Verdict], rows: Rows, tested: Tested, baseline: int
+    verdicts: Sequence[Verdict], rows: Rows, tested: Tested, baseline: int | None
 ) -> list[Verdict]:
-    """Add to the verdict on each cell how it compares with the baseline."""
+    """Add to the verdict on each cell how it compares with the baseline, if that was trained."""
+    base = None if baseline is None else rows[baseline]
     return [
-        verdict if index == baseline else _compare_cell(verdict, row, rows[baseline], tested)
+        verdict if index == baseline else _compare_or_explain(verdict, row, base, tested)
         for index, (verdict, row) in enumerate(zip(verdicts, rows, strict=True))
     ]
 
@@ -109,20 +108,34 @@ def _add_leads(verdicts: Sequence[Verdict], rows: Rows, tested: Tested, best: in
     ]
 
 
-def _compare_cell(
-    verdict: Verdict, row: Sequence[FinishedRun], baseline: Sequence[FinishedRun], tested: Tested
+def _compare_or_explain(
+    verdict: Verdict,
+    row: Sequence[FinishedRun],
+    baseline: Sequence[FinishedRun] | None,
+    tested: Tested,
 ) -> Verdict:
-    """Compare a cell with the baseline, or say why that is not possible."""
-    verdict = compare_with_baseline(verdict, row, baseline, tested)
-    if verdict.gain is not None or verdict.obstacle or verdict.accuracy is None:
+    """Compare a row with the baseline, or say why that is not possible."""
+    if baseline is not None:
+        verdict = compare_with_baseline(verdict, row, baseline, tested)
+    if verdict.gain is not None or verdict.obstacle:
         return verdict
+    return replace(verdict, obstacle=_name_obstacle(row, baseline, tested))
+
+
+def _name_obstacle(
+    row: Sequence[FinishedRun], baseline: Sequence[FinishedRun] | None, tested: Tested
+) -> str:
+    """Name in a few words what a comparison with the baseline lacks."""
+    if baseline is None:
+        return "baseline not trained"
     seeds, base_seeds = (
         set(list_seeds(run for run in runs if run.run_id in tested)) for runs in (row, baseline)
     )
+    if not seeds:
+        return "predictions missing"
     if not base_seeds:
-        return verdict
-    obstacle = "other test images" if seeds & base_seeds else "no seed in common"
-    return replace(verdict, obstacle=obstacle)
+        return "baseline's predictions missing"
+    return "other test images" if seeds & base_seeds else "no seed in common"
 
 
 def _estimate_lead(

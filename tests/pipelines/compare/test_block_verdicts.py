@@ -58,6 +58,17 @@ def test_large_difference_is_significant_and_none_is_not(seeds: int) -> None:
     assert worse.p >= worse.gain.p
 
 
+def test_row_that_is_not_compared_says_why() -> None:
+    rows, tested = a_study(2)
+    assert judge_rows(rows[1:], tested)[0].obstacle == "baseline not trained"
+    other_seeds = [rows[0][:1], rows[1][1:]]
+    assert judge_rows(other_seeds, tested)[1].obstacle == "no seed in common"
+    only_base = {run.run_id: tested[run.run_id] for run in rows[0]}
+    assert judge_rows(rows, only_base)[1].obstacle == "predictions missing"
+    without_base = {run.run_id: tested[run.run_id] for run in rows[1]}
+    assert judge_rows(rows, without_base)[1].obstacle == "baseline's predictions missing"
+
+
 def test_verdict_of_one_seed_has_no_deviation_and_no_wins() -> None:
     base, _, worse = judge_rows(*a_study(1))
     assert (base.deviation, worse.wins, base.seeds, base.grouped) == (None, None, 1, True)
