@@ -152,8 +152,9 @@ def describe_intervals(audit: Audit) -> Section:
         for n in names
     ]
     lines = [
-        "The number of groups in the test set, and Wilson's 95 % interval of an accuracy near one "
-        "half if all images of a group are classified alike."
+        "The number of groups in the test set, and a range. If half of the answers are right, "
+        "which is the hardest to measure, the true accuracy may lie anywhere in this range (95 % "
+        "interval). All images of a group count as one answer."
     ]
     if possible[0].is_minimum:
         lines.append(
