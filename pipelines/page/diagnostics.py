@@ -21,6 +21,11 @@ from pipelines.page.figure import style
 from pipelines.runs.predictions import Answers
 
 POINTS = 200  # per ROC curve: more would not be visible
+# Pixels of a confusion matrix, and of the space below it for labels and the next one's title
+MATRIX_WIDTH = 160  # at least
+MATRIX_HEIGHT = 170
+MATRIX_GAP = 70
+LETTER_WIDTH = 7
 BINS = 10  # of the reliability diagram, with equally many images each
 Array = NDArray[np.float64]
 
@@ -32,12 +37,16 @@ def draw_confusions(rows: Sequence[DetailedRow]) -> Chart | None:
         return None
     width = min(4, len(answered))
     height = math.ceil(len(answered) / width)
+    gap = MATRIX_GAP + _measure_turned_labels(answered[0][1].classes)
+    plot_height = height * (MATRIX_HEIGHT + gap)
     figure = make_subplots(
         rows=height,
         cols=width,
         subplot_titles=[row.label for row, _ in answered],
-        vertical_spacing=0.25 / height,
+        vertical_spacing=gap / plot_height,
         horizontal_spacing=0.03,
+        x_title="predicted class",
+        y_title="true class",
     )
     descriptions = []
     for index, (row, answers) in enumerate(answered):
@@ -45,18 +54,23 @@ def draw_confusions(rows: Sequence[DetailedRow]) -> Chart | None:
         column = index % width + 1
         percents = _compute_confusion(answers)
         _add_confusion(figure, percents, answers.classes, line, column)
-        # Matrices share the labels of the last line and of the first column
-        figure.update_xaxes(showticklabels=line == height, row=line, col=column)
+        # Matrices of a line share the labels of the first column
         figure.update_yaxes(autorange="reversed", showticklabels=column == 1, row=line, col=column)
         descriptions.append(f"{row.label}: {_describe_recalls(answers, percents)}")
-    figure.update_layout(height=110 + 230 * height)
+    figure.update_layout(height=110 + plot_height)
     return Chart(
         "Confusion matrices",
         figure,
         "Rows are true classes, columns predicted ones, in percent of the true class. Recall: "
         + "; ".join(descriptions),
-        min_width=110 + 160 * width,
+        min_width=110 + MATRIX_WIDTH * width,
     )
+
+
+def _measure_turned_labels(classes: Sequence[str]) -> int:
+    """Return the height of class names, in pixels, where plotly turns them for lack of room."""
+    longest = LETTER_WIDTH * max(len(name) for name in classes)
+    return longest if longest * len(classes) > MATRIX_WIDTH else 0
 
 
 def _compute_confusion(answers: Answers) -> Array:

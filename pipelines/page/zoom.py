@@ -3,6 +3,7 @@
 The axis leaves these out, and an arrow at its lower end names them.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ MAX_SHARE = 3  # at most one span in so many may be left out of a chart
 MIN_GAIN = 3  # how many times larger the others must then be drawn
 PADDING = 0.06  # at the upper end, as a share of what is drawn
 TEXT_PADDING = 0.12  # at the lower end, where the text stands
+LINE_HEIGHT = 16  # pixels
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def zoom_upright(figure: go.Figure, marks: Sequence[Mark]) -> None:
     if zoom is None:
         return
     figure.update_yaxes(range=zoom)
+    lines: Counter[int] = Counter()  # of text in each panel
     for mark in marks:
         if mark.span[1] < zoom[0]:
             figure.add_annotation(
@@ -82,5 +85,8 @@ def zoom_upright(figure: go.Figure, marks: Sequence[Mark]) -> None:
                 y=0,
                 yref="y domain",
                 yanchor="bottom",
+                # Texts of near places would overprint each other on one line
+                yshift=LINE_HEIGHT * lines[mark.panel],
                 showarrow=False,
             )
+            lines[mark.panel] += 1

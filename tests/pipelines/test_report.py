@@ -99,6 +99,14 @@ def test_report_has_every_chart_with_its_words(chest: Report, page: str) -> None
         assert figure["data"]
 
 
+def test_confusion_matrices_name_both_axes_and_all_predicted_classes(chest: Report) -> None:
+    (chart,) = [chart for chart in chest.charts if chart.title == "Confusion matrices"]
+    texts = [annotation.text for annotation in chart.figure.layout.annotations]
+    assert {"predicted class", "true class"} <= set(texts)
+    shown = [axis.showticklabels for axis in chart.figure.select_xaxes()]
+    assert False not in shown
+
+
 def test_accuracy_chart_says_what_the_table_says(chest: Report) -> None:
     run_id = chest.rows[0].runs[0].run_id
     rows = csv.DictReader(io.StringIO(render_csv(chest.page)))

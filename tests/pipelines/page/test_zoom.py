@@ -47,6 +47,14 @@ def test_zoom_of_panels_marks_the_panel_of_the_value() -> None:
     assert (annotation.xref, annotation.x, annotation.text) == ("x3", 2, "\u2193 -49.2")
 
 
+def test_zoom_gives_each_text_of_a_panel_a_line_of_its_own() -> None:
+    figure = go.Figure()
+    values = (69.5, 69.2, 69.0, 68.8, 69.1, 69.3, 50.0, 51.0)
+    zoom_upright(figure, [Mark(0.37, (value, value), f"{value} %") for value in values])
+    first, second = figure.layout.annotations
+    assert first.yshift + 12 < second.yshift
+
+
 @pytest.mark.parametrize(
     "spans",
     [
