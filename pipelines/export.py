@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.compare.block_builder import build_blocks
+from pipelines.compare.blocks import find_baseline
 from pipelines.compare.cautions import list_cautions
 from pipelines.compare.statement import describe_runs
 from pipelines.compare.statement import format_title
@@ -119,7 +120,7 @@ def build_page(
         statement=describe_runs(
             runs,
             sum(len(block.rows) for block in blocks),
-            has_variants=any(block.sweep is None for block in blocks),
+            has_variants=any(block.sweep is None and find_baseline(block.rows) for block in blocks),
             has_sweeps=any(block.sweep for block in blocks),
         ),
         cautions=list_cautions(blocks, predictions),

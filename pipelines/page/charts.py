@@ -117,7 +117,7 @@ def draw_curves(rows: Sequence[DetailedRow]) -> Chart | None:
     return Chart(
         "Loss and accuracy over epochs",
         figure,
-        "Thick lines are of validation, thin ones of training. Select a variant in the legend to "
+        "Thick lines are of validation, thin ones of training. Select a name in the legend to "
         f"hide it. Final validation loss: {'; '.join(last_losses)}",
     )
 

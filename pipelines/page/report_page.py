@@ -81,8 +81,10 @@ def _write_question(report: Report) -> str:
         factors = join_texts(name_field(field) for field in sweep.fields)
     be = "are" if " and " in models else "is"
     verb = "does" if sweep and len(sweep.fields) == 1 else "do"
+    is_pretrained = any(run.weights_kind != "none" for row in report.rows for run in row.runs)
+    training = "fine-tuned" if is_pretrained else "trained from random weights"
     return (
-        f"How accurate {be} {models}, fine-tuned on {name}, and {verb} {factors} make a difference?"
+        f"How accurate {be} {models}, {training} on {name}, and {verb} {factors} make a difference?"
     )
 
 

@@ -17,9 +17,11 @@ from pipelines.compare.sweep_sentences import describe_best_cell
 from pipelines.compare.sweep_sentences import describe_effects
 from pipelines.compare.sweep_sentences import describe_missing_cells
 from pipelines.compare.table import build_table
+from pipelines.export import build_page
 from pipelines.page.charts import draw_effects
 from pipelines.page.html_table import build_effects_table
 from pipelines.runs.finished import FinishedRun
+from pipelines.runs.predictions import Predictions
 from pipelines.runs.sweeps import LoggedSweep
 from study.config.sweep import Sweep
 from study.config.trial_config import recipe
@@ -121,6 +123,18 @@ def test_seven_variants_keep_their_block_beside_a_sweep() -> None:
     variants, swept = build_blocks([*runs, variant], counts, [log(sweep)])
     assert [row.variant for row in variants.rows] == [1, 6]  # 2e-5 is in the sweep only
     assert [row.config.lr for row in swept.rows] == [1e-5, 2e-5]
+
+
+def test_statement_speaks_of_variant_1_only_where_it_was_trained() -> None:
+    sweep = Sweep({"lr": (2e-5, 3e-5)}, {"lr": 2e-5})
+    runs, counts = make_study({(2e-5,): 140, (3e-5,): 150}, sweep=sweep)
+    other = make_cell_run((4e-5,), 0, sweep)
+    page = build_page([*runs, other], Predictions(counts), [log(sweep)])
+    assert [block.sweep for block in page.blocks] == [None, sweep]
+    assert "variant 1" not in page.statement
+    variant = make_cell_run((1e-5,), 0, sweep)
+    page = build_page([*runs, variant], Predictions(counts), [log(sweep)])
+    assert "variant 1" in page.statement
 
 
 def test_main_block_is_the_one_with_the_most_rows_compared() -> None:

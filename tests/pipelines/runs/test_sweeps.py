@@ -1,5 +1,7 @@
 """Sweeps, read from the parent runs in a real store."""
 
+import dataclasses
+
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -94,5 +96,14 @@ def test_report_of_a_sweep_answers_for_its_fields() -> None:
     assert "and do lr and dropout make a difference?" in text
     assert "<strong>Better than chance?</strong> Yes. The best on validation, config lr=" in text
     assert "<strong>Best config?</strong>" in text
+    assert "MobileNet, fine-tuned on chest," in text
+    rows = [
+        dataclasses.replace(
+            row, runs=[dataclasses.replace(run, weights_kind="none") for run in row.runs]
+        )
+        for row in built.rows
+    ]
+    text = render_report(dataclasses.replace(built, rows=rows)).split("<script>")[0]
+    assert "MobileNet, trained from random weights on chest," in text
     assert "What each setting changes" in text
     assert "What does the number of hidden layers change?" not in text
