@@ -15,6 +15,7 @@ from study.data.split import get_report_sizes
 from study.data.split import Split
 
 MAX_SKIPPED = 5  # images that are named
+QUICK_MOMENTUM = 0.9  # of moving averages that follow within some thirty steps
 MAX_KEPT_SHARE = 0.05  # of a moving average's first value, at the end of training
 
 # (data digest, split, limit) that this process, which may train a whole grid, has warned about
@@ -84,11 +85,12 @@ def _describe_few_steps(config: TrialConfig, split: Split) -> list[str]:
     has_averages = BACKBONES[config.backbone].has_batchnorm and config.trainable > 0
     if not has_averages or kept_share <= MAX_KEPT_SHARE:
         return []
+    is_cured = QUICK_MOMENTUM**steps <= MAX_KEPT_SHARE
+    advice = f"use --bn-momentum {QUICK_MOMENTUM}" if is_cured else "train more epochs"
     return [
         f"warning: after {steps} training steps, batch normalization's moving averages still keep "
         f"{100 * kept_share:.0f} % of their first values (bn_momentum={config.bn_momentum:g}), so "
-        "validation and test may lag far behind training: use a lower --bn-momentum, such as 0.9, "
-        "or more epochs"
+        f"validation and test may lag far behind training: {advice}"
     ]
 
 

@@ -23,9 +23,15 @@ def list_warnings(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[str]:
 def test_few_steps_for_the_moving_averages_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     (line,) = list_warnings(monkeypatch, epochs=3, bn_momentum=0.99)
     steps = 3 * 13  # 208 images, 16 a batch
+    assert line.endswith(": use --bn-momentum 0.9")
     assert f"after {steps} training steps" in line
     assert f"keep {100 * 0.99**steps:.0f} % of their first values (bn_momentum=0.99)" in line
-    assert "--bn-momentum" in line
+
+
+def test_few_steps_for_any_momentum_ask_for_more_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = list_warnings(monkeypatch, epochs=1, bn_momentum=0.9)
+    assert "after 13 training steps" in line
+    assert line.endswith(": train more epochs")
 
 
 @pytest.mark.parametrize(
