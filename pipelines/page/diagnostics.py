@@ -26,6 +26,7 @@ MATRIX_WIDTH = 160  # at least
 MATRIX_HEIGHT = 170
 MATRIX_GAP = 70
 LETTER_WIDTH = 7
+X_TITLE = "predicted class, in % of the true class"
 BINS = 10  # of the reliability diagram, with equally many images each
 Array = NDArray[np.float64]
 
@@ -37,7 +38,8 @@ def draw_confusions(rows: Sequence[DetailedRow]) -> Chart | None:
         return None
     width = min(4, len(answered))
     height = math.ceil(len(answered) / width)
-    gap = MATRIX_GAP + _measure_turned_labels(answered[0][1].classes)
+    turned = _measure_turned_labels(answered[0][1].classes)
+    gap = MATRIX_GAP + turned
     plot_height = height * (MATRIX_HEIGHT + gap)
     figure = make_subplots(
         rows=height,
@@ -45,7 +47,7 @@ def draw_confusions(rows: Sequence[DetailedRow]) -> Chart | None:
         subplot_titles=[row.label for row, _ in answered],
         vertical_spacing=gap / plot_height,
         horizontal_spacing=0.03,
-        x_title="predicted class",
+        x_title=X_TITLE,
         y_title="true class",
     )
     descriptions = []
@@ -57,7 +59,9 @@ def draw_confusions(rows: Sequence[DetailedRow]) -> Chart | None:
         # Matrices of a line share the labels of the first column
         figure.update_yaxes(autorange="reversed", showticklabels=column == 1, row=line, col=column)
         descriptions.append(f"{row.label}: {_describe_recalls(answers, percents)}")
-    figure.update_layout(height=110 + plot_height)
+    # Below the names of the classes
+    figure.update_annotations({"yshift": -30 - turned}, selector={"text": X_TITLE})
+    figure.update_layout(height=110 + plot_height + turned, margin={"b": 60 + turned})
     return Chart(
         "Confusion matrices",
         figure,

@@ -102,7 +102,7 @@ def test_report_has_every_chart_with_its_words(chest: Report, page: str) -> None
 def test_confusion_matrices_name_both_axes_and_all_predicted_classes(chest: Report) -> None:
     (chart,) = [chart for chart in chest.charts if chart.title == "Confusion matrices"]
     texts = [annotation.text for annotation in chart.figure.layout.annotations]
-    assert {"predicted class", "true class"} <= set(texts)
+    assert {"predicted class, in % of the true class", "true class"} <= set(texts)
     shown = [axis.showticklabels for axis in chart.figure.select_xaxes()]
     assert False not in shown
 
