@@ -2,6 +2,7 @@
 
     python -m experiments.intervals              # all cases, about an hour
     python -m experiments.intervals --short      # a tenth of the studies, every third case
+    python -m experiments.intervals --studies 2000 --seed 1 --groups "10 groups of 5"
 
 Simulates studies whose true accuracy is known (`tests/support/simulated.py`), and counts how often
 an interval contains it, how often it lies below or above, and how wide it is in the median. Then
@@ -64,14 +65,16 @@ def list_cases() -> Iterator[tuple[str, CorrelatedStudy]]:
             yield name, CorrelatedStudy(sizes, accuracy, correlation, seeds, own)
 
 
-def measure_coverage(study: CorrelatedStudy, studies: int) -> tuple[float, float, float, float]:
+def measure_coverage(
+    study: CorrelatedStudy, studies: int, seed: int
+) -> tuple[float, float, float, float]:
     """Simulate studies, and measure their intervals.
 
     Returns:
         The shares in which the interval contains the true accuracy, lies above it and lies below
         it, and the median width.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     estimates = [estimate_accuracy(study.draw(rng)[0]) for _ in range(studies)]
     lows = np.array([estimate.low for estimate in estimates])
     highs = np.array([estimate.high for estimate in estimates])
@@ -117,15 +120,21 @@ def main() -> None:
     parser.add_argument(
         "--short", action="store_true", help="a tenth of the simulations, of every third case"
     )
-    short = parser.parse_args().short
-    studies = STUDIES // 10 if short else STUDIES
+    parser.add_argument("--studies", type=int, default=STUDIES, help="simulations of each case")
+    parser.add_argument("--seed", type=int, default=0, help="of the simulations of intervals")
+    parser.add_argument("--groups", choices=tuple(SIZES), help="only the intervals of these")
+    args = parser.parse_args()
+    studies = args.studies // 10 if args.short else args.studies
+    cases = [case for case in list_cases() if args.groups in (None, case[0])]
     print("| groups | seeds | own | rho | accuracy | contains the truth | above | below | width |")
     print("| --- " * 9 + "|")
-    for name, case in itertools.islice(list_cases(), 0, None, 3 if short else 1):
+    for name, case in cases[:: 3 if args.short else 1]:
         print_row(
             *(name, case.seeds, str(case.own), str(case.correlation), str(case.accuracy)),
-            *measure_coverage(case, studies),
+            *measure_coverage(case, studies, args.seed),
         )
+    if args.groups:
+        return
     print("\n| studies | false alarms | of six, after Holm | power |")
     print("| --- " * 4 + "|")
     for name, study in PAIRED_STUDIES.items():
