@@ -44,9 +44,9 @@ from study.tracking import connection
 from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec
-from study.trial import prepare_trial
-from study.trial import train_and_record
-from study.trial import Trial
+from study.trial.prepare import prepare_trial
+from study.trial.prepare import Trial
+from study.trial.record import train_and_record
 
 # TensorFlow prints while it loads, and so does MLflow if it is loaded before study.
 with quiet_stderr():

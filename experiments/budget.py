@@ -78,7 +78,7 @@ def train_seed(base: TrialConfig) -> dict[int, dict[str, Any]]:
 def train_variant(config: TrialConfig) -> dict[str, Any]:
     """Train a config with the study's own loop, and return its curves."""
     from study.training import fit
-    from study.trial import prepare_trial
+    from study.trial.prepare import prepare_trial
 
     trial = prepare_trial(config, Progress(), use_cache=True)
     data = trial.data

@@ -50,7 +50,7 @@ from study.workers.pool import run_workers
 
 EXIT_UNFINISHED = 3  # exit code if configs remain to be trained
 MAX_WORKERS = 1000
-PRELOAD = "study.trial:preload_training"  # takes seconds, while the driver makes its plan
+PRELOAD = "study.trial.record:preload_training"  # takes seconds, while the driver makes its plan
 
 
 def _select_variants(plan: GridPlan, text: str | None) -> GridPlan:

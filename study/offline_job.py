@@ -23,8 +23,8 @@ from study.tracking.journal import is_finished
 from study.tracking.journal import Journal
 from study.tracking.operations import Operation
 from study.tracking.run_logger import RunLog
-from study.trial import prepare_trial
-from study.trial import train_and_record
+from study.trial.prepare import prepare_trial
+from study.trial.record import train_and_record
 from study.workers.pool import Scheduler
 from study.workers.pool import StepResult
 from study.workers.pool import Worker

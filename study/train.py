@@ -54,10 +54,10 @@ from study.tracking.project_run import take_project_run
 from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec
-from study.trial import compute_majority
-from study.trial import prepare_trial
-from study.trial import train_and_record
-from study.trial import Trial
+from study.trial.prepare import compute_majority
+from study.trial.prepare import prepare_trial
+from study.trial.prepare import Trial
+from study.trial.record import train_and_record
 
 
 def train(config: TrialConfig, options: Options | None = None) -> Outcome:

@@ -29,11 +29,11 @@ from study.data.split import count_test_groups
 from study.data.split import make_split
 from study.job import Options
 from study.train import main
-from study.trial import format_leak
-from study.trial import measure_independence
-from study.trial import prepare_trial
-from study.trial import train_and_record
-from study.trial import Trial
+from study.trial.prepare import format_leak
+from study.trial.prepare import measure_independence
+from study.trial.prepare import prepare_trial
+from study.trial.prepare import Trial
+from study.trial.record import train_and_record
 from study.variants import resolve_config
 from tests.support.commands import client_of
 from tests.support.commands import history_of
@@ -159,7 +159,7 @@ def test_training_that_calls_all_images_the_same_is_warned_of(
         val_probabilities=(first_class if hidden else right)[trial.split.val],
         test_probabilities=(right if hidden else first_class)[trial.split.test],
     )
-    monkeypatch.setattr("study.trial._fit", lambda *_: (result, 0.0))
+    monkeypatch.setattr("study.trial.record._fit", lambda *_: (result, 0.0))
     log = Mock(new_folder=lambda: tmp_path)
     train_and_record(trial, log, tmp_path, 0.0, Options(hide_test_metrics=hidden))
     warning = f"warning: every {part} image is called {data.classes[0]}, so this training"

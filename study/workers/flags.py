@@ -22,7 +22,7 @@ from study.workers.ray_cluster import RayWorker
 MAX_WORKERS = 1000
 MAX_GPUS = 64
 # A call that each worker makes at once. It takes seconds, in which the driver can connect and plan.
-PRELOAD = "study.trial:preload_training"
+PRELOAD = "study.trial.record:preload_training"
 
 
 def add_engine_flags(parser: Parser) -> None:

@@ -21,7 +21,7 @@ from study.tracking.project_run import take_grid_run
 from study.tracking.project_run import take_project_run
 from study.tracking.run_logger import RunLog
 from study.train import train
-from study.trial import Trial
+from study.trial.prepare import Trial
 from tests.support.commands import ROOT
 from tests.support.commands import runs_of
 

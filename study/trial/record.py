@@ -1,64 +1,37 @@
-"""One trial, from a checked config to a complete MLflow run: read, train, record."""
+"""Train a prepared trial, and write everything into an open run."""
 
-import functools
 import importlib
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.common.cache import cache_dir
 from study.common.command import quiet_stderr
 from study.common.errors import ConfigError
 from study.common.errors import first_line
 from study.common.files import no_space_as_study_error
-from study.common.progress import format_duration
-from study.common.progress import Progress
 from study.common.settings import keras_backend
 from study.common.version import code_version
 from study.config.fingerprint import PROTOCOL_VERSION
 from study.config.initial_weights import compare_weights
 from study.config.initial_weights import weights_kind
-from study.config.trial_config import TrialConfig
-from study.data.prepare import Data
-from study.data.prepare import prepare
-from study.data.split import count_leaking_images
-from study.data.split import count_test_groups
 from study.data.split import format_split
-from study.data.split import make_split
-from study.data.split import Split
-from study.data.warnings import print_warnings_once
 from study.job import Options
 from study.statistics.predictions import find_only_answer
 from study.tracking.epoch_log import EpochLog
 from study.tracking.run_logger import RunLog
 from study.training import artifacts
+from study.trial.prepare import compute_majority
+from study.trial.prepare import format_leak
+from study.trial.prepare import measure_independence
+from study.trial.prepare import Trial
 from study.variants import find_variant
 
 if TYPE_CHECKING:
     from study.training.checkpoint import Epoch
     from study.training.fit import TrialResult
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A trial's config, its images and their split, and the writer of its progress."""
-
-    config: TrialConfig
-    data: Data
-    split: Split
-    progress: Progress
-
-    @functools.cached_property
-    def leaks(self) -> int | None:
-        """Return the number of test images with a sibling in train.
-
-        None if groups are unknown.
-        """
-        return count_leaking_images(self.data, self.split)
 
 
 def preload_training() -> None:
@@ -76,17 +49,6 @@ def preload_training() -> None:
             f"Keras does not start ({first_line(error)}): check KERAS_BACKEND, and keras.json in "
             "~/.keras (or KERAS_HOME)"
         ) from error
-
-
-def prepare_trial(config: TrialConfig, progress: Progress, *, use_cache: bool) -> Trial:
-    """Read and split the images, and print what a reader of the result should know."""
-    data = _read_images(config, progress, use_cache)
-    split = make_split(
-        data, config.split, config.seed, config.limit, fold=config.fold, folds=config.folds
-    )
-    trial = Trial(config, data, split, progress)
-    print_warnings_once(config, data, split, trial.leaks, progress.say)
-    return trial
 
 
 def train_and_record(
@@ -162,26 +124,6 @@ def _log_model(trial: Trial, log: RunLog, result: "TrialResult") -> None:
     log.log_model(folder)
 
 
-def measure_independence(trial: Trial) -> dict[str, float]:
-    """Measure how independent the test set is of the training set.
-
-    Returns:
-        `leak_fraction`: the share (0 to 1) of test images with a sibling, that is an image of the
-        same group, in train; and `test_groups`: the number of groups behind the test images. Empty
-        if groups are unknown, or near-duplicates alone.
-    """
-    groups = count_test_groups(trial.data, trial.split)
-    if trial.leaks is None or groups is None or trial.data.has_only_near_duplicates:
-        return {}
-    return {"leak_fraction": trial.leaks / len(trial.split.test), "test_groups": float(groups)}
-
-
-def compute_majority(trial: Trial) -> float:
-    """Compute the share (0 to 1) of test images that are of their most frequent class."""
-    labels = trial.data.y[trial.split.test]
-    return float(np.bincount(labels).max() / len(labels))
-
-
 def _fit(trial: Trial, log: RunLog, folder: Path, options: Options) -> "tuple[TrialResult, float]":
     """Train a trial, and log each epoch.
 
@@ -210,25 +152,6 @@ def _fit(trial: Trial, log: RunLog, folder: Path, options: Options) -> "tuple[Tr
         return fit.fit(trial.config, arrays, folder, callbacks), sum(epoch_log.earlier_seconds)
 
 
-def _read_images(config: TrialConfig, progress: Progress, use_cache: bool) -> Data:
-    start_time = time.perf_counter()
-    data = prepare(
-        config.dataset,
-        config.image_size,
-        split=config.split,
-        use_cache=use_cache,
-        progress=progress.step,
-    )
-    seconds = time.perf_counter() - start_time
-    if seconds > 2:
-        place = f"cached in {cache_dir()}" if use_cache else "in memory"
-        size = data.x.nbytes / 2**20
-        progress.say(
-            f"  {len(data.y)} images read in {format_duration(seconds)}, {size:.0f} MiB {place}"
-        )
-    return data
-
-
 def _make_tags(trial: Trial) -> dict[str, str]:
     config = trial.config
     comparison = compare_weights(config)
@@ -247,14 +170,3 @@ def _make_tags(trial: Trial) -> dict[str, str]:
         "skipped": str(len(trial.data.skipped)),
         "code_version": code_version(),
     }
-
-
-def format_leak(trial: Trial) -> str:
-    """Format how many test images have a sibling in train.
-
-    The forms are `3/80`, `at least 3/80` and `unknown`.
-    """
-    is_minimum = trial.data.has_only_near_duplicates
-    if trial.leaks is None or (is_minimum and trial.leaks == 0):
-        return "unknown"
-    return f"{'at least ' if is_minimum else ''}{trial.leaks}/{len(trial.split.test)}"
