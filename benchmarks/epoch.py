@@ -6,7 +6,7 @@
 Three models take turns in one process, an epoch each on the same arrays. Whatever else the machine
 does then affects all of them alike.
 
-    tracked     study.trial: state saved and MLflow (SQLite) written after each epoch
+    tracked     study.trial.record: state saved and MLflow (SQLite) written after each epoch
     bare fused  Keras' `fit` alone, on the model of study.training.model (fused batch normalization)
     bare        Keras' `fit` alone, on the model of keras.applications as it is
 

@@ -34,8 +34,6 @@ from benchmarks.hardware import measure_median_seconds
 from benchmarks.settings import make_config
 from benchmarks.settings import make_parser
 from benchmarks.settings import run_module
-from study import train
-from study import trial
 from study.common.command import quiet_stderr
 from study.common.command import run_command
 from study.common.progress import Progress
@@ -43,6 +41,9 @@ from study.config.trial_config import TrialConfig
 from study.search.grid_plan import BY_VARIANT
 from study.tracking import queries
 from study.tracking.run_logger import RunLog
+from study.trial import record
+from study.trial import train_config
+from study.trial.prepare import prepare_trial
 from study.variants import format_flags
 from study.variants import VARIANTS
 
@@ -62,13 +63,13 @@ RECORD = "figures handed to the record"
 REST = "in no part"
 # The functions that are timed: the object that has the function, its name there, and the part
 PARTS: list[tuple[Any, str, str]] = [
-    (train, "prepare_trial", "images found, read from the cache, split"),
+    (train_config, "prepare_trial", "images found, read from the cache, split"),
     (fit, "build_compiled_model", "model built, weights loaded"),
     (loop_tensorflow.TensorFlowLoop, "train", STEPS),
     (loop_tensorflow.TensorFlowLoop, "predict", PREDICTED),
     (fit, "save_checkpoint", STATE),
     (RunLog, "log_epoch", RECORD),
-    (trial.artifacts, "write_artifacts", "files written"),
+    (record.artifacts, "write_artifacts", "files written"),
 ]
 TURNS = 5  # of which a median is taken
 Seconds = Counter[str]
@@ -117,7 +118,7 @@ def time_trial(config: TrialConfig) -> Clock:
     for owner, attribute, name in PARTS:
         setattr(owner, attribute, clock.wrap(getattr(owner, attribute), name))
     start = time.perf_counter()
-    train.train(config)
+    train_config.train_config(config)
     seconds = time.perf_counter() - start - clock.seconds.total()
     clock.seconds["the rest: record opened, awaited and closed"] = seconds
     tracing = clock.epochs[0][1][STEPS] - clock.compute_mean_epoch()[STEPS]
@@ -147,7 +148,7 @@ def split_epoch(clock: Clock, step: dict[str, float], steps: int) -> dict[str, f
 def time_imports() -> float:
     """Time a process that only imports what a trial needs."""
     start = time.perf_counter()
-    code = "import study.train, study.training.fit, study.training.loop_tensorflow"
+    code = "import study.trial.train_config, study.training.fit, study.training.loop_tensorflow"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     return time.perf_counter() - start
 
@@ -251,9 +252,10 @@ def print_tables(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder, quiet_stderr():
         os.environ.update(MLFLOW_TRACKING_URI=f"sqlite:///{folder}/mlflow.db")
         os.environ["STUDY_CACHE"] = f"{folder}/cache"
-        train.train(config.replace(epochs=1, seed=1))  # reads the images, makes the database
+        # reads the images, makes the database
+        train_config.train_config(config.replace(epochs=1, seed=1))
         clock = time_trial(config)
-        images = trial.prepare_trial(config, Progress(), use_cache=True).split.train
+        images = prepare_trial(config, Progress(), use_cache=True).split.train
     step = time_step_parts(config)
     network = f"{config.backbone}, {config.image_size} px"
     steps = math.ceil(len(images) / config.batch_size)

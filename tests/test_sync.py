@@ -28,7 +28,7 @@ from study.tracking.operations import Operation
 from study.tracking.parent_run import closing_parent_run
 from study.tracking.parent_run import open_parent_run
 from study.tracking.parent_run import StudySpec
-from study.train import _deliver_and_find_runs
+from study.trial.train_config import _deliver_and_find_runs
 from tests.support.commands import finish
 from tests.support.commands import history_of
 from tests.support.commands import refusal

@@ -86,7 +86,7 @@ class StubWorker:
         self.clock = clock
 
     def call(self, function: str, config: TrialConfig, options: Options) -> Outcome:  # noqa: ARG002
-        """Make the requests that `study.train.train` makes to the servers."""
+        """Make the requests that `train_config` makes to the servers."""
         key = fingerprint(config, DIGEST)
         client = TimedClient(self.clock)
         with self.clock.time_call("finding"):

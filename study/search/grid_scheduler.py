@@ -189,7 +189,7 @@ class GridScheduler(Scheduler[ClaimedCell]):
         config = self.grid.configs[task.cell]
 
         def train_on_worker() -> Outcome:
-            outcome: Outcome = worker.call("study.train:train", config, options)
+            outcome: Outcome = worker.call("study.trial.train_config:train_config", config, options)
             return outcome
 
         outcome = run_claimed(self.claims, task.trial, self.client, train_on_worker)

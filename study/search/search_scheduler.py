@@ -214,7 +214,7 @@ class Search(Scheduler[ClaimedTrial]):
         outcomes: list[Outcome] = []
         for i in range(self.seeds):
             seed_config: TrialConfig = config.replace(seed=config.seed + i)
-            outcome = worker.call("study.train:train", seed_config, options)
+            outcome = worker.call("study.trial.train_config:train_config", seed_config, options)
             outcomes.append(outcome)
             if not math.isfinite(getattr(outcome, self.metric)):
                 raise TrialFailed(

@@ -8,7 +8,6 @@ import filelock
 import pytest
 from mlflow.tracking import MlflowClient
 
-from study import train
 from study.common.cache import cache_dir
 from study.common.cache import cache_errors_as_data_errors
 from study.common.errors import ConfigError
@@ -18,6 +17,7 @@ from study.data import prepare
 from study.search.storage import Storage
 from study.tracking import connection
 from study.tracking import spool
+from study.trial import train_config
 
 
 @pytest.fixture(params=["cache is a file", "cache is below a file"])
@@ -53,9 +53,9 @@ def test_training_beside_a_server_with_an_unwritable_cache_names_it(
     # what does not need the cache, with a server and images elsewhere
     monkeypatch.setattr(connection, "connect", lambda: client)
     for name in ("data_digest", "name_digest"):
-        monkeypatch.setattr(train, name, lambda *_: "0" * 64)
+        monkeypatch.setattr(train_config, name, lambda *_: "0" * 64)
     config = TrialConfig(dataset=f"folder:{tmp_path}", image_size=32)
-    assert_names_the_cache(lambda: train.train(config), unwritable_cache)
+    assert_names_the_cache(lambda: train_config.train_config(config), unwritable_cache)
 
 
 @pytest.mark.parametrize(

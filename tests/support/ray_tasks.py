@@ -65,7 +65,7 @@ def main(address: str, epochs: int, seeds: list[int]) -> None:
         options = Options(wait_for_lock=True, label=f"[{number}/{len(seeds)}] ")
         with closing(RayWorker()) as worker:
             config = tiny(epochs, seeds[number - 1])
-            outcome: Outcome = worker.call("study.train:train", config, options)
+            outcome: Outcome = worker.call("study.trial.train_config:train_config", config, options)
             return outcome
 
     with ThreadPoolExecutor(len(seeds)) as pool:

@@ -1,9 +1,10 @@
 """What stands for training where a test is not about it.
 
-`study.grid` and `study.tpe` have a worker call `study.train:train` for each config. `StubTraining`
-is such a worker: it answers at once, with figures that the test makes up, and there are no images,
-no Keras and no run of the trial. All else is real: the plan, the claims in Optuna's storage, the
-parent run in MLflow. `InlineWorker` does train, but in this process, which has loaded Keras.
+`study.grid` and `study.tpe` have a worker call `study.trial.train_config:train_config` for each
+config. `StubTraining` is such a worker: it answers at once, with figures that the test makes up,
+and there are no images, no Keras and no run of the trial. All else is real: the plan, the claims in
+Optuna's storage, the parent run in MLflow. `InlineWorker` does train, but in this process, which
+has loaded Keras.
 """
 
 from collections.abc import Callable
@@ -44,7 +45,7 @@ class StubTraining(InlineWorker):
         self.asked: list[TrialConfig] = []
 
     def call(self, function: str, *args: Any) -> Outcome:
-        assert function == "study.train:train"
+        assert function == "study.trial.train_config:train_config"
         config, options = args
         assert isinstance(options, Options)
         self.asked.append(config)

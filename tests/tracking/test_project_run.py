@@ -20,8 +20,8 @@ from study.tracking.project_run import point_to_finished_run
 from study.tracking.project_run import take_grid_run
 from study.tracking.project_run import take_project_run
 from study.tracking.run_logger import RunLog
-from study.train import train
 from study.trial.prepare import Trial
+from study.trial.train_config import train_config
 from tests.support.commands import ROOT
 from tests.support.commands import runs_of
 
@@ -142,11 +142,11 @@ def record_without_training(trial: Trial, log: RunLog, *_: object) -> SimpleName
 def test_train_fills_the_run_and_points_the_next_one_to_it(
     client: MlflowClient, project_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.train.train_and_record", record_without_training)
+    monkeypatch.setattr("study.trial.train_config.train_and_record", record_without_training)
     next_run = open_project_run(client, lr="0.00005")
     for run in (project_run, next_run):
         monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
-        assert train(CONFIG).run_id == project_run.info.run_id
+        assert train_config(CONFIG).run_id == project_run.info.run_id
     filled = client.get_run(project_run.info.run_id)
     assert (filled.info.status, filled.info.run_name) == ("FINISHED", make_trial_title(CONFIG, ""))
     assert filled.data.params["lr"] == "5e-5"
@@ -162,7 +162,7 @@ def test_train_with_the_stale_id_of_a_finished_run_writes_nothing(
     before = content(client.get_run(stale))
     monkeypatch.setenv("MLFLOW_RUN_ID", stale)
     with pytest.raises(TrackingRefused, match="is FINISHED already: unset MLFLOW_RUN_ID"):
-        train(CONFIG)
+        train_config(CONFIG)
     assert [content(run) for run in runs_of(client)] == [before]
 
 
@@ -175,9 +175,9 @@ def test_trial_of_a_study_does_not_take_the_run(
     def refuse(*_: object, **__: object) -> None:
         raise InterruptedError
 
-    monkeypatch.setattr("study.train.prepare_trial", refuse)
+    monkeypatch.setattr("study.trial.train_config.prepare_trial", refuse)
     with pytest.raises(InterruptedError):
-        train(CONFIG, Options(parent="p"))
+        train_config(CONFIG, Options(parent="p"))
     assert content(client.get_run(project_run.info.run_id)) == before
 
 

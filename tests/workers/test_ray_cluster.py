@@ -193,7 +193,7 @@ def test_ray_call_that_raises_a_study_error_raises_it_here(worker: RayWorker) ->
     config = tiny(2, 0)
     object.__setattr__(config, "dataset", "folder:/of/another/machine")
     with pytest.raises(DataError) as missing:
-        worker.call("study.train:train", config)
+        worker.call("study.trial.train_config:train_config", config)
     assert "/of/another/machine" in str(missing.value)
 
 
