@@ -10,172 +10,33 @@ accuracies shown.
 """
 
 import argparse
-import contextlib
-import dataclasses
 import re
 import sys
-import time
-from collections.abc import Iterator
-from collections.abc import Sequence
-
-from optuna.samplers import BaseSampler
+from collections.abc import Collection
 
 from study.common.command import parse_count
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import ConfigError
-from study.common.errors import StudyError
 from study.config.trial_config import parse_value
-from study.config.trial_config import TrialConfig
-from study.data.prepare import data_digest
-from study.data.prepare import has_groups
 from study.flags import add_config_flags
 from study.flags import add_trial_flags
 from study.flags import check_register_flags
 from study.flags import config_from_flags
-from study.job import Options
-from study.job import Outcome
-from study.search import confirm
-from study.search import summary
-from study.search.claims import Claims
-from study.search.grid_plan import parent_run_title
-from study.search.import_finished import import_finished
-from study.search.pruning import PRUNERS
-from study.search.samplers import converged
-from study.search.samplers import make_sampler
-from study.search.samplers import SAMPLERS
-from study.search.samplers import STAGNATION
-from study.search.search_scheduler import Bounds
-from study.search.search_scheduler import Search
+from study.search.run_search import run_search
+from study.search.search_plan import Bounds
+from study.search.search_plan import PRUNER_NAMES
+from study.search.search_plan import SAMPLER_NAMES
+from study.search.search_plan import SEARCHED_FIELDS
+from study.search.search_plan import SearchPlan
+from study.search.search_plan import STAGNATION
 from study.search.space import make_space
-from study.search.space import parse_fix
-from study.search.space import Space
-from study.search.storage import Storage
-from study.search.study_run import open_study_run
-from study.tracking import connection
-from study.tracking.parent_run import StudySpec
 from study.workers.flags import add_engine_flags
 from study.workers.flags import open_workers
-from study.workers.pool import run_workers
-from study.workers.pool import Worker
 
 TRIALS = 40
 MAX_COUNT = 100_000  # trials, seeds
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchPlan:
-    """The length of a search, and its numbers of seeds."""
-
-    bounds: Bounds
-    seeds: int  # for each config, at most
-    confirm: int  # fresh seeds for the best config
-    register: bool = False  # register the best model of these fresh seeds
-
-
-def run_search(
-    space: Space, args: argparse.Namespace, plan: SearchPlan, workers: Sequence[Worker]
-) -> None:
-    """Search, and train the best config with fresh seeds.
-
-    Raises:
-        StudyError: the data or a server is not available, another process runs this search,
-            training fails again and again, or the win did not repeat.
-    """
-    make_sampler(args.sampler, 0)  # raises at once if a package that it needs is missing
-    if space.base.split == "grouped" and not has_groups(space.base.dataset):
-        raise StudyError(
-            f"no groups known for {space.base.dataset}: add --split pooled or --split official"
-        )
-    digest = data_digest(space.base.dataset, space.base.split)
-    client = connection.connect()
-    metric = f"val_{args.objective}"
-    seed_words = [f"{plan.seeds} seeds"] if plan.seeds > 1 else []
-    storage = Storage(space.name(metric, digest, *seed_words))
-    with storage.held():
-        claims = Claims(storage, "minimize" if args.objective == "loss" else "maximize")
-        claims.study.sampler = _make_seeded_sampler(args.sampler, space.base.seed, claims)
-        search = Search(claims, space, metric, digest, client, plan.bounds, args.pruner, plan.seeds)
-        confirmed, doubts = _search_under_parent(search, args, plan, workers)
-    if plan.register:
-        if doubts and not args.force:
-            raise StudyError(
-                "no model is registered, because the win did not repeat; --force registers it all "
-                "the same"
-            )
-        confirm.register_best(confirmed, client, search.progress, name=args.name)
-
-
-def _search_under_parent(
-    search: Search, args: argparse.Namespace, plan: SearchPlan, workers: Sequence[Worker]
-) -> tuple[dict[TrialConfig, Outcome], list[str]]:
-    """Search and confirm below the search's parent run.
-
-    Returns:
-        The outcomes of the best config's fresh seeds, by config, and why its win did not repeat.
-    """
-    base = search.space.base
-    title = parent_run_title("search", base)
-    name = search.claims.storage.name
-    spec = StudySpec(base.dataset, name, title, search.space.settings())
-    confirmed: dict[TrialConfig, Outcome] = {}
-    doubts: list[str] = []
-    with open_study_run(search.claims, search.client, spec) as study_run:
-        search.options = Options(
-            use_cache=not args.no_cache,
-            log_model=args.log_model,
-            wait_for_lock=True,
-            plain_progress=len(workers) > 1,
-            parent=study_run.id,
-        )
-        try:
-            _train_trials(search, workers)
-            log_model = args.log_model or plan.register
-            confirmed = confirm.confirm_best(search, workers, plan.confirm, log_model=log_model)
-            doubts = confirm.find_doubts(search, confirmed)
-        finally:
-            study_run.write(summary.summarize_search(search, confirmed, doubts, study_run.run))
-    for doubt in doubts:
-        search.progress.say(f"the win did not repeat: {doubt}")
-    return confirmed, doubts
-
-
-def _make_seeded_sampler(kind: str, seed: int, claims: Claims) -> BaseSampler:
-    # With the same seed, a repeated call would propose the same configs again: the number of
-    # trials is added. Two calls at the same time would still agree: then the seed is random.
-    is_alone = not claims.running_fingerprints()
-    return make_sampler(kind, seed + len(claims.study.trials) if is_alone else None)
-
-
-def _train_trials(search: Search, workers: Sequence[Worker]) -> None:
-    search.starts = search.space.starts()
-    imported = import_finished(search)
-    say = search.progress.say
-    origin = f", {imported} of them from earlier runs" if imported > 0 else ""
-    ended = len(search.claims.finished_by_fingerprint())
-    say(f"{search.claims.storage.name}: {ended} trials ended already{origin}")
-    say(f"searched: {', '.join(search.space.free)}")
-    search.started_at = time.monotonic()
-    with _print_best_at_end(search):
-        run_workers(workers, search.step)
-        say(f"{search.end}; {search.trained} trained by this call")
-
-
-@contextlib.contextmanager
-def _print_best_at_end(search: Search) -> Iterator[None]:
-    """Print the best config at the end of the block, even if it raises an error."""
-    try:
-        yield
-    finally:
-        best = search.best()
-        if best is not None:
-            config = search.space.config(best.params)
-            ended = len(search.claims.finished_by_fingerprint())
-            search.progress.say(
-                f"best of {ended}: {search.metric} {best.value:.4f}, "
-                f"{search.space.describe(config)}, run {best.user_attrs['run_ids'][0]}"
-            )
 
 
 def parse_duration(text: str) -> float:
@@ -200,8 +61,31 @@ def parse_bounds(args: argparse.Namespace) -> Bounds:
     trials = None if args.trials is None else parse_count("trials", args.trials, MAX_COUNT)
     if trials is None and seconds is None and not args.until_converged:
         trials = TRIALS
-    bounds = Bounds(trials, seconds)
-    return dataclasses.replace(bounds, converged=converged) if args.until_converged else bounds
+    return Bounds(trials, seconds, args.until_converged)
+
+
+def parse_fix(texts: Collection[str]) -> dict[str, str]:
+    """Return the names and checked texts of `["lr=1e-5"]`.
+
+    Raises:
+        ConfigError: not of that form, the field is not searched, or a value is not of its type.
+    """
+    fixed: dict[str, str] = {}
+    for name, value in map(_split_pair, texts):
+        if name not in SEARCHED_FIELDS:
+            raise ConfigError(
+                f"--fix {name}: not a searched field; these are: {', '.join(SEARCHED_FIELDS)}"
+            )
+        if parse_value(name, fixed.setdefault(name, value)) != parse_value(name, value):
+            raise ConfigError(f"--fix {name}={value} contradicts --fix {name}={fixed[name]}")
+    return fixed
+
+
+def _split_pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--fix {text}: write it as name=value, such as --fix lr=1e-5")
+    return name.strip().replace("-", "_"), value.strip()
 
 
 def _make_parser() -> Parser:
@@ -221,8 +105,8 @@ def _make_parser() -> Parser:
         default="accuracy",
         help="validation figure to judge by [default: accuracy]",
     )
-    add("--sampler", choices=tuple(SAMPLERS), default="tpe", help="Optuna's sampler [default: tpe]")
-    add("--pruner", choices=tuple(PRUNERS), default="median", help="ends poor trials early")
+    add("--sampler", choices=SAMPLER_NAMES, default="tpe", help="Optuna's sampler [default: tpe]")
+    add("--pruner", choices=PRUNER_NAMES, default="median", help="ends poor trials early")
     add(
         "--seeds",
         metavar="K",

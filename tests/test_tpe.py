@@ -27,9 +27,9 @@ from study.config.trial_config import recipe
 from study.config.trial_config import TrialConfig
 from study.search import pruning
 from study.search.space import make_space
-from study.search.space import parse_fix
 from study.tpe import main
 from study.tpe import parse_duration
+from study.tpe import parse_fix
 from study.variants import find_variant
 from study.variants import format_command
 from tests.support.commands import client_of
@@ -562,7 +562,7 @@ def test_sampler_without_its_package_is_refused_with_the_name(
 def test_search_on_data_without_groups_asks_for_another_split(
     monkeypatch: pytest.MonkeyPatch, search_with_stub: Command
 ) -> None:
-    monkeypatch.setattr("study.tpe.has_groups", lambda _: False)
+    monkeypatch.setattr("study.search.run_search.has_groups", lambda _: False)
     code, _, err = search_with_stub()
     assert code == 2
     assert "add --split pooled or --split official" in err

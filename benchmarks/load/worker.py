@@ -28,7 +28,7 @@ from study.job import Outcome
 from study.search import pruning
 from study.search.claims import Claims
 from study.search.samplers import make_sampler
-from study.search.search_scheduler import Bounds
+from study.search.search_plan import Bounds
 from study.search.search_scheduler import Search
 from study.search.space import make_space
 from study.search.storage import Storage

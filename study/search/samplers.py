@@ -13,8 +13,8 @@ from optuna.terminator import BestValueStagnationEvaluator
 from optuna.terminator import Terminator
 
 from study.common.errors import StudyError
+from study.search.search_plan import STAGNATION
 
-STAGNATION = 20  # a search counts as converged after this many trials without improvement
 SAMPLERS: dict[str, Callable[[int | None], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(multivariate=True, constant_liar=True, seed=seed),
     "random": lambda seed: RandomSampler(seed=seed),

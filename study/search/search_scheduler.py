@@ -6,7 +6,6 @@ processes may take part.
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -28,7 +27,9 @@ from study.job import Outcome
 from study.search import pruning
 from study.search.claims import Claims
 from study.search.retry import run_claimed
-from study.search.samplers import STAGNATION
+from study.search.samplers import converged
+from study.search.search_plan import Bounds
+from study.search.search_plan import STAGNATION
 from study.search.space import Space
 from study.workers.pool import Scheduler
 from study.workers.pool import StepResult
@@ -36,15 +37,6 @@ from study.workers.pool import Worker
 
 MAX_REPEATS = 50  # proposals of known configs in a row before the space counts as exhausted
 MAX_FAILURES = 5  # in a row, before the search stops
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """The limits of a search, which ends at the first that it reaches."""
-
-    trials: int | None = None  # finished or pruned trials in the study, of all calls
-    seconds: float | None = None  # of this call, after which no trial starts
-    converged: Callable[[optuna.Study], bool] = lambda _: False
 
 
 @dataclass(frozen=True)
@@ -141,7 +133,7 @@ class Search(Scheduler[ClaimedTrial]):
             and time.monotonic() - self.started_at >= self.bounds.seconds
         ):
             return "the time is up"
-        if self.bounds.converged(self.claims.study):
+        if self.bounds.until_converged and converged(self.claims.study):
             return f"no improvement in {STAGNATION} trials"
         if self.repeats >= MAX_REPEATS:
             return f"none of {MAX_REPEATS} proposals was new: the space is exhausted"

@@ -1,6 +1,7 @@
 """Define which fields of a config a search may change, and within which bounds.
 
-To search another field of `TrialConfig`, add a line to `make_ranges`.
+To search another field of `TrialConfig`, add a line to `make_ranges`, and its name to
+`search_plan.SEARCHED_FIELDS`.
 """
 
 import dataclasses
@@ -21,7 +22,6 @@ from study.config.backbones import BACKBONES
 from study.config.names import MAX_STUDY_DATASET_LENGTH
 from study.config.names import shorten_name
 from study.config.trial_config import HIDDEN_LAYER_FIELDS
-from study.config.trial_config import parse_value
 from study.config.trial_config import TrialConfig
 from study.variants import variant_fields
 from study.variants import VARIANTS
@@ -126,26 +126,3 @@ def make_space(base: TrialConfig, fixed: Collection[str] = ()) -> Space:
     if not free:
         raise ConfigError("every field is fixed: leave at least one to be searched")
     return Space(base, free)
-
-
-def parse_fix(texts: Collection[str]) -> dict[str, str]:
-    """Return the names and checked texts of `["lr=1e-5"]`.
-
-    Raises:
-        ConfigError: not of that form, the field is not searched, or a value is not of its type.
-    """
-    fixed: dict[str, str] = {}
-    names = list(make_ranges(TrialConfig()))
-    for name, value in map(_split_pair, texts):
-        if name not in names:
-            raise ConfigError(f"--fix {name}: not a searched field; these are: {', '.join(names)}")
-        if parse_value(name, fixed.setdefault(name, value)) != parse_value(name, value):
-            raise ConfigError(f"--fix {name}={value} contradicts --fix {name}={fixed[name]}")
-    return fixed
-
-
-def _split_pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"--fix {text}: write it as name=value, such as --fix lr=1e-5")
-    return name.strip().replace("-", "_"), value.strip()
