@@ -15,12 +15,12 @@ from optuna.trial import TrialState
 from study.common.command import run_command
 from study.config.trial_config import recipe
 from study.grid import main
-from study.grid import make_grid
-from study.grid import run_grid
 from study.job import Options
 from study.search.grid_plan import Cell
 from study.search.grid_plan import plan_variants
 from study.search.grid_plan import variant_setting
+from study.search.run_grid import make_grid
+from study.search.run_grid import run_grid
 from study.variants import find_variant
 from study.variants import VARIANTS
 from tests.support.commands import client_of
@@ -242,7 +242,7 @@ def test_folds_flag_without_a_fold_trains_all_folds(
 ) -> None:
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr("study.grid.run_grid", lambda *args: asked.append(args))
-    monkeypatch.setattr("study.grid._summarize", lambda _: None)
+    monkeypatch.setattr("study.grid.print_result", lambda _: None)
     monkeypatch.setattr("sys.argv", ["study.grid", "--split", "grouped", *flags])
     assert run_command(main) == 0
     ((plan, *_),) = asked

@@ -15,10 +15,10 @@ from study.common.errors import TrialFailed
 from study.config.trial_config import recipe
 from study.config.trial_config import TrialConfig
 from study.grid import main as grid
-from study.grid import run_grid
 from study.job import Options
 from study.job import Outcome
 from study.search.grid_plan import plan_variants
+from study.search.run_grid import run_grid
 from study.tpe import main as search
 from study.tracking.ui_links import NOTE_TAG
 from tests.support.commands import runs_of

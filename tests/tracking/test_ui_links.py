@@ -13,9 +13,9 @@ from pipelines.export import main as export
 from study.common.command import run_command
 from study.config.sweep import Sweep
 from study.config.trial_config import recipe
-from study.grid import run_grid
 from study.job import Options
 from study.search.grid_plan import GridPlan
+from study.search.run_grid import run_grid
 from study.tracking import ui_links
 from tests.support.browser import open_tab
 from tests.support.browser import Tab

@@ -1,0 +1,110 @@
+"""Train the missing trials of a grid under its parent run."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from study.data.prepare import data_digest
+from study.job import Options
+from study.search import summary
+from study.search.claims import Claims
+from study.search.grid_plan import count_trials
+from study.search.grid_plan import GridPlan
+from study.search.grid_scheduler import GridScheduler
+from study.search.grid_space import build_grid
+from study.search.grid_space import Grid
+from study.search.storage import Storage
+from study.search.study_run import open_study_run
+from study.search.time_estimate import estimate_time
+from study.tracking import connection
+from study.tracking.parent_run import find_parent_run
+from study.tracking.parent_run import is_complete
+from study.tracking.parent_run import StudySpec
+from study.tracking.project_run import point_to_parent_run
+from study.tracking.project_run import take_grid_run
+from study.workers.pool import run_workers
+from study.workers.pool import Worker
+
+
+def make_grid(plan: GridPlan, digest: str) -> Grid:
+    """Make the cells of a grid, whose name is unique to the data set and the settings."""
+    return build_grid(plan.name(digest), plan, digest)
+
+
+def run_grid(plan: GridPlan, options: Options, workers: Sequence[Worker]) -> GridScheduler:
+    """Train the missing cells of a grid.
+
+    Raises:
+        StudyError: the data or a server is not available, or another process runs this grid.
+    """
+    client = connection.connect()
+    project_run = take_grid_run(client)
+    digest = data_digest(plan.base.dataset, plan.base.split)
+    grid = make_grid(plan, digest)
+    if options.pause_after_epoch:
+        grid = dataclasses.replace(grid, name=f"{grid.name}-until-{options.pause_after_epoch}")
+    spec = _make_spec(grid, options)
+    storage = Storage(grid.name)
+    with storage.held():
+        session = GridScheduler(grid, Claims(storage, "maximize"), client, options)
+        _print_size(session, digest, len(workers))
+        # a process that was killed before its end leaves a parent run that is not complete
+        if len(session.finished) < len(grid.configs) or not is_complete(client, spec):
+            _train_under_parent(session, workers, spec)
+    if project_run is not None:
+        _point_to_parent_run(session, project_run)
+    return session
+
+
+def _point_to_parent_run(session: GridScheduler, project_run: str) -> None:
+    """Let the run that `mlflow run` opened say under which run the trials stand."""
+    if (parent_run := find_parent_run(session.client, session.grid.name)) is not None:
+        point_to_parent_run(session.client, project_run, parent_run)
+
+
+def _make_spec(grid: Grid, options: Options) -> StudySpec:
+    """Return what the grid's parent run is to show."""
+    plan = grid.plan
+    dataset = plan.base.dataset
+    if options.pause_after_epoch:
+        # without the sweep, which the parent run of the full grid has
+        return StudySpec(dataset, grid.name, plan.title(fast=True), plan.shared_fields())
+    return StudySpec(dataset, grid.name, plan.title(), plan.shared_fields(), plan.own_sweep)
+
+
+def _print_size(session: GridScheduler, digest: str, worker_count: int) -> None:
+    """Print how many trials the grid has, and about how long the remaining ones take."""
+    grid = session.grid
+    say = session.progress.say
+    say(grid.plan.describe_size())
+    finished_part = f"{len(session.finished)} finished already"
+    say(f"{grid.name}: {count_trials(len(grid.configs))}, {finished_part}")
+    remaining = [config for cell, config in grid.configs.items() if cell not in session.finished]
+    if remaining:
+        pause_after_epoch = session.options.pause_after_epoch
+        say(
+            estimate_time(
+                session.client, remaining, digest, workers=worker_count, epochs=pause_after_epoch
+            )
+        )
+
+
+def _train_under_parent(session: GridScheduler, workers: Sequence[Worker], spec: StudySpec) -> None:
+    """Train the missing cells below the grid's parent run, and summarize them there."""
+    options = session.options
+    summarize = summary.summarize_fast_grid if options.pause_after_epoch else summary.summarize_grid
+    with open_study_run(session.claims, session.client, spec) as study_run:
+        session.options = dataclasses.replace(options, parent=study_run.id)
+        try:
+            _train_cells(session, workers)
+        finally:
+            study_run.write(summarize(session, study_run.run))
+
+
+def _train_cells(session: GridScheduler, workers: Sequence[Worker]) -> None:
+    try:
+        run_workers(workers, session.step)
+    except KeyboardInterrupt:
+        done = len(session.finished)
+        total = len(session.grid.configs)
+        session.progress.say(f"stopped with {done} of {total} finished")
+        raise
