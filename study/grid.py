@@ -29,9 +29,6 @@ from study.search import fast_budget
 from study.search.grid_flags import add_seeds_flag
 from study.search.grid_flags import add_sweep_flags
 from study.search.grid_flags import plan_grid
-from study.search.grid_result import print_result
-from study.search.grid_result import register_best
-from study.search.run_grid import run_grid
 from study.workers.flags import add_engine_flags
 from study.workers.flags import open_workers
 
@@ -64,6 +61,11 @@ def main() -> None:
     if pause_after_epoch and args.register:
         raise ConfigError("--register needs a finished model: leave out --budget fast")
     with open_workers(args) as workers:
+        # Late, because MLflow and Optuna take seconds to load: --help and bad flags need neither
+        from study.search.grid_result import print_result
+        from study.search.grid_result import register_best
+        from study.search.run_grid import run_grid
+
         log_model = args.log_model or args.register
         options = Options(
             use_cache=not args.no_cache,

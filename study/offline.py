@@ -19,6 +19,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from study.common.command import parse_count
 from study.common.command import Parser
@@ -36,8 +37,6 @@ from study.flags import add_config_flags
 from study.flags import add_variant_list
 from study.job import Options
 from study.job import Watch
-from study.offline_job import Job
-from study.offline_job import JobScheduler
 from study.search.grid_flags import add_seeds_flag
 from study.search.grid_flags import add_sweep_flags
 from study.search.grid_flags import plan_grid
@@ -47,6 +46,9 @@ from study.search.grid_plan import VARIANT_SWEEP
 from study.variants import VARIANTS
 from study.workers.local import make_local_workers
 from study.workers.pool import run_workers
+
+if TYPE_CHECKING:
+    from study.offline_job import JobScheduler
 
 EXIT_UNFINISHED = 3  # exit code if configs remain to be trained
 MAX_WORKERS = 1000
@@ -101,7 +103,11 @@ def _make_plan(args: argparse.Namespace, started: float) -> Plan:
     )
 
 
-def _make_scheduler(args: argparse.Namespace, plan: Plan) -> JobScheduler:
+def _make_scheduler(args: argparse.Namespace, plan: Plan) -> "JobScheduler":
+    # Late, because pandas takes a second to load: --help and bad flags do not need it
+    from study.offline_job import Job
+    from study.offline_job import JobScheduler
+
     base = plan.grid.base
     digest = data_digest(base.dataset, base.split)
     parent_run = {
@@ -177,7 +183,7 @@ def main() -> None:
     _report_outcome(scheduler, args.out)
 
 
-def _report_outcome(scheduler: JobScheduler, out: Path) -> None:
+def _report_outcome(scheduler: "JobScheduler", out: Path) -> None:
     """Print the result, and exit with `EXIT_UNFINISHED` if the time was over.
 
     Raises:

@@ -23,14 +23,12 @@ from study.flags import add_config_flags
 from study.flags import add_trial_flags
 from study.flags import check_register_flags
 from study.flags import config_from_flags
-from study.search.run_search import run_search
 from study.search.search_plan import Bounds
 from study.search.search_plan import PRUNER_NAMES
 from study.search.search_plan import SAMPLER_NAMES
 from study.search.search_plan import SEARCHED_FIELDS
 from study.search.search_plan import SearchPlan
 from study.search.search_plan import STAGNATION
-from study.search.space import make_space
 from study.workers.flags import add_engine_flags
 from study.workers.flags import open_workers
 
@@ -143,6 +141,10 @@ def main() -> None:
     if plan.register and plan.confirm == 0:
         raise ConfigError("--register registers a run with a fresh seed: use --confirm 1 or more")
     with open_workers(args) as workers:
+        # Late, because MLflow and Optuna take seconds to load: --help and bad flags need neither
+        from study.search.run_search import run_search
+        from study.search.space import make_space
+
         run_search(make_space(base, flags_on_line), args, plan, workers)
 
 

@@ -20,10 +20,6 @@ from study.flags import add_variant_flag
 from study.flags import check_register_flags
 from study.flags import config_from_flags
 from study.job import Options
-from study.serving.chance import check_beats_chance
-from study.serving.registry import register_model
-from study.tracking.connection import connect
-from study.trial.train_config import train_config
 
 
 def _parse_args() -> argparse.Namespace:
@@ -46,6 +42,12 @@ def main() -> None:
         log_model=args.log_model or args.register,
         force=args.again,
     )
+    # Late, because MLflow takes seconds to load: --help and bad flags do not need it
+    from study.serving.chance import check_beats_chance
+    from study.serving.registry import register_model
+    from study.tracking.connection import connect
+    from study.trial.train_config import train_config
+
     outcome = train_config(config, options)
     if args.register:
         reason = "the config asked for"

@@ -241,8 +241,8 @@ def test_folds_flag_without_a_fold_trains_all_folds(
     monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], folds: list[int]
 ) -> None:
     asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("study.grid.run_grid", lambda *args: asked.append(args))
-    monkeypatch.setattr("study.grid.print_result", lambda _: None)
+    monkeypatch.setattr("study.search.run_grid.run_grid", lambda *args: asked.append(args))
+    monkeypatch.setattr("study.search.grid_result.print_result", lambda _: None)
     monkeypatch.setattr("sys.argv", ["study.grid", "--split", "grouped", *flags])
     assert run_command(main) == 0
     ((plan, *_),) = asked

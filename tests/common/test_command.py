@@ -21,6 +21,22 @@ from study.flags import config_from_flags
 from study.variants import resolve_config
 from tests.support.commands import ROOT
 
+SLOW = {"keras", "mlflow", "optuna", "pandas", "plotly", "scipy", "sklearn", "tensorflow"}
+REFUSED = [  # a command, and flags that it refuses
+    ("study.train", "--rate 1"),
+    ("study.train", "--lr fast"),
+    ("study.train", "--force"),
+    ("study.grid", "--rate 1"),
+    ("study.grid", "--sweep lr=fast"),
+    ("study.grid", "--workers 0"),
+    ("study.grid", "--workers 2"),
+    ("study.tpe", "--rate 1"),
+    ("study.tpe", "--fix rate=1"),
+    ("study.tpe", "--sampler best"),
+    ("study.tpe", "--timeout soon"),
+    ("study.offline", "--out records --minutes 0"),
+]
+
 
 def parsed(*words: str) -> TrialConfig:
     parser = Parser("A test.", "study.train")
@@ -228,15 +244,43 @@ def test_quiet_stderr_before_an_error_shows_what_was_written(
     assert capfd.readouterr().err == "why\n"
 
 
-def test_commands_start_without_keras() -> None:
-    commands = ["study.grid", "study.tpe", "study.train", "study.offline", "study.sync"]
-    commands += ["study.predict", "study.data.audit.__main__", "pipelines.cases.__main__"]
-    commands += ["pipelines.export", "pipelines.power", "pipelines.report"]
-    code = f"import sys, {', '.join(commands)}; print({{'keras', 'tensorflow'}} & {{*sys.modules}})"
+def test_work_of_the_commands_is_imported_without_keras() -> None:
+    modules = ["study.search.run_grid", "study.search.run_search", "study.trial.train_config"]
+    modules += ["study.offline_job", "study.sync", "study.predict", "study.data.audit.__main__"]
+    modules += ["pipelines.cases.__main__", "pipelines.export", "pipelines.power"]
+    modules += ["pipelines.report"]
+    code = f"import sys, {', '.join(modules)}; print({{'keras', 'tensorflow'}} & {{*sys.modules}})"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "set()\n"
+
+
+def test_help_and_refused_flags_load_no_slow_library(tmp_path: Path) -> None:
+    code = f"""if True:
+        import importlib, sys
+        from study.common.command import run_command
+        for module, flags in {REFUSED!r}:
+            main = importlib.import_module(module).main
+            for words in (["--help"], flags.split()):
+                sys.argv = [module, *words]
+                try:
+                    code = run_command(main)
+                except SystemExit as end:
+                    code = end.code
+                print("result:", code, *words, *sorted({SLOW!r} & sys.modules.keys()))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("result:")]
+    expected = [("result: 0 --help", f"result: 2 {flags}") for _, flags in REFUSED]
+    assert lines == [line for pair in expected for line in pair]
 
 
 def test_data_and_config_import_neither_mlflow_nor_optuna() -> None:

@@ -231,7 +231,9 @@ def test_sweep_registers_the_best_training_of_the_best_config(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registered: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("study.search.grid_result.register_model", lambda *args, **_: registered.append(args))
+    monkeypatch.setattr(
+        "study.search.grid_result.register_model", lambda *args, **_: registered.append(args)
+    )
     run_grid(folder, *TWO_FIELDS, "--seeds", "2", "--register", "--force")
     ((_, _, config, reason, _),) = registered
     assert (config.lr, config.head, config.seed) == (5e-3, "gap", 1)
