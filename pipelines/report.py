@@ -17,23 +17,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.compare.blocks import find_main_block
-from pipelines.compare.cautions import list_cautions
-from pipelines.compare.evidence import read_details
-from pipelines.export import build_page
-from pipelines.export import default_folder
-from pipelines.export import select_table_runs
-from pipelines.export import write_text
-from pipelines.page.charts import draw_accuracy_charts
-from pipelines.page.charts import draw_effects
-from pipelines.page.diagnostics import draw_diagnostics
-from pipelines.page.report_page import render_report
-from pipelines.page.report_page import Report
-from pipelines.page.search_charts import draw_search_charts
-from pipelines.runs.finished import read_runs
-from pipelines.runs.predictions import read_predictions
-from pipelines.runs.sweeps import read_sweeps
-from pipelines.runs.upload import upload_files
+from pipelines.page.export_report import export_report
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import StudyError
@@ -41,7 +25,6 @@ from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.config.trial_config import recipe
 from study.flags import resolve_dataset
-from study.tracking.connection import connect
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 PDF_SECONDS = 120  # the longest that printing may take
@@ -71,48 +54,12 @@ def main() -> None:
     args = parser.parse_args()
     recipe(args.dataset)  # refuses an unknown name
     check_outside(args.out, args.dataset)
-    report = build_report(args.dataset, args.experiment)
-    out = args.out or default_folder(report.page)
-    page = write_text(out, "report.html", render_report(report))
-    print(f"report.html is in {out} ({page.stat().st_size / 1e6:.1f} MB)")
-    if not args.no_upload:
-        upload_files(connect(), [run for row in report.rows for run in row.runs], [page])
+    page = export_report(args.dataset, args.experiment, args.out, upload=not args.no_upload)
     if args.pdf:
-        write_pdf(page, out / "report.pdf")
-        print(f"report.pdf is in {out}")
+        write_pdf(page, page.with_name("report.pdf"))
+        print(f"report.pdf is in {page.parent}")
     if args.open:
         webbrowser.open(page.resolve().as_uri())
-
-
-def build_report(dataset: str, experiment: str | None = None) -> Report:
-    """Collect all that the page of a data set shows.
-
-    Raises:
-        StudyError: MLflow cannot be read, or has no finished run of the data set.
-    """
-    runs = read_runs(dataset, experiment)
-    sweeps = read_sweeps(runs)
-    table_runs = select_table_runs(runs, sweeps)
-    predictions = read_predictions(table_runs, with_answers=True)
-    page = build_page(table_runs, predictions, sweeps)
-    main_block = find_main_block(page.blocks)
-    rows = read_details(main_block, predictions.answers)
-    effects_chart = draw_effects(main_block.effects)
-    return Report(
-        page=page,
-        main_block=main_block,
-        rows=rows,
-        charts=[
-            *draw_accuracy_charts(rows),
-            *filter(None, [effects_chart]),
-            *draw_diagnostics(rows),
-            *draw_search_charts(runs),
-        ],
-        cautions=list_cautions([main_block], predictions),
-        other_cautions=list_cautions(
-            [block for block in page.blocks if block is not main_block], predictions
-        ),
-    )
 
 
 def write_pdf(page: Path, file: Path) -> None:

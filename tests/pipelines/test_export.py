@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipelines import export
 from pipelines.compare.block_builder import build_blocks
 from pipelines.compare.cautions import list_cautions
 from pipelines.compare.columns import format_cells
@@ -20,10 +19,11 @@ from pipelines.compare.columns import select_columns
 from pipelines.compare.short_table import SHORT_COLUMNS
 from pipelines.compare.statement import describe_runs
 from pipelines.compare.table import build_table
-from pipelines.export import default_folder
-from pipelines.export import ExportError
 from pipelines.export import main
-from pipelines.export import write_files
+from pipelines.page import export_table
+from pipelines.page.export_table import default_folder
+from pipelines.page.files import ExportError
+from pipelines.page.files import write_files
 from pipelines.page.latex import render_latex
 from pipelines.page.render import Page
 from pipelines.page.render import render_csv
@@ -34,6 +34,7 @@ from pipelines.runs.finished import NoRunsError
 from pipelines.runs.finished import read_runs
 from pipelines.runs.predictions import Predictions
 from pipelines.runs.predictions import read_predictions
+from pipelines.runs.table_runs import select_table_runs
 from study.common.command import run_command
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
@@ -100,8 +101,8 @@ def make_run(variant_fields: dict[str, object] | None = None, **more: object) ->
 
 def build_page(dataset: str) -> Page:
     """What the command writes."""
-    runs = export.select_table_runs(read_runs(dataset))
-    return export.build_page(runs, read_predictions(runs))
+    runs = select_table_runs(read_runs(dataset))
+    return export_table.build_page(runs, read_predictions(runs))
 
 
 def table_of(runs: list[FinishedRun]) -> pd.DataFrame:
@@ -304,7 +305,7 @@ def test_unwritable_folder_is_an_error(here: Path) -> None:
 def test_default_folders_of_folders_with_one_name_differ(tmp_path: Path) -> None:
     runs = [make_run({"dataset": f"folder:{tmp_path}/{n}/pets"}) for n in "12"]
     runs = [replace(run, name_digest=n * 64) for n, run in zip("12", runs, strict=True)]
-    folders = [default_folder(export.build_page([run], Predictions())) for run in runs]
+    folders = [default_folder(export_table.build_page([run], Predictions())) for run in runs]
     assert folders == [Path("exports", "pets-111111"), Path("exports", "pets-222222")]
 
 

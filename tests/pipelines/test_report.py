@@ -19,6 +19,9 @@ from pipelines.compare.blocks import Row
 from pipelines.compare.reflection import answer_questions
 from pipelines.compare.reflection import summarize_study
 from pipelines.compare.verdict import Verdict
+from pipelines.page.charts import draw_accuracy_charts
+from pipelines.page.diagnostics import draw_diagnostics
+from pipelines.page.export_report import build_report
 from pipelines.page.render import render_csv
 from pipelines.page.report_page import render_report
 from pipelines.page.report_page import Report
@@ -54,7 +57,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 def chest(store: str) -> Report:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", store)
-        return report.build_report("chest")
+        return build_report("chest")
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +194,7 @@ def test_report_of_a_search_charts_what_mattered(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    found = report.build_report("demo")
+    found = build_report("demo")
     assert [row.variant for row in found.rows] == [1]
     titles = [chart.title for chart in found.charts]
     assert titles[-2:] == [
@@ -225,9 +228,9 @@ ALL_RIGHT = Answers(("a", "b", "c"), np.arange(30) % 3, np.eye(3)[np.arange(30) 
 def test_row_with_degenerate_predictions_is_drawn(chest: Report, answers: Answers | None) -> None:
     row = dataclasses.replace(chest.rows[1], answers=answers, curves=[], verdict=Verdict())
     rows = [chest.rows[0], row]
-    drawn = [*report.draw_accuracy_charts(rows), *report.draw_diagnostics(rows)]
+    drawn = [*draw_accuracy_charts(rows), *draw_diagnostics(rows)]
     text = render_report(dataclasses.replace(chest, rows=rows, charts=drawn))
     json.loads(text.split("const FIGURES = ")[1].split(";</script>")[0])
     assert len(drawn) >= 8
-    alone = [*report.draw_accuracy_charts([row]), *report.draw_diagnostics([row])]
+    alone = [*draw_accuracy_charts([row]), *draw_diagnostics([row])]
     assert "Test accuracy" not in [chart.title for chart in alone]

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from pipelines import report
-from pipelines.export import write_text
+from pipelines.page.export_report import build_report
+from pipelines.page.files import write_text
 from pipelines.page.report_page import render_report
+from study.common.errors import StudyError
 from tests.support.browser import find_accessibility_violations
 from tests.support.browser import find_chromium
 from tests.support.browser import open_tab
@@ -23,7 +25,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", write_chest_study(folder, seeds=2))
-        return write_text(folder, "report.html", render_report(report.build_report("chest")))
+        return write_text(folder, "report.html", render_report(build_report("chest")))
 
 
 def open_page(tab: Tab, page: Path) -> None:
@@ -86,5 +88,5 @@ def test_report_with_chromium_is_written_as_pdf(page: Path, tmp_path: Path) -> N
 
 def test_report_without_a_browser_refuses_pdf(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(report.StudyError, match="--pdf needs Chromium"):
+    with pytest.raises(StudyError, match="--pdf needs Chromium"):
         report.write_pdf(page, page.with_suffix(".pdf"))

@@ -5,9 +5,8 @@ import dataclasses
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipelines import report
-from pipelines.export import build_page
-from pipelines.export import select_table_runs
+from pipelines.page.export_report import build_report
+from pipelines.page.export_table import build_page
 from pipelines.page.render import print_page
 from pipelines.page.render import render_csv
 from pipelines.page.render import render_html
@@ -16,6 +15,7 @@ from pipelines.page.report_page import render_report
 from pipelines.runs.finished import read_runs
 from pipelines.runs.predictions import read_predictions
 from pipelines.runs.sweeps import read_sweeps
+from pipelines.runs.table_runs import select_table_runs
 from study.config.sweep import Sweep
 from tests.support.store import log_run
 from tests.support.store import log_sweep
@@ -88,7 +88,7 @@ def test_pages_show_the_swept_fields_and_both_comparisons(
 
 
 def test_report_of_a_sweep_answers_for_its_fields() -> None:
-    built = report.build_report("chest")
+    built = build_report("chest")
     titles = [chart.title for chart in built.charts]
     assert "The effect of each setting" in titles
     assert "The effect of each factor" not in titles
