@@ -17,8 +17,8 @@ from mlflow.tracking import MlflowClient
 
 from study import offline
 from study.config.sweep import Sweep
-from study.sync import sync_folder
 from study.tracking import import_offline
+from study.tracking.deliver_records import sync_folder
 from study.tracking.journal import Journal
 from study.tracking.journal import OPERATIONS
 from study.tracking.operations import Operation

@@ -20,9 +20,9 @@ from study.common.errors import StudyError
 from study.common.errors import TrackingError
 from study.common.settings import server_patience
 from study.sync import main
-from study.sync import sync_spool
 from study.tracking import operations
 from study.tracking import spool
+from study.tracking.deliver_records import sync_spool
 from study.tracking.journal import OPERATIONS
 from study.tracking.operations import Operation
 from study.tracking.parent_run import closing_parent_run
