@@ -15,7 +15,7 @@ from study.common.command import run_command
 from study.common.progress import Progress
 from study.data.prepare import prepare
 from study.predict import main
-from study.predict import predict
+from study.serving.predict_folder import predict
 from tests.support.commands import refusal
 from tests.support.commands import succeed_here
 
@@ -171,7 +171,9 @@ def test_odd_names_are_escaped_and_left_out_files_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("study.predict._load_classifier", lambda *_: StubClassifier())
+    monkeypatch.setattr(
+        "study.serving.predict_folder._load_classifier", lambda *_: StubClassifier()
+    )
     for name in (b"caf\xe9.png", b"two\nlines.jfif", b"scan.dcm", b"exports/curves.png"):
         path = Path(os.fsdecode(b"images/" + name))
         path.parent.mkdir(parents=True, exist_ok=True)
