@@ -10,7 +10,6 @@ studies that trained these runs (artifacts, `report/`), unless --no-upload is gi
 
 import sys
 
-from pipelines.page.export_table import export_table
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.paths import check_outside
@@ -43,6 +42,9 @@ def main() -> None:
     # This raises an error for an unknown name.
     recipe(args.dataset)
     check_outside(args.out, args.dataset)
+    # Late, because MLflow takes seconds to load: --help and bad flags do not need it
+    from pipelines.page.export_table import export_table
+
     export_table(args.dataset, args.experiment, args.out, upload=not args.no_upload)
 
 

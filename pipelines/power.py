@@ -13,9 +13,6 @@ import argparse
 import sys
 
 from pipelines.compare.assumptions import Assumptions
-from pipelines.compare.power_plan import assume_plan
-from pipelines.compare.power_plan import format_plans
-from pipelines.compare.power_plan import read_plans
 from study.common.command import parse_count
 from study.common.command import parse_number
 from study.common.command import Parser
@@ -35,6 +32,11 @@ def main() -> None:
     recipe(args.dataset)  # refuses an unknown name
     assumptions = _parse_assumptions(args)
     points = None if args.seed_sd is None else parse_number("seed_sd", args.seed_sd, 0, 50)
+    # Late, because MLflow takes seconds to load: --help and bad flags do not need it
+    from pipelines.compare.power_plan import assume_plan
+    from pipelines.compare.power_plan import format_plans
+    from pipelines.compare.power_plan import read_plans
+
     if assumptions is None:
         plans = read_plans(args.dataset, args.experiment, points)
     else:

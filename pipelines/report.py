@@ -17,7 +17,6 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.page.export_report import export_report
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import StudyError
@@ -54,6 +53,9 @@ def main() -> None:
     args = parser.parse_args()
     recipe(args.dataset)  # refuses an unknown name
     check_outside(args.out, args.dataset)
+    # Late, because MLflow takes seconds to load: --help and bad flags do not need it
+    from pipelines.page.export_report import export_report
+
     page = export_report(args.dataset, args.experiment, args.out, upload=not args.no_upload)
     if args.pdf:
         write_pdf(page, page.with_name("report.pdf"))

@@ -17,7 +17,7 @@ from study.common.errors import StudyError
 from study.common.paths import is_within
 from study.common.paths import parse_path
 from study.common.progress import Progress
-from study.serving.predict_folder import predict
+from study.common.settings import check_keras_backend
 
 
 def main() -> None:
@@ -41,6 +41,10 @@ def main() -> None:
         raise StudyError(
             f"cannot write {args.out} among the images of {args.folder}: choose another --out"
         )
+    check_keras_backend()
+    # Late, because MLflow takes seconds to load: --help and bad flags do not need it
+    from study.serving.predict_folder import predict
+
     predict(args.model, args.folder, args.out or Path("predictions.csv"), Progress())
 
 

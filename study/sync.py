@@ -17,9 +17,6 @@ from study.common.command import Parser
 from study.common.command import run_command
 from study.common.paths import parse_path
 from study.common.settings import tracking_uri
-from study.tracking.deliver_records import sync_folder
-from study.tracking.deliver_records import sync_spool
-from study.tracking.moved_artifacts import point_to_moved_artifacts
 
 
 def main() -> None:
@@ -36,6 +33,11 @@ def main() -> None:
         "--moved", action="store_true", help="mlflow.db and mlruns were moved or copied"
     )
     args = parser.parse_args()
+    # Late, because MLflow takes seconds to load: --help and bad flags do not need it
+    from study.tracking.deliver_records import sync_folder
+    from study.tracking.deliver_records import sync_spool
+    from study.tracking.moved_artifacts import point_to_moved_artifacts
+
     if args.moved:
         print(point_to_moved_artifacts(tracking_uri()))
     else:

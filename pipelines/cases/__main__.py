@@ -10,7 +10,6 @@ with --dataset. Heat maps need a run that was trained with --log-model.
 
 import sys
 
-from pipelines.cases.show_cases import show_cases
 from study.common.command import parse_count
 from study.common.command import Parser
 from study.common.command import run_command
@@ -45,6 +44,9 @@ def main() -> None:
         help="folder to write to [default: exports/cases-ID]",
     )
     args = parser.parse_args()
+    # Late, because MLflow takes seconds to load: --help and bad flags do not need it
+    from pipelines.cases.show_cases import show_cases
+
     show_cases(args.run, args.dataset, args.count, args.out)
 
 

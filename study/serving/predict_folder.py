@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from study.common.command import quiet_stderr
 from study.common.errors import StudyError
 from study.common.progress import Progress
-from study.common.settings import check_keras_backend
 from study.common.settings import keras_backend
 from study.common.settings import tracking_uri
 from study.data.digest import explain_unreadable
@@ -48,7 +47,6 @@ def predict(model: str, folder: Path, out: Path, progress: Progress) -> None:
     Raises:
         StudyError: there is no such model, no image, or no way to write the file.
     """
-    check_keras_backend()
     images, notes = _list_images(folder)
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise StudyError(f"cannot write {out}: name a file in a folder that exists")

@@ -35,6 +35,15 @@ REFUSED = [  # a command, and flags that it refuses
     ("study.tpe", "--sampler best"),
     ("study.tpe", "--timeout soon"),
     ("study.offline", "--out records --minutes 0"),
+    ("study.sync", "--rate 1"),
+    ("study.predict", "--model models:/demo@best --out photos/table.csv photos"),
+    ("study.data.audit.__main__", "--rate 1"),
+    ("study.data.audit.__main__", "--groups-from ("),
+    ("pipelines.export", "--dataset cells"),
+    ("pipelines.report", "--dataset cells"),
+    ("pipelines.power", "--dataset demo --accuracy 0.9"),
+    ("pipelines.power", "--dataset demo --seed-sd 90"),
+    ("pipelines.cases.__main__", "--run 0f3a --count 0"),
 ]
 
 
@@ -246,9 +255,10 @@ def test_quiet_stderr_before_an_error_shows_what_was_written(
 
 def test_work_of_the_commands_is_imported_without_keras() -> None:
     modules = ["study.search.run_grid", "study.search.run_search", "study.trial.train_config"]
-    modules += ["study.offline_job", "study.sync", "study.predict", "study.data.audit.__main__"]
-    modules += ["pipelines.cases.__main__", "pipelines.export", "pipelines.power"]
-    modules += ["pipelines.report"]
+    modules += ["study.offline_job", "study.tracking.deliver_records"]
+    modules += ["study.serving.predict_folder", "study.data.audit.run_audit"]
+    modules += ["pipelines.cases.show_cases", "pipelines.compare.power_plan"]
+    modules += ["pipelines.page.export_report"]
     code = f"import sys, {', '.join(modules)}; print({{'keras', 'tensorflow'}} & {{*sys.modules}})"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

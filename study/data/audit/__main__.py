@@ -27,11 +27,7 @@ from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.common.progress import Progress
 from study.data.audit.file_names import parse_pattern
-from study.data.audit.run_audit import audit
-from study.data.audit.run_audit import check_writable
-from study.data.audit.run_audit import format_closing_lines
-from study.data.audit.run_audit import write_report
-from study.data.audit.terminal import print_audit
+from study.data.audit.report_folder import check_writable
 from study.flags import resolve_dataset
 
 
@@ -62,6 +58,12 @@ def main() -> None:
     place = args.out or Path("audits")
     check_outside(place, args.dataset)
     check_writable(place)
+    # Late, because SciPy and OpenCV take seconds to load: --help and bad flags do not need them
+    from study.data.audit.run_audit import audit
+    from study.data.audit.run_audit import format_closing_lines
+    from study.data.audit.run_audit import write_report
+    from study.data.audit.terminal import print_audit
+
     progress = Progress()
     try:
         report = audit(args.dataset, progress, patterns)

@@ -1,13 +1,9 @@
 """Audit a data set, and write what was found."""
 
-import contextlib
 import dataclasses
 import json
-import os
 import shlex
 import shutil
-import tempfile
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +26,7 @@ from study.data.audit.file_names import check_groups
 from study.data.audit.file_names import Pattern
 from study.data.audit.findings import ImageSet
 from study.data.audit.html import render_audit
+from study.data.audit.report_folder import write_errors_as_data_errors
 from study.data.audit.scan import scan
 from study.data.audit.splits import draw_pooled_parts
 from study.data.audit.thumbnails import make_strips
@@ -148,7 +145,7 @@ def write_report(report: Report, out: Path) -> None:
         "audit.html": render_audit(report.audit, report.strips).encode(),
         GROUPS_FILE: groups.encode("utf-8", "surrogateescape"),
     }
-    with _write_errors_as_data_errors(out):
+    with write_errors_as_data_errors(out):
         for name, content in contents.items():
             atomic_write(out / name, content)
 
@@ -182,23 +179,3 @@ def format_closing_lines(report: Report, out: Path, dataset: str, flags: str) ->
             f"A first answer takes minutes: add {QUICK_FLAGS} (docs/own-images.md).",
         ]
     return lines
-
-
-def check_writable(out: Path) -> None:
-    """Raise at once if `out` cannot be written, not after minutes of work.
-
-    The folder is not made: an audit that is refused leaves nothing behind.
-    """
-    with _write_errors_as_data_errors(out):
-        existing = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
-        tempfile.TemporaryFile(dir=existing).close()
-
-
-@contextlib.contextmanager
-def _write_errors_as_data_errors(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"cannot write to {out} ({error.strerror or error}): choose another folder with --out"
-        ) from None
