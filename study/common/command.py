@@ -255,8 +255,13 @@ def quiet_stderr() -> Iterator[None]:
             os.dup2(stderr.fileno(), 2)
 
 
+def _drop_warning(*_args: object, **_more: object) -> None:
+    """Take the place of `warnings.showwarning`."""
+
+
 def _silence_libraries() -> None:
     """Keep the libraries' warnings and notices out of the output. Errors still show."""
-    warnings.filterwarnings("ignore")
-    for name in ("alembic", "optuna", "absl"):
+    # Not by a filter: libraries are imported later, and put filters of their own before it.
+    warnings.showwarning = _drop_warning
+    for name in ("alembic", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -52,6 +52,7 @@ def make_storage(url: str) -> RDBStorage:
         ConfigError: `STUDY_HEARTBEAT` is out of range.
         StudyError: the database is MLflow's, or a PostgreSQL database that is not in UTF-8.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # its import sets another level
     seconds = heartbeat_seconds()  # a wrong setting is refused before a server is asked
     if find_schema_owner(url) == "MLflow":
         raise StudyError(

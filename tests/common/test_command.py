@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,20 @@ def test_file_that_cannot_be_written_is_named_in_one_line(
     assert lines[0].startswith(f"error: {message}")
 
 
+def test_warning_of_a_library_imported_later_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def main() -> None:
+        warnings.simplefilter("always", UserWarning)  # as SciPy does when it is imported
+        warnings.warn("a notice", UserWarning, stacklevel=1)
+
+    with warnings.catch_warnings(record=True) as shown:
+        assert run_command(main) == 0
+    assert shown == []
+
+
 def test_unexpected_error_is_raised_with_its_traceback(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -169,6 +184,7 @@ def test_command_whose_reader_has_gone_ends_quietly(
     is_error = "stderr" in action or "Progress" in action
     code = f"""if True:
         import sys
+import warnings
         from study.common.command import Parser, run_command
         from study.common.progress import OutputConsole, Progress
         sys.exit(run_command(lambda: {action}))

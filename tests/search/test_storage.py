@@ -26,6 +26,13 @@ def test_storage_in_mlflows_database_is_refused_and_leaves_it_alone(
     client.create_experiment("MLflow still works")
 
 
+@pytest.mark.usefixtures("client")
+def test_storage_keeps_optunas_notices_out_of_the_output() -> None:
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    Storage("a study")
+    assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+
+
 def test_storage_in_no_folder_names_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
