@@ -1,5 +1,6 @@
 """Make the report of a data set's study from MLflow."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.compare.blocks import find_main_block
@@ -10,10 +11,11 @@ from pipelines.page.charts import draw_effects
 from pipelines.page.diagnostics import draw_diagnostics
 from pipelines.page.export_table import build_page
 from pipelines.page.export_table import default_folder
+from pipelines.page.figure import Chart
 from pipelines.page.files import write_text
 from pipelines.page.report_page import render_report
 from pipelines.page.report_page import Report
-from pipelines.page.search_charts import draw_search_charts
+from pipelines.runs.finished import FinishedRun
 from pipelines.runs.finished import read_runs
 from pipelines.runs.predictions import read_predictions
 from pipelines.runs.sweeps import read_sweeps
@@ -69,10 +71,21 @@ def build_report(dataset: str, experiment: str | None = None) -> Report:
             *draw_accuracy_charts(rows),
             *filter(None, [effects_chart]),
             *draw_diagnostics(rows),
-            *draw_search_charts(runs),
+            *_draw_search(runs),
         ],
         cautions=list_cautions([main_block], predictions),
         other_cautions=list_cautions(
             [block for block in page.blocks if block is not main_block], predictions
         ),
     )
+
+
+def _draw_search(runs: Sequence[FinishedRun]) -> list[Chart]:
+    """Draw the charts of a search, if there are runs of one."""
+    search_runs = [run for run in runs if run.role == "search"]
+    if not search_runs:
+        return []
+    # Late, because Optuna's charts load matplotlib, and a report of a grid alone has none of them
+    from pipelines.page.search_charts import draw_search_charts
+
+    return draw_search_charts(search_runs)
