@@ -184,7 +184,6 @@ def test_command_whose_reader_has_gone_ends_quietly(
     is_error = "stderr" in action or "Progress" in action
     code = f"""if True:
         import sys
-import warnings
         from study.common.command import Parser, run_command
         from study.common.progress import OutputConsole, Progress
         sys.exit(run_command(lambda: {action}))
