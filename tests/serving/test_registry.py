@@ -184,7 +184,8 @@ def test_grid_with_register_registers_its_best_model(empty_database: Path, tmp_p
     values = {r.info.run_id: r.data.metrics["val_accuracy"] for r in finished_of(client)}
     assert len(values) == 7
     assert values[version.run_id] == max(values.values())
-    assert "of the best of 7 variants (by mean validation accuracy)" in version.description
+    # So short a training may leave all alike: "the first of 7 that tie for the best of 7 variants"
+    assert "the best of 7 variants (by mean validation accuracy)" in version.description
     assert "model demo, version 1" in output
 
 
