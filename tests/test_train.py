@@ -178,7 +178,7 @@ def test_groups_of_near_duplicates_alone_give_the_least_that_leaks(
     for size in (1, 4):
         group_of = {name: f"near-{number // size}" for number, name in enumerate(names)}
         (root / "groups.csv").write_text(format_groups_csv(group_of, "near-duplicates"))
-        monkeypatch.setattr("study.data.warnings._warned_splits", set())
+        monkeypatch.setattr("study.data.warnings._warned", set())
         trial = prepare_trial(config, Progress(), use_cache=False)
         assert measure_independence(trial) == {}  # nobody knows
         leaks[format_leak(trial)] = " ".join(capsys.readouterr().err.split())
@@ -193,7 +193,7 @@ def test_groups_of_near_duplicates_alone_give_the_least_that_leaks(
 def test_leak_warning_is_printed_once_per_process_and_split(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.data.warnings._warned_splits", set())
+    monkeypatch.setattr("study.data.warnings._warned", set())
     for config in (CONFIG, CONFIG.replace(seed=1), CONFIG.replace(dense_units=8)):
         prepare_trial(config, Progress(), use_cache=True)
     assert capsys.readouterr().err.count("test images have a sibling") == 1

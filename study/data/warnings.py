@@ -1,4 +1,4 @@
-"""Warn of what is odd about a trial's images and their split."""
+"""Warn of what is odd about a trial's images, their split and its number of steps."""
 
 import math
 from collections import Counter
@@ -16,16 +16,18 @@ from study.data.split import Split
 
 MAX_SKIPPED = 5  # images that are named
 QUICK_MOMENTUM = 0.9  # of moving averages that follow within some thirty steps
+STEP_FIELDS = ("epochs", "batch_size", "backbone", "bn_momentum", "trainable")
 MAX_KEPT_SHARE = 0.05  # of a moving average's first value, at the end of training
 
-# (data digest, split, limit) that this process, which may train a whole grid, has warned about
-_warned_splits: set[tuple[str, str, int]] = set()
+# What this process, which may train a whole grid, has warned about: images with their split, and
+# settings that decide the number of steps and what it does
+_warned: set[tuple[object, ...]] = set()
 
 
 def print_warnings_once(
     config: TrialConfig, data: Data, split: Split, leaks: int | None, say: Callable[[str], None]
 ) -> None:
-    """Print what is odd about the images and their split, once per process.
+    """Print what is odd about the images, their split and the steps, once per process.
 
     Args:
         config: of the trial.
@@ -34,18 +36,19 @@ def print_warnings_once(
         leaks: the number of test images with a sibling in train; None if groups are unknown.
         say: prints a line.
     """
-    key = (data.digest, config.split, config.limit)
-    if key in _warned_splits:
-        return
-    _warned_splits.add(key)
-    for line in (
-        *data.notes,
-        *_describe_skipped(data),
-        *_describe_unusual(data),
-        *_describe_departure(config, split),
-        *_describe_few_steps(config, split),
-        *_describe_leaks(data, split, leaks),
-    ):
+    split_key = (data.digest, config.split, config.limit)
+    steps_key = (*split_key, *(getattr(config, name) for name in STEP_FIELDS))
+    lines: list[str] = []
+    if split_key not in _warned:
+        lines += data.notes
+        lines += _describe_skipped(data)
+        lines += _describe_unusual(data)
+        lines += _describe_departure(config, split)
+        lines += _describe_leaks(data, split, leaks)
+    if steps_key not in _warned:
+        lines += _describe_few_steps(config, split)
+    _warned.update((split_key, steps_key))
+    for line in lines:
         say(f"  {line}")
 
 

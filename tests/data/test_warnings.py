@@ -10,8 +10,13 @@ from study.data.split import make_split
 from study.data.warnings import print_warnings_once
 
 
-def list_warnings(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[str]:
-    monkeypatch.setattr("study.data.warnings._warned_splits", set())
+@pytest.fixture(autouse=True)
+def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has been warned of yet."""
+    monkeypatch.setattr("study.data.warnings._warned", set())
+
+
+def list_warnings(**changes: Any) -> list[str]:
     config = recipe("demo").replace(split="grouped", image_size=75, **changes)
     data = prepare("demo", 75)
     lines: list[str] = []
@@ -20,16 +25,16 @@ def list_warnings(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[str]:
     return lines
 
 
-def test_few_steps_for_the_moving_averages_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    (line,) = list_warnings(monkeypatch, epochs=3, bn_momentum=0.99)
+def test_few_steps_for_the_moving_averages_are_a_warning() -> None:
+    (line,) = list_warnings(epochs=3, bn_momentum=0.99)
     steps = 3 * 13  # 208 images, 16 a batch
     assert line.endswith(": use --bn-momentum 0.9")
     assert f"after {steps} training steps" in line
     assert f"keep {100 * 0.99**steps:.0f} % of their first values (bn_momentum=0.99)" in line
 
 
-def test_few_steps_for_any_momentum_ask_for_more_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    (line,) = list_warnings(monkeypatch, epochs=1, bn_momentum=0.9)
+def test_few_steps_for_any_momentum_ask_for_more_epochs() -> None:
+    (line,) = list_warnings(epochs=1, bn_momentum=0.9)
     assert "after 13 training steps" in line
     assert line.endswith(": train more epochs")
 
@@ -43,7 +48,12 @@ def test_few_steps_for_any_momentum_ask_for_more_epochs(monkeypatch: pytest.Monk
         {"bn_momentum": 0.99, "backbone": "vgg16", "alpha": 1.0},  # has none
     ],
 )
-def test_enough_steps_for_the_moving_averages_are_no_warning(
-    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
-) -> None:
-    assert list_warnings(monkeypatch, **{"epochs": 3, **changes}) == []
+def test_enough_steps_for_the_moving_averages_are_no_warning(changes: dict[str, Any]) -> None:
+    assert list_warnings(**{"epochs": 3, **changes}) == []
+
+
+def test_each_config_of_a_process_with_too_few_steps_is_warned_of_once() -> None:
+    assert list_warnings(epochs=3, bn_momentum=0.9) == []
+    assert len(list_warnings(epochs=3, bn_momentum=0.99)) == 1
+    assert list_warnings(epochs=3, bn_momentum=0.99, seed=1) == []
+    assert len(list_warnings(epochs=2, bn_momentum=0.99)) == 1

@@ -122,7 +122,7 @@ def run_here(
         _set_environment(patch, _environment(settings))
         patch.chdir(cwd)
         patch.setattr(sys, "argv", [module, *flags])
-        patch.setattr("study.data.warnings._warned_splits", set())
+        patch.setattr("study.data.warnings._warned", set())
         use_worker(patch, worker or InlineWorker())
         mlflow.set_tracking_uri(None)
         try:
