@@ -17,6 +17,7 @@ from pipelines.cases.page import render_cases
 from pipelines.cases.selection import build_cases
 from pipelines.cases.selection import select_hits
 from pipelines.cases.selection import select_mistakes
+from pipelines.page.files import write_text
 from pipelines.runs.finished import connect_reader
 from pipelines.runs.finished import FinishedRun
 from pipelines.runs.one_run import read_run
@@ -169,14 +170,7 @@ def _has_model(client: MlflowClient, run_id: str) -> bool:
 
 def _store_page(client: MlflowClient, run_id: str, page: str, out: Path) -> None:
     """Write the page into the folder `out` and log it as an artifact of the run."""
-    file = out / "cases.html"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(page.encode())
-    except OSError as error:
-        raise CasesError(
-            f"cannot write to {out}: {error.strerror or error}; name another folder with --out"
-        ) from error
+    file = write_text(out, "cases.html", page)
     try:
         with mlflow_errors_as_study_errors():
             client.log_artifact(run_id, str(file), "cases")
