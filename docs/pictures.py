@@ -8,18 +8,21 @@ Without --ui, the pictures of the MLflow UI stay as they are. It needs Chromium.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
-from mlflow.tracking import MlflowClient
 from PIL import Image
 from playwright.sync_api import Page
 
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import StudyError
+from study.tracking.connection import connect
 from study.tracking.ui_links import run_link
 from study.tracking.ui_links import view_link
+from tests.support.browser import locate_chromium
+from tests.support.browser import NO_CHROMIUM
 from tests.support.browser import open_tab
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,9 +59,10 @@ def draw_ui(address: str) -> None:
     """Draw the page of the demo's study, and the table of its runs.
 
     Raises:
-        StudyError: the server has no finished study of the demo.
+        StudyError: the server does not answer, or has no finished study of the demo.
     """
-    client = MlflowClient(tracking_uri=address)
+    os.environ["MLFLOW_TRACKING_URI"] = address
+    client = connect()
     experiment = client.get_experiment_by_name("demo")
     studies = experiment and client.search_runs(
         [experiment.experiment_id], "attributes.run_name LIKE 'demo · 7 variants%'", max_results=1
@@ -99,6 +103,8 @@ def _make_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command."""
     args = _make_parser().parse_args()
+    if locate_chromium() is None:
+        raise StudyError(NO_CHROMIUM)
     draw_report()
     draw_groups()
     if args.ui:

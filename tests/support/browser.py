@@ -22,6 +22,7 @@ from playwright.sync_api import Route
 from playwright.sync_api import sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NO_CHROMIUM = "no Chromium: install it (Debian, Ubuntu: apt-get install chromium)"
 HERE = ("127.0.0.1", "localhost", "")  # hosts of this machine; a file and a `data:` have none
 
 
@@ -57,14 +58,18 @@ class Tab:
             self.errors.append(f"{message.text} ({message.location.get('url', '')})")
 
 
+def locate_chromium() -> str | None:
+    """The path of a Chromium, if there is one."""
+    return next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
 def find_chromium() -> str:
     """The path of a Chromium; without one the test is skipped, in CI it fails."""
-    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    found = locate_chromium()
     if found is None:
-        reason = "no Chromium: install it (Debian, Ubuntu: apt-get install chromium)"
         if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+            pytest.fail(NO_CHROMIUM)
+        pytest.skip(NO_CHROMIUM)
     return found
 
 
