@@ -13,8 +13,8 @@ from study.common.errors import StudyError
 from tests.support.commands import ROOT
 from tests.support.documents import find_broken_links
 from tests.support.documents import list_documents
-from tests.support.documents import outline
 from tests.support.documents import read_commands
+from tests.support.documents import read_outline
 
 DOCUMENTS = {str(path.relative_to(ROOT)): path for path in list_documents()}
 COMMANDS = {
@@ -29,7 +29,7 @@ class Parsed(Exception):
     """Raised in place of running a command whose flags are right."""
 
 
-def module_commands() -> list[Any]:
+def list_module_commands() -> list[Any]:
     starts = (["python", "-m"], [".venv/bin/python", "-m"])
     return [
         pytest.param(words[2], words[3:], id=f"{name}: {' '.join(words[2:])}"[:100])
@@ -38,27 +38,33 @@ def module_commands() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize(("module", "flags"), module_commands())
-def test_command_of_the_docs_has_flags_that_exist(
-    monkeypatch: pytest.MonkeyPatch, module: str, flags: list[str]
-) -> None:
+def check_flags(monkeypatch: pytest.MonkeyPatch, module: str, flags: list[str]) -> None:
+    """Let a module parse flags, and stop it before it does anything."""
     parse = ArgumentParser.parse_args
 
     def parse_and_stop(self: ArgumentParser, *args: Any, **kwargs: Any) -> None:
         parse(self, *args, **kwargs)
         raise Parsed
 
-    monkeypatch.setattr(ArgumentParser, "parse_args", parse_and_stop)
-    monkeypatch.setattr("sys.argv", [module, *flags])
-    found: Any = importlib.import_module(module)
-    main = getattr(found, "main", None) or importlib.import_module(f"{module}.__main__").main
-    with pytest.raises(Parsed):
-        main()
+    with monkeypatch.context() as patch:
+        patch.setattr(ArgumentParser, "parse_args", parse_and_stop)
+        patch.setattr("sys.argv", [module, *flags])
+        found: Any = importlib.import_module(module)
+        main = getattr(found, "main", None) or importlib.import_module(f"{module}.__main__").main
+        with pytest.raises(Parsed):
+            main()
+
+
+@pytest.mark.parametrize(("module", "flags"), list_module_commands())
+def test_command_of_the_docs_has_flags_that_exist(
+    monkeypatch: pytest.MonkeyPatch, module: str, flags: list[str]
+) -> None:
+    check_flags(monkeypatch, module, flags)
 
 
 def test_flag_that_does_not_exist_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StudyError, match="--rate"):
-        test_command_of_the_docs_has_flags_that_exist(monkeypatch, "study.train", ["--rate", "1"])
+        check_flags(monkeypatch, "study.train", ["--rate", "1"])
 
 
 def test_make_targets_of_the_docs_exist() -> None:
@@ -78,7 +84,7 @@ def test_project_commands_of_the_docs_pass_flags_that_exist(
         entry = words[words.index("-e") + 1] if "-e" in words else "main"
         module = entry_points[entry]["command"].split()[-1]
         flags = [f"--{words[i + 1]}" for i, word in enumerate(words) if word == "-P"]
-        test_command_of_the_docs_has_flags_that_exist(monkeypatch, module, flags)
+        check_flags(monkeypatch, module, flags)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS.values(), ids=DOCUMENTS)
@@ -87,8 +93,8 @@ def test_links_of_a_page_lead_somewhere(path: Path) -> None:
 
 
 def test_korean_readme_has_the_commands_figures_and_headings_of_the_english() -> None:
-    ours = outline(ROOT / "README.ko.md")
-    theirs = outline(ROOT / "README.md")
+    ours = read_outline(ROOT / "README.ko.md")
+    theirs = read_outline(ROOT / "README.md")
     for part, expected in theirs.items():
         assert expected, part
         assert ours[part] == expected, part

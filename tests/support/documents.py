@@ -67,7 +67,7 @@ def find_broken_links(path: Path) -> list[str]:
     return broken
 
 
-def outline(path: Path) -> dict[str, list[str]]:
+def read_outline(path: Path) -> dict[str, list[str]]:
     """What a page and its translation must have in common, in the order of the page."""
     text = path.read_text()
     prose = FENCE.sub("", text)
