@@ -125,7 +125,7 @@ def test_grid_progress_counts_the_trials(trained: Trained) -> None:
 def test_grid_on_a_leaking_set_warns_once(trained: Trained) -> None:
     warnings = re.findall("warning: (.*)", trained.output)
     # what each training learned is said of each
-    of_images = [text for text in warnings if "image is called" not in text]
+    of_images = [text for text in warnings if "image is classified as" not in text]
     assert len(set(of_images)) == len(of_images)
     assert trained.output.count("test images have a sibling") == 1
 

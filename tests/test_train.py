@@ -162,7 +162,7 @@ def test_training_that_calls_all_images_the_same_is_warned_of(
     monkeypatch.setattr("study.trial.record._fit", lambda *_: (result, 0.0))
     log = Mock(new_folder=lambda: tmp_path)
     train_and_record(trial, log, tmp_path, 0.0, Options(hide_test_metrics=hidden))
-    warning = f"warning: every {part} image is called {data.classes[0]}, so this training"
+    warning = f"warning: every {part} image is classified as {data.classes[0]}, so this training"
     printed = capsys.readouterr().err
     assert warning in printed
     assert printed.count("warning") == 1

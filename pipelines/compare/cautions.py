@@ -38,15 +38,15 @@ def list_cautions(blocks: Sequence[Block], predictions: Predictions) -> list[str
 def _warn_of_only_answers(
     runs: Sequence[FinishedRun], counts: Mapping[str, GroupCounts]
 ) -> list[str]:
-    """Warn of runs that call all test images the same, one line for each such class."""
+    """Warn of runs that predict one class for all test images, one line for each class."""
     runs_by_answer: dict[str, list[FinishedRun]] = {}
     for run in runs:
         if run.run_id in counts and (answer := counts[run.run_id].only_answer):
             runs_by_answer.setdefault(answer, []).append(run)
     return [
-        f"Warning: in {format_share(constant_runs, runs)}, every test image is called {answer}:"
-        " the model did not learn to tell the classes apart, and its accuracy is only the share"
-        " of this class."
+        f"Warning: in {format_share(constant_runs, runs)}, every test image is classified as"
+        f" {answer}: the model did not learn to tell the classes apart, and its accuracy is only"
+        " the share of this class."
         for answer, constant_runs in sorted(runs_by_answer.items())
     ]
 

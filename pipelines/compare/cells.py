@@ -50,13 +50,13 @@ def format_value(name: str, value: Value) -> str:
 
 
 def find_best_on_validation(rows: Sequence[Sequence[FinishedRun]]) -> list[int]:
-    """Return the index of the row with the highest mean validation accuracy.
+    """Find the row with the highest mean validation accuracy.
 
     The mean is over seeds and folds. A cross-validation that lacks folds does not count, because
     others would be judged on other images.
 
     Returns:
-        Several indices in order if rows tie, and none if no validation accuracy is known.
+        Its index, or those of several rows that tie, or none if no validation accuracy is known.
     """
     return find_highest([average_validation(row) for row in rows])
 

@@ -49,9 +49,7 @@ def register_best(session: GridScheduler, *, name: str | None, force: bool) -> N
     plan = session.grid.plan
     setting, *others = session.find_best_settings()
     cell = find_best_cell(session.finished, setting)
-    outcomes = [
-        outcome for other, outcome in session.finished.items() if other.setting == cell.setting
-    ]
+    outcomes = [outcome for other, outcome in session.finished.items() if other.setting == setting]
     if not force:
         check_beats_chance(outcomes)
     count = len(outcomes)

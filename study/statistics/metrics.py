@@ -26,9 +26,9 @@ def accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> f
 
 
 def balanced_accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Return the mean over the classes of the share of their images named rightly, 0 to 1.
+    """Return the mean recall of the classes, 0 to 1.
 
-    Classes without an image are left out. How frequent each class is does not count.
+    Each class counts alike, however frequent it is. Classes without an image are left out.
 
     Args:
         probabilities: (n, classes).

@@ -29,7 +29,7 @@ class GroupCounts:
     tested: NDArray[np.int32]
     grouped: bool  # whether the groups are known
     labels: Mapping[str, int] = field(default_factory=dict)  # the number of images of each class
-    only_answer: str = ""  # the class that all images are called although they are of several
+    only_answer: str = ""  # the class predicted for all images, if these are of several
 
     @property
     def accuracy(self) -> float:
@@ -70,14 +70,14 @@ def count_by_group(table: pa.Table) -> GroupCounts:
 
 
 def find_only_answer(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> int | None:
-    """Find the class that all images are called although they are of several.
+    """Find the class predicted for all images, if these are of several classes.
 
     Args:
         probabilities: (n, classes).
         labels: (n,), class index.
 
     Returns:
-        The index of the class, or None if images are called differently, or are all alike.
+        The index of the class, or None if predictions differ, or all images are of one class.
     """
     answers = set(probabilities.argmax(axis=1).tolist())
     return answers.pop() if len(answers) == 1 and len(set(labels.tolist())) > 1 else None

@@ -92,7 +92,10 @@ def train_and_record(
 
 
 def _warn_of_only_answer(trial: Trial, result: "TrialResult", options: Options) -> None:
-    """Say if all images are called the same, on validation where test figures are hidden."""
+    """Warn if one class is predicted for all test images.
+
+    Where test figures are hidden, the warning is about validation images.
+    """
     if options.hide_test_metrics:
         part = "validation"
         answer = find_only_answer(result.val_probabilities, trial.data.y[trial.split.val])
@@ -101,7 +104,7 @@ def _warn_of_only_answer(trial: Trial, result: "TrialResult", options: Options) 
         answer = find_only_answer(result.test_probabilities, trial.data.y[trial.split.test])
     if answer is not None:
         trial.progress.say(
-            f"  warning: every {part} image is called {trial.data.classes[answer]}, so this "
+            f"  warning: every {part} image is classified as {trial.data.classes[answer]}, so this "
             "training did not learn to tell the classes apart"
         )
 

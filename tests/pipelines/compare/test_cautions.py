@@ -38,4 +38,6 @@ def test_caution_counts_the_runs_that_call_every_test_image_the_same() -> None:
     }
     blocks = [Block("pooled", rows), Block("a sweep of the same runs", rows)]
     first = list_cautions(blocks, Predictions(counts))[0]
-    assert first.startswith("Warning: in 1 of 2 runs, every test image is called PNEUMONIA: ")
+    assert first.startswith(
+        "Warning: in 1 of 2 runs, every test image is classified as PNEUMONIA: "
+    )
