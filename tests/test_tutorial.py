@@ -43,10 +43,13 @@ def test_tutorial_runs_from_the_first_cell_to_the_last(tmp_path: Path) -> None:
     path = tmp_path / "docs" / NOTEBOOK.name
     shutil.copy(NOTEBOOK, path)
     notebook = nbformat.read(path, 4)
-    resources = {"metadata": {"path": str(path.parent)}}
-    nbclient.NotebookClient(notebook, timeout=1200, kernel_name="python3").execute(
-        resources=resources
+    client = nbclient.NotebookClient(
+        notebook,
+        timeout=1200,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
     )
+    client.execute()
     nbformat.write(notebook, path)
     texts = [read_text(cell) for cell in list_code_cells(path)]
     assert "8 of 8 finished; best on validation: " in texts[3]
