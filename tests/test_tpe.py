@@ -351,6 +351,7 @@ def test_search_of_an_exhausted_space_ends(search_with_stub: Command) -> None:
     fixed = (
         *("lr=1e-3", "hidden_layers=1", "dense_units=8", "dropout=0.1", "batch_size=16"),
         *("trainable=1", "augment=0", "label_smoothing=0", "weight_decay=0"),
+        "class_weights=none",
     )
     flags = [word for text in fixed for word in ("--fix", text)]
     code, asked, err = search_with_stub(*flags, "--trials", "30", "--confirm", "0")

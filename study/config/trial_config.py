@@ -93,6 +93,12 @@ class TrialConfig:
         low=0.0,
         high=1.0,
     )
+    class_weights: str = knob(
+        "none",
+        "balanced gives every class the same weight in the training loss, however few its images",
+        affects="program",
+        choices=("none", "balanced"),
+    )
     lr: float = knob(1e-5, "Adam's learning rate", affects="training", low=1e-8, high=1.0)
     batch_size: int = knob(32, "images per step", affects="program", low=1, high=4096)
     epochs: int = knob(

@@ -16,6 +16,7 @@ SEARCHED_FIELDS = (  # the keys of `space.make_ranges`
     "augment",
     "label_smoothing",
     "weight_decay",
+    "class_weights",
     "head",
     "scaling",
     "image_size",

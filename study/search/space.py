@@ -43,6 +43,7 @@ def make_ranges(base: TrialConfig) -> dict[str, BaseDistribution]:
         "augment": FloatDistribution(0.0, 1.0, step=0.1),
         "label_smoothing": FloatDistribution(0.0, 0.2, step=0.05),
         "weight_decay": FloatDistribution(0.0, 0.3, step=0.01),
+        "class_weights": CategoricalDistribution(["none", "balanced"]),
         "head": CategoricalDistribution(["flatten", "gap"]),
         "scaling": CategoricalDistribution(["1/255", "backbone"]),
         "image_size": CategoricalDistribution(_list_image_sizes(base)),

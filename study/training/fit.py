@@ -52,6 +52,15 @@ class Arrays:
     test: NDArray[np.int64]
     num_classes: int
 
+    def balance_classes(self) -> NDArray[np.float32]:
+        """Return the weight of each class that makes all count alike in training.
+
+        float32 (num_classes,); the mean over the training images is 1.
+        """
+        counts = np.bincount(self.y[self.train], minlength=self.num_classes)
+        present = np.count_nonzero(counts)
+        return (len(self.train) / (present * np.maximum(counts, 1))).astype(np.float32)
+
 
 def _ignore(*_: object) -> None:
     pass

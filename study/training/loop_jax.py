@@ -54,7 +54,12 @@ class JaxLoop:
     arrays: "Arrays"
     model: keras.Model
     probe: keras.Model
+    class_weights: NDArray[np.float32] | None = field(init=False)
     has_programs: bool = field(default=False, init=False)  # or is compiling them
+
+    def __post_init__(self) -> None:
+        balanced = self.config.class_weights == "balanced"
+        self.class_weights = self.arrays.balance_classes() if balanced else None
 
     def train(self, rows: Rows, on_step: Callable[[int, int], None]) -> dict[str, float]:
         """Train on rows in their order, and return their mean loss and accuracy.
@@ -71,7 +76,7 @@ class JaxLoop:
         for batches, chunk in self._split_batches(rows):
             for inputs, count in self._feed_chunks(batches, chunk):
                 program = self._get_train_program(state, inputs).result()
-                state = program(state, *inputs, np.int32(count))
+                state = program(state, *inputs, self.class_weights, np.int32(count))
                 jax.block_until_ready(state)
                 steps_done += count
                 on_step(steps_done, steps)
@@ -112,9 +117,8 @@ class JaxLoop:
         self._get_predict_program(self._copy_probe_state(), x, order)
 
     def _get_train_program(self, state: Any, inputs: tuple[jax.Array, ...]) -> "Future[Program]":
-        return self._get_program(
-            "train", lambda: _make_train_function(self.model), state, *inputs, np.int32(0)
-        )
+        args = (*inputs, self.class_weights, np.int32(0))
+        return self._get_program("train", lambda: _make_train_function(self.model), state, *args)
 
     def _get_predict_program(self, state: Any, x: jax.Array, order: jax.Array) -> "Future[Program]":
         return self._get_program(
@@ -188,10 +192,18 @@ def _make_train_function(model: keras.Model) -> Program:
     """Return a function of arrays that takes `count` training steps."""
 
     # JAX's compilation cache on disk knows a program by this function's name.
-    def steps(state: Any, x: jax.Array, y: jax.Array, order: jax.Array, count: Any) -> Any:
+    def steps(
+        state: Any,
+        x: jax.Array,
+        y: jax.Array,
+        order: jax.Array,
+        class_weights: jax.Array | None,
+        count: Any,
+    ) -> Any:
         def run_step(i: Any, state: Any) -> Any:
             rows = order[i]
-            _, state_after = model.train_step(tuple(state), (x[rows], y[rows]))
+            weights = () if class_weights is None else (class_weights[y[rows]],)
+            _, state_after = model.train_step(tuple(state), (x[rows], y[rows], *weights))
             return [list(values) for values in state_after]
 
         return jax.lax.fori_loop(0, count, run_step, state)

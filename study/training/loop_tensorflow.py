@@ -31,9 +31,12 @@ class TensorFlowLoop:
         self._model = model
         images = tf.TensorSpec((None, *model.input.shape[1:]), tf.uint8)
         labels = tf.TensorSpec((None,), tf.int64)
+        balanced = config.class_weights == "balanced"
+        class_weights = arrays.balance_classes() if balanced else None
 
         def train_batch(x: tf.Tensor, y: tf.Tensor) -> None:
-            model.train_step((x, y))
+            weights = () if class_weights is None else (tf.gather(class_weights, y),)
+            model.train_step((x, y, *weights))
 
         def predict_batch(x: tf.Tensor) -> list[tf.Tensor]:
             outputs = probe(x, training=False)

@@ -57,7 +57,7 @@ def same_start(folder: Path) -> None:
 
     fit.build_compiled_model = compiled
     backend = keras.backend.backend()
-    result = fit.fit(CONFIG, arrays(), folder / backend)
+    result = fit.fit(CONFIG.replace(class_weights="balanced"), arrays(), folder / backend)
     tell(folder, backend, result)
     averages = [
         each.numpy() for each in result.model.non_trainable_variables if "moving" in each.path
