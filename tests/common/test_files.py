@@ -4,9 +4,10 @@ import errno
 import json
 import resource
 import shutil
-import signal
-import subprocess
+from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +17,13 @@ from study.common.files import atomic_write
 from study.common.files import exclusive_lock
 from study.common.files import no_space_as_study_error
 from study.common.files import open_atomically
+from study.training import fit
 from tests.support.commands import client_of
-from tests.support.commands import finish
 from tests.support.commands import history_of
+from tests.support.commands import run_here
 from tests.support.commands import runs_of
-from tests.support.commands import start
+from tests.support.commands import succeed_here
 from tests.support.commands import TINY
-from tests.support.commands import wait_until
 
 EPOCHS = 4
 FLAGS = (*TINY, "--epochs", str(EPOCHS))
@@ -79,35 +80,54 @@ def state_of(cache: Path) -> Path | None:
     return next((cache / "trials").glob("*/state.npz"), None)
 
 
-def stopped_after_an_epoch(folder: Path, cache: Path) -> "subprocess.Popen[str]":
-    """A trial that was halted while it trains; SIGCONT lets it go on."""
-    process = start("study.train", *FLAGS, cwd=folder, STUDY_CACHE=str(cache), STUDY_PATIENCE="1")
-    wait_until(lambda: state_of(cache) is not None, process)
-    process.send_signal(signal.SIGSTOP)
-    return process
+def after_first_checkpoint(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Have `act` called once a trial's first training state is on disk."""
+    save = fit.save_checkpoint
+    saved: list[Path] = []
+
+    def save_and_act(folder: Path, *args: Any) -> None:
+        save(folder, *args)
+        saved.append(folder)
+        if len(saved) == 1:
+            act()
+
+    monkeypatch.setattr(fit, "save_checkpoint", save_and_act)
 
 
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="Linux alone can limit others")
+@pytest.fixture
+def file_size_limit() -> Iterator[Callable[[int], None]]:
+    """Sets the largest size of files that this process may write, in bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def test_full_disk_ends_the_trial_and_keeps_the_last_checkpoint(
-    empty_database: Path, tmp_path: Path
+    empty_database: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file_size_limit: Callable[[int], None],
 ) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     cache = tmp_path / "cache"
-    process = stopped_after_an_epoch(tmp_path, cache)
+
+    def fill_disk() -> None:
+        state = state_of(cache)
+        assert state is not None
+        limit = state.stat().st_size // 2
+        assert limit > 1.2 * empty_database.stat().st_size  # MLflow's file must be free to grow
+        file_size_limit(limit)
+
+    after_first_checkpoint(monkeypatch, fill_disk)
+    done = run_here("study.train", *FLAGS, cwd=tmp_path, STUDY_CACHE=str(cache))
     state = state_of(cache)
     assert state is not None
-    limit = state.stat().st_size // 2
-    assert limit > 1.2 * empty_database.stat().st_size  # MLflow's file must be free to grow
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
-    process.send_signal(signal.SIGCONT)
-    done = finish(process)
     assert done.returncode == 2
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
     assert line.startswith(f"error: no space to write the training state to {state.parent} (")
-    assert "Traceback" not in done.stderr
     assert [path.name for path in state.parent.iterdir()] == ["state.npz"]
     with np.load(state) as saved:
-        assert 1 <= len(json.loads(str(saved["history"]))) < EPOCHS
+        assert len(json.loads(str(saved["history"]))) == 1
         assert all(saved[name].shape is not None for name in saved.files)
     (failed,) = runs_of(client_of(tmp_path))
     assert failed.info.status == "FAILED"
@@ -115,15 +135,12 @@ def test_full_disk_ends_the_trial_and_keeps_the_last_checkpoint(
 
 
 def test_cache_removed_during_training_does_not_stop_the_trial(
-    empty_database: Path, tmp_path: Path
+    empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     cache = tmp_path / "cache"
-    process = stopped_after_an_epoch(tmp_path, cache)
-    shutil.rmtree(cache)
-    process.send_signal(signal.SIGCONT)
-    done = finish(process)
-    assert done.returncode == 0, done.stderr
+    after_first_checkpoint(monkeypatch, lambda: shutil.rmtree(cache))
+    succeed_here("study.train", *FLAGS, cwd=tmp_path, STUDY_CACHE=str(cache))
     client = client_of(tmp_path)
     (run,) = runs_of(client)
     assert (run.info.status, run.data.tags["finished"]) == ("FINISHED", "true")
