@@ -11,6 +11,7 @@ import pytest
 from study.workers.local import divide_cores
 from tests.support.chaos import figures_of
 from tests.support.chaos import FLAGS
+from tests.support.chaos import FOUR
 from tests.support.chaos import run_disturbed_grid
 from tests.support.commands import client_of
 from tests.support.commands import finish
@@ -40,10 +41,14 @@ def cores_of_a_worker(workers: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "pause", "kills", "workers"),
+    ("flags", "cells", "pause", "kills", "workers"),
     [
-        (1, 1.0, 2, 1),
-        pytest.param(6, 4.0, 1000, 2, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+        pytest.param(FOUR, 4, 1.0, 1, 1, id="a few times"),
+        pytest.param(
+            *(("--seeds", "6"), 42, 4.0, 1000, 2),
+            marks=[pytest.mark.slow, pytest.mark.timeout(3600)],
+            id="again and again",
+        ),
     ],
 )
 def test_grid_under_kills_and_outages_equals_an_undisturbed_one(
@@ -51,7 +56,8 @@ def test_grid_under_kills_and_outages_equals_an_undisturbed_one(
     capsys: pytest.CaptureFixture[str],
     place: Path,
     tmp_path: Path,
-    seeds: int,
+    flags: tuple[str, ...],
+    cells: int,
     pause: float,
     kills: int,
     workers: int,
@@ -63,11 +69,11 @@ def test_grid_under_kills_and_outages_equals_an_undisturbed_one(
         with capsys.disabled():
             print(f"\n{text}")
 
-    came, figures = run_disturbed_grid(place, seeds, pause, kills, workers, say)
-    assert came.pop("finished") == 7 * seeds
+    came, figures = run_disturbed_grid(place, flags, cells, pause, kills, workers, say)
+    assert came.pop("finished") == cells
     came.pop("runs")
     assert set(came.values()) == {0}, came
     with cores_of_a_worker(workers):
-        alone = start("study.grid", *FLAGS, "--seeds", str(seeds), cwd=tmp_path)
+        alone = start("study.grid", *FLAGS, *flags, cwd=tmp_path)
     assert finish(alone, seconds=3000).returncode == 0
     assert figures == figures_of(runs_of(client_of(tmp_path)))
