@@ -7,12 +7,13 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from study.config.fingerprint import fingerprint
 from study.config.trial_config import recipe
+from study.search.grid_plan import plan_variants
+from study.search.space import make_space
 from tests.support.commands import ROOT
 
 CHECK = """
@@ -20,14 +21,19 @@ import json, sys
 from study.config.fingerprint import fingerprint
 from study.config.trial_config import recipe
 from study.search.grid_flags import parse_sweep
+from study.search.grid_plan import plan_variants
+from study.search.space import make_space
 base = recipe("demo")
 prints = [fingerprint(config, "digest") for config in (base, base.replace(noise=0.25))]
 try:
     base.replace(noise=0.6)
 except Exception as error:
     message = str(error)
+names = [plan_variants(config).name("digest") for config in (base, base.replace(noise=0.25))]
+space = [make_space(config, ["noise"]).name() for config in (base, base.replace(noise=0.25))]
 sweep = parse_sweep(["noise=0,0.25"], [], "demo")
-json.dump([prints, message, sweep.fields["noise"], sweep.baseline["noise"]], sys.stdout)
+swept = [sweep.fields["noise"], sweep.baseline["noise"]]
+json.dump([prints, message, swept, names, space], sys.stdout)
 """
 
 
@@ -68,13 +74,18 @@ def test_added_knob_has_a_flag_with_its_help_and_limits(copy: Path) -> None:
     assert text in output
 
 
-def test_added_knob_keeps_fingerprints_at_its_default_and_can_be_swept(copy: Path) -> None:
-    prints, message, values, baseline = json.loads(run_python(copy, "-c", CHECK))
-    ours: Any = fingerprint(recipe("demo"), "digest")
-    assert prints[0] == ours
-    assert prints[1] != ours
+def test_added_knob_at_its_default_keeps_fingerprints_and_names_of_studies(copy: Path) -> None:
+    prints, message, swept, grids, searches = json.loads(run_python(copy, "-c", CHECK))
+    base = recipe("demo")
+    ours = (
+        fingerprint(base, "digest"),
+        plan_variants(base).name("digest"),
+        make_space(base).name(),
+    )
+    assert (prints[0], grids[0], searches[0]) == ours
+    assert not {prints[1], grids[1], searches[1]} & set(ours)
     assert message == "noise=0.6 is out of range: use 0.0 to 0.5"
-    assert (values, baseline) == ([0.0, 0.25], 0.0)
+    assert swept == [[0.0, 0.25], 0.0]
 
 
 def test_files_that_the_recipes_name_exist() -> None:

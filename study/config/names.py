@@ -1,5 +1,6 @@
 """Name trials and data sets within the lengths that MLflow and Optuna accept."""
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping
@@ -18,6 +19,25 @@ MAX_EXPERIMENT_LENGTH = 250
 MAX_STUDY_DATASET_LENGTH = 400
 # Fields that a title always shows, in its own notation
 TITLE_FIELDS = ("head", "hidden_layers", "dense_units", "lr", "seed", "fold", "folds", "split")
+
+# The fields of the first studies. The name of a study has a hash of them all, and of each later
+# field only if it is not at its default. So a study keeps its name when a knob is added.
+FIRST_FIELDS = (
+    *("dataset", "backbone", "alpha", "weights", "bn_momentum", "head", "hidden_layers"),
+    *("dense_units", "dropout", "trainable", "augment", "label_smoothing", "weight_decay", "lr"),
+    *("batch_size", "epochs", "patience", "image_size", "scaling", "split", "fold", "folds"),
+    *("limit", "seed", "precision"),
+)
+
+
+def select_named_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a study's fields that its name depends on, in their order."""
+    defaults = {spec.name: spec.default for spec in dataclasses.fields(TrialConfig)}
+    return {
+        name: value
+        for name, value in values.items()
+        if name in FIRST_FIELDS or value != defaults[name]
+    }
 
 
 def make_trial_title(config: TrialConfig, digest: str) -> str:

@@ -19,6 +19,7 @@ from study.config.fingerprint import fingerprint
 from study.config.initial_weights import weights_kind
 from study.config.names import data_name
 from study.config.names import MAX_STUDY_DATASET_LENGTH
+from study.config.names import select_named_fields
 from study.config.names import shorten_name
 from study.config.sweep import format_value
 from study.config.sweep import Sweep
@@ -158,7 +159,7 @@ class GridPlan:
 
     def name(self, digest: str) -> str:
         """Return the grid's name, which differs between data sets and between settings."""
-        fields = self.shared_fields()
+        fields = select_named_fields(self.shared_fields())
         # A file with the published weights is the same start as Keras' download of them.
         if "weights" in fields and weights_kind(self.base) == "imagenet":
             fields["weights"] = "imagenet"

@@ -20,6 +20,7 @@ from optuna.distributions import IntDistribution
 from study.common.errors import ConfigError
 from study.config.backbones import BACKBONES
 from study.config.names import MAX_STUDY_DATASET_LENGTH
+from study.config.names import select_named_fields
 from study.config.names import shorten_name
 from study.config.trial_config import HIDDEN_LAYER_FIELDS
 from study.config.trial_config import TrialConfig
@@ -105,7 +106,8 @@ class Space:
     def name(self, *more: str) -> str:
         """Return the study's name, the same for the same settings, ranges and `more`."""
         free = {name: distribution_to_json(values) for name, values in self.free.items()}
-        content = json.dumps([self.settings(), self.point(self.base.as_dict()), free, *more])
+        settings = select_named_fields(self.settings())
+        content = json.dumps([settings, self.point(self.base.as_dict()), free, *more])
         content_hash = hashlib.sha256(content.encode()).hexdigest()[:8]
         dataset = shorten_name(self.base.dataset, MAX_STUDY_DATASET_LENGTH)
         return f"search-{dataset}-{self.base.epochs}ep-{content_hash}"
