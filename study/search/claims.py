@@ -1,8 +1,9 @@
 """Claim the configs of an Optuna study, each for one worker at a time.
 
 A claim is a RUNNING trial with the attribute `fingerprint`. On PostgreSQL, heartbeats keep it
-alive. A trial that FAILED without the attribute `reason` was orphaned when its process died, and
-its config can be claimed again.
+alive. While a sampler chooses its config, a trial has the attribute `sampling` instead. A trial
+that FAILED without the attribute `reason` was orphaned when its process died, and its config can be
+claimed again.
 """
 
 import contextlib
@@ -68,7 +69,8 @@ class Claims:
         if not self.shared:
             return
         for trial in self.trials(TrialState.RUNNING):
-            if "fingerprint" not in trial.user_attrs:  # its process died while holding the lock
+            # Without either, its process died while holding the lock.
+            if not {"fingerprint", "sampling"} & trial.user_attrs.keys():
                 self.study.tell(trial.number, state=TrialState.FAIL)
         # After an outage, or a pause of this process, the living need time for a heartbeat.
         if time.monotonic() - self.storage.answering_since > heartbeat_seconds() * BEATS_UNTIL_DEAD:
@@ -97,7 +99,8 @@ class Claims:
         """Return the fingerprints of the configs that any process is training."""
         candidates = self.trials() if trials is None else trials
         running_trials = [trial for trial in candidates if trial.state == TrialState.RUNNING]
-        return {trial.user_attrs.get("fingerprint", "") for trial in running_trials}
+        keys = [trial.user_attrs.get("fingerprint") for trial in running_trials]
+        return {key for key in keys if key is not None}
 
     def waiting_message(self) -> str | None:
         """Return a message on the trials that an idle worker waits for, if it is news.
@@ -128,6 +131,18 @@ class Claims:
             for key, trial in latest.items()
             if key and trial.state == TrialState.FAIL and "reason" not in trial.user_attrs
         ]
+
+    def open_trial(self) -> optuna.Trial:
+        """Return a new trial without a config, for a sampler to choose one without the lock.
+
+        The caller must hold the lock of `under_lock`. The trial counts as alive for as long as it
+        would without a heartbeat.
+        """
+        trial = self.study.ask()
+        if self.shared:
+            self.storage.rdb.record_heartbeat(trial._trial_id)
+        trial.set_user_attr("sampling", True)
+        return trial
 
     def claim(self, trial: optuna.Trial, key: str) -> None:
         """Claim the config whose fingerprint is `key`.

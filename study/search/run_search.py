@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 
 from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
 
 from study.common.errors import StudyError
 from study.config.trial_config import TrialConfig
@@ -101,7 +102,7 @@ def _search_under_parent(
 def _make_seeded_sampler(kind: str, seed: int, claims: Claims) -> BaseSampler:
     # With the same seed, a repeated call would propose the same configs again: the number of
     # trials is added. Two calls at the same time would still agree: then the seed is random.
-    is_alone = not claims.running_fingerprints()
+    is_alone = not claims.trials(TrialState.RUNNING)
     return make_sampler(kind, seed + len(claims.study.trials) if is_alone else None)
 
 

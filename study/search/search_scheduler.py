@@ -4,6 +4,7 @@ A config that is finished already is not trained again. Any number of workers an
 processes may take part.
 """
 
+import contextlib
 import math
 import time
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 import optuna
 from mlflow.tracking import MlflowClient
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState
 
@@ -97,32 +99,60 @@ class Search(Scheduler[ClaimedTrial]):
                 f"{self.failures} trials failed in a row, the last one: {self.last_failure}\n"
                 "Remove the cause and repeat the command, or narrow the search with --fix."
             )
-        claimed: ClaimedTrial | StepResult = self.claims.under_lock(self._claim_proposed)
-        if claimed is StepResult.WAIT and (message := self.claims.waiting_message()) is not None:
+        opened = self.claims.under_lock(self._claim_known_or_open)
+        if isinstance(opened, optuna.Trial):
+            # Without the lock, because the sampler takes longer than all else.
+            self.claims.storage.retry_until_available(lambda: self._sample(opened))
+            return self.claims.under_lock(lambda: self._claim_sampled(opened))
+        if isinstance(opened, ClaimedTrial):  # a start is tried once, even if it fails
+            self.starts = [point for point in self.starts if point != opened.trial.params]
+        if opened is StepResult.WAIT and (message := self.claims.waiting_message()) is not None:
             self.progress.say(message)
-        return claimed
+        return opened
 
-    def _claim_proposed(self) -> ClaimedTrial | StepResult:
-        """Claim the next trial that is new, or return why there is none."""
+    def _claim_known_or_open(self) -> ClaimedTrial | optuna.Trial | StepResult:
+        """Claim an orphaned config or a start, or open a trial for the sampler.
+
+        If no trial may start, return why.
+        """
         max_trials = self.bounds.trials
-        while True:
-            trials = self.claims.trials()
-            ended = self.claims.finished_by_fingerprint(trials)
-            running_keys = self.claims.running_fingerprints(trials)
-            if reason := self._find_end_reason(len(ended)):
-                self.end = reason
-                return StepResult.END
-            count = len(ended) + len(running_keys)
-            if max_trials is not None and count >= max_trials:
-                return StepResult.WAIT
-            self._enqueue_next(self.claims.orphaned(trials), ended.keys() | running_keys)
-            trial = self.claims.study.ask(self.space.free)
-            key = self.key(trial.params)
-            if key not in ended and key not in running_keys:
-                self.claims.claim(trial, key)
-                self.repeats = 0
-                return ClaimedTrial(trial, f"[{count + 1}{format_total(max_trials)}] ")
+        trials = self.claims.trials()
+        ended = self.claims.finished_by_fingerprint(trials)
+        if reason := self._find_end_reason(len(ended)):
+            self.end = reason
+            return StepResult.END
+        count = len(ended) + sum(trial.state == TrialState.RUNNING for trial in trials)
+        if max_trials is not None and count >= max_trials:
+            return StepResult.WAIT
+        known_keys = ended.keys() | self.claims.running_fingerprints(trials)
+        point = self._find_known_point(self.claims.orphaned(trials), known_keys)
+        if point is None:
+            return self.claims.open_trial()
+        trial = self.claims.ask(point, self.space.free, self.key(point))
+        return ClaimedTrial(trial, f"[{count + 1}{format_total(max_trials)}] ")
+
+    def _sample(self, trial: optuna.Trial) -> None:
+        """Let the sampler choose a trial's config. Fields that it has already stay as they are."""
+        with contextlib.suppress(UpdateFinishedTrialError):  # another process thinks it dead
+            for name, distribution in self.space.free.items():
+                trial._suggest(name, distribution)
+
+    def _claim_sampled(self, trial: optuna.Trial) -> ClaimedTrial | StepResult:
+        """Claim the config that the sampler chose, if it is new."""
+        trials = self.claims.trials()
+        if trials[trial.number].state != TrialState.RUNNING:  # another process thought it dead
+            return StepResult.DONE
+        others = [other for other in trials if other.number != trial.number]
+        ended = self.claims.finished_by_fingerprint(others)
+        running_keys = self.claims.running_fingerprints(others)
+        key = self.key(trial.params)
+        if key in ended or key in running_keys:
             self._close_repeat(trial, key, ended.get(key))
+            return StepResult.DONE
+        self.claims.claim(trial, key)
+        self.repeats = 0
+        count = len(ended) + len(running_keys) + 1
+        return ClaimedTrial(trial, f"[{count}{format_total(self.bounds.trials)}] ")
 
     def _find_end_reason(self, ended_count: int) -> str | None:
         """Return why no more trials start, or None if one may."""
@@ -139,17 +169,12 @@ class Search(Scheduler[ClaimedTrial]):
             return f"none of {MAX_REPEATS} proposals was new: the space is exhausted"
         return None
 
-    def _enqueue_next(self, orphaned_trials: list[FrozenTrial], known_keys: set[str]) -> None:
-        """Have Optuna propose an orphaned config next, or else the next of the starts."""
-        points = [dict(trial.params) for trial in orphaned_trials]
-        for point in points:
-            if self.key(point) not in known_keys:
-                self.claims.study.enqueue_trial(point)
-                return
-        while self.starts and self.key(self.starts[0]) in known_keys:
-            self.starts.pop(0)
-        if self.starts:  # one at a time, so that a killed call leaves none behind
-            self.claims.study.enqueue_trial(self.starts.pop(0))
+    def _find_known_point(
+        self, orphaned_trials: list[FrozenTrial], known_keys: set[str]
+    ) -> dict[str, Any] | None:
+        """Return the point of an orphaned config, or else the next of the starts, if any."""
+        points = [dict(trial.params) for trial in orphaned_trials] + self.starts
+        return next((point for point in points if self.key(point) not in known_keys), None)
 
     def _close_repeat(self, trial: optuna.Trial, key: str, earlier: FrozenTrial | None) -> None:
         """End a trial whose config another trial has finished or is training."""

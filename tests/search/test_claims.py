@@ -172,6 +172,19 @@ def test_silent_trial_is_orphaned_only_after_the_storage_answers(
     assert state(claims_on_postgresql, trial) == TrialState.FAIL
 
 
+def test_trial_is_alive_while_its_config_is_chosen(claims_on_postgresql: Claims) -> None:
+    claims = claims_on_postgresql
+    trial = claims.under_lock(claims.open_trial)
+    claims.storage.answering_since -= 3600
+    take_empty_turn(claims)
+    assert state(claims, trial) == TrialState.RUNNING
+    assert claims.running_fingerprints() == set()
+    age_heartbeat(claims, trial)  # its process was killed
+    take_empty_turn(claims)
+    assert state(claims, trial) == TrialState.FAIL
+    assert claims.orphaned() == []
+
+
 def make_clock_ahead(seconds: float) -> Callable[[], float]:
     real = time.monotonic
     return lambda: real() + seconds

@@ -1,0 +1,115 @@
+"""Claims of a search's workers: the sampler chooses configs while others claim theirs."""
+
+import threading
+from typing import Any
+
+import optuna
+import pytest
+from mlflow.tracking import MlflowClient
+from optuna.samplers import RandomSampler
+from optuna.trial import TrialState
+
+from study.config.trial_config import recipe
+from study.search.claims import Claims
+from study.search.search_plan import Bounds
+from study.search.search_scheduler import ClaimedTrial
+from study.search.search_scheduler import Search
+from study.search.space import make_space
+from study.search.storage import Storage
+from study.workers.pool import StepResult
+from tests.support.servers import Postgres
+
+SPACE = make_space(recipe("demo"))
+
+
+class SlowSampler(RandomSampler):
+    """Begins to sample, and goes on when `go_on` is set."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+
+    def sample_independent(self, *args: Any) -> Any:
+        self.begun.set()
+        assert self.go_on.wait(60)
+        return super().sample_independent(*args)
+
+
+@pytest.fixture
+def study_name(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> str:
+    """An empty study on PostgreSQL, with a heartbeat each second."""
+    for name, value in postgres.settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STUDY_HEARTBEAT", "1")
+    return str(request.node.name)
+
+
+def join(name: str, sampler: optuna.samplers.BaseSampler, trials: int = 9) -> Search:
+    """One more process at work on a study, without starts."""
+    claims = Claims(Storage(name), "maximize")
+    claims.study.sampler = sampler
+    client = MlflowClient("http://localhost")  # never called, because no trial fails
+    return Search(claims, SPACE, "val_accuracy", "0" * 64, client, Bounds(trials=trials))
+
+
+def claim_in_thread(search: Search) -> tuple[threading.Thread, list[ClaimedTrial | StepResult]]:
+    claimed: list[ClaimedTrial | StepResult] = []
+    thread = threading.Thread(target=lambda: claimed.append(search.claim_next()))
+    thread.start()
+    return thread, claimed
+
+
+def test_others_claim_while_a_sampler_chooses(study_name: str) -> None:
+    slow = SlowSampler(0)
+    first = join(study_name, slow)
+    thread, claimed = claim_in_thread(first)
+    assert slow.begun.wait(60)
+    second = join(study_name, RandomSampler(1)).claim_next()
+    assert isinstance(second, ClaimedTrial)
+    assert not claimed
+    slow.go_on.set()
+    thread.join()
+    (earlier,) = claimed
+    assert isinstance(earlier, ClaimedTrial)
+    assert earlier.trial.number < second.trial.number
+    assert len(first.claims.running_fingerprints()) == 2
+
+
+def test_trial_that_a_sampler_chooses_counts_towards_the_bound(study_name: str) -> None:
+    slow = SlowSampler(0)
+    thread, claimed = claim_in_thread(join(study_name, slow, trials=1))
+    assert slow.begun.wait(60)
+    assert join(study_name, RandomSampler(1), trials=1).claim_next() is StepResult.WAIT
+    slow.go_on.set()
+    thread.join()
+    assert isinstance(claimed[0], ClaimedTrial)
+
+
+def test_config_that_two_samplers_choose_is_claimed_once(study_name: str) -> None:
+    slow = SlowSampler(0)
+    first = join(study_name, slow)
+    thread, claimed = claim_in_thread(first)
+    assert slow.begun.wait(60)
+    assert isinstance(join(study_name, RandomSampler(0)).claim_next(), ClaimedTrial)
+    slow.go_on.set()
+    thread.join()
+    assert claimed == [StepResult.DONE]
+    assert first.repeats == 1
+    states = [trial.state for trial in first.claims.trials()]
+    assert states == [TrialState.FAIL, TrialState.RUNNING]
+    assert isinstance(first.claim_next(), ClaimedTrial)
+
+
+def test_trial_thought_dead_while_its_sampler_chose_is_not_claimed(study_name: str) -> None:
+    slow = SlowSampler(0)
+    first = join(study_name, slow)
+    thread, claimed = claim_in_thread(first)
+    assert slow.begun.wait(60)
+    first.claims.study.tell(0, state=TrialState.FAIL)  # by another process
+    slow.go_on.set()
+    thread.join()
+    assert claimed == [StepResult.DONE]
+    assert first.claims.running_fingerprints() == set()
