@@ -129,20 +129,26 @@ def _open_search(plan: Plan, clock: Clock) -> Search:
     claims.study.sampler = make_sampler(plan.sampler, None)
     under_lock = claims.under_lock
 
-    def run_timed(action: Any) -> Any:
-        def run_turn() -> Any:
-            with clock.time_call("turn"):
+    def run_locked(action: Any) -> Any:
+        def run_action() -> Any:
+            with clock.time_call("lock"):
                 return action()
 
-        with clock.time_call("claim"):
-            return under_lock(run_turn)
+        return under_lock(run_action)
 
-    claims.under_lock = run_timed  # type: ignore[method-assign]
+    claims.under_lock = run_locked  # type: ignore[method-assign]
     space = make_space(recipe("chest"))
     bounds = Bounds(plan.trials)
     options = Options(parent=plan.parent)
     search = Search(claims, space, METRIC, DIGEST, connection.connect(), bounds, options=options)
     search.progress.console.quiet = True
+    claim_next = search.claim_next
+
+    def claim_timed() -> Any:
+        with clock.time_call("claim"):
+            return claim_next()
+
+    search.claim_next = claim_timed  # type: ignore[method-assign]
     return search
 
 
