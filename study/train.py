@@ -12,6 +12,7 @@ import sys
 
 from study.common.command import Parser
 from study.common.command import run_command
+from study.common.memory import keep_freed_memory
 from study.common.progress import Progress
 from study.common.settings import check_keras_backend
 from study.flags import add_config_flags
@@ -33,6 +34,7 @@ def _parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Run the command."""
+    keep_freed_memory()
     args = _parse_args()
     check_keras_backend()
     check_register_flags(args)

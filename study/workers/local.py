@@ -24,6 +24,7 @@ from typing import Any
 from study.common.errors import OutOfMemory
 from study.common.errors import StudyError
 from study.common.errors import WorkerDied
+from study.common.memory import keep_freed_memory
 from study.workers.gpus import list_gpus
 
 # Of a GPU's memory, for the trials that share it. Libraries take some of the rest.
@@ -182,6 +183,7 @@ def _run_function(function: str, args: tuple[Any, ...]) -> Any:
 
 
 def _init_worker(settings: Mapping[str, str], cores: Sequence[int]) -> None:
+    keep_freed_memory()
     os.environ.update(settings)
     if cores:
         os.sched_setaffinity(0, cores)  # TensorFlow then starts as many threads

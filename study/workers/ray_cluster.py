@@ -24,6 +24,7 @@ from dotenv import load_dotenv
 from study.common.errors import first_line
 from study.common.errors import StudyError
 from study.common.errors import WorkerDied
+from study.common.memory import keep_freed_memory
 from study.common.settings import read_setting
 from study.common.settings import trim_environment
 from study.config.fingerprint import PROTOCOL_VERSION
@@ -237,6 +238,7 @@ def run_here(work: bytes, protocol: int) -> Any:
         )
     # Ray interrupts by SIGINT, which processes that a shell starts in the background ignore.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    keep_freed_memory()
     load_dotenv(".env")
     trim_environment()
     function, args = pickle.loads(work)
