@@ -22,6 +22,7 @@ from benchmarks.settings import make_config
 from benchmarks.settings import make_parser
 from study.common.command import quiet_stderr
 from study.common.command import run_command
+from study.common.memory import keep_freed_memory
 from study.config.trial_config import TrialConfig
 from study.variants import variant_fields
 from study.variants import VARIANTS
@@ -70,6 +71,7 @@ def print_table(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Run the command."""
+    keep_freed_memory()  # as every process that trains
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("--weights", default="none", help="none, or a weights FILE of the backbone [default: none]")
