@@ -19,6 +19,7 @@ from typing import TypeVar
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import fail_stale_trials
+from optuna.trial import create_trial
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState
 
@@ -133,15 +134,16 @@ class Claims:
         ]
 
     def open_trial(self) -> optuna.Trial:
-        """Return a new trial without a config, for a sampler to choose one without the lock.
+        """Return a new trial without a config, for a sampler to choose one.
 
-        The caller must hold the lock of `under_lock`. The trial counts as alive for as long as it
-        would without a heartbeat.
+        It is no claim, and needs no lock. It counts as alive for as long as a claim without a
+        heartbeat.
         """
-        trial = self.study.ask()
+        template = create_trial(state=TrialState.RUNNING, user_attrs={"sampling": True})
+        storage = self.study._storage
+        trial = optuna.Trial(self.study, storage.create_new_trial(self.study._study_id, template))
         if self.shared:
             self.storage.rdb.record_heartbeat(trial._trial_id)
-        trial.set_user_attr("sampling", True)
         return trial
 
     def claim(self, trial: optuna.Trial, key: str) -> None:

@@ -99,37 +99,42 @@ class Search(Scheduler[ClaimedTrial]):
                 f"{self.failures} trials failed in a row, the last one: {self.last_failure}\n"
                 "Remove the cause and repeat the command, or narrow the search with --fix."
             )
-        opened = self.claims.under_lock(self._claim_known_or_open)
-        if isinstance(opened, optuna.Trial):
-            # Without the lock, because the sampler takes longer than all else.
-            self.claims.storage.retry_until_available(lambda: self._sample(opened))
-            return self.claims.under_lock(lambda: self._claim_sampled(opened))
-        if isinstance(opened, ClaimedTrial):  # a start is tried once, even if it fails
-            self.starts = [point for point in self.starts if point != opened.trial.params]
-        if opened is StepResult.WAIT and (message := self.claims.waiting_message()) is not None:
-            self.progress.say(message)
-        return opened
-
-    def _claim_known_or_open(self) -> ClaimedTrial | optuna.Trial | StepResult:
-        """Claim an orphaned config or a start, or open a trial for the sampler.
-
-        If no trial may start, return why.
-        """
-        max_trials = self.bounds.trials
-        trials = self.claims.trials()
-        ended = self.claims.finished_by_fingerprint(trials)
-        if reason := self._find_end_reason(len(ended)):
+        retry = self.claims.storage.retry_until_available
+        trials = retry(self.claims.trials)
+        if reason := self._find_end_reason(len(self.claims.finished_by_fingerprint(trials))):
             self.end = reason
             return StepResult.END
-        count = len(ended) + sum(trial.state == TrialState.RUNNING for trial in trials)
-        if max_trials is not None and count >= max_trials:
+        if self._is_full(trials):
+            self.claims.under_lock(lambda: None)  # releases the claims of dead processes
+            if message := self.claims.waiting_message():
+                self.progress.say(message)
             return StepResult.WAIT
-        known_keys = ended.keys() | self.claims.running_fingerprints(trials)
-        point = self._find_known_point(self.claims.orphaned(trials), known_keys)
-        if point is None:
-            return self.claims.open_trial()
+        if self._find_known_point(trials) is not None:
+            return self.claims.under_lock(self._claim_known)
+        trial = retry(self.claims.open_trial)
+        # Without the lock, because the sampler takes longer than all else.
+        retry(lambda: self._sample(trial))
+        return self.claims.under_lock(lambda: self._claim_sampled(trial))
+
+    def _is_full(self, trials: list[FrozenTrial]) -> bool:
+        """Return whether as many trials ended or are claimed as there shall be."""
+        max_trials = self.bounds.trials
+        return max_trials is not None and self._count_claimed(trials) >= max_trials
+
+    def _count_claimed(self, trials: list[FrozenTrial]) -> int:
+        ended = self.claims.finished_by_fingerprint(trials)
+        return len(ended.keys() | self.claims.running_fingerprints(trials))
+
+    def _claim_known(self) -> ClaimedTrial | StepResult:
+        """Claim an orphaned config or a start, unless another worker was faster."""
+        trials = self.claims.trials()
+        point = self._find_known_point(trials)
+        if point is None or self._is_full(trials):
+            return StepResult.DONE
+        # A start is tried once, even if it fails.
+        self.starts = [start for start in self.starts if start != point]
         trial = self.claims.ask(point, self.space.free, self.key(point))
-        return ClaimedTrial(trial, f"[{count + 1}{format_total(max_trials)}] ")
+        return self._label(trial, trials)
 
     def _sample(self, trial: optuna.Trial) -> None:
         """Let the sampler choose a trial's config. Fields that it has already stay as they are."""
@@ -138,21 +143,26 @@ class Search(Scheduler[ClaimedTrial]):
                 trial._suggest(name, distribution)
 
     def _claim_sampled(self, trial: optuna.Trial) -> ClaimedTrial | StepResult:
-        """Claim the config that the sampler chose, if it is new."""
+        """Claim the config that the sampler chose, if it is new and there is room for it."""
         trials = self.claims.trials()
         if trials[trial.number].state != TrialState.RUNNING:  # another process thought it dead
             return StepResult.DONE
         others = [other for other in trials if other.number != trial.number]
+        if self._is_full(others):
+            self.claims.fail(trial, "the search has all its trials")
+            return StepResult.DONE
         ended = self.claims.finished_by_fingerprint(others)
-        running_keys = self.claims.running_fingerprints(others)
         key = self.key(trial.params)
-        if key in ended or key in running_keys:
+        if key in ended or key in self.claims.running_fingerprints(others):
             self._close_repeat(trial, key, ended.get(key))
             return StepResult.DONE
         self.claims.claim(trial, key)
         self.repeats = 0
-        count = len(ended) + len(running_keys) + 1
-        return ClaimedTrial(trial, f"[{count}{format_total(self.bounds.trials)}] ")
+        return self._label(trial, others)
+
+    def _label(self, trial: optuna.Trial, others: list[FrozenTrial]) -> ClaimedTrial:
+        number = self._count_claimed(others) + 1
+        return ClaimedTrial(trial, f"[{number}{format_total(self.bounds.trials)}] ")
 
     def _find_end_reason(self, ended_count: int) -> str | None:
         """Return why no more trials start, or None if one may."""
@@ -169,11 +179,12 @@ class Search(Scheduler[ClaimedTrial]):
             return f"none of {MAX_REPEATS} proposals was new: the space is exhausted"
         return None
 
-    def _find_known_point(
-        self, orphaned_trials: list[FrozenTrial], known_keys: set[str]
-    ) -> dict[str, Any] | None:
+    def _find_known_point(self, trials: list[FrozenTrial]) -> dict[str, Any] | None:
         """Return the point of an orphaned config, or else the next of the starts, if any."""
-        points = [dict(trial.params) for trial in orphaned_trials] + self.starts
+        ended = self.claims.finished_by_fingerprint(trials)
+        known_keys = ended.keys() | self.claims.running_fingerprints(trials)
+        orphaned_points = [dict(trial.params) for trial in self.claims.orphaned(trials)]
+        points = orphaned_points + self.starts
         return next((point for point in points if self.key(point) not in known_keys), None)
 
     def _close_repeat(self, trial: optuna.Trial, key: str, earlier: FrozenTrial | None) -> None:

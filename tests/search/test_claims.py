@@ -18,6 +18,7 @@ from study.search.claims import Claims
 from study.search.claims import MAX_DEATHS
 from study.search.storage import BEATS_UNTIL_DEAD
 from study.search.storage import Storage
+from tests.support.claim_tasks import age_heartbeat
 from tests.support.claim_tasks import claim_many
 from tests.support.claim_tasks import claims_of
 from tests.support.claim_tasks import open_study
@@ -150,14 +151,6 @@ def test_trial_of_a_killed_process_is_orphaned_and_others_are_not(
     assert claims_on_postgresql.finished_by_fingerprint().keys() == {"living", "dying"}
 
 
-def age_heartbeat(claims: Claims, trial: optuna.Trial) -> None:
-    """Set a trial's last sign of life back by a day."""
-    statement = "UPDATE trial_heartbeats SET heartbeat = heartbeat - interval '1 day'"
-    with claims.storage.rdb.engine.begin() as connection:
-        where = f" WHERE trial_id = {trial._trial_id}"
-        connection.exec_driver_sql(statement + where)
-
-
 def test_silent_trial_is_orphaned_only_after_the_storage_answers(
     claims_on_postgresql: Claims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +167,7 @@ def test_silent_trial_is_orphaned_only_after_the_storage_answers(
 
 def test_trial_is_alive_while_its_config_is_chosen(claims_on_postgresql: Claims) -> None:
     claims = claims_on_postgresql
-    trial = claims.under_lock(claims.open_trial)
+    trial = claims.open_trial()
     claims.storage.answering_since -= 3600
     take_empty_turn(claims)
     assert state(claims, trial) == TrialState.RUNNING

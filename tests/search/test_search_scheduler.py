@@ -17,6 +17,7 @@ from study.search.search_scheduler import Search
 from study.search.space import make_space
 from study.search.storage import Storage
 from study.workers.pool import StepResult
+from tests.support.claim_tasks import age_heartbeat
 from tests.support.servers import Postgres
 
 SPACE = make_space(recipe("demo"))
@@ -78,14 +79,29 @@ def test_others_claim_while_a_sampler_chooses(study_name: str) -> None:
     assert len(first.claims.running_fingerprints()) == 2
 
 
-def test_trial_that_a_sampler_chooses_counts_towards_the_bound(study_name: str) -> None:
+def test_sampler_that_is_too_late_claims_no_trial_beyond_the_last(study_name: str) -> None:
     slow = SlowSampler(0)
-    thread, claimed = claim_in_thread(join(study_name, slow, trials=1))
+    first = join(study_name, slow, trials=1)
+    thread, claimed = claim_in_thread(first)
     assert slow.begun.wait(60)
-    assert join(study_name, RandomSampler(1), trials=1).claim_next() is StepResult.WAIT
+    assert isinstance(join(study_name, RandomSampler(1), trials=1).claim_next(), ClaimedTrial)
     slow.go_on.set()
     thread.join()
-    assert isinstance(claimed[0], ClaimedTrial)
+    assert claimed == [StepResult.DONE]
+    assert first.claim_next() is StepResult.WAIT
+
+
+def test_claim_of_a_dead_process_is_taken_over_by_a_waiting_worker(study_name: str) -> None:
+    dead = join(study_name, RandomSampler(0), trials=1).claim_next()
+    assert isinstance(dead, ClaimedTrial)
+    waiting = join(study_name, RandomSampler(1), trials=1)
+    waiting.claims.storage.answering_since -= 3600
+    assert waiting.claim_next() is StepResult.WAIT
+    age_heartbeat(waiting.claims, dead.trial)
+    assert waiting.claim_next() is StepResult.WAIT
+    again = waiting.claim_next()
+    assert isinstance(again, ClaimedTrial)
+    assert again.trial.params == dead.trial.params
 
 
 def test_config_that_two_samplers_choose_is_claimed_once(study_name: str) -> None:
