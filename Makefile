@@ -35,8 +35,8 @@ ui: $(if $(wildcard $(BIN)/mlflow),,setup) ## Serve the MLflow UI of the runs he
 				--backend-store-uri "$$uri" ;; \
 	esac
 
-test: $(VENV)/.installed-dev ## Run the tests, two at a time (`.venv/bin/pytest -m slow` runs the slow ones)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: $(VENV)/.installed-dev ## Run the tests, three at a time (`.venv/bin/pytest -m slow` runs the slow ones)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev ## Check style and format with ruff
 	@$(BIN)/ruff check .
