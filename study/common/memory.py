@@ -7,7 +7,6 @@ import ctypes
 TRIM_THRESHOLD = -1
 TOP_PAD = -2
 MMAP_MAX = -4
-ARENA_MAX = -8
 TOP_PAD_BYTES = 64 * 2**20
 
 
@@ -15,14 +14,11 @@ def keep_freed_memory() -> None:
     """Have glibc's malloc reuse freed memory instead of returning it to the system.
 
     TensorFlow frees and allocates all of a step's tensors in each step. If the system gets them
-    back, it clears each page of memory again, which takes a third of MobileNet's step at 224 px
-    (benchmarks/README.md). All threads share one heap, because glibc's further heaps are small.
-
-    Call this before the process starts threads. Other C libraries are left alone.
+    back, it clears each page of memory again before it hands it out (benchmarks/README.md). The
+    numbers of a training do not depend on it. Other C libraries are left alone.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # no glibc
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(MMAP_MAX, 0)  # allocate large blocks on the heap, too
         mallopt(TRIM_THRESHOLD, -1)  # never shrink it
         mallopt(TOP_PAD, TOP_PAD_BYTES)  # grow it in large steps
-        mallopt(ARENA_MAX, 1)
