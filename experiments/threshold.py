@@ -2,10 +2,9 @@
 
     python -m experiments.threshold RUN RUN ... --out threshold.csv
 
-Takes finished runs of a data set with two classes. A model calls an image by its second class if
-that class has a probability of at least 0.5. Here the threshold is the one with the highest
-balanced accuracy on validation (Youden's index), and `limit` is the highest test accuracy that any
-threshold could reach.
+Takes finished runs of a data set with two classes. By default a model predicts the second class if
+its probability is at least 0.5. Here the threshold is the one with the highest balanced accuracy on
+validation (Youden's index). `limit` is the highest test accuracy that any threshold could reach.
 """
 
 import argparse
@@ -40,7 +39,7 @@ def choose_threshold(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> 
     false_alarms, hits, thresholds = roc_curve(labels, scores, drop_intermediate=False)
     index = hits - false_alarms
     best = np.flatnonzero(np.isclose(index, index.max()))
-    thresholds[0] = 2.0  # no image is called class 1; scikit-learn has infinity
+    thresholds[0] = 2.0  # no image is classified as class 1; scikit-learn has infinity
     thresholds = np.append(thresholds, thresholds[-1])
     middle = best[len(best) // 2]
     return float((thresholds[middle] + thresholds[middle + 1]) / 2)

@@ -1,9 +1,9 @@
 """Claim the configs of an Optuna study, each for one worker at a time.
 
 A claim is a RUNNING trial with the attribute `fingerprint`. On PostgreSQL, heartbeats keep it
-alive. While a sampler chooses its config, a trial has the attribute `sampling` instead. A trial
-that FAILED without the attribute `reason` was orphaned when its process died, and its config can be
-claimed again.
+alive. A trial that has only the attribute `sampling` waits for a sampler to choose its config. A
+trial that FAILED without the attribute `reason` was orphaned when its process died, and its config
+can be claimed again.
 """
 
 import contextlib

@@ -101,40 +101,39 @@ class Search(Scheduler[ClaimedTrial]):
             )
         retry = self.claims.storage.retry_until_available
         trials = retry(self.claims.trials)
-        if reason := self._find_end_reason(len(self.claims.finished_by_fingerprint(trials))):
+        ended = self.claims.finished_by_fingerprint(trials)
+        known_keys = ended.keys() | self.claims.running_fingerprints(trials)
+        if reason := self._find_end_reason(len(ended)):
             self.end = reason
             return StepResult.END
-        if self._is_full(trials):
+        if self._is_full(known_keys):
             self.claims.under_lock(lambda: None)  # releases the claims of dead processes
             if message := self.claims.waiting_message():
                 self.progress.say(message)
             return StepResult.WAIT
-        if self._find_known_point(trials) is not None:
+        if self._find_known_point(trials, known_keys) is not None:
             return self.claims.under_lock(self._claim_known)
         trial = retry(self.claims.open_trial)
         # Without the lock, because the sampler takes longer than all else.
         retry(lambda: self._sample(trial))
         return self.claims.under_lock(lambda: self._claim_sampled(trial))
 
-    def _is_full(self, trials: list[FrozenTrial]) -> bool:
-        """Return whether as many trials ended or are claimed as there shall be."""
-        max_trials = self.bounds.trials
-        return max_trials is not None and self._count_claimed(trials) >= max_trials
-
-    def _count_claimed(self, trials: list[FrozenTrial]) -> int:
-        ended = self.claims.finished_by_fingerprint(trials)
-        return len(ended.keys() | self.claims.running_fingerprints(trials))
+    def _is_full(self, known_keys: set[str]) -> bool:
+        """Return whether as many configs ended or are claimed as there shall be trials."""
+        return self.bounds.trials is not None and len(known_keys) >= self.bounds.trials
 
     def _claim_known(self) -> ClaimedTrial | StepResult:
         """Claim an orphaned config or a start, unless another worker was faster."""
         trials = self.claims.trials()
-        point = self._find_known_point(trials)
-        if point is None or self._is_full(trials):
+        ended = self.claims.finished_by_fingerprint(trials)
+        known_keys = ended.keys() | self.claims.running_fingerprints(trials)
+        point = self._find_known_point(trials, known_keys)
+        if point is None or self._is_full(known_keys):
             return StepResult.DONE
         # A start is tried once, even if it fails.
         self.starts = [start for start in self.starts if start != point]
         trial = self.claims.ask(point, self.space.free, self.key(point))
-        return self._label(trial, trials)
+        return self._make_claimed(trial, known_keys)
 
     def _sample(self, trial: optuna.Trial) -> None:
         """Let the sampler choose a trial's config. Fields that it has already stay as they are."""
@@ -148,21 +147,22 @@ class Search(Scheduler[ClaimedTrial]):
         if trials[trial.number].state != TrialState.RUNNING:  # another process thought it dead
             return StepResult.DONE
         others = [other for other in trials if other.number != trial.number]
-        if self._is_full(others):
+        ended = self.claims.finished_by_fingerprint(others)
+        known_keys = ended.keys() | self.claims.running_fingerprints(others)
+        if self._is_full(known_keys):
             self.claims.fail(trial, "the search has all its trials")
             return StepResult.DONE
-        ended = self.claims.finished_by_fingerprint(others)
         key = self.key(trial.params)
-        if key in ended or key in self.claims.running_fingerprints(others):
+        if key in known_keys:
             self._close_repeat(trial, key, ended.get(key))
             return StepResult.DONE
         self.claims.claim(trial, key)
         self.repeats = 0
-        return self._label(trial, others)
+        return self._make_claimed(trial, known_keys)
 
-    def _label(self, trial: optuna.Trial, others: list[FrozenTrial]) -> ClaimedTrial:
-        number = self._count_claimed(others) + 1
-        return ClaimedTrial(trial, f"[{number}{format_total(self.bounds.trials)}] ")
+    def _make_claimed(self, trial: optuna.Trial, known_keys: set[str]) -> ClaimedTrial:
+        label = f"[{len(known_keys) + 1}{format_total(self.bounds.trials)}] "
+        return ClaimedTrial(trial, label)
 
     def _find_end_reason(self, ended_count: int) -> str | None:
         """Return why no more trials start, or None if one may."""
@@ -179,10 +179,10 @@ class Search(Scheduler[ClaimedTrial]):
             return f"none of {MAX_REPEATS} proposals was new: the space is exhausted"
         return None
 
-    def _find_known_point(self, trials: list[FrozenTrial]) -> dict[str, Any] | None:
+    def _find_known_point(
+        self, trials: list[FrozenTrial], known_keys: set[str]
+    ) -> dict[str, Any] | None:
         """Return the point of an orphaned config, or else the next of the starts, if any."""
-        ended = self.claims.finished_by_fingerprint(trials)
-        known_keys = ended.keys() | self.claims.running_fingerprints(trials)
         orphaned_points = [dict(trial.params) for trial in self.claims.orphaned(trials)]
         points = orphaned_points + self.starts
         return next((point for point in points if self.key(point) not in known_keys), None)

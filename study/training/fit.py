@@ -52,11 +52,16 @@ class Arrays:
     test: NDArray[np.int64]
     num_classes: int
 
-    def balance_classes(self) -> NDArray[np.float32]:
-        """Return the weight of each class that makes all count alike in training.
+    def weigh_classes(self, class_weights: str) -> NDArray[np.float32] | None:
+        """Return the weight of each class in the training loss, or None if images count alike.
 
         float32 (num_classes,); the mean over the training images is 1.
+
+        Args:
+            class_weights: the config's, `none` or `balanced`.
         """
+        if class_weights == "none":
+            return None
         counts = np.bincount(self.y[self.train], minlength=self.num_classes)
         present = np.count_nonzero(counts)
         return (len(self.train) / (present * np.maximum(counts, 1))).astype(np.float32)

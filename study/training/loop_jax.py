@@ -58,8 +58,7 @@ class JaxLoop:
     has_programs: bool = field(default=False, init=False)  # or is compiling them
 
     def __post_init__(self) -> None:
-        balanced = self.config.class_weights == "balanced"
-        self.class_weights = self.arrays.balance_classes() if balanced else None
+        self.class_weights = self.arrays.weigh_classes(self.config.class_weights)
 
     def train(self, rows: Rows, on_step: Callable[[int, int], None]) -> dict[str, float]:
         """Train on rows in their order, and return their mean loss and accuracy.

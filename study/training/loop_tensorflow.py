@@ -31,8 +31,7 @@ class TensorFlowLoop:
         self._model = model
         images = tf.TensorSpec((None, *model.input.shape[1:]), tf.uint8)
         labels = tf.TensorSpec((None,), tf.int64)
-        balanced = config.class_weights == "balanced"
-        class_weights = arrays.balance_classes() if balanced else None
+        class_weights = arrays.weigh_classes(config.class_weights)
 
         def train_batch(x: tf.Tensor, y: tf.Tensor) -> None:
             weights = () if class_weights is None else (tf.gather(class_weights, y),)

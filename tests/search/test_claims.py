@@ -32,14 +32,9 @@ GRACE = BEATS_UNTIL_DEAD * 1.0  # s, with a heartbeat each second
 
 
 @pytest.fixture
-def claims_on_postgresql(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Claims:
+def claims_on_postgresql(postgres_study: str) -> Claims:
     """Of an empty study on PostgreSQL, with a heartbeat each second."""
-    for name, value in postgres.settings.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("STUDY_HEARTBEAT", "1")
-    return claims_of(request.node.name)
+    return claims_of(postgres_study)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import threading
 from typing import Any
 
 import optuna
-import pytest
 from mlflow.tracking import MlflowClient
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
@@ -18,7 +17,6 @@ from study.search.space import make_space
 from study.search.storage import Storage
 from study.workers.pool import StepResult
 from tests.support.claim_tasks import age_heartbeat
-from tests.support.servers import Postgres
 
 SPACE = make_space(recipe("demo"))
 
@@ -37,17 +35,6 @@ class SlowSampler(RandomSampler):
         return super().sample_independent(*args)
 
 
-@pytest.fixture
-def study_name(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> str:
-    """An empty study on PostgreSQL, with a heartbeat each second."""
-    for name, value in postgres.settings.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("STUDY_HEARTBEAT", "1")
-    return str(request.node.name)
-
-
 def join(name: str, sampler: optuna.samplers.BaseSampler, trials: int = 9) -> Search:
     """One more process at work on a study, without starts."""
     claims = Claims(Storage(name), "maximize")
@@ -63,12 +50,12 @@ def claim_in_thread(search: Search) -> tuple[threading.Thread, list[ClaimedTrial
     return thread, claimed
 
 
-def test_others_claim_while_a_sampler_chooses(study_name: str) -> None:
+def test_others_claim_while_a_sampler_chooses(postgres_study: str) -> None:
     slow = SlowSampler(0)
-    first = join(study_name, slow)
+    first = join(postgres_study, slow)
     thread, claimed = claim_in_thread(first)
     assert slow.begun.wait(60)
-    second = join(study_name, RandomSampler(1)).claim_next()
+    second = join(postgres_study, RandomSampler(1)).claim_next()
     assert isinstance(second, ClaimedTrial)
     assert not claimed
     slow.go_on.set()
@@ -79,22 +66,24 @@ def test_others_claim_while_a_sampler_chooses(study_name: str) -> None:
     assert len(first.claims.running_fingerprints()) == 2
 
 
-def test_sampler_that_is_too_late_claims_no_trial_beyond_the_last(study_name: str) -> None:
+def test_sampler_that_is_too_late_claims_no_trial_beyond_the_last(postgres_study: str) -> None:
     slow = SlowSampler(0)
-    first = join(study_name, slow, trials=1)
+    first = join(postgres_study, slow, trials=1)
     thread, claimed = claim_in_thread(first)
     assert slow.begun.wait(60)
-    assert isinstance(join(study_name, RandomSampler(1), trials=1).claim_next(), ClaimedTrial)
+    assert isinstance(join(postgres_study, RandomSampler(1), trials=1).claim_next(), ClaimedTrial)
     slow.go_on.set()
     thread.join()
     assert claimed == [StepResult.DONE]
     assert first.claim_next() is StepResult.WAIT
 
 
-def test_claim_of_a_dead_process_is_taken_over_by_a_waiting_worker(study_name: str) -> None:
-    dead = join(study_name, RandomSampler(0), trials=1).claim_next()
+def test_claim_of_a_dead_process_is_taken_over_by_a_waiting_worker(
+    postgres_study: str,
+) -> None:
+    dead = join(postgres_study, RandomSampler(0), trials=1).claim_next()
     assert isinstance(dead, ClaimedTrial)
-    waiting = join(study_name, RandomSampler(1), trials=1)
+    waiting = join(postgres_study, RandomSampler(1), trials=1)
     waiting.claims.storage.answering_since -= 3600
     assert waiting.claim_next() is StepResult.WAIT
     age_heartbeat(waiting.claims, dead.trial)
@@ -104,12 +93,12 @@ def test_claim_of_a_dead_process_is_taken_over_by_a_waiting_worker(study_name: s
     assert again.trial.params == dead.trial.params
 
 
-def test_config_that_two_samplers_choose_is_claimed_once(study_name: str) -> None:
+def test_config_that_two_samplers_choose_is_claimed_once(postgres_study: str) -> None:
     slow = SlowSampler(0)
-    first = join(study_name, slow)
+    first = join(postgres_study, slow)
     thread, claimed = claim_in_thread(first)
     assert slow.begun.wait(60)
-    assert isinstance(join(study_name, RandomSampler(0)).claim_next(), ClaimedTrial)
+    assert isinstance(join(postgres_study, RandomSampler(0)).claim_next(), ClaimedTrial)
     slow.go_on.set()
     thread.join()
     assert claimed == [StepResult.DONE]
@@ -119,9 +108,11 @@ def test_config_that_two_samplers_choose_is_claimed_once(study_name: str) -> Non
     assert isinstance(first.claim_next(), ClaimedTrial)
 
 
-def test_trial_thought_dead_while_its_sampler_chose_is_not_claimed(study_name: str) -> None:
+def test_trial_thought_dead_while_its_sampler_chose_is_not_claimed(
+    postgres_study: str,
+) -> None:
     slow = SlowSampler(0)
-    first = join(study_name, slow)
+    first = join(postgres_study, slow)
     thread, claimed = claim_in_thread(first)
     assert slow.begun.wait(60)
     first.claims.study.tell(0, state=TrialState.FAIL)  # by another process
