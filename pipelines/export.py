@@ -14,8 +14,8 @@ from study.common.command import Parser
 from study.common.command import run_command
 from study.common.paths import check_outside
 from study.common.paths import parse_path
+from study.config.names import resolve_dataset
 from study.config.trial_config import recipe
-from study.flags import resolve_dataset
 
 
 def main() -> None:

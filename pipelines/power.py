@@ -18,8 +18,8 @@ from study.common.command import parse_number
 from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import ConfigError
+from study.config.names import resolve_dataset
 from study.config.trial_config import recipe
-from study.flags import resolve_dataset
 
 LARGEST_COUNT = 10_000_000
 ASSUMED = ("accuracy", "groups", "images")  # what has to be assumed where there are no runs

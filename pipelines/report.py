@@ -22,8 +22,8 @@ from study.common.command import run_command
 from study.common.errors import StudyError
 from study.common.paths import check_outside
 from study.common.paths import parse_path
+from study.config.names import resolve_dataset
 from study.config.trial_config import recipe
-from study.flags import resolve_dataset
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 PDF_SECONDS = 120  # the longest that printing may take

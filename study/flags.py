@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import functools
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import Any
 from study.common.command import Parser
 from study.common.errors import ConfigError
 from study.common.paths import list_writes_inside
-from study.common.paths import resolve_path
+from study.config.names import resolve_dataset
 from study.config.sweep import format_value
 from study.config.trial_config import parse_value
 from study.config.trial_config import recipe
@@ -153,35 +152,6 @@ def config_from_flags(args: argparse.Namespace) -> TrialConfig:
     dataset = resolve_dataset(str(flags.pop("dataset", "demo")))
     _note_writes_inside(dataset)
     return resolve_config(dataset, variant, flags)
-
-
-def resolve_dataset(dataset: str) -> str:
-    """Return the name of a data set, where a path alone is that of a folder.
-
-    Known names come first: a folder called `demo` is `./demo`.
-
-    Returns:
-        The name, in which the path of a `folder:PATH` is absolute.
-
-    Raises:
-        StudyError: the path cannot be followed.
-    """
-    kind, colon, path = dataset.partition(":")
-    if dataset not in RECIPES and kind != "folder" and _is_path(dataset):
-        return f"folder:{resolve_path(dataset)}"
-    if kind + colon == "folder:" and path.strip():
-        return f"folder:{resolve_path(path.strip())}"
-    return dataset
-
-
-def _is_path(text: str) -> bool:
-    """Return whether a text has a path separator or names an existing folder."""
-    if any(separator in text for separator in (os.sep, os.altsep) if separator):
-        return True
-    try:
-        return bool(text) and Path(text).is_dir()
-    except OSError:  # too long for a name
-        return False
 
 
 def _note_writes_inside(dataset: str) -> None:

@@ -27,11 +27,11 @@ from study.common.paths import check_outside
 from study.common.progress import Progress
 from study.common.settings import keras_backend
 from study.config.backbones import BACKBONES
+from study.config.names import resolve_dataset
 from study.data.names import escape_name
 from study.data.prepare import Data
 from study.data.prepare import prepare
 from study.data.prepare import recorded_digests
-from study.flags import resolve_dataset
 from study.tracking.failures import describe_error
 from study.tracking.failures import mlflow_errors_as_study_errors
 from study.workers.local import Worker

@@ -2,12 +2,15 @@
 
 import dataclasses
 import hashlib
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from study.common.paths import resolve_path
 from study.config.initial_weights import starts_from_published
+from study.config.trial_config import RECIPES
 from study.config.trial_config import TrialConfig
 
 MAX_TITLE_LENGTH = 80  # characters
@@ -64,6 +67,35 @@ def make_trial_title(config: TrialConfig, digest: str) -> str:
     return _append_differences(
         title, {name: value for name, value in differences.items() if name not in hidden_fields}
     )
+
+
+def resolve_dataset(dataset: str) -> str:
+    """Return the name of a data set, where a path alone is that of a folder.
+
+    Known names come first: a folder called `demo` is `./demo`.
+
+    Returns:
+        The name, in which the path of a `folder:PATH` is absolute.
+
+    Raises:
+        StudyError: the path cannot be followed.
+    """
+    kind, colon, path = dataset.partition(":")
+    if dataset not in RECIPES and kind != "folder" and _is_path(dataset):
+        return f"folder:{resolve_path(dataset)}"
+    if kind + colon == "folder:" and path.strip():
+        return f"folder:{resolve_path(path.strip())}"
+    return dataset
+
+
+def _is_path(text: str) -> bool:
+    """Return whether a text has a path separator or names an existing folder."""
+    if any(separator in text for separator in (os.sep, os.altsep) if separator):
+        return True
+    try:
+        return bool(text) and Path(text).is_dir()
+    except OSError:  # too long for a name
+        return False
 
 
 def data_name(dataset: str, digest: str) -> str:

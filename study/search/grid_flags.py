@@ -14,6 +14,7 @@ from study.common.command import parse_count
 from study.common.command import Parser
 from study.common.errors import ConfigError
 from study.config.knobs import check_value
+from study.config.names import resolve_dataset
 from study.config.sweep import format_value
 from study.config.sweep import Sweep
 from study.config.sweep import Value
@@ -22,7 +23,6 @@ from study.config.trial_config import parse_value
 from study.config.trial_config import recipe
 from study.config.trial_config import TrialConfig
 from study.flags import config_from_flags
-from study.flags import resolve_dataset
 from study.search.grid_plan import BY_VARIANT
 from study.search.grid_plan import GridPlan
 from study.search.grid_plan import make_plan

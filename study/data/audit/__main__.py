@@ -26,9 +26,9 @@ from study.common.errors import DataError
 from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.common.progress import Progress
+from study.config.names import resolve_dataset
 from study.data.audit.file_names import parse_pattern
 from study.data.audit.report_folder import check_writable
-from study.flags import resolve_dataset
 
 
 def main() -> None:
