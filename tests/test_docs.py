@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import tomllib
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from study.common.errors import StudyError
 from tests.support.commands import ROOT
 from tests.support.documents import find_broken_links
 from tests.support.documents import list_documents
+from tests.support.documents import read_blocks
 from tests.support.documents import read_commands
 from tests.support.documents import read_outline
 
@@ -98,3 +100,10 @@ def test_korean_readme_has_the_commands_figures_and_headings_of_the_english() ->
     for part, expected in theirs.items():
         assert expected, part
         assert ours[part] == expected, part
+
+
+def test_import_contract_of_the_architecture_page_is_the_one_that_is_checked() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = "\n".join(settings["contracts"][0]["layers"])
+    page = DOCUMENTS["docs/architecture.md"].read_text()
+    assert layers in [block.strip() for block in read_blocks(page)]
