@@ -11,8 +11,10 @@ import pytest
 from study.workers.local import divide_cores
 from tests.support.chaos import figures_of
 from tests.support.chaos import FLAGS
-from tests.support.chaos import FOUR
+from tests.support.chaos import LITTLE_TROUBLE
+from tests.support.chaos import MUCH_TROUBLE
 from tests.support.chaos import run_disturbed_grid
+from tests.support.chaos import Trouble
 from tests.support.commands import client_of
 from tests.support.commands import finish
 from tests.support.commands import runs_of
@@ -41,11 +43,11 @@ def cores_of_a_worker(workers: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("flags", "cells", "pause", "kills", "workers"),
+    "trouble",
     [
-        pytest.param(FOUR, 4, 1.0, 1, 1, id="a few times"),
+        pytest.param(LITTLE_TROUBLE, id="a few times"),
         pytest.param(
-            *(("--seeds", "6"), 42, 4.0, 1000, 2),
+            MUCH_TROUBLE,
             marks=[pytest.mark.slow, pytest.mark.timeout(3600)],
             id="again and again",
         ),
@@ -56,11 +58,7 @@ def test_grid_under_kills_and_outages_equals_an_undisturbed_one(
     capsys: pytest.CaptureFixture[str],
     place: Path,
     tmp_path: Path,
-    flags: tuple[str, ...],
-    cells: int,
-    pause: float,
-    kills: int,
-    workers: int,
+    trouble: Trouble,
 ) -> None:
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, "")  # set again by the servers, taken away afterwards
@@ -69,11 +67,11 @@ def test_grid_under_kills_and_outages_equals_an_undisturbed_one(
         with capsys.disabled():
             print(f"\n{text}")
 
-    came, figures = run_disturbed_grid(place, flags, cells, pause, kills, workers, say)
-    assert came.pop("finished") == cells
+    came, figures = run_disturbed_grid(place, trouble, say)
+    assert came.pop("finished") == trouble.cells
     came.pop("runs")
     assert set(came.values()) == {0}, came
-    with cores_of_a_worker(workers):
-        alone = start("study.grid", *FLAGS, *flags, cwd=tmp_path)
+    with cores_of_a_worker(trouble.workers):
+        alone = start("study.grid", *FLAGS, *trouble.flags, cwd=tmp_path)
     assert finish(alone, seconds=3000).returncode == 0
     assert figures == figures_of(runs_of(client_of(tmp_path)))

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -38,12 +39,41 @@ from tests.support.commands import TINY
 
 EPOCHS = 3
 FLAGS = (*TINY, "--limit", "40", "--epochs", str(EPOCHS))
-FOUR = ("--sweep", "lr=1e-3,5e-3", "--sweep", "hidden_layers=1,2")  # in place of seven variants
 DRIVERS = 2
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 EPOCHS_BETWEEN_KILLS = 2
-SMALL = 4  # cells, of a grid that sees one outage less: a server takes 20 s of CPU to start
 LIMIT = 3000  # s
+
+
+@dataclasses.dataclass(frozen=True)
+class Trouble:
+    """A grid, and what is to be done to it."""
+
+    flags: tuple[str, ...]  # of the grid
+    cells: int  # that the grid has
+    workers: int  # of each driver
+    pause: float  # s between two kills, at least
+    kills: int  # after so many, only an outage brings another
+    # The server that stops, and for how many seconds, by the share of cells that are finished then
+    outages: Mapping[float, tuple[str, float]]
+
+
+LITTLE_TROUBLE = Trouble(
+    ("--sweep", "lr=1e-3,5e-3", "--sweep", "hidden_layers=1,2"),
+    cells=4,
+    workers=1,
+    pause=1.0,
+    kills=1,
+    outages={0.2: ("MLflow", 10.0), 0.45: ("PostgreSQL", 3.0)},
+)
+MUCH_TROUBLE = Trouble(
+    ("--seeds", "6"),
+    cells=42,
+    workers=2,
+    pause=4.0,
+    kills=1000,
+    outages={**LITTLE_TROUBLE.outages, 0.7: ("MLflow", 15.0)},
+)
 
 
 class Stack:
@@ -75,17 +105,13 @@ class Chaos:
 
     folder: Path
     stack: Stack
-    flags: tuple[str, ...]  # of the grid
-    cells: int  # that the grid has
-    pause: float  # s between two kills, at least
-    kills: int  # at most
-    workers: int  # of each driver
+    trouble: Trouble
     chance: Random = dataclasses.field(default_factory=lambda: Random(0))
     drivers: list["subprocess.Popen[bytes]"] = dataclasses.field(default_factory=list)
     done: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def start_driver(self) -> "subprocess.Popen[bytes]":
-        flags = (*FLAGS, *self.flags, "--workers", str(self.workers))
+        flags = (*FLAGS, *self.trouble.flags, "--workers", str(self.trouble.workers))
         settings = self.stack.settings | {
             "STUDY_CACHE": str(self.folder / "cache"),
             "STUDY_HEARTBEAT": "2",
@@ -118,21 +144,20 @@ class Chaos:
         """Disturb until all is done."""
         client = client_of(self.stack)
         self.drivers = [self.start_driver() for _ in range(DRIVERS)]
-        outages = {0.2: ("MLflow", 10.0), 0.45: ("PostgreSQL", 3.0)}
-        if self.cells > SMALL:
-            outages[0.7] = ("MLflow", 15.0)
-        planned = len(outages)
+        cells = self.trouble.cells
+        outages = dict(self.trouble.outages)
+        kills = self.trouble.kills + len(outages)
         end, finished, epochs = time.monotonic() + LIMIT, 0, 0
         while not self.restart_killed_drivers():
             assert time.monotonic() < end, (self.folder / "drivers.log").read_text()[-3000:]
-            time.sleep(self.pause)
+            time.sleep(self.trouble.pause)
             with contextlib.suppress(Exception):  # while a server is away
                 finished = len(finished_of(client))
-            for share in [share for share in outages if finished >= share * self.cells]:
+            for share in [share for share in outages if finished >= share * cells]:
                 self._outage(*outages.pop(share))
             # on a slow machine all would die before their first epoch, again and again
-            ready = self._epochs() >= epochs + EPOCHS_BETWEEN_KILLS and finished < self.cells - 1
-            if ready and self.done.total() < self.kills + planned - len(outages):
+            ready = self._epochs() >= epochs + EPOCHS_BETWEEN_KILLS and finished < cells - 1
+            if ready and self.done.total() < kills - len(outages):
                 self.kill()
                 epochs = self._epochs()
         assert not outages
@@ -197,24 +222,18 @@ def figures_of(runs: list[Run]) -> dict[str, dict[str, float]]:
 
 
 def run_disturbed_grid(
-    folder: Path,
-    flags: tuple[str, ...],
-    cells: int,
-    pause: float,
-    kills: int,
-    workers: int,
-    say: Callable[[str], Any] = print,
+    folder: Path, trouble: Trouble, say: Callable[[str], Any] = print
 ) -> tuple[dict[str, int], dict[str, dict[str, float]]]:
     """What came of a disturbed grid, and its figures."""
     stack = Stack(folder)
     stack.start("PostgreSQL")
     stack.start("MLflow")
-    chaos = Chaos(folder, stack, flags, cells, pause, kills, workers)
+    chaos = Chaos(folder, stack, trouble)
     try:
         chaos.run()
         client = client_of(stack)
         runs = runs_of(client)
-        came = count_outcomes(runs, client, chaos.cells)
+        came = count_outcomes(runs, client, trouble.cells)
         say(", ".join(f"{what} {count}" for what, count in (*chaos.done.items(), *came.items())))
         return came, figures_of(runs)
     finally:
@@ -228,17 +247,18 @@ def run_disturbed_grid(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=6)
-    parser.add_argument("--kills", type=int, default=1000, help="at most")
+    parser.add_argument("--kills", type=int, default=MUCH_TROUBLE.kills, help="at most")
     parser.add_argument("--workers", type=int, default=2, help="of each of two drivers")
-    parser.add_argument("--seconds-between-kills", type=float, default=4.0)
+    parser.add_argument("--seconds-between-kills", type=float, default=MUCH_TROUBLE.pause)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)  # PostgreSQL's user must enter
-        run_disturbed_grid(
-            Path(place),
-            ("--seeds", str(args.seeds)),
-            7 * args.seeds,
-            args.seconds_between_kills,
-            args.kills,
-            args.workers,
+        trouble = dataclasses.replace(
+            MUCH_TROUBLE,
+            flags=("--seeds", str(args.seeds)),
+            cells=7 * args.seeds,
+            workers=args.workers,
+            pause=args.seconds_between_kills,
+            kills=args.kills,
         )
+        run_disturbed_grid(Path(place), trouble)
