@@ -113,7 +113,7 @@ def test_registered_model_of_earlier_code_predicts(
     images.mkdir()
     Image.fromarray(prepare("demo", 64).x[0]).save(images / "a.png")
     flags = ("--model", "models:/demo@best", str(images), "--out", "out.csv")
-    assert "1 images classified, 0 skipped" in succeed(
+    assert "1 image classified, 0 skipped" in succeed(
         "study.predict", *flags, cwd=folder, **settings_of_today
     )
 

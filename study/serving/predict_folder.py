@@ -65,7 +65,8 @@ def predict(model: str, folder: Path, out: Path, progress: Progress) -> None:
         pd.concat([table, errors]).sort_values("image").to_csv(out, index=False)
     except OSError as error:
         raise StudyError(f"cannot write {out} ({error.strerror}): give another --out") from None
-    progress.say(f"{len(table)} images classified, {len(unreadable)} skipped: see {out}")
+    classified = "1 image" if len(table) == 1 else f"{len(table)} images"
+    progress.say(f"{classified} classified, {len(unreadable)} skipped: see {out}")
 
 
 def _list_images(folder: Path) -> ListedTree:
