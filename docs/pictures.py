@@ -15,9 +15,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page
 
-from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import StudyError
+from study.common.parser import Parser
 from study.tracking.connection import connect
 from study.tracking.ui_links import run_link
 from study.tracking.ui_links import view_link

@@ -10,8 +10,8 @@ studies that trained these runs (artifacts, `report/`), unless --no-upload is gi
 
 import sys
 
-from study.common.command import Parser
 from study.common.command import run_command
+from study.common.parser import Parser
 from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.config.names import resolve_dataset

@@ -13,11 +13,11 @@ import argparse
 import sys
 
 from pipelines.compare.assumptions import Assumptions
-from study.common.command import parse_count
-from study.common.command import parse_number
-from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import ConfigError
+from study.common.parser import parse_count
+from study.common.parser import parse_number
+from study.common.parser import Parser
 from study.config.names import resolve_dataset
 from study.config.trial_config import recipe
 

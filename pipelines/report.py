@@ -17,9 +17,9 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import StudyError
+from study.common.parser import Parser
 from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.config.names import resolve_dataset

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from study.common.command import Parser
 from study.common.errors import ConfigError
+from study.common.parser import Parser
 from study.common.paths import list_writes_inside
 from study.config.names import resolve_dataset
 from study.config.sweep import format_value

@@ -17,9 +17,9 @@ same command without it trains the remaining epochs.
 import argparse
 import sys
 
-from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import ConfigError
+from study.common.parser import Parser
 from study.flags import add_config_flags
 from study.flags import add_trial_flags
 from study.flags import add_variant_list

@@ -21,11 +21,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.common.command import parse_count
-from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
+from study.common.parser import parse_count
+from study.common.parser import Parser
 from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.common.settings import check_keras_backend

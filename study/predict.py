@@ -11,9 +11,9 @@ no UTF-8, and line breaks, are written as escapes. Not a medical device.
 import sys
 from pathlib import Path
 
-from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import StudyError
+from study.common.parser import Parser
 from study.common.paths import is_within
 from study.common.paths import parse_path
 from study.common.progress import Progress

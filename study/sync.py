@@ -13,8 +13,8 @@ after both were moved or copied together.
 
 import sys
 
-from study.common.command import Parser
 from study.common.command import run_command
+from study.common.parser import Parser
 from study.common.paths import parse_path
 from study.common.settings import tracking_uri
 

@@ -14,10 +14,10 @@ import re
 import sys
 from collections.abc import Collection
 
-from study.common.command import parse_count
-from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import ConfigError
+from study.common.parser import parse_count
+from study.common.parser import Parser
 from study.config.trial_config import parse_value
 from study.flags import add_config_flags
 from study.flags import add_trial_flags

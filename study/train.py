@@ -10,9 +10,9 @@ same run. Look at the runs with `mlflow ui`.
 import argparse
 import sys
 
-from study.common.command import Parser
 from study.common.command import run_command
 from study.common.memory import keep_freed_memory
+from study.common.parser import Parser
 from study.common.progress import Progress
 from study.common.settings import check_keras_backend
 from study.flags import add_config_flags

@@ -1,29 +1,73 @@
-"""The data set that flags name: one folder, however its path is typed."""
+"""Flags for the fields of a config, and the data set that they name, however its path is typed."""
 
 from pathlib import Path
 
 import pytest
 
-from study.common.command import Parser
 from study.common.errors import ConfigError
+from study.common.errors import StudyError
+from study.common.parser import Parser
 from study.config.fingerprint import fingerprint
 from study.config.names import make_trial_title
 from study.config.names import MAX_EXPERIMENT_LENGTH
 from study.config.names import shorten_name
 from study.config.trial_config import recipe
+from study.config.trial_config import TrialConfig
 from study.data.prepare import data_digest
 from study.flags import add_config_flags
+from study.flags import add_variant_flag
 from study.flags import config_from_flags
 from study.search.grid_plan import plan_variants
 from study.search.space import make_space
+from study.variants import resolve_config
 from tests.support.commands import run_here
 from tests.support.images import class_folders
 
 
-def parse_dataset(dataset: str) -> str:
-    parser = Parser("", "test")
+def parse_flags(*words: str) -> TrialConfig:
+    parser = Parser("A test.", "study.train")
+    add_variant_flag(parser)
     add_config_flags(parser)
-    return config_from_flags(parser.parse_args(["--dataset", dataset])).dataset
+    return config_from_flags(parser.parse_args(words))
+
+
+def test_command_without_flags_uses_the_demo_recipe() -> None:
+    assert parse_flags() == recipe("demo")
+
+
+def test_config_flags_set_the_fields_of_their_names() -> None:
+    config = parse_flags("--dataset", "chest", "--variant", "2", "--lr", "3e-4", "--batch-size=8")
+    assert config == resolve_config("chest", 2, {"lr": 3e-4, "batch_size": 8})
+
+
+def test_underscore_in_a_flag_name_counts_as_a_dash() -> None:
+    config = parse_flags("--image_size", "96", "--dataset=folder:a_b", "--dense_units=16")
+    dataset = f"folder:{Path('a_b').absolute()}"
+    assert config == resolve_config(dataset, None, {"image_size": 96, "dense_units": 16})
+
+
+def test_every_field_has_a_flag_that_sets_it() -> None:
+    config = resolve_config(
+        "chest", 7, {"seed": 3, "scaling": "backbone", "precision": "mixed_bfloat16"}
+    )
+    words = [f"--{name}={value}" for name, value in config.as_dict().items()]
+    assert parse_flags(*words) == config
+
+
+def test_flag_of_a_left_out_field_is_refused() -> None:
+    parser = Parser("A test.", "study.train")
+    add_config_flags(parser, leave_out=("lr",))
+    with pytest.raises(StudyError, match="--lr"):
+        parser.parse_args(["--lr", "1"])
+
+
+def test_variant_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ConfigError, match="variant='two'"):
+        parse_flags("--variant", "two")
+
+
+def parse_dataset(dataset: str) -> str:
+    return parse_flags("--dataset", dataset).dataset
 
 
 def test_folder_is_the_same_data_set_however_its_path_is_typed(

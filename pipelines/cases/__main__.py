@@ -10,9 +10,9 @@ with --dataset. Heat maps need a run that was trained with --log-model.
 
 import sys
 
-from study.common.command import parse_count
-from study.common.command import Parser
 from study.common.command import run_command
+from study.common.parser import parse_count
+from study.common.parser import Parser
 from study.common.paths import parse_path
 
 

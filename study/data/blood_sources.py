@@ -21,9 +21,9 @@ from scipy.cluster.hierarchy import DisjointSet
 
 from study.common.cache import cache_dir
 from study.common.cache import cache_lock
-from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import DataError
+from study.common.parser import Parser
 from study.common.progress import Progress
 from study.data.audit.candidates import compute_vectors
 from study.data.audit.keypoints import ComparisonCache

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 
-from study.common.command import parse_count
-from study.common.command import Parser
 from study.common.errors import ConfigError
+from study.common.parser import parse_count
+from study.common.parser import Parser
 from study.config.knobs import check_value
 from study.config.names import resolve_dataset
 from study.config.sweep import format_value

@@ -5,10 +5,10 @@ import contextlib
 from collections.abc import Iterator
 from collections.abc import Sequence
 
-from study.common.command import parse_count
-from study.common.command import parse_number
-from study.common.command import Parser
 from study.common.errors import StudyError
+from study.common.parser import parse_count
+from study.common.parser import parse_number
+from study.common.parser import Parser
 from study.common.settings import check_keras_backend
 from study.common.settings import keras_backend
 from study.common.settings import storage_url

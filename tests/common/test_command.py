@@ -9,17 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from study.common.command import Parser
 from study.common.command import quiet_stderr
 from study.common.command import run_command
-from study.common.errors import ConfigError
 from study.common.errors import StudyError
-from study.config.trial_config import recipe
-from study.config.trial_config import TrialConfig
-from study.flags import add_config_flags
-from study.flags import add_variant_flag
-from study.flags import config_from_flags
-from study.variants import resolve_config
 from tests.support.commands import ROOT
 
 SLOW = {"keras", "mlflow", "optuna", "pandas", "plotly", "scipy", "sklearn", "tensorflow"}
@@ -46,48 +38,6 @@ REFUSED = [  # a command, and flags that it refuses
     ("pipelines.power", "--dataset demo --seed-sd 90"),
     ("pipelines.cases.__main__", "--run 0f3a --count 0"),
 ]
-
-
-def parsed(*words: str) -> TrialConfig:
-    parser = Parser("A test.", "study.train")
-    add_variant_flag(parser)
-    add_config_flags(parser)
-    return config_from_flags(parser.parse_args(words))
-
-
-def test_command_without_flags_uses_the_demo_recipe() -> None:
-    assert parsed() == recipe("demo")
-
-
-def test_config_flags_set_the_fields_of_their_names() -> None:
-    config = parsed("--dataset", "chest", "--variant", "2", "--lr", "3e-4", "--batch-size=8")
-    assert config == resolve_config("chest", 2, {"lr": 3e-4, "batch_size": 8})
-
-
-def test_underscore_in_a_flag_name_counts_as_a_dash() -> None:
-    config = parsed("--image_size", "96", "--dataset=folder:a_b", "--dense_units=16")
-    dataset = f"folder:{Path('a_b').absolute()}"
-    assert config == resolve_config(dataset, None, {"image_size": 96, "dense_units": 16})
-
-
-def test_every_field_has_a_flag_that_sets_it() -> None:
-    config = resolve_config(
-        "chest", 7, {"seed": 3, "scaling": "backbone", "precision": "mixed_bfloat16"}
-    )
-    words = [f"--{name}={value}" for name, value in config.as_dict().items()]
-    assert parsed(*words) == config
-
-
-def test_flag_of_a_left_out_field_is_refused() -> None:
-    parser = Parser("A test.", "study.train")
-    add_config_flags(parser, leave_out=("lr",))
-    with pytest.raises(StudyError, match="--lr"):
-        parser.parse_args(["--lr", "1"])
-
-
-def test_variant_that_is_no_number_is_refused() -> None:
-    with pytest.raises(ConfigError, match="variant='two'"):
-        parsed("--variant", "two")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +134,8 @@ def test_command_whose_reader_has_gone_ends_quietly(
     is_error = "stderr" in action or "Progress" in action
     code = f"""if True:
         import sys
-        from study.common.command import Parser, run_command
+        from study.common.command import run_command
+        from study.common.parser import Parser
         from study.common.progress import OutputConsole, Progress
         sys.exit(run_command(lambda: {action}))
     """

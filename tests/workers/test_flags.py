@@ -7,7 +7,7 @@ import pytest
 
 from study import grid
 from study import tpe
-from study.common.command import Parser
+from study.common.parser import Parser
 from study.workers.flags import add_engine_flags
 from study.workers.flags import open_workers
 from tests.support.commands import refusal

@@ -20,9 +20,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from study.common.command import Parser
 from study.common.command import run_command
 from study.common.errors import DataError
+from study.common.parser import Parser
 from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.common.progress import Progress
