@@ -17,7 +17,7 @@ from pipelines.cases.selection import describe_siblings
 from pipelines.cases.selection import select_hits
 from pipelines.cases.selection import select_mistakes
 from pipelines.compare.statement import format_dataset_name
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import describe_protocol
 from pipelines.runs.protocol import pluralize
 from study.common.html import render_page

@@ -18,9 +18,9 @@ from pipelines.cases.selection import build_cases
 from pipelines.cases.selection import select_hits
 from pipelines.cases.selection import select_mistakes
 from pipelines.page.files import write_text
-from pipelines.runs.finished import connect_reader
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.one_run import read_run
+from pipelines.runs.read_runs import connect_reader
 from study.common.errors import DataError
 from study.common.errors import StudyError
 from study.common.paths import check_outside

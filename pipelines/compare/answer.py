@@ -21,7 +21,7 @@ from pipelines.compare.reflection import spell_count
 from pipelines.compare.reflection import summarize_study
 from pipelines.compare.statement import list_departures
 from pipelines.compare.sweep_sentences import describe_best_cell
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import join_texts
 from study.reported import read_reported
 from study.statistics.intervals import Estimate

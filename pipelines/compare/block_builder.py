@@ -16,7 +16,7 @@ from pipelines.compare.cells import Cell
 from pipelines.compare.cells import find_best_on_validation
 from pipelines.compare.cells import name_field
 from pipelines.compare.main_effects import estimate_main_effects
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import describe_protocol
 from pipelines.runs.protocol import find_differing_settings
 from pipelines.runs.protocol import join_texts

@@ -13,7 +13,7 @@ from pipelines.compare.verdict import BASELINE
 from pipelines.compare.verdict import compare_with_baseline
 from pipelines.compare.verdict import judge_alone
 from pipelines.compare.verdict import Verdict
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import find_differing_settings
 from pipelines.runs.protocol import may_differ
 from study.common.errors import StudyError

@@ -13,7 +13,7 @@ from pipelines.compare.formats import format_percent
 from pipelines.compare.main_effects import MainEffect
 from pipelines.compare.verdict import BASELINE
 from pipelines.compare.verdict import Verdict
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import VARIED
 from study.config.sweep import Sweep
 from study.config.trial_config import recipe

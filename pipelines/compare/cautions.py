@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import list_runs
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.predictions import Predictions
 from pipelines.runs.protocol import format_share
 from pipelines.runs.protocol import join_texts

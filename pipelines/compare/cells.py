@@ -8,7 +8,7 @@ from statistics import fmean
 
 from pipelines.compare.columns import format_learning_rate_short
 from pipelines.compare.pairing import select_whole_seeds
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from study.config.sweep import Value
 from study.statistics.ties import find_highest
 

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import Row
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.predictions import Answers
 from pipelines.runs.predictions import open_artifact
 

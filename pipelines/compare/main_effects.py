@@ -12,7 +12,7 @@ from pipelines.compare.pairing import list_seeds
 from pipelines.compare.pairing import pair_runs
 from pipelines.compare.pairing import select_whole_seeds
 from pipelines.compare.pairing import Tested
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from study.config.sweep import Sweep
 from study.config.sweep import Value
 from study.statistics.intervals import Estimate

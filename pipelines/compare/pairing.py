@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from study.statistics.counts import Counts
 from study.statistics.cross_validation import estimate_fold_difference
 from study.statistics.cross_validation import FoldGains

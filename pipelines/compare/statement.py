@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import describe_split
 from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import format_setting

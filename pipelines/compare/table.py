@@ -21,13 +21,13 @@ from pipelines.compare.columns import BLOCK
 from pipelines.compare.columns import COLUMNS_BY_TITLE
 from pipelines.compare.pairing import select_whole_seeds
 from pipelines.compare.verdict import Verdict
-from pipelines.runs.finished import FinishedRun
-from pipelines.runs.finished import resolve_folder
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import ALWAYS_SHOWN
 from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import find_differing_settings
 from pipelines.runs.protocol import format_setting
 from pipelines.runs.protocol import protocol
+from pipelines.runs.read_runs import resolve_folder
 from study.config.backbones import BACKBONES
 from study.reported import read_reported
 

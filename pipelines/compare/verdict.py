@@ -13,7 +13,7 @@ from pipelines.compare.pairing import list_seeds
 from pipelines.compare.pairing import pair_runs
 from pipelines.compare.pairing import select_whole_seeds
 from pipelines.compare.pairing import Tested
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from study.statistics.difference_variance import DifferenceVariance
 from study.statistics.difference_variance import estimate_difference_variance
 from study.statistics.intervals import Estimate

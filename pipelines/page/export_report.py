@@ -15,9 +15,9 @@ from pipelines.page.figure import Chart
 from pipelines.page.files import write_text
 from pipelines.page.report_page import render_report
 from pipelines.page.report_page import Report
-from pipelines.runs.finished import FinishedRun
-from pipelines.runs.finished import read_runs
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.predictions import read_predictions
+from pipelines.runs.read_runs import read_runs
 from pipelines.runs.sweeps import read_sweeps
 from pipelines.runs.table_runs import select_table_runs
 from pipelines.runs.upload import upload_files

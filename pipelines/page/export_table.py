@@ -12,10 +12,10 @@ from pipelines.compare.statement import list_report_notes
 from pipelines.page.files import write_files
 from pipelines.page.render import Page
 from pipelines.page.render import print_page
-from pipelines.runs.finished import FinishedRun
-from pipelines.runs.finished import read_runs
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.predictions import Predictions
 from pipelines.runs.predictions import read_predictions
+from pipelines.runs.read_runs import read_runs
 from pipelines.runs.sweeps import LoggedSweep
 from pipelines.runs.sweeps import read_sweeps
 from pipelines.runs.table_runs import select_table_runs

@@ -12,7 +12,7 @@ from optuna.visualization import plot_parallel_coordinate
 
 from pipelines.page.figure import Chart
 from pipelines.page.figure import COLORS
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from study.search.space import make_space
 
 MIN_TRIALS = 8  # trials: the importances of fewer mean nothing

@@ -6,9 +6,9 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from pipelines.runs.finished import FinishedRun
-from pipelines.runs.finished import NoRunsError
-from pipelines.runs.finished import parse_run
+from pipelines.runs.finished_run import FinishedRun
+from pipelines.runs.finished_run import NoRunsError
+from pipelines.runs.finished_run import parse_run
 from study.common.errors import StudyError
 from study.common.settings import tracking_uri
 from study.tracking import queries

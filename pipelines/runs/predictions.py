@@ -22,7 +22,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import get_local_path_or_none
 from numpy.typing import NDArray
 
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from study.statistics.predictions import count_by_group
 from study.statistics.predictions import GroupCounts
 from study.statistics.predictions import PREDICTIONS_FILE

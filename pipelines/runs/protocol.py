@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from study.config.backbones import BACKBONES
 
 VARIED = ("hidden_layers", "dense_units", "lr")

@@ -11,10 +11,10 @@ from typing import Any
 
 from mlflow.entities import Run
 
-from pipelines.runs.finished import FinishedRun
-from pipelines.runs.finished import resolve_folder
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import AVERAGED
 from pipelines.runs.protocol import protocol
+from pipelines.runs.read_runs import resolve_folder
 from study.common.errors import ConfigError
 from study.config.sweep import Sweep
 from study.config.sweep import SWEEP_TAG

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from collections.abc import Sequence
 
-from pipelines.runs.finished import FinishedRun
-from pipelines.runs.finished import NoRunsError
+from pipelines.runs.finished_run import FinishedRun
+from pipelines.runs.finished_run import NoRunsError
 from pipelines.runs.sweeps import LoggedSweep
 from study.variants import find_variant
 

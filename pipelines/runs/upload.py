@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from study.tracking.failures import describe_error
 
 FOLDER = "report"  # among the artifacts of a parent run

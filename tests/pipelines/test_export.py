@@ -29,11 +29,11 @@ from pipelines.page.render import Page
 from pipelines.page.render import render_csv
 from pipelines.page.render import render_html
 from pipelines.page.render import render_markdown
-from pipelines.runs.finished import FinishedRun
-from pipelines.runs.finished import NoRunsError
-from pipelines.runs.finished import read_runs
+from pipelines.runs.finished_run import FinishedRun
+from pipelines.runs.finished_run import NoRunsError
 from pipelines.runs.predictions import Predictions
 from pipelines.runs.predictions import read_predictions
+from pipelines.runs.read_runs import read_runs
 from pipelines.runs.table_runs import select_table_runs
 from study.common.command import run_command
 from study.common.errors import StudyError
@@ -247,7 +247,7 @@ def test_named_experiment_limits_the_runs() -> None:
 @pytest.mark.usefixtures("here")
 def test_runs_on_several_pages_of_a_search_are_all_read(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read_runs("chest")
-    monkeypatch.setattr("pipelines.runs.finished.PAGE", 5)
+    monkeypatch.setattr("pipelines.runs.read_runs.PAGE", 5)
     assert read_runs("chest") == whole
 
 

@@ -12,7 +12,7 @@ from mlflow.entities import Param
 from mlflow.entities import RunTag
 from mlflow.tracking import MlflowClient
 
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from study.config.sweep import Sweep
 from study.config.sweep import SWEEP_TAG
 from study.config.trial_config import TrialConfig

@@ -7,7 +7,7 @@ import pytest
 from pipelines.compare.answer import write_answer
 from pipelines.compare.blocks import Row
 from pipelines.compare.verdict import Verdict
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from study.statistics.intervals import Estimate
 from study.variants import resolve_config
 from tests.pipelines.compare.test_block_verdicts import make_run

@@ -11,7 +11,7 @@ from scipy import stats
 
 from pipelines.compare.block_verdicts import judge_rows
 from pipelines.compare.block_verdicts import MixedProtocolsError
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from study.statistics.predictions import count_by_group
 from study.statistics.predictions import GroupCounts
 from study.variants import resolve_config

@@ -20,7 +20,7 @@ from pipelines.compare.table import build_table
 from pipelines.page.charts import draw_effects
 from pipelines.page.export_table import build_page
 from pipelines.page.html_table import build_effects_table
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.predictions import Predictions
 from pipelines.runs.sweeps import LoggedSweep
 from study.config.sweep import Sweep

@@ -3,7 +3,7 @@
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipelines.runs.finished import NoRunsError
+from pipelines.runs.finished_run import NoRunsError
 from pipelines.runs.one_run import read_run
 from tests.support.store import log_run
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.compare.block_builder import build_blocks
 from pipelines.compare.cautions import list_cautions
-from pipelines.runs.finished import FinishedRun
+from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.predictions import NOT_FOUND
 from pipelines.runs.predictions import OF_ANOTHER
 from pipelines.runs.predictions import read_predictions

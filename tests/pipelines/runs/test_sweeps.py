@@ -12,8 +12,8 @@ from pipelines.page.render import render_csv
 from pipelines.page.render import render_html
 from pipelines.page.render import render_markdown
 from pipelines.page.report_page import render_report
-from pipelines.runs.finished import read_runs
 from pipelines.runs.predictions import read_predictions
+from pipelines.runs.read_runs import read_runs
 from pipelines.runs.sweeps import read_sweeps
 from pipelines.runs.table_runs import select_table_runs
 from study.config.sweep import Sweep

@@ -6,7 +6,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipelines.export import main
-from pipelines.runs.finished import read_runs
+from pipelines.runs.read_runs import read_runs
 from pipelines.runs.upload import upload_files
 from study.common.command import run_command
 from tests.support.store import log_run

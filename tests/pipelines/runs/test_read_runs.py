@@ -9,9 +9,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipelines.export import main
-from pipelines.runs.finished import NoRunsError
-from pipelines.runs.finished import read_runs
+from pipelines.runs.finished_run import NoRunsError
 from pipelines.runs.one_run import read_run
+from pipelines.runs.read_runs import read_runs
 from study.common.command import run_command
 from study.data.prepare import data_digest
 from tests.support.images import class_folders
