@@ -7,12 +7,12 @@ from pipelines.compare.blocks import find_main_block
 from pipelines.compare.cautions import list_cautions
 from pipelines.compare.evidence import read_details
 from pipelines.page.charts import draw_accuracy_charts
-from pipelines.page.charts import draw_effects
 from pipelines.page.diagnostics import draw_diagnostics
 from pipelines.page.export_table import build_page
 from pipelines.page.export_table import default_folder
 from pipelines.page.figure import Chart
 from pipelines.page.files import write_text
+from pipelines.page.gain_charts import draw_effects
 from pipelines.page.report_page import render_report
 from pipelines.page.report_page import Report
 from pipelines.runs.finished_run import FinishedRun

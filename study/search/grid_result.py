@@ -4,9 +4,9 @@ import shlex
 
 from study.common.errors import StudyError
 from study.search import fast_budget
-from study.search import summary
 from study.search.best_setting import find_best_cell
 from study.search.grid_scheduler import GridScheduler
+from study.search.grid_summary import name_best_setting
 from study.serving.chance import check_beats_chance
 from study.serving.registry import register_model
 
@@ -28,8 +28,7 @@ def print_result(session: GridScheduler) -> None:
         say("no test image was used; repeat the command without --budget fast to train the rest")
     elif session.finished:
         say(
-            f"{len(session.finished)} of {len(grid.configs)} finished; "
-            f"{summary.name_best_setting(session)}"
+            f"{len(session.finished)} of {len(grid.configs)} finished; {name_best_setting(session)}"
         )
         say(f"table: python -m pipelines.export --dataset {shlex.quote(grid.base.dataset)}")
     if session.failed:

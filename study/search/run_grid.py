@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 from study.data.prepare import data_digest
 from study.job import Options
-from study.search import summary
 from study.search.claims import Claims
 from study.search.grid_plan import count_trials
 from study.search.grid_plan import GridPlan
 from study.search.grid_scheduler import GridScheduler
 from study.search.grid_space import build_grid
 from study.search.grid_space import Grid
+from study.search.grid_summary import summarize_fast_grid
+from study.search.grid_summary import summarize_grid
 from study.search.storage import Storage
 from study.search.study_run import open_study_run
 from study.search.time_estimate import estimate_time
@@ -91,7 +92,7 @@ def _print_size(session: GridScheduler, digest: str, worker_count: int) -> None:
 def _train_under_parent(session: GridScheduler, workers: Sequence[Worker], spec: StudySpec) -> None:
     """Train the missing cells below the grid's parent run, and summarize them there."""
     options = session.options
-    summarize = summary.summarize_fast_grid if options.pause_after_epoch else summary.summarize_grid
+    summarize = summarize_fast_grid if options.pause_after_epoch else summarize_grid
     with open_study_run(session.claims, session.client, spec) as study_run:
         session.options = dataclasses.replace(options, parent=study_run.id)
         try:

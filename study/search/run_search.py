@@ -16,13 +16,13 @@ from study.data.prepare import has_groups
 from study.job import Options
 from study.job import Outcome
 from study.search import confirm
-from study.search import summary
 from study.search.claims import Claims
 from study.search.grid_plan import parent_run_title
 from study.search.import_finished import import_finished
 from study.search.samplers import make_sampler
 from study.search.search_plan import SearchPlan
 from study.search.search_scheduler import Search
+from study.search.search_summary import summarize_search
 from study.search.space import Space
 from study.search.storage import Storage
 from study.search.study_run import open_study_run
@@ -93,7 +93,7 @@ def _search_under_parent(
             confirmed = confirm.confirm_best(search, workers, plan.confirm, log_model=log_model)
             doubts = confirm.find_doubts(search, confirmed)
         finally:
-            study_run.write(summary.summarize_search(search, confirmed, doubts, study_run.run))
+            study_run.write(summarize_search(search, confirmed, doubts, study_run.run))
     for doubt in doubts:
         search.progress.say(f"the win did not repeat: {doubt}")
     return confirmed, doubts

@@ -17,8 +17,8 @@ from pipelines.compare.sweep_sentences import describe_best_cell
 from pipelines.compare.sweep_sentences import describe_effects
 from pipelines.compare.sweep_sentences import describe_missing_cells
 from pipelines.compare.table import build_table
-from pipelines.page.charts import draw_effects
 from pipelines.page.export_table import build_page
+from pipelines.page.gain_charts import draw_effects
 from pipelines.page.html_table import build_effects_table
 from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.predictions import Predictions

@@ -1,0 +1,78 @@
+"""Summarize a search so far, for the page of its parent run in the MLflow UI."""
+
+from collections.abc import Collection
+from collections.abc import Mapping
+from collections.abc import Sequence
+from statistics import fmean
+
+from mlflow.entities import Run
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState
+
+from study.config.trial_config import TrialConfig
+from study.job import Outcome
+from study.search.grid_plan import count_trials
+from study.search.search_scheduler import Search
+from study.search.study_page import describe_protocol
+from study.search.study_page import format_link
+from study.search.study_page import format_percent
+from study.search.study_page import make_operations
+from study.tracking.operations import Operation
+
+
+def summarize_search(
+    search: Search, confirmed: Mapping[TrialConfig, Outcome], doubts: Sequence[str], run: Run
+) -> list[Operation]:
+    """Return what to write to a search's parent run.
+
+    Test accuracies are those of the confirming runs alone.
+
+    Args:
+        search: so far.
+        confirmed: the outcomes of the confirming runs.
+        doubts: why the win did not repeat in them, if so.
+        run: the parent run.
+    """
+    ended = search.claims.finished_by_fingerprint()
+    complete = sum(trial.state == TrialState.COMPLETE for trial in ended.values())
+    failed = _count_failed(search, ended.keys())
+    figures = {"finished": float(complete), "failed": float(failed)}
+    paragraphs = []
+    best = search.best()
+    if best is not None:
+        figures[f"best_{search.metric}"] = best.value or 0.0
+        paragraphs.append(f"**Best on validation:** {_describe_best_trial(run, search, best)}")
+    if confirmed:
+        test_accuracy = fmean([outcome.test_accuracy for outcome in confirmed.values()])
+        figures["confirmed_test_accuracy_mean"] = test_accuracy
+        means_part = f" (mean of {len(confirmed)} trainings)" if len(confirmed) > 1 else ""
+        links = [format_link(run, config, outcome.run_id) for config, outcome in confirmed.items()]
+        paragraphs.append(
+            f"**Trained again with other seeds**, its test accuracy is "
+            f"{format_percent(test_accuracy)}{means_part}: {', '.join(links)}"
+        )
+    if doubts:
+        paragraphs.append(f"**The win did not repeat:** {'; '.join(doubts)}.")
+    paragraphs.append(
+        f"Search over {', '.join(search.space.free)}: {count_trials(complete)} finished, "
+        f"{len(ended) - complete} pruned, {failed} failed. "
+        f"{describe_protocol(search.space.base, search.space.free)}."
+    )
+    return make_operations(run, search.space.base, paragraphs, figures)
+
+
+def _describe_best_trial(run: Run, search: Search, best: FrozenTrial) -> str:
+    run_ids = best.user_attrs["run_ids"]
+    seeds_part = f" (mean of {len(run_ids)} seeds)" if len(run_ids) > 1 else ""
+    link = format_link(run, search.space.config(best.params), run_ids[0])
+    return f"{link}, {search.metric.replace('_', ' ')} {best.value:.4f}{seeds_part}"
+
+
+def _count_failed(search: Search, ended_keys: Collection[str]) -> int:
+    """Count the configs that failed by themselves, and neither ended nor are running."""
+    failed_keys = {
+        trial.user_attrs["fingerprint"]
+        for trial in search.claims.trials(TrialState.FAIL)
+        if "reason" in trial.user_attrs
+    }
+    return len(failed_keys - set(ended_keys) - search.claims.running_fingerprints())
