@@ -24,6 +24,7 @@ from study.common.command import quiet_stderr
 from study.common.command import run_command
 from study.common.memory import keep_freed_memory
 from study.config.trial_config import TrialConfig
+from study.training.arrays import Arrays
 from study.variants import variant_fields
 from study.variants import VARIANTS
 
@@ -31,17 +32,17 @@ with quiet_stderr():
     from study.training import fit
 
 
-def make_random_arrays(config: TrialConfig, steps: int) -> fit.Arrays:
+def make_random_arrays(config: TrialConfig, steps: int) -> Arrays:
     """Make random images: `steps` batches to train, one to validate, one to test."""
     count = config.batch_size * (steps + 2)
     shape = (count, config.image_size, config.image_size, 3)
     generator = np.random.default_rng(0)
     rows = np.split(np.arange(count), [-2 * config.batch_size, -config.batch_size])
     images = generator.integers(0, 256, shape, np.uint8)
-    return fit.Arrays(images, generator.integers(0, 2, count), rows[0], rows[1], rows[2], 2)
+    return Arrays(images, generator.integers(0, 2, count), rows[0], rows[1], rows[2], 2)
 
 
-def measure_start(config: TrialConfig, arrays: fit.Arrays) -> float:
+def measure_start(config: TrialConfig, arrays: Arrays) -> float:
     """Return the seconds from the call of `fit` to the start of its first step."""
     ends = [time.perf_counter()]
     with tempfile.TemporaryDirectory() as folder:

@@ -32,8 +32,8 @@ CLASSES = 4
 def make_jax_call(config: TrialConfig) -> Callable[[], object]:
     """Return a function that takes `STEPS` steps as `study.offline` does."""
     from study.training import runtime
-    from study.training.fit import Arrays
-    from study.training.fit import make_loop
+    from study.training.arrays import Arrays
+    from study.training.loop import make_loop
     from study.training.model import build_compiled_model
 
     rng = np.random.default_rng(0)

@@ -43,16 +43,17 @@ class StepCost(NamedTuple):
 def measure_steps(config: TrialConfig, steps: int) -> StepCost:
     """Measure training steps in this process."""
     with quiet_stderr():
-        from study.training import fit
         from study.training import runtime
+        from study.training.arrays import Arrays
+        from study.training.loop import make_loop
         from study.training.model import build_compiled_model
     count = config.batch_size * (WARM_UP + steps)
     shape = (count, config.image_size, config.image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     rows = np.arange(count)
-    arrays = fit.Arrays(images, rows % 2, rows, rows[:1], rows[:1], 2)
+    arrays = Arrays(images, rows % 2, rows, rows[:1], rows[:1], 2)
     runtime.prepare_backend()
-    loop = fit.make_loop(config, arrays, build_compiled_model(config, 2))
+    loop = make_loop(config, arrays, build_compiled_model(config, 2))
     times: list[tuple[float, resource.struct_rusage]] = []
     loop.train(
         rows,

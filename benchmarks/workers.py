@@ -35,12 +35,13 @@ def measure_pace(config: TrialConfig) -> float:
     """
     with quiet_stderr():
         from benchmarks.between import make_random_arrays
-        from study.training import fit
         from study.training import runtime
+        from study.training.loop import make_loop
+        from study.training.model import build_compiled_model
 
     runtime.prepare_backend()
     arrays = make_random_arrays(config, steps=8)
-    loop = fit.make_loop(config, arrays, fit.build_compiled_model(config, arrays.num_classes))
+    loop = make_loop(config, arrays, build_compiled_model(config, arrays.num_classes))
     loop.train(arrays.train, lambda *_: None)  # the first call also traces the graph
     ends = [time.monotonic()]
     deadline = ends[0] + SECONDS

@@ -78,13 +78,16 @@ def train_seed(base: TrialConfig) -> dict[int, dict[str, Any]]:
 def train_variant(config: TrialConfig) -> dict[str, Any]:
     """Train a config with the study's own loop, and return its curves."""
     from study.training import fit
+    from study.training.arrays import Arrays
+    from study.training.loop import make_loop
+    from study.training.model import build_compiled_model
     from study.trial.prepare import prepare_trial
 
     trial = prepare_trial(config, Progress(), use_cache=True)
     data = trial.data
     split = trial.split
-    arrays = fit.Arrays(data.x, data.y, split.train, split.val, split.test, len(data.classes))
-    loop = fit.make_loop(config, arrays, fit.build_compiled_model(config, arrays.num_classes))
+    arrays = Arrays(data.x, data.y, split.train, split.val, split.test, len(data.classes))
+    loop = make_loop(config, arrays, build_compiled_model(config, arrays.num_classes))
     val = []
     right = []
     for epoch in range(config.epochs):

@@ -12,59 +12,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import resolve_name
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.common.errors import StudyError
 from study.common.errors import TrialFailed
 from study.config.trial_config import TrialConfig
 from study.statistics import metrics
 from study.training import backbone
 from study.training import runtime
+from study.training.arrays import Arrays
 from study.training.checkpoint import Epoch
 from study.training.checkpoint import load_checkpoint
 from study.training.checkpoint import save_checkpoint
 from study.training.lean_keras import keras
+from study.training.loop import Loop
+from study.training.loop import make_loop
+from study.training.loop import Outputs
 from study.training.model import build_compiled_model
 from study.training.model import build_model
-
-LOOPS = {
-    "tensorflow": "study.training.loop_tensorflow:TensorFlowLoop",
-    "jax": "study.training.loop_jax:JaxLoop",
-}
-Outputs = list[NDArray[np.float32]]  # probabilities, then each hidden layer's activations
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """A trial's images, labels and split.
-
-    x: uint8 (N, size, size, 3); y: int64 (N,), class index; train, val and test: row numbers.
-    """
-
-    x: NDArray[np.uint8]
-    y: NDArray[np.int64]
-    train: NDArray[np.int64]
-    val: NDArray[np.int64]
-    test: NDArray[np.int64]
-    num_classes: int
-
-    def weigh_classes(self, class_weights: str) -> NDArray[np.float32] | None:
-        """Return the weight of each class in the training loss, or None if images count alike.
-
-        float32 (num_classes,); the mean over the training images is 1.
-
-        Args:
-            class_weights: the config's, `none` or `balanced`.
-        """
-        if class_weights == "none":
-            return None
-        counts = np.bincount(self.y[self.train], minlength=self.num_classes)
-        present = np.count_nonzero(counts)
-        return (len(self.train) / (present * np.maximum(counts, 1))).astype(np.float32)
 
 
 def _ignore(*_: object) -> None:
@@ -155,41 +121,6 @@ def _is_finished(config: TrialConfig, history: list[Epoch]) -> bool:
     if not config.patience or not losses:
         return False
     return len(losses) - 1 - losses.index(min(losses)) >= config.patience
-
-
-def _build_probe(model: keras.Model) -> keras.Model:
-    """Return a model of the same layers that also outputs hidden activations."""
-    hidden = [layer.output for layer in model.layers if layer.name.startswith("hidden_")]
-    return keras.Model(model.input, [model.output, *hidden])
-
-
-class Loop(Protocol):
-    """The training and prediction loops of one backend.
-
-    See `loop_tensorflow` and `loop_jax`.
-    """
-
-    def train(
-        self, rows: NDArray[np.int64], on_step: Callable[[int, int], None]
-    ) -> dict[str, float]:
-        """Train on rows in their order, and return their mean loss and accuracy."""
-
-    def predict(self, rows: NDArray[np.int64]) -> Outputs:
-        """Return the model's outputs for rows, in their order."""
-
-
-def make_loop(config: TrialConfig, arrays: Arrays, model: keras.Model) -> Loop:
-    """Make the loop of the backend that Keras computes with.
-
-    Raises:
-        StudyError: there is no loop for that backend.
-    """
-    backend = keras.backend.backend()
-    if backend not in LOOPS:
-        raise StudyError(f"KERAS_BACKEND={backend} cannot train here: use {' or '.join(LOOPS)}")
-    loop_class = resolve_name(LOOPS[backend])  # late: only one of the backends need be installed
-    loop: Loop = loop_class(config, arrays, model, _build_probe(model))
-    return loop
 
 
 def shuffle_training_rows(config: TrialConfig, arrays: Arrays, done: int) -> NDArray[np.int64]:

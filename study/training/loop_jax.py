@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import field
 from typing import Any
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -25,10 +24,8 @@ from numpy.typing import NDArray
 
 from study.config.trial_config import fields_affecting
 from study.config.trial_config import TrialConfig
+from study.training.arrays import Arrays
 from study.training.lean_keras import keras
-
-if TYPE_CHECKING:
-    from study.training.fit import Arrays
 
 # Between two calls, progress is shown and Ctrl-C takes effect.
 STEPS_PER_CALL = 16
@@ -51,7 +48,7 @@ class JaxLoop:
     """Loops over the batches of rows, for training and for prediction, on JAX."""
 
     config: TrialConfig
-    arrays: "Arrays"
+    arrays: Arrays
     model: keras.Model
     probe: keras.Model
     class_weights: NDArray[np.float32] | None = field(init=False)

@@ -5,17 +5,14 @@ trial and keeps the graphs that it feeds, which leaks some 50 MB per trial of Mo
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from study.config.trial_config import TrialConfig
+from study.training.arrays import Arrays
 from study.training.lean_keras import keras
-
-if TYPE_CHECKING:
-    from study.training.fit import Arrays
 
 Rows = NDArray[np.int64]
 
@@ -24,7 +21,7 @@ class TensorFlowLoop:
     """Loops over the batches of rows, for training and for prediction, on TensorFlow."""
 
     def __init__(
-        self, config: TrialConfig, arrays: "Arrays", model: keras.Model, probe: keras.Model
+        self, config: TrialConfig, arrays: Arrays, model: keras.Model, probe: keras.Model
     ) -> None:
         self._batch_size = config.batch_size
         self._arrays = arrays

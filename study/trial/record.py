@@ -23,6 +23,7 @@ from study.statistics.predictions import find_only_answer
 from study.tracking.epoch_log import EpochLog
 from study.tracking.run_logger import RunLog
 from study.training import artifacts
+from study.training.arrays import Arrays
 from study.trial.prepare import compute_majority
 from study.trial.prepare import format_leak
 from study.trial.prepare import measure_independence
@@ -149,7 +150,7 @@ def _fit(trial: Trial, log: RunLog, folder: Path, options: Options) -> "tuple[Tr
 
     data = trial.data
     split = trial.split
-    arrays = fit.Arrays(data.x, data.y, split.train, split.val, split.test, len(data.classes))
+    arrays = Arrays(data.x, data.y, split.train, split.val, split.test, len(data.classes))
     callbacks = fit.Callbacks(on_start, epoch_log.on_step, epoch_log.on_epoch)
     with no_space_as_study_error("the training state", folder):
         return fit.fit(trial.config, arrays, folder, callbacks), sum(epoch_log.earlier_seconds)

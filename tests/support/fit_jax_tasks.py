@@ -14,7 +14,7 @@ import numpy as np
 
 from study.config.trial_config import TrialConfig
 from study.training import fit
-from study.training.fit import Arrays
+from study.training.arrays import Arrays
 from study.training.fit import Callbacks
 from study.training.fit import TrialResult
 from study.training.runtime import prepare_backend

@@ -10,7 +10,7 @@ import pytest
 
 from study.config.trial_config import TrialConfig
 from study.training import backbone
-from study.training.fit import Arrays
+from study.training.arrays import Arrays
 from study.training.fit import fit
 from study.training.fit import TrialResult
 

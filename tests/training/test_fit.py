@@ -12,9 +12,9 @@ import pytest
 from study.common.errors import TrialFailed
 from study.config.trial_config import TrialConfig
 from study.statistics import metrics
+from study.training.arrays import Arrays
 from study.training.checkpoint import Epoch
 from study.training.checkpoint import STATE_FILE
-from study.training.fit import Arrays
 from study.training.fit import Callbacks
 from study.training.fit import fit
 from study.training.fit import TrialResult

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from study.config.trial_config import TrialConfig
-from study.training.fit import Arrays
+from study.training.arrays import Arrays
 from study.training.loop_tensorflow import TensorFlowLoop
 
 CONFIG = TrialConfig(weights="none", image_size=32, batch_size=10)
