@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from study.config.trial_config import TrialConfig
-from study.training.backbone import APPLICATIONS
+from study.training.application import APPLICATIONS
 
 
 def build_plain_model(config: TrialConfig, classes: int, *, dtype: str) -> keras.Model:

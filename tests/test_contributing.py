@@ -103,7 +103,7 @@ def test_files_that_the_recipes_name_exist() -> None:
         ("make_ranges", "study/search/space.py"),
         ("SEARCHED_FIELDS", "study/search/search_plan.py"),
         ("BACKBONES", "study/config/backbones.py"),
-        ("APPLICATIONS", "study/training/backbone.py"),
+        ("APPLICATIONS", "study/training/application.py"),
         ("_scale_pixels", "study/training/model.py"),
         ("DATASETS", "study/data/registry.py"),
         ("SAMPLERS", "study/search/samplers.py"),

@@ -3,11 +3,7 @@
 Every figure is a mean over the runs of its row, but for the learning time, which is the median.
 """
 
-import math
-import sys
-from collections.abc import Iterable
 from collections.abc import Sequence
-from statistics import fmean
 from statistics import median
 from typing import Any
 
@@ -19,7 +15,12 @@ from pipelines.compare.blocks import Row
 from pipelines.compare.columns import AGAINST_BEST
 from pipelines.compare.columns import BLOCK
 from pipelines.compare.columns import COLUMNS_BY_TITLE
-from pipelines.compare.pairing import select_whole_seeds
+from pipelines.compare.row_figures import average_metric
+from pipelines.compare.row_figures import average_share
+from pipelines.compare.row_figures import format_counts
+from pipelines.compare.row_figures import format_folds
+from pipelines.compare.row_figures import format_seeds
+from pipelines.compare.row_figures import read_metric
 from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import ALWAYS_SHOWN
@@ -81,8 +82,8 @@ def _build_line(row: Row, named: list[str]) -> dict[str, Any]:
         "Hidden Layer": config.hidden_layers,
         "Dense Count": config.dense_units,
         "Learning Rate": config.lr,
-        "Accuracy": 100 * _average_metric(runs, "test_accuracy"),
-        "Learning Time(ms)": 1000 * median(_read_metric(runs, "fit_seconds")),
+        "Accuracy": 100 * average_metric(runs, "test_accuracy"),
+        "Learning Time(ms)": 1000 * median(read_metric(runs, "fit_seconds")),
         **_build_interval_cells(row.verdict),
         **_build_report_cells(row),
         **_build_comparison_cells(row.verdict),
@@ -91,11 +92,11 @@ def _build_line(row: Row, named: list[str]) -> dict[str, Any]:
     }
     for part in ("Train", "Val", "Test"):
         for metric in ("Loss", "Accuracy"):
-            line[f"{part} {metric}"] = _average_metric(runs, f"{part}_{metric}".lower())
+            line[f"{part} {metric}"] = average_metric(runs, f"{part}_{metric}".lower())
     return line | {
-        "Total Time(s)": _average_metric(runs, "total_seconds"),
-        "Images per Second": _average_metric(runs, "images_per_second"),
-        "Dead Units": _average_metric(runs, "dead_units"),
+        "Total Time(s)": average_metric(runs, "total_seconds"),
+        "Images per Second": average_metric(runs, "images_per_second"),
+        "Dead Units": average_metric(runs, "dead_units"),
         "Run IDs": " ".join(run.run_id for run in runs),
         "dataset": _name_dataset(config.dataset),
         "weights_digest": runs[0].weights_digest,
@@ -162,7 +163,7 @@ def _to_points(share: float | None) -> float | None:
 
 def _build_report_cells(row: Row) -> dict[str, Any]:
     report = row.report
-    accuracy = _average_metric(row.runs, "test_accuracy")
+    accuracy = average_metric(row.runs, "test_accuracy")
     return {
         "Variant": row.variant,
         "Head": row.config.head_notation,
@@ -183,8 +184,8 @@ def _build_setting_cells(runs: list[FinishedRun], named: list[str]) -> dict[str,
     fields = protocol(runs[0])
     extra_names = [name for name in named if name not in ALWAYS_SHOWN]
     return {
-        "Seeds": _format_seeds(runs),
-        "Folds": _format_folds(runs),
+        "Seeds": format_seeds(runs),
+        "Folds": format_folds(runs),
         "Split": fields["split"],
         "Weights": describe_weights(runs[0]),
         "Image Size": fields["image_size"],
@@ -194,68 +195,7 @@ def _build_setting_cells(runs: list[FinishedRun], named: list[str]) -> dict[str,
             for name in extra_names
         },
         "Train/Val/Test Images": format_counts([run.sizes for run in runs]),
-        "Leak": _average_share([run.leaking for run in runs]),
-        "Leak at Least": _average_share([run.least_leaking for run in runs]),
-        "Test Groups per Run": _average_metric(runs, "test_groups"),
+        "Leak": average_share([run.leaking for run in runs]),
+        "Leak at Least": average_share([run.least_leaking for run in runs]),
+        "Test Groups per Run": average_metric(runs, "test_groups"),
     }
-
-
-def _format_seeds(runs: list[FinishedRun]) -> str:
-    seeds = [str(run.config.seed) for run in runs]
-    return " ".join(dict.fromkeys(seeds) if runs[0].config.folds else seeds)
-
-
-def _format_folds(runs: list[FinishedRun]) -> str:
-    """Write the folds as `1 2 3 of 5`, or `1 2 3, 1 2 of 5` if they differ by seed."""
-    folds = runs[0].config.folds
-    folds_by_seed: dict[int, list[str]] = {}
-    for run in runs:
-        folds_by_seed.setdefault(run.config.seed, []).append(str(run.config.fold))
-    distinct = dict.fromkeys(" ".join(numbers) for numbers in folds_by_seed.values())
-    return f"{', '.join(distinct)} of {folds}" if folds else ""
-
-
-def _average_share(counts: list[tuple[int, int] | None]) -> float:
-    """Return the mean share, 0 to 1, of images counted among all, or NaN if any is unknown."""
-    known_counts = [count for count in counts if count]
-    is_known = len(known_counts) == len(counts)
-    return fmean(part / total for part, total in known_counts) if is_known else math.nan
-
-
-def _read_metric(runs: list[FinishedRun], metric: str) -> list[float]:
-    return [_restore_infinity(run.metrics.get(metric, math.nan)) for run in runs]
-
-
-def _average_metric(runs: list[FinishedRun], metric: str) -> float:
-    """Return the mean of a metric over runs.
-
-    With folds, metrics on test images are weighted by the number of these images, and seeds that
-    lack a fold count only where all do.
-    """
-    runs = select_whole_seeds(runs) or runs
-    values = _read_metric(runs, metric)
-    if runs[0].config.folds and metric in ("test_loss", "test_accuracy"):
-        return fmean(values, [int(run.sizes.split("/")[-1]) for run in runs])
-    return fmean(values)
-
-
-def _restore_infinity(value: float) -> float:
-    # MLflow's databases store infinity as the largest float.
-    return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
-
-
-def format_counts(texts: list[str]) -> str:
-    """Write counts as `812/1168`, or `798-812/1168` where they differ between seeds."""
-    distinct = sorted(set(texts))
-    counts_of_texts = [text.split("/") for text in distinct]
-    lengths = {len(counts) for counts in counts_of_texts}
-    if len(lengths) > 1 or not all(n.isdigit() for counts in counts_of_texts for n in counts):
-        return " or ".join(distinct)
-    return "/".join(_format_span(counts) for counts in zip(*counts_of_texts, strict=True))
-
-
-def _format_span(counts: Iterable[str]) -> str:
-    values = {int(count) for count in counts}
-    low = min(values)
-    high = max(values)
-    return f"{low}-{high}" if len(values) > 1 else str(low)

@@ -13,9 +13,9 @@ from pipelines.compare.blocks import Row
 from pipelines.compare.cells import name_field
 from pipelines.compare.evidence import DetailedRow
 from pipelines.compare.reflection import answer_questions
+from pipelines.compare.row_figures import format_counts
 from pipelines.compare.sweep_sentences import describe_effects
 from pipelines.compare.sweep_sentences import describe_missing_cells
-from pipelines.compare.table import format_counts
 from pipelines.page.figure import Chart
 from pipelines.page.html_table import build_block_tables
 from pipelines.page.html_table import build_effects_table

@@ -12,7 +12,7 @@ from sklearn.datasets import load_sample_image
 from study.common.errors import StudyError
 from study.config.backbones import BACKBONES
 from study.config.trial_config import TrialConfig
-from study.training.backbone import APPLICATIONS
+from study.training.application import APPLICATIONS
 from study.training.model import build_compiled_model
 from study.training.model import build_model
 
