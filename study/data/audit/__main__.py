@@ -16,6 +16,7 @@ with a named group. Of several, the first that matches counts:
 finished, running it again takes a second or two.
 """
 
+import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -31,8 +32,7 @@ from study.data.audit.file_names import parse_pattern
 from study.data.audit.report_folder import check_writable
 
 
-def main() -> None:
-    """Run the command."""
+def _parse_args() -> argparse.Namespace:
     parser = Parser(__doc__ or "", "study.data.audit")
     parser.add_argument(
         "--dataset",
@@ -49,7 +49,12 @@ def main() -> None:
         help="take the group of an image from its file name: the regular expression's named group "
         "`group`, or all its named groups joined; may be given several times",
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command."""
+    args = _parse_args()
     patterns = [parse_pattern(text) for text in args.groups_from]
     if patterns and not args.dataset.startswith("folder:"):
         raise DataError(
