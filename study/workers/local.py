@@ -103,7 +103,7 @@ class Worker:
         if pool is not None:
             # Nobody waits for the value of the first call.
             if self._preload is not None and not self._preload.done():
-                self._send_signal(signal.SIGTERM)
+                self._send_signal(signal.SIGKILL)
             pool.shutdown(cancel_futures=True)
 
     def _send_signal(self, number: signal.Signals) -> None:
@@ -190,7 +190,7 @@ def _init_worker(settings: Mapping[str, str], cores: Sequence[int]) -> None:
     atexit.register(_exit_fast)  # registered first, so that it is called last
     # Ctrl-C is for the driver, which shares the terminal.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _end_call_or_process)
     signal.signal(signal.SIGUSR1, _raise_interrupt)
     _end_with_parent()
 
@@ -210,6 +210,17 @@ def _raise_interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG
     if _call_state["running"] and not _call_state["interrupted"]:
         _call_state["interrupted"] = True
         raise KeyboardInterrupt
+
+
+def _end_call_or_process(signum: int, frame: FrameType | None) -> None:
+    """Interrupt the call under way, or end the process if it is idle.
+
+    systemd and `timeout` send SIGTERM to all processes of a command. The driver's is then a request
+    to stop, so the worker's must not look like a crash.
+    """
+    if not _call_state["running"]:
+        os._exit(128 + signum)
+    _raise_interrupt(signum, frame)
 
 
 def _end_with_parent() -> None:

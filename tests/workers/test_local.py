@@ -121,6 +121,25 @@ def test_interrupted_worker_ends_its_call_and_refuses_later_ones(tmp_path: Path)
             worker.call("tests.support.launch_tasks:double", 1)
 
 
+def test_sigterm_to_a_worker_ends_its_call_as_ctrl_c_does(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    with closing(Worker()) as worker:
+
+        def terminate() -> None:
+            os.kill(int(told.read_text()), signal.SIGTERM)
+
+        with pytest.raises(KeyboardInterrupt):
+            call_and_meanwhile(terminate, worker, told)
+        assert Path(f"{told}.told").read_text() == "interrupted\n"
+
+
+def test_sigterm_to_an_idle_worker_ends_its_process() -> None:
+    with closing(Worker()) as worker:
+        process = psutil.Process(worker.call("tests.support.launch_tasks:double", 1)[1])
+        process.terminate()
+        wait_until(lambda: not is_alive(process), seconds=20)
+
+
 def test_worker_interrupted_before_its_first_call_starts_nothing() -> None:
     before = psutil.Process().children()
     with closing(Worker()) as worker:
