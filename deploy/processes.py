@@ -28,18 +28,27 @@ def run_process(name: str, command: list[str], log: Path, **options: Any) -> Ite
         options: further ones of `subprocess.Popen`.
     """
     with log.open("ab") as out:
+        start = out.tell()
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, process_group=0, **options
         )
 
     def check_alive() -> None:
         if process.poll() is not None:
-            raise StackError(f"{name} ended with code {process.returncode}: see {log}")
+            code = process.returncode
+            raise StackError(f"{name} ended with code {code}; {_quote_last_line(log, start)}")
 
     try:
         yield check_alive
     finally:
         _end_process(process)
+
+
+def _quote_last_line(log: Path, start: int) -> str:
+    """Return the last line that a log holds from byte `start` on, and say where it stands."""
+    lines = log.read_bytes()[start:].decode(errors="replace").split("\n")
+    last_line = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"the last line of {log} is:\n{last_line}" if last_line else f"it wrote nothing to {log}"
 
 
 def _end_process(process: "subprocess.Popen[bytes]") -> None:
