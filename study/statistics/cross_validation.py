@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 
 from study.statistics.counts import Array
 from study.statistics.intervals import Estimate
+from study.statistics.intervals import SMALLEST_WIDTH
 from study.statistics.intervals import TAIL
 
 
@@ -38,13 +39,13 @@ def estimate_fold_difference(folds: FoldGains) -> Estimate:
 
     The variance of the mean over J trainings is (1 / J + test_ratio) times that between trainings,
     and Student's t has J - 1 degrees of freedom. Where folds differ in size, J is Kish's effective
-    number. Trainings that all differ by the same amount, above all by none, have no spread from
-    which to judge: the interval then reaches 1 to either side, and p is 1.
+    number. If all trainings differ by the same amount, for instance by none, there is no spread to
+    judge by: the interval then reaches from -1 to 1, and p is 1.
     """
     value = float(folds.weights @ folds.gains)
     concentration = float((folds.weights**2).sum())
     spread = float(folds.weights @ (folds.gains - value) ** 2) / (1 - concentration)
-    if spread == 0:
+    if spread < SMALLEST_WIDTH**2:  # a rounding error
         return Estimate(value, -1.0, 1.0, 1.0)
     freedom = 1 / concentration - 1
     error = float(np.sqrt((concentration + folds.test_ratio) * spread))
