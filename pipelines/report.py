@@ -76,9 +76,17 @@ def write_pdf(page: Path, file: Path) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = _build_print_command(browser, profile, page, file)
         try:
-            subprocess.run(command, capture_output=True, check=True, timeout=PDF_SECONDS)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise StudyError(f"{browser} did not print {page}: {error}"[:300]) from error
+            done = subprocess.run(command, capture_output=True, timeout=PDF_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise StudyError(f"{browser} did not print {page} in {PDF_SECONDS} s") from error
+        except OSError as error:
+            raise StudyError(f"{browser} cannot be started: {error.strerror}") from error
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").split("\n")
+        reason = next((line for line in reversed(lines) if line.strip()), "")
+        raise StudyError(
+            f"{browser} did not print {page} (exit code {done.returncode}): {reason[:200]}"
+        )
 
 
 def _build_print_command(browser: str, profile: str, page: Path, file: Path) -> Sequence[str]:

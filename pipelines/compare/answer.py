@@ -25,6 +25,7 @@ from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import join_texts
 from study.reported import read_reported
 from study.statistics.intervals import Estimate
+from study.statistics.ties import find_highest
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,9 @@ def _describe_best(rows: Sequence[Row]) -> list[str]:
     accuracies = [(row, row.verdict.accuracy) for row in rows if row.verdict.accuracy is not None]
     if not accuracies:
         return []
-    highest = max((accuracy for _, accuracy in accuracies), key=lambda accuracy: accuracy.value)
-    best_rows = [row for row, accuracy in accuracies if accuracy.value == highest.value]
+    ties = find_highest([accuracy.value for _, accuracy in accuracies])
+    highest = accuracies[ties[0]][1]
+    best_rows = [accuracies[index][0] for index in ties]
     if len(best_rows) > 1:
         percent = format_percent(highest.value)
         return [f"{name_rows(best_rows)} share the highest accuracy, {percent}."]

@@ -8,6 +8,7 @@ from statsmodels.stats.multitest import multipletests
 
 from pipelines.compare.pairing import list_seeds
 from pipelines.compare.pairing import pair_runs
+from pipelines.compare.pairing import select_whole_seeds
 from pipelines.compare.pairing import Tested
 from pipelines.compare.verdict import BASELINE
 from pipelines.compare.verdict import compare_with_baseline
@@ -129,12 +130,14 @@ def _name_obstacle(
     if baseline is None:
         return "baseline not trained"
     seeds, base_seeds = (
-        set(list_seeds(run for run in runs if run.run_id in tested)) for runs in (row, baseline)
+        set(list_seeds(select_whole_seeds(run for run in runs if run.run_id in tested)))
+        for runs in (row, baseline)
     )
+    missing = "folds or predictions" if baseline[0].config.folds else "predictions"
     if not seeds:
-        return "predictions missing"
+        return f"{missing} missing"
     if not base_seeds:
-        return "baseline's predictions missing"
+        return f"baseline's {missing} missing"
     return "other test images" if seeds & base_seeds else "no seed in common"
 
 

@@ -122,6 +122,6 @@ def _warn_of_missing_folds(runs: Sequence[FinishedRun]) -> list[str]:
     if not count:
         return []
     return [
-        f"In {count} of {pluralize(len(folds_by_setup), 'cross-validation')}, folds are missing,"
-        " so there is no verdict on its config yet."
+        f"In {count} of {pluralize(len(folds_by_setup), 'cross-validation')}, folds are missing:"
+        " intervals and comparisons leave these runs out."
     ]

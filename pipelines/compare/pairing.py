@@ -129,7 +129,6 @@ def _measure_folds(rows: Sequence[Sequence[FinishedRun]], tested: Tested) -> Fol
 
 def _compute_test_ratio(run: FinishedRun) -> float:
     """Divide the number of test images of a fold by that of its training images."""
-    train, _, test = [*run.sizes.split("/"), "", ""][:3]
-    if train.isdigit() and test.isdigit() and int(train):
-        return int(test) / int(train)
-    return 1 / (run.config.folds - 1)  # of a run that did not log them
+    if run.part_sizes is None or not run.part_sizes[0]:  # of a run that did not log them
+        return 1 / (run.config.folds - 1)
+    return run.part_sizes[2] / run.part_sizes[0]

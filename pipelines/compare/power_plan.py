@@ -78,7 +78,7 @@ def read_plans(dataset: str, experiment: str | None, points: float | None) -> li
     """
     try:
         runs = read_runs(dataset, experiment)
-        sweeps = read_sweeps(runs)
+        sweeps = read_sweeps(runs, experiment)
         runs = select_table_runs(runs, sweeps)
     except NoRunsError as error:
         raise StudyError(f"{str(error).splitlines()[0]}; {HINT}") from error
@@ -95,10 +95,14 @@ def _estimate(block: Block, points: float | None, noun: str) -> Plan | None:
 
     `points` is the standard deviation between seeds to assume, if any.
     """
-    rows = [row for row in block.rows if row.variant or row.cell]
-    variances = [row.verdict.variance for row in rows if row.verdict.variance]
+    compared_rows = [
+        row for row in block.rows if (row.variant or row.cell) and row.verdict.variance
+    ]
+    variances = [row.verdict.variance for row in compared_rows if row.verdict.variance]
     if not variances:
         return None
+    if not all(row.verdict.grouped for row in compared_rows):
+        noun = "test image"
     variance = average_variances(variances)
     seeds = max(variance.seed_count for variance in variances)
     comparisons = block.comparisons if block.sweep else COMPARISONS

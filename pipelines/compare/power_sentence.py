@@ -47,7 +47,7 @@ def _describe_smallest(power: Power, sizes: Sequence[float], noun: str) -> str:
     """Say which differences would have been found, from the smallest ones of some rows."""
     setting = f"With {describe_study(power.groups, power.seeds, noun)}"
     if math.isinf(min(sizes)):
-        return f"{setting}, four of five studies would find no difference, however large"
+        return f"{setting}, no difference would have been found, however large"
     low = _format_points(min(sizes))
     high = _format_points(max(sizes))
     smallest = f"{low} or more"

@@ -12,9 +12,10 @@ from pipelines.compare.formats import format_duration
 from pipelines.compare.formats import format_signed_points
 from pipelines.compare.formats import state_p
 from pipelines.compare.power_sentence import describe_power
+from pipelines.compare.row_figures import read_metric
 from study.statistics.intervals import Estimate
+from study.statistics.intervals import SIGNIFICANCE_LEVEL
 
-SIGNIFICANCE_LEVEL = 0.05  # a difference is significant if its p by Holm's method is below this
 # Title of each factor, its config field, and the variants that differ in this factor alone
 FACTORS = {
     "Hidden layers": ("hidden_layers", (1, 4, 5)),
@@ -187,9 +188,7 @@ def _describe_gain(row: Row, baseline: Row, field: str) -> str:
     setting = _name_setting(field, format_setting(row, field))
     change = f"{setting} instead of {format_setting(baseline, field)}"
     if row.verdict.gain is None or row.verdict.p is None:
-        return (
-            f"With {change}, no comparison is possible: no seed has predictions of both variants."
-        )
+        return f"With {change}, no comparison is possible: {row.verdict.obstacle}."
     interval = f"{_format_gain(row)}, adjusted {state_p(row.verdict.p)}"
     if not is_significant(row):
         return f"With {change}, there is no evidence of a difference ({interval})."
@@ -208,7 +207,7 @@ def _describe_learning_time(others: Sequence[Row], baseline: Row) -> str:
     finite_ratios = [ratio for ratio in ratios if math.isfinite(ratio)]
     if not finite_ratios:
         return "Learning times are not known."
-    seconds = median(run.metrics["fit_seconds"] for run in baseline.runs)
+    seconds = median(filter(math.isfinite, read_metric(baseline.runs, "fit_seconds")))
     low = f"{min(finite_ratios):.2f}"
     high = f"{max(finite_ratios):.2f}"
     times = low if low == high else f"{low} to {high}"

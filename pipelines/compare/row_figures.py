@@ -40,13 +40,16 @@ def read_metric(runs: list[FinishedRun], metric: str) -> list[float]:
 def average_metric(runs: list[FinishedRun], metric: str) -> float:
     """Return the mean of a metric over runs.
 
-    With folds, metrics on test images are weighted by the number of these images, and seeds that
-    lack a fold count only where all do.
+    With folds, metrics on test images are weighted by the number of these images, if it is known,
+    and seeds that lack a fold count only where all do.
     """
     runs = select_whole_seeds(runs) or runs
     values = read_metric(runs, metric)
     if runs[0].config.folds and metric in ("test_loss", "test_accuracy"):
-        return fmean(values, [int(run.sizes.split("/")[-1]) for run in runs])
+        sizes = [run.part_sizes for run in runs]
+        test_counts = [parts[2] for parts in sizes if parts]
+        if len(test_counts) == len(runs):
+            return fmean(values, test_counts)
     return fmean(values)
 
 

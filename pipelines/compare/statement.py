@@ -118,14 +118,8 @@ def _has_report_test_images(run: FinishedRun) -> bool:
     total = TEST_IMAGES.get(run.config.dataset)
     if total is None:
         return True
-    count = _count_test_images(run)
-    return count is not None and abs(count - total) <= MISSING_IMAGES * total
-
-
-def _count_test_images(run: FinishedRun) -> int | None:
-    """Return the number of test images, or None if the run did not log it."""
-    count = run.sizes.split("/")[-1]
-    return int(count) if count.isdigit() else None
+    sizes = run.part_sizes
+    return sizes is not None and abs(sizes[2] - total) <= MISSING_IMAGES * total
 
 
 def _explain_variants(configs: Sequence[TrialConfig], *, has_variants: bool) -> list[str]:
@@ -200,7 +194,5 @@ def _compare_with_report_protocol(runs: Sequence[FinishedRun]) -> list[str]:
 
 def _describe_test_image_counts(runs: Sequence[FinishedRun]) -> str:
     total = TEST_IMAGES.get(runs[0].config.dataset)
-    counts = sorted(
-        {count for run in runs if (count := _count_test_images(run)) not in (None, total)}
-    )
+    counts = sorted({run.part_sizes[2] for run in runs if run.part_sizes} - {total})
     return f", on {join_texts(map(str, counts))} test images instead of {total}" if counts else ""

@@ -56,7 +56,7 @@ def build_report(dataset: str, experiment: str | None = None) -> Report:
         StudyError: MLflow cannot be read, or has no finished run of the data set.
     """
     runs = read_runs(dataset, experiment)
-    sweeps = read_sweeps(runs)
+    sweeps = read_sweeps(runs, experiment)
     table_runs = select_table_runs(runs, sweeps)
     predictions = read_predictions(table_runs, with_answers=True)
     page = build_page(table_runs, predictions, sweeps)

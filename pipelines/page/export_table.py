@@ -38,7 +38,7 @@ def export_table(dataset: str, experiment: str | None, out: Path | None, *, uplo
             written.
     """
     runs = read_runs(dataset, experiment)
-    sweeps = read_sweeps(runs)
+    sweeps = read_sweeps(runs, experiment)
     runs = select_table_runs(runs, sweeps)
     page = build_page(runs, read_predictions(runs), sweeps)
     folder = out or default_folder(page)

@@ -54,6 +54,14 @@ class FinishedRun:
     parent: str = ""  # run id, of the study it was trained in
 
     @property
+    def part_sizes(self) -> tuple[int, int, int] | None:
+        """Return the numbers of images in train, val and test, or None if they are unknown."""
+        counts = self.sizes.split("/")
+        if len(counts) != 3 or not all(count.isdigit() for count in counts):
+            return None
+        return int(counts[0]), int(counts[1]), int(counts[2])
+
+    @property
     def leaking(self) -> tuple[int, int] | None:
         """Return the number of test images with a sibling in train, and of all.
 

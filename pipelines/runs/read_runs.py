@@ -51,7 +51,7 @@ def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
     client = connect_reader()
     uri = tracking_uri()
     try:
-        logged_runs = list(_search_runs(client, _find_experiment_ids(client, experiment), dataset))
+        logged_runs = list(_search_runs(client, find_experiment_ids(client, experiment), dataset))
     except MlflowException as error:
         reason = str(error).splitlines()[0].replace(uri, redact_credentials(uri))[:200]
         raise TrackingError(
@@ -88,7 +88,12 @@ def connect_reader() -> MlflowClient:
     return connect()
 
 
-def _find_experiment_ids(client: MlflowClient, name: str | None) -> list[str]:
+def find_experiment_ids(client: MlflowClient, name: str | None) -> list[str]:
+    """Return the ID of an active experiment, or those of all for None.
+
+    Raises:
+        TrackingError: there is no such experiment.
+    """
     ids_by_name: dict[str, str] = {}
     token: str | None = None
     while token is None or token:

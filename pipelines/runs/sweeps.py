@@ -14,6 +14,7 @@ from mlflow.entities import Run
 from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import AVERAGED
 from pipelines.runs.protocol import protocol
+from pipelines.runs.read_runs import find_experiment_ids
 from pipelines.runs.read_runs import resolve_folder
 from study.common.errors import ConfigError
 from study.config.sweep import Sweep
@@ -54,19 +55,29 @@ class LoggedSweep:
         return all(_has_value(run, name, value) for name, value in fields)
 
 
-def read_sweeps(runs: Sequence[FinishedRun]) -> list[LoggedSweep]:
+def read_sweeps(runs: Sequence[FinishedRun], experiment: str | None = None) -> list[LoggedSweep]:
     """Read the sweeps of the data set of some runs, the earliest first.
 
     A sweep of the same folder under another path is among them if one of the runs was trained in
     it.
 
+    Args:
+        runs: of one data set.
+        experiment: the name of the only experiment to look through, or None for all of them.
+
     Raises:
-        TrackingError: MLflow cannot be read.
+        TrackingError: MLflow cannot be read, or has no such experiment.
     """
+    client = connect()
     parents = {run.parent for run in runs}
     dataset = runs[0].config.dataset
-    found = search_runs(connect(), f"tags.{SWEEP_TAG} LIKE '{{%'")
-    own_runs = [run for run in found if run.info.run_id in parents or _is_of(run, dataset)]
+    experiment_ids = find_experiment_ids(client, experiment)
+    own_runs = [
+        run
+        for run in search_runs(client, f"tags.{SWEEP_TAG} LIKE '{{%'")
+        if run.info.experiment_id in experiment_ids
+        and (run.info.run_id in parents or _is_of(run, dataset))
+    ]
     return [sweep for run in own_runs if (sweep := _parse_or_warn(run)) is not None]
 
 

@@ -228,6 +228,12 @@ def test_cross_validation_without_predictions_has_no_verdict_and_says_so() -> No
     assert judge_rows(rows, {})[1].obstacle == "2 of 5 folds: no verdict yet"
 
 
+def test_row_whose_baseline_lacks_folds_says_so() -> None:
+    (base, other), tested = make_fold_rows(5, 5, GAINS)
+    verdicts = judge_rows([base[:3], other], tested)
+    assert verdicts[1].obstacle == "baseline's folds or predictions missing"
+
+
 def test_unfinished_seed_does_not_count_beside_a_whole_one() -> None:
     rows, tested = make_fold_rows(5, 5, GAINS)
     alone = judge_rows(rows, tested)

@@ -86,6 +86,17 @@ def test_report_with_chromium_is_written_as_pdf(page: Path, tmp_path: Path) -> N
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_report_names_the_reason_of_a_browser_that_fails(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = tmp_path / "chromium"
+    browser.write_text("#!/bin/sh\necho no display >&2\nexit 21\n")
+    browser.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StudyError, match=r"did not print .* \(exit code 21\): no display$"):
+        report.write_pdf(page, page.with_suffix(".pdf"))
+
+
 def test_report_without_a_browser_refuses_pdf(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(StudyError, match="--pdf needs Chromium"):

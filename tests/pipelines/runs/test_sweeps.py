@@ -56,6 +56,11 @@ def test_sweeps_of_a_data_set_are_read_and_broken_ones_named(
     assert "has no table of its sweep: its tag sweep" in capsys.readouterr().err
 
 
+def test_sweep_of_another_experiment_is_left_out() -> None:
+    assert read_sweeps(read_runs("chest", "study"), "study") != []
+    assert read_sweeps(read_runs("chest", "study"), "Default") == []
+
+
 def test_run_of_a_search_belongs_to_the_table_where_it_is_in_a_sweep() -> None:
     runs = read_runs("chest")
     selected = select_table_runs(runs, read_sweeps(runs))
