@@ -190,15 +190,15 @@ def _report_outcome(scheduler: "JobScheduler", out: Path) -> None:
         StudyError: configs failed.
     """
     say = functools.partial(print, file=sys.stderr)
-    summary = f"{scheduler.finished()} of {len(scheduler.jobs)} finished in {out}"
+    failed_part = f", {len(scheduler.failed)} failed" if scheduler.failed else ""
+    summary = f"{scheduler.finished()} of {len(scheduler.jobs)} finished in {out}{failed_part}"
     if not scheduler.in_time:
         say(f"{summary}; the time is over: repeat the command to continue")
         sys.exit(EXIT_UNFINISHED)
     if scheduler.failed:
         cell, reason = next(iter(scheduler.failed.items()))
         raise StudyError(
-            f"{summary}, {len(scheduler.failed)} failed, such as {cell}: {reason}\n"
-            "Repeat the command to try them again."
+            f"{summary}, such as {cell}: {reason}\nRepeat the command to try them again."
         )
     say(f"{summary}; deliver them to MLflow: python -m study.sync --from {shlex.quote(str(out))}")
 

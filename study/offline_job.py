@@ -89,6 +89,7 @@ class JobScheduler(Scheduler[Cell]):
     def note_failure(self, task: Cell, reason: str) -> None:
         """Note that a config failed by itself."""
         self.failed[task] = reason
+        self.progress.say(f"{self.jobs[task].options.label}{task} failed: {reason}")
 
     def finished(self) -> int:
         """Count the finished records."""
@@ -107,6 +108,8 @@ def train_job(job: Job) -> None:
     folder = job.record.folder
     progress = Progress(options.label, bars=not options.plain_progress)
     with exclusive_lock(folder):
+        if is_finished(job.record):  # another call has finished it meanwhile
+            return
         progress.say(job.title)
         trial = prepare_trial(job.config, progress, use_cache=options.use_cache)
         record = _open_record(job)

@@ -14,6 +14,7 @@ after both were moved or copied together.
 import sys
 
 from study.common.command import run_command
+from study.common.errors import ConfigError
 from study.common.parser import Parser
 from study.common.paths import parse_path
 from study.common.settings import tracking_uri
@@ -33,6 +34,8 @@ def main() -> None:
         "--moved", action="store_true", help="mlflow.db and mlruns were moved or copied"
     )
     args = parser.parse_args()
+    if args.moved and args.folder is not None:
+        raise ConfigError("--moved and --from are two different jobs: leave one of them out")
     # Late, because MLflow takes seconds to load: --help and bad flags do not need it
     from study.tracking.deliver_records import sync_folder
     from study.tracking.deliver_records import sync_spool

@@ -1,11 +1,14 @@
 """Repeat what fails for a while, with pauses that grow."""
 
+import threading
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+# Set while the threads of a command are asked to stop: what they repeat then ends at once.
+stopping = threading.Event()
 
 
 def growing_pauses(first: float, longest: float) -> Iterator[float]:
@@ -35,6 +38,7 @@ def retry_with_backoff(
 
     Raises:
         Exception: of the last attempt.
+        KeyboardInterrupt: `stopping` is set.
     """
     end = time.monotonic() + seconds
     for pause in growing_pauses(first_pause, longest_pause):
@@ -43,5 +47,6 @@ def retry_with_backoff(
         except Exception as error:
             if not should_retry(error) or time.monotonic() + pause > end:
                 raise
-        time.sleep(pause)
+        if stopping.wait(pause):
+            raise KeyboardInterrupt
     raise AssertionError("pauses have no end")

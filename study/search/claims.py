@@ -108,16 +108,19 @@ class Claims:
 
         It is None if there are none, or as many as at the last call.
         """
-        count = len(self.running_fingerprints() - self.running_here)
+        running = self.storage.retry_until_available(self.running_fingerprints)
+        count = len(running - self.running_here)
         last_count = self._awaited_count
         self._awaited_count = count
         if count in (0, last_count):
             return None
-        subject = "a trial" if count == 1 else f"{count} trials"
+        subject = (
+            "a trial of another process" if count == 1 else f"{count} trials of other processes"
+        )
         seconds = heartbeat_seconds() * BEATS_UNTIL_DEAD
         return (
-            f"waiting for {subject} of other processes "
-            f"(a process that gives no sign for {seconds} s loses its trial)"
+            f"waiting for {subject} "
+            f"(a process that gives no sign of life for {seconds} s loses its trial)"
         )
 
     def orphaned(self, trials: list[FrozenTrial] | None = None) -> list[FrozenTrial]:
@@ -229,7 +232,8 @@ class Claims:
             epoch, whose cause is likely the config.
         """
         death = (trial.user_attrs["fingerprint"], epochs)
-        all_attributes = [other.user_attrs for other in self.trials(TrialState.FAIL)]
+        failed_trials = self.storage.retry_until_available(lambda: self.trials(TrialState.FAIL))
+        all_attributes = [other.user_attrs for other in failed_trials]
         deaths = [(each.get("fingerprint"), each.get("died_after")) for each in all_attributes]
         may_retry = deaths.count(death) + 1 < limit
         attributes: dict[str, Any] = {"died_after": epochs}

@@ -69,7 +69,9 @@ class GridScheduler(Scheduler[ClaimedCell]):
         # Trials that finished once but are no longer in MLflow: somebody deleted their runs to
         # have them trained again.
         remaining_keys = set(grid.keys.values()) - {grid.keys[cell] for cell in self.finished}
-        complete_trials = self._list_complete_trials(remaining_keys)
+        complete_trials = claims.storage.retry_until_available(
+            lambda: self._list_complete_trials(remaining_keys)
+        )
         self.deleted = {trial.number for trial in complete_trials if not self._is_pending(trial)}
 
     def _find_outcomes(self, cells: Collection[Cell]) -> dict[Cell, Outcome]:
@@ -117,7 +119,7 @@ class GridScheduler(Scheduler[ClaimedCell]):
     def claim_next(self) -> ClaimedCell | StepResult:
         """Claim one of the remaining cells, or return why there is none."""
         try:
-            self._refresh_finished()
+            self.claims.storage.retry_until_available(self._refresh_finished)
         except TrackingRefused:
             raise
         except TrackingError:

@@ -22,15 +22,19 @@ def import_finished(search: Search) -> int:
     runs = queries.search_runs_by_tags(search.client, tags)
     known = search.claims.finished_by_fingerprint()
     trials = [_make_trial(search, run) for run in runs if run.data.tags["fingerprint"] not in known]
-    # Of several runs of one config, the first in the list stays.
-    new_trials = {t.user_attrs["fingerprint"]: t for t in reversed(trials) if t is not None}
+    new_trials: dict[str, FrozenTrial] = {}
+    for trial in trials:
+        if trial is not None:
+            new_trials.setdefault(trial.user_attrs["fingerprint"], trial)
     search.claims.under_lock(lambda: _add_trials(search, new_trials))
     return len(new_trials)
 
 
 def _add_trials(search: Search, trials: dict[str, FrozenTrial]) -> None:
-    for key in trials.keys() - search.claims.finished_by_fingerprint().keys():
-        search.claims.study.add_trial(trials[key])
+    known = search.claims.finished_by_fingerprint()
+    for key, trial in trials.items():
+        if key not in known:
+            search.claims.study.add_trial(trial)
 
 
 def _make_trial(search: Search, run: Run) -> FrozenTrial | None:

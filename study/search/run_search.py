@@ -17,6 +17,7 @@ from study.job import Options
 from study.job import Outcome
 from study.search import confirm
 from study.search.claims import Claims
+from study.search.claims import RELEASE_SECONDS
 from study.search.grid_plan import parent_run_title
 from study.search.import_finished import import_finished
 from study.search.samplers import make_sampler
@@ -93,7 +94,12 @@ def _search_under_parent(
             confirmed = confirm.confirm_best(search, workers, plan.confirm, log_model=log_model)
             doubts = confirm.find_doubts(search, confirmed)
         finally:
-            study_run.write(summarize_search(search, confirmed, doubts, study_run.run))
+            study_run.write(
+                search.claims.storage.retry_until_available(
+                    lambda: summarize_search(search, confirmed, doubts, study_run.run),
+                    RELEASE_SECONDS,
+                )
+            )
     for doubt in doubts:
         search.progress.say(f"the win did not repeat: {doubt}")
     return confirmed, doubts
@@ -126,11 +132,16 @@ def _print_best_at_end(search: Search) -> Iterator[None]:
     try:
         yield
     finally:
-        best = search.best()
-        if best is not None:
-            config = search.space.config(best.params)
-            ended = len(search.claims.finished_by_fingerprint())
-            search.progress.say(
-                f"best of {ended}: {search.metric} {best.value:.4f}, "
-                f"{search.space.describe(config)}, run {best.user_attrs['run_ids'][0]}"
-            )
+        search.claims.storage.retry_until_available(lambda: _print_best(search), RELEASE_SECONDS)
+
+
+def _print_best(search: Search) -> None:
+    best = search.best()
+    if best is None:
+        return
+    config = search.space.config(best.params)
+    ended = len(search.claims.finished_by_fingerprint())
+    search.progress.say(
+        f"best of {ended}: {search.metric} {best.value:.4f}, "
+        f"{search.space.describe(config)}, run {best.user_attrs['run_ids'][0]}"
+    )

@@ -258,9 +258,12 @@ class Search(Scheduler[ClaimedTrial]):
         """Raise Pruned if a config with these values gets no further seed."""
         if len(values) == self.seeds or self.pruner == "none":
             return
+        complete_trials = self.claims.storage.retry_until_available(
+            lambda: self.claims.trials(TrialState.COMPLETE)
+        )
         others = [
             trial.user_attrs["values"]
-            for trial in self.claims.trials(TrialState.COMPLETE)
+            for trial in complete_trials
             if len(trial.user_attrs.get("values", ())) == self.seeds
         ]
         reason = pruning.not_worth_another_seed(values, others, minimize=self.metric == "val_loss")

@@ -73,6 +73,7 @@ def _count_failed(search: Search, ended_keys: Collection[str]) -> int:
     failed_keys = {
         trial.user_attrs["fingerprint"]
         for trial in search.claims.trials(TrialState.FAIL)
-        if "reason" in trial.user_attrs
+        # A trial that was closed before it had a config did not fail
+        if {"reason", "fingerprint"} <= trial.user_attrs.keys()
     }
     return len(failed_keys - set(ended_keys) - search.claims.running_fingerprints())

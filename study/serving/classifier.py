@@ -8,7 +8,6 @@ that training would see. None of these files may import anything else of `study`
 """
 
 import base64
-import binascii
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,7 +70,7 @@ class Classifier:
         if isinstance(image, str):
             try:
                 image = base64.b64decode(image)
-            except binascii.Error:
+            except ValueError:  # also of text that is not ASCII
                 raise BadImage("not base64") from None
         if isinstance(image, bytes):
             return decode(image, self.size)

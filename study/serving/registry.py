@@ -60,18 +60,19 @@ def register_model(
         config: the config that the run trained.
         chosen: why this run was chosen, for the card.
         progress: prints what was done.
-        name: of the model. None takes that of the data set.
+        name: the model's name. By default, that of the data set.
 
     Raises:
         StudyError: the run was recorded without its model, or is not recorded yet.
     """
     run, model = _find_run_with_model(client, run_id, config, name)
-    name = name or data_name(config.dataset, read_name_digest(run.data.tags))
-    version = _get_or_create_version(client, name, run, model, chosen)
-    progress.say(f"model {name}, version {version.version}: run {run.info.run_id}")
-    _note_earlier_name(client, version, data_name(config.dataset, ""), progress)
+    model_name = name or data_name(config.dataset, read_name_digest(run.data.tags))
+    version = _get_or_create_version(client, model_name, run, model, chosen)
+    progress.say(f"model {model_name}, version {version.version}: run {run.info.run_id}")
+    if name is None:
+        _note_earlier_name(client, version, data_name(config.dataset, ""), progress)
     if _move_alias_if_better(client, version, progress):
-        progress.say(f"use it: python -m study.predict --model models:/{name}@{ALIAS} FOLDER")
+        progress.say(f"use it: python -m study.predict --model models:/{model_name}@{ALIAS} FOLDER")
 
 
 def _note_earlier_name(

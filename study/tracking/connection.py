@@ -17,10 +17,12 @@ from sqlalchemy import text
 from sqlalchemy.pool import NullPool
 
 from study.common.backoff import retry_with_backoff
-from study.common.cache import cache_lock
+from study.common.cache import cache_dir
+from study.common.cache import cache_errors_as_data_errors
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
 from study.common.errors import TrackingRefused
+from study.common.files import exclusive_lock
 from study.common.settings import get_sqlite_file
 from study.common.settings import tracking_uri
 from study.tracking.failures import describe_error
@@ -170,7 +172,10 @@ def schema_lock(uri: str) -> Iterator[None]:
     if file is None:
         yield
         return
-    with cache_lock(f"tables-{hashlib.sha256(os.fsencode(file)).hexdigest()[:16]}"):
+    lock = cache_dir() / "locks" / f"tables-{hashlib.sha256(os.fsencode(file)).hexdigest()[:16]}"
+    with contextlib.ExitStack() as stack:
+        with cache_errors_as_data_errors():  # of the lock alone, not of the block
+            stack.enter_context(exclusive_lock(lock, wait=True))
         yield
 
 

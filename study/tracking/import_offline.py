@@ -82,10 +82,10 @@ def _find_or_create_run(
         parents: the parent runs opened so far, by the names of their studies; a new one is added.
         sweeps: by the names of their studies.
     """
-    earlier_runs = queries.search_runs_by_tags(client, {RECORD_TAG: begin["id"]})
-    if earlier_runs:
-        return earlier_runs[0] if earlier_runs[0].info.status != "FINISHED" else None
-    if queries.find_finished_run(client, begin["fingerprint"]) is not None:
+    run = next(iter(queries.search_runs_by_tags(client, {RECORD_TAG: begin["id"]})), None)
+    if run is not None and run.info.status == "FINISHED":
+        return None
+    if run is None and queries.find_finished_run(client, begin["fingerprint"]) is not None:
         return None
     dataset = begin["dataset"]
     study = begin["study"]
@@ -94,6 +94,8 @@ def _find_or_create_run(
         spec = StudySpec(dataset, name, study["title"], study["params"], sweeps.get(name))
         parent = open_parent_run(client, spec)
         parents[name] = parent
+    if run is not None:
+        return run
     tags = {name: begin[name] for name in ("fingerprint", "machine")}
     tags |= {RECORD_TAG: begin["id"], MLFLOW_PARENT_RUN_ID: parent.info.run_id}
     experiment = experiments.experiment_id(client, dataset)

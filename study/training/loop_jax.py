@@ -164,7 +164,7 @@ class JaxLoop:
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((state, args)))
         key = (kind, fields, shapes)
         program = _programs.pop(key, None)
-        if program is None:
+        if program is None or (program.done() and program.exception() is not None):
             # The function is not kept: it would keep its model, and thereby all its weights.
             donated = (0,) if kind == "train" else ()
             lowered = jax.jit(make_function(), donate_argnums=donated).lower(state, *args)

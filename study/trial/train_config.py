@@ -152,7 +152,8 @@ def _reuse_run(
     test_figures = (
         "" if options.hide_test_metrics else f"test accuracy {outcome.test_accuracy:.4f}, "
     )
-    progress.say(f"  already finished: {test_figures}run {run_id} (--again trains it anew)")
+    advice = "" if options.parent else " (--again trains it anew)"  # a flag of study.train alone
+    progress.say(f"  already finished: {test_figures}run {run_id}{advice}")
     if project_run is not None:
         point_to_finished_run(client, project_run, run)
     return outcome

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Iterator
 from collections.abc import Sequence
 
+from study.common.errors import ConfigError
 from study.common.errors import StudyError
 from study.common.parser import parse_count
 from study.common.parser import parse_number
@@ -40,7 +41,12 @@ def add_engine_flags(parser: Parser) -> None:
         default="local",
         help="processes on this machine, or tasks on a Ray cluster [default: local]",
     )
-    add("--ray-address", metavar="A", default="auto", help="of the cluster's head [default: auto]")
+    add(
+        "--ray-address",
+        metavar="A",
+        default="auto",
+        help="address of the cluster's head [default: auto]",
+    )
     add(
         "--gpus-per-trial",
         metavar="G",
@@ -63,10 +69,12 @@ def open_workers(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
     gpus = parse_number("gpus_per_trial", args.gpus_per_trial, 0, MAX_GPUS)
     if args.engine == "ray":
         _check_servers("--engine ray")
-        keras_backend()  # is known; it need not be installed here
+        keras_backend()  # checks the name alone: it need not be installed here
         capacity = ray_cluster.connect(args.ray_address, gpus)
         workers: Sequence[Worker] = [RayWorker(gpus) for _ in range(count or capacity)]
     else:
+        if gpus or args.ray_address != "auto":
+            raise ConfigError("--ray-address and --gpus-per-trial need --engine ray: add it")
         if count is not None and count > 1:
             _check_servers(f"--workers {count}")
         check_keras_backend()

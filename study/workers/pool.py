@@ -17,6 +17,7 @@ from typing import Generic
 from typing import Protocol
 from typing import TypeVar
 
+from study.common import backoff
 from study.common.errors import first_line
 from study.common.errors import TrialFailed
 from study.common.errors import WorkerDied
@@ -113,10 +114,14 @@ def run_workers(workers: Sequence[Worker], step: Callable[[Worker], StepResult])
         try:
             for future in as_completed(futures):
                 future.result()
-        except BaseException:
+        except BaseException as error:
             stop.set()
+            if isinstance(error, KeyboardInterrupt):
+                backoff.stopping.set()  # wake the threads that wait for a server
             # Interrupt repeatedly, because a worker may be just about to start a call.
             while wait(futures, timeout=0.5).not_done:
                 for worker in workers:
                     worker.interrupt()
             raise
+        finally:
+            backoff.stopping.clear()
