@@ -83,6 +83,8 @@ WORKERS = {
     "--gpus-per-trial nan": ["gpus_per_trial='nan'"],
     "--gpus-per-trial all --engine ray": ["gpus_per_trial='all' is not a number"],
     "--engine threads": ["--engine"],
+    "--gpus-per-trial 1": ["--gpus-per-trial", "--engine ray"],
+    "--ray-address 10.0.0.1:6379": ["--ray-address", "--engine ray"],
 }
 TRAIN = {
     "--force": ["--force is for --register"],
@@ -149,7 +151,10 @@ TABLE = {
     "study.grid": GRID | SWEEP | WORKERS,
     "study.tpe": TPE | WORKERS,
     "study.offline": OFFLINE,
-    "study.sync": {"--from nowhere": ["no records in nowhere"]},
+    "study.sync": {
+        "--from nowhere": ["no records in nowhere"],
+        "--from records --moved": ["--moved and --from", "leave one of them out"],
+    },
     "study.predict": {
         "images": ["--model", "--help"],
         "--model M --out images/a/out.csv images": ["images/a/out.csv among the images", "--out"],

@@ -160,8 +160,11 @@ def test_repeated_grid_trains_nothing(trained: Trained) -> None:
 
 
 def test_failed_cell_stops_no_other_and_is_tried_again(
-    trained: Trained, session_cache: Path
+    trained: Trained, session_cache: Path, tmp_path: Path
 ) -> None:
+    for name in ("mlflow.db", "study.db"):  # copied, because the test deletes runs
+        shutil.copy(trained.folder / name, tmp_path)
+    trained = dataclasses.replace(trained, folder=tmp_path, client=client_of(tmp_path))
     _, before = trained.runs()
     for number in ("3", "5"):
         trained.client.delete_run(before[number][0].info.run_id)

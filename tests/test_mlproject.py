@@ -85,7 +85,8 @@ def test_repeated_mlflow_run_points_at_the_first_run(trained: Path, tmp_path: Pa
     first = only_run(folder)
     done = mlflow_run(folder, "local", **{**GIVEN, "lr": "0.00005"})
     assert done.returncode == 0, done.stderr
-    assert f"already finished: test accuracy 0.2500, run {first.info.run_id}" in done.stderr
+    figures = f"test accuracy {first.data.metrics['test_accuracy']:.4f}, run {first.info.run_id}"
+    assert f"already finished: {figures}" in done.stderr
     again, second = runs_of(client_of(folder))
     assert again.info.run_id == first.info.run_id
     assert second.info.status == "FINISHED"

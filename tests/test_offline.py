@@ -17,6 +17,10 @@ from mlflow.tracking import MlflowClient
 
 from study import offline
 from study.config.sweep import Sweep
+from study.config.trial_config import recipe
+from study.job import Options
+from study.offline_job import Job
+from study.offline_job import train_job
 from study.tracking import import_offline
 from study.tracking.deliver_records import sync_folder
 from study.tracking.journal import Journal
@@ -167,9 +171,17 @@ def test_interrupted_import_is_completed_in_the_same_run(
     assert finished_of(client) == []
     assert sync_folder(records) == "1 run delivered, 0 there already"
     (run,) = finished_of(client)
-    assert len(runs_of(client)) == 2  # and the parent
+    (parent,) = [each for each in runs_of(client) if each.info.run_id != run.info.run_id]
+    assert parent.info.status == "KILLED"  # not running: until study.grid finds it complete
     assert len(history_of(client, run, "val_loss")) == EPOCHS
     assert len(history_of(client, run, "test_loss")) == 1
+
+
+def test_record_that_another_call_finished_meanwhile_is_left_as_it_is(records: Path) -> None:
+    (folder,) = [path for path in records.iterdir() if path.is_dir()]
+    before = (folder / OPERATIONS).read_bytes()
+    train_job(Job(recipe("demo"), "a title", folder.name, records, {}, Options()))
+    assert (folder / OPERATIONS).read_bytes() == before
 
 
 def test_unfinished_record_is_not_imported(client: MlflowClient, records: Path) -> None:

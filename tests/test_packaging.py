@@ -85,12 +85,13 @@ def test_conda_python_is_among_the_supported_versions() -> None:
     assert _PythonEnv.from_conda_yaml(ROOT / "conda.yaml").python in PYTHONS
 
 
-def test_mlproject_has_one_entry_point_without_declared_parameters() -> None:
+def test_mlproject_entry_points_run_train_and_grid_without_declared_parameters() -> None:
     project = load_project(ROOT)
     assert project.env_type == CONDA
     assert Path(project.env_config_path) == ROOT / "conda.yaml"
-    assert project.get_entry_point("main").command == "python -m study.train"
-    assert project.get_entry_point("main").parameters == {}
+    for name, module in (("main", "study.train"), ("grid", "study.grid")):
+        assert project.get_entry_point(name).command == f"python -m {module}"
+        assert project.get_entry_point(name).parameters == {}
 
 
 def test_mlproject_lists_every_parameter() -> None:

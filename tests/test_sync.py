@@ -35,6 +35,7 @@ from tests.support.commands import refusal
 from tests.support.commands import runs_of
 from tests.support.commands import start
 from tests.support.commands import succeed
+from tests.support.commands import succeed_here
 from tests.support.commands import TINY
 from tests.support.commands import wait_until
 from tests.support.servers import new_server
@@ -59,8 +60,20 @@ def alone(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("alone")
     succeed("study.train", *FLAGS, cwd=folder, MLFLOW_TRACKING_URI=server.uri)
+    assert list(folder.iterdir()) == []  # all is on the server
     (found,) = runs_of(server.client)
     return found
+
+
+def test_finished_config_on_a_server_is_not_trained_again(
+    server: Server, alone: Run, tmp_path: Path
+) -> None:
+    assert alone.data.tags["finished"] == "true"
+    names = {file.path for file in server.client.list_artifacts(alone.info.run_id)}
+    assert names == {"config.json", "history.csv", "predictions.parquet", "curves.png"}
+    said = succeed_here("study.train", *FLAGS, cwd=tmp_path, MLFLOW_TRACKING_URI=server.uri)
+    assert "already finished" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

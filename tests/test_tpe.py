@@ -176,9 +176,14 @@ def test_search_with_a_fixed_field_reuses_earlier_runs(
 
 
 def test_poor_trial_is_pruned_and_left_out_of_the_table(
-    killed_and_repeated_search: Searched,
+    killed_and_repeated_search: Searched, tmp_path: Path
 ) -> None:
-    study = killed_and_repeated_search.study
+    for name in ("mlflow.db", "study.db"):  # copied, because the test adds to them
+        shutil.copy(killed_and_repeated_search.folder / name, tmp_path)
+    searched = dataclasses.replace(
+        killed_and_repeated_search, folder=tmp_path, client=client_of(tmp_path)
+    )
+    study = searched.study
     for i in range(5):  # trials that were perfect while they ran
         study.add_trial(
             optuna.create_trial(
@@ -190,8 +195,9 @@ def test_poor_trial_is_pruned_and_left_out_of_the_table(
             )
         )
     flags = (*FLAGS, "--trials", "8", "--confirm", "0")
-    output = succeed_here("study.tpe", *flags, cwd=killed_and_repeated_search.folder)
-    pruned = trial_runs(killed_and_repeated_search.client)[-1]
+    storage = f"sqlite:///{tmp_path}/study.db"  # a process keeps what a relative address named
+    output = succeed_here("study.tpe", *flags, cwd=tmp_path, STUDY_STORAGE=storage)
+    pruned = trial_runs(searched.client)[-1]
     assert pruned.data.tags["variant"] == "3"
     assert pruned.data.tags["pruned"].startswith("epoch 2: val_accuracy ")
     assert pruned.data.tags["pruned"].endswith(" below the median of earlier trials")
@@ -200,8 +206,8 @@ def test_poor_trial_is_pruned_and_left_out_of_the_table(
     assert "finished" not in pruned.data.tags
     assert pruned.info.status == "KILLED"
     assert study.trials[-1].state == TrialState.PRUNED
-    succeed_here("pipelines.export", "--dataset", "demo", cwd=killed_and_repeated_search.folder)
-    table = killed_and_repeated_search.folder / "exports" / "demo" / "comparison.csv"
+    succeed_here("pipelines.export", "--dataset", "demo", cwd=searched.folder)
+    table = searched.folder / "exports" / "demo" / "comparison.csv"
     assert len(table.read_text().splitlines()) == 3  # a header, and variants 1 and 2
 
 

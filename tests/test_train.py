@@ -4,7 +4,6 @@ import dataclasses
 import io
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,7 +36,6 @@ from study.trial.record import train_and_record
 from study.variants import resolve_config
 from tests.support.commands import client_of
 from tests.support.commands import history_of
-from tests.support.commands import ROOT
 from tests.support.commands import run_here
 from tests.support.commands import runs_of
 from tests.support.commands import succeed
@@ -45,7 +43,6 @@ from tests.support.commands import succeed_here
 from tests.support.commands import TINY
 from tests.support.images import class_folders
 from tests.support.servers import free_port
-from tests.support.servers import new_server
 
 FLAGS = (*TINY, "--variant", "4", "--epochs", "2", "--dense-units", "12")
 CONFIG = resolve_config(
@@ -338,7 +335,7 @@ def again(trained: Trained, tmp_path_factory: pytest.TempPathFactory, session_ca
     folder = tmp_path_factory.mktemp("again")
     shutil.copy(trained.folder / "mlflow.db", folder)
     before = times_of(session_cache)
-    flags = (*FLAGS, "--again", "--no-cache", "--log-model")
+    flags = (*FLAGS, "--again", "--no-cache")
     output = succeed_here("study.train", *flags, cwd=folder)
     after = times_of(session_cache)
     touched = {path for path in after if after[path] != before.get(path)}
@@ -362,40 +359,6 @@ def test_again_flag_trains_to_the_same_figures(again: Again) -> None:
 
 def test_no_cache_flag_leaves_the_cache_untouched(again: Again) -> None:
     assert {path for path in again.touched if path.suffix != ".lock"} == set()
-
-
-PREDICT = """
-import json, sys
-import mlflow
-from study.data.split import make_split
-from study.data.prepare import prepare
-mlflow.set_tracking_uri("sqlite:///mlflow.db")
-model = mlflow.pyfunc.load_model(f"runs:/{sys.argv[1]}/model")
-data = prepare("demo", 32)
-rows = make_split(data, "pooled", 0, 80).test
-answer = model.predict({"image": data.x[rows]})
-print(json.dumps({"names": list(answer), "probabilities": answer.to_numpy().tolist()}))
-"""
-
-
-def test_logged_model_in_another_process_predicts_the_same(
-    again: Again, predictions: pd.DataFrame, session_cache: Path
-) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PREDICT, again.second.info.run_id],
-        cwd=again.folder,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "STUDY_CACHE": str(session_cache)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout.splitlines()[-1])
-    assert [f"p_{name}" for name in answer["names"]] == [
-        name for name in predictions.columns if name.startswith("p_")
-    ]
-    expected = probabilities(predictions[predictions["split"] == "test"])
-    np.testing.assert_allclose(answer["probabilities"], expected, rtol=1e-3, atol=1e-5)
 
 
 # --- what is refused --------------------------------------------------------------------------
@@ -477,29 +440,3 @@ def test_help_explains_every_config_field(
         assert f"--{spec.name.replace('_', '-')} X {spec.metadata['help']}" in text
     assert text.count("[default: ") == len(dataclasses.fields(TrialConfig))
     assert "dropout and augment (0 to 2147483647)" in text
-
-
-# --- with a server ----------------------------------------------------------------------------
-
-
-def test_train_with_a_server_records_everything_there(empty_database: Path, tmp_path: Path) -> None:
-    server = new_server(tmp_path, empty_database)
-    here = tmp_path / "here"
-    here.mkdir()
-    server.start()
-    try:
-        flags = (*TINY, "--epochs", "1")
-        output = succeed_here("study.train", *flags, cwd=here, MLFLOW_TRACKING_URI=server.uri)
-        again = succeed_here("study.train", *flags, cwd=here, MLFLOW_TRACKING_URI=server.uri)
-        client = server.client
-        (trained,) = runs_of(client)
-        assert trained.info.status == "FINISHED"
-        assert trained.data.tags["finished"] == "true"
-        assert history_of(client, trained, "val_loss")[0][0] == 1
-        names = {file.path for file in client.list_artifacts(trained.info.run_id)}
-        assert names == {"config.json", "history.csv", "predictions.parquet", "curves.png"}
-    finally:
-        server.kill()
-    assert trained.info.run_id in output
-    assert "already finished" in again
-    assert list(here.iterdir()) == []

@@ -5,7 +5,6 @@ import pytest
 from study.common.errors import ConfigError
 from study.config.trial_config import recipe
 from study.config.trial_config import RECIPES
-from study.reported import read_reported
 from study.variants import find_variant
 from study.variants import resolve_config
 from study.variants import variant_fields
@@ -32,25 +31,12 @@ def test_first_variant_is_the_recipe(dataset: str) -> None:
     assert resolve_config(dataset, 1, {}) == resolve_config(dataset, None, {}) == recipe(dataset)
 
 
-@pytest.mark.parametrize("dataset", ["chest", "blood"])
-@pytest.mark.parametrize("number", NUMBERS)
-def test_variant_equals_the_reports_row(dataset: str, number: int) -> None:
-    config, row = resolve_config(dataset, number, {}), read_reported(dataset)[number]
-    assert (config.hidden_layers, config.dense_units) == (row.hidden_layers, row.dense_units)
-    assert config.lr == row.learning_rate
-
-
 @pytest.mark.parametrize("dataset", EVERYWHERE)
 def test_each_variant_changes_one_thing(dataset: str) -> None:
     base = recipe(dataset).as_dict()
     for number in NUMBERS[1:]:
         changed = resolve_config(dataset, number, {}).as_dict()
         assert sum(changed[name] != base[name] for name in base) == 1
-
-
-def test_learning_rate_of_a_variant_is_a_round_number() -> None:
-    assert resolve_config("blood", 6, {}).lr == 5e-5
-    assert resolve_config("blood", 7, {}).lr == 1e-4
 
 
 def test_flag_overrides_the_variant_and_the_variant_the_recipe() -> None:

@@ -16,7 +16,7 @@ def test_growing_pauses_double_up_to_the_longest() -> None:
 
 def test_retry_of_an_error_that_does_not_pass_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(backoff.time, "sleep", pauses.append)
+    monkeypatch.setattr(backoff.stopping, "wait", pauses.append)
     errors = [ConnectionError("away"), ConnectionError("away"), ValueError("wrong")]
 
     def fail() -> None:

@@ -257,11 +257,3 @@ def test_help_and_refused_flags_load_no_slow_library(tmp_path: Path) -> None:
     lines = [line for line in done.stdout.splitlines() if line.startswith("result:")]
     expected = [("result: 0 --help", f"result: 2 {flags}") for _, flags in REFUSED]
     assert lines == [line for pair in expected for line in pair]
-
-
-def test_data_and_config_import_neither_mlflow_nor_optuna() -> None:
-    code = "import sys, study.data, study.config; print({'mlflow', 'optuna'} & sys.modules.keys())"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "set()\n"

@@ -15,7 +15,6 @@ from study.data.prepare import prepare
 from study.data.split import count_leaking_images
 from study.data.split import make_split
 from tests.support.data_tasks import demo_arrays
-from tests.support.data_tasks import demo_digest
 from tests.support.data_tasks import run_in_processes
 
 
@@ -70,26 +69,18 @@ def test_demo_leaks_in_the_pooled_split_and_not_in_the_grouped() -> None:
         make_split(data, "official", 0)
 
 
-def test_demo_drawn_by_two_processes_at_once_is_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    digest = data_digest("demo")
-    (tmp_path / "demo" / f"v{VERSION}.tmp" / "left by a killed process").mkdir(parents=True)
-    monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
-    assert run_in_processes(demo_digest, 2) == [digest, digest]
-    assert [path.name for path in (tmp_path / "demo").iterdir()] == [f"v{VERSION}"]
-
-
 def test_eight_processes_with_an_empty_cache_read_the_same_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = prepare("demo", 32)
     content = hashlib.sha256(alone.x.tobytes() + alone.y.tobytes()).hexdigest()
+    (tmp_path / "demo" / f"v{VERSION}.tmp" / "left by a killed process").mkdir(parents=True)
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
     assert set(run_in_processes(demo_arrays, 8)) == {(alone.digest, content, alone.x.shape)}
     (decoded,) = (tmp_path / "images").glob("*.u8")
     assert decoded.read_bytes() == alone.x.tobytes()
     assert len(list((tmp_path / "images").iterdir())) == 2  # and what tells of it
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == [f"v{VERSION}"]
 
 
 def test_demo_without_a_writable_cache_names_the_setting(

@@ -190,21 +190,6 @@ def test_download_error_of_any_kind_is_one_line(
         prepare("blood", 8)
 
 
-def test_downloaded_set_is_used_and_found_again(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def fetch(handle: str) -> str:
-        asked.append(handle)
-        folder = make_kagglehub_folder(hub, handle, 2)
-        chest(folder / "chest_xray")
-        return str(folder)
-
-    monkeypatch.setattr(kagglehub, "dataset_download", fetch)
-    first, second = prepare("chest", 8), prepare("chest", 8)
-    assert asked == [CHEST_HANDLE]
-    assert first.digest == second.digest
-
-
 def test_download_with_another_layout_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,11 +20,13 @@ from deploy import native
 from deploy.errors import StackError
 from deploy.native import write_client_settings
 from deploy.passwords import PASSWORDS
+from deploy.ports import find_free_ports
 from deploy.ports import Ports
 from deploy.postgres import find_postgres_program
 from deploy.postgres import make_cluster
 from tests.support.commands import finish
 from tests.support.commands import run
+from tests.support.commands import run_here
 from tests.support.commands import runs_of
 from tests.support.commands import start
 from tests.support.commands import succeed
@@ -64,7 +66,8 @@ def test_port_in_use_is_refused_before_anything_is_written(
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        flags = [str(tmp_path / "stack"), "--mlflow", port]
+        ports = find_free_ports()._asdict() | {"mlflow": port}
+        flags = [str(tmp_path / "stack"), *(f"--{name}={each}" for name, each in ports.items())]
         monkeypatch.setattr(sys, "argv", ["deploy.native", *flags])
         assert native.main() == 2
     error = capsys.readouterr().err
@@ -146,7 +149,7 @@ def test_train_with_a_refused_login_exits_2_with_one_line(
     settings = {k: v for k, v in stack.items() if not k.startswith("MLFLOW_TRACKING_P")}
     if wrong is not None:
         settings["MLFLOW_TRACKING_PASSWORD"] = wrong
-    done = run("study.train", *TINY, "--epochs", "1", cwd=tmp_path, **settings)
+    done = run_here("study.train", *TINY, "--epochs", "1", cwd=tmp_path, **settings)
     assert done.returncode == 2
     assert done.stderr == (
         f"error: MLflow at {stack['MLFLOW_TRACKING_URI']} refuses the login: "

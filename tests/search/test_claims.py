@@ -195,7 +195,7 @@ def test_config_dying_again_and_again_at_one_epoch_is_given_up(
         again = claims.mark_orphaned(ask(claims), 2 + death * progress, "killed")
         last = death == MAX_DEATHS - 1 and not progress
         assert again is not last
-        assert orphaned_fingerprints(claims) == [] if last else ["a key"]
+        assert orphaned_fingerprints(claims) == ([] if last else ["a key"])
     assert claims.running_fingerprints() == set()
 
 

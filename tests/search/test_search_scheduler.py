@@ -1,6 +1,7 @@
 """Claims of a search's workers: the sampler chooses configs while others claim theirs."""
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -13,6 +14,7 @@ from study.search.claims import Claims
 from study.search.search_plan import Bounds
 from study.search.search_scheduler import ClaimedTrial
 from study.search.search_scheduler import Search
+from study.search.search_summary import summarize_search
 from study.search.space import make_space
 from study.search.storage import Storage
 from study.workers.pool import StepResult
@@ -76,6 +78,9 @@ def test_sampler_that_is_too_late_claims_no_trial_beyond_the_last(postgres_study
     thread.join()
     assert claimed == [StepResult.DONE]
     assert first.claim_next() is StepResult.WAIT
+    parent = SimpleNamespace(info=SimpleNamespace(experiment_id="0", run_id="a"))
+    figures, _ = summarize_search(first, {}, [], parent)  # type: ignore[arg-type]
+    assert ["failed", 0.0] in [[name, value] for name, value, *_ in figures.body["metrics"]]
 
 
 def test_claim_of_a_dead_process_is_taken_over_by_a_waiting_worker(

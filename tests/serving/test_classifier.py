@@ -128,6 +128,7 @@ def test_predictions_keep_the_index_of_their_images(model: PyFuncModel) -> None:
         (b"broken", "not an image that can be read"),
         (b"", "empty file"),
         ("a", "not base64"),
+        ("é", "not base64"),
         (None, "neither"),
         (np.zeros((8, 8), np.uint8), "neither"),
         (np.zeros((0, 8, 3), np.uint8), "neither"),

@@ -39,11 +39,6 @@ def prepare_folder(barrier: Any, queue: Any, root: str) -> None:
     queue.put((data.digest, int(data.x.sum()), "decoding" in seen))
 
 
-def demo_digest(barrier: Any, queue: Any) -> None:
-    barrier.wait()
-    queue.put(data_digest("demo"))
-
-
 def demo_arrays(barrier: Any, queue: Any) -> None:
     """Puts (digest, hash of pixels and labels, shape of the pixels)."""
     barrier.wait()

@@ -1,6 +1,6 @@
 """What tests/training/test_loop_jax.py does with either backend, in processes of their own.
 
-python -m tests.support.fit_jax_tasks TASK FOLDER
+python -m tests.support.fit_jax_tasks FOLDER TASK ...
 """
 
 import gc
@@ -137,4 +137,5 @@ def precise(folder: Path) -> None:
 
 if __name__ == "__main__":
     prepare_backend()  # so that one task's programs are compiled for all
-    globals()[sys.argv[1]](Path(sys.argv[2]))
+    for task in sys.argv[2:]:
+        globals()[task](Path(sys.argv[1]))

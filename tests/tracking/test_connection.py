@@ -130,7 +130,7 @@ def test_wait_for_server_doubles_its_pauses_until_it_answers(
         return "a client"
 
     monkeypatch.setattr(connection, "connect", connect)
-    monkeypatch.setattr(backoff.time, "sleep", pauses.append)
+    monkeypatch.setattr(backoff.stopping, "wait", pauses.append)
     assert connection.wait_for_server(60) == "a client"
     assert pauses == [1, 2, 4]
     pauses.clear()

@@ -94,6 +94,7 @@ def shown(tab: Tab, server: Server) -> Shown:
 @pytest.fixture(autouse=True)
 def undisturbed(tab: Tab) -> Iterator[None]:
     """Nothing leaves the machine, and nothing new is complained of."""
+    tab.asked.clear()
     yield
     assert tab.left == []
     new = [error for error in tab.errors if not any(known in error for known in KNOWN)]

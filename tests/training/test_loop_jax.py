@@ -18,8 +18,8 @@ from tests.support.fit_jax_tasks import RANDOM
 MODULE = "tests.support.fit_jax_tasks"
 
 
-def start_task(task: str, folder: Path, backend: str = "jax") -> "subprocess.Popen[str]":
-    return start(MODULE, task, str(folder), cwd=folder, KERAS_BACKEND=backend)
+def start_tasks(folder: Path, *tasks: str, backend: str = "jax") -> "subprocess.Popen[str]":
+    return start(MODULE, str(folder), *tasks, cwd=folder, KERAS_BACKEND=backend)
 
 
 def read_report(folder: Path, name: str) -> tuple[list[dict[str, float]], Any]:
@@ -36,12 +36,12 @@ def outputs(folder: Path, name: str) -> dict[str, Any]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all tasks have left what they came to."""
     folder = tmp_path_factory.mktemp("jax")
-    other = start_task("same_start", folder, "tensorflow")
-    killed = finish(start_task("killed", folder))
+    other = start_tasks(folder, "same_start", backend="tensorflow")
+    killed = finish(start_tasks(folder, "killed"))
     assert killed.returncode == -9, killed.stderr
     assert finish(other).returncode == 0
-    for task in ("resumed", "whole", "same_start"):
-        done = finish(start_task(task, folder))
+    for tasks in (("resumed", "whole"), ("same_start",)):
+        done = finish(start_tasks(folder, *tasks))
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -98,7 +98,7 @@ def test_jax_checkpoint_is_refused_by_another_backend(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_jax_trial_in_16_bits_has_finite_figures(tmp_path: Path) -> None:
-    done = finish(start_task("precise", tmp_path))
+    done = finish(start_tasks(tmp_path, "precise"))
     assert done.returncode == 0, done.stderr
     for precision in ("mixed_bfloat16", "mixed_float16"):
         (epoch,), _ = read_report(tmp_path, precision)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from study.common.backoff import retry_with_backoff
+from study.common.backoff import stopping
 from study.workers import pool
 from study.workers.pool import run_workers
 from study.workers.pool import StepResult
@@ -105,6 +107,26 @@ def test_ctrl_c_interrupts_all_workers_and_is_raised(monkeypatch: pytest.MonkeyP
     with pytest.raises(KeyboardInterrupt):
         run_workers(workers, calling)
     assert all(worker.interrupted.is_set() for worker in workers)
+
+
+def test_ctrl_c_wakes_a_worker_that_waits_for_a_server() -> None:
+    begun = threading.Event()
+    pressing, waiting = BlockingWorker(), BlockingWorker()
+
+    def ask() -> None:
+        begun.set()
+        raise ConnectionRefusedError
+
+    def step(worker: Worker) -> StepResult:
+        if worker is waiting:
+            seconds = {"seconds": 3600, "first_pause": 600, "longest_pause": 600}
+            retry_with_backoff(ask, lambda _: True, **seconds)
+        assert begun.wait(60)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_workers([pressing, waiting], step)
+    assert not stopping.is_set()  # for what the process does afterwards
 
 
 def calling(worker: Worker) -> StepResult:

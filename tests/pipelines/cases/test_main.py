@@ -34,7 +34,7 @@ from tests.pipelines.test_export import make_run
 from tests.support.commands import client_of
 from tests.support.commands import finished_of
 from tests.support.commands import refusal
-from tests.support.commands import run
+from tests.support.commands import run_here
 from tests.support.commands import succeed_here
 from tests.support.commands import TINY
 from tests.support.images import class_folders
@@ -76,7 +76,7 @@ def page(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Page
     client = client_of(folder)
     (trained,) = finished_of(client)
     run_id = trained.info.run_id
-    done = run("pipelines.cases", "--run", run_id, "--count", "4", cwd=folder)
+    done = run_here("pipelines.cases", "--run", run_id, "--count", "4", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     text = (folder / "exports" / f"cases-{run_id[:8]}" / "cases.html").read_text()
     return Page(done.stdout, text, trained, client, predictions_of(client, trained, folder))
