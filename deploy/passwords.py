@@ -36,6 +36,9 @@ def _find_weakness(name: str, password: str) -> str | None:
         return "has a line end or another control character"
     if name == "MLFLOW_TRACKING_PASSWORD" and not password.isascii():
         return "has characters beyond ASCII, which MLflow's login does not accept"
-    if WELL_KNOWN.fullmatch(re.sub("[^a-z]", "", password.lower())):
+    letters = re.sub("[^a-z]", "", password.lower())
+    if not letters:
+        return "has no letter from a to z"
+    if WELL_KNOWN.fullmatch(letters):
         return "is a well-known one"
     return None

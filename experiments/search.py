@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from dotenv import load_dotenv
 from mlflow.tracking import MlflowClient
 
 from benchmarks.settings import run_module
@@ -223,5 +222,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    load_dotenv(".env")
     sys.exit(run_command(main))

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from dotenv import load_dotenv
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
@@ -118,5 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    load_dotenv(".env")
     sys.exit(run_command(main))

@@ -32,6 +32,7 @@ from study.data.audit.registration import count_shifted_points
 from study.data.audit.registration import Features
 from study.data.blood import KAGGLE
 from study.data.blood import SOURCES
+from study.data.digest import hash_bytes
 from study.data.kaggle import find_image_root
 from study.data.kaggle import list_all_parts
 from study.data.parallel import map_in_threads
@@ -87,8 +88,10 @@ def find_sources(
     Raises:
         DataError: the cache folder cannot be written.
     """
-    work = cache_dir() / "audit" / "blood_sources"
-    features = StoredFeatures(root, [*images, *map(str, originals)], work, progress.step)
+    listed = [*images, *map(str, originals)]
+    key = hash_bytes("\n".join(listed).encode())[:16]  # keypoints are stored by place in the list
+    work = cache_dir() / "audit" / f"blood_sources-{key}"
+    features = StoredFeatures(root, listed, work, progress.step)
     count = len(images)
     fields = _group_by_field([features[count + n] for n in range(len(originals))], progress)
     judge = SourceMatcher(

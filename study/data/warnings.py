@@ -63,7 +63,8 @@ def _describe_unusual(data: Data) -> list[str]:
     for form, count in Counter(form for _, form in data.unusual).most_common():
         example = next(image for image, image_form in data.unusual if image_form == form)
         lines.append(
-            f"{count} of {len(data.images)} images are unusual: {form} (such as {example})"
+            f"{count} of {len(data.images)} images are unusual: {form} "
+            f"(such as {escape_name(example)})"
         )
     return lines
 

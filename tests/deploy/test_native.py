@@ -93,7 +93,12 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def stack(folder: Path) -> Iterator[dict[str, str]]:
-    """The stack while the tests run: what it says belongs into `.env`."""
+    """The stack while the tests run: what it says belongs into `.env`.
+
+    Its first start was interrupted before it had made the databases.
+    """
+    settings = write_client_settings(folder, find_free_ports())
+    make_cluster(folder / "postgres", settings["PGPASSWORD"])
     process = start("deploy.native", str(folder), "--free-ports", cwd=folder)
     assert process.stdout is not None
     try:

@@ -36,13 +36,15 @@ def test_password_that_a_login_cannot_send_is_refused() -> None:
     check_passwords(good | {"PGPASSWORD": "pässwörd-not-guessed"})
     with pytest.raises(StackError, match="MLFLOW_TRACKING_PASSWORD has characters beyond ASCII"):
         check_passwords(good | {"MLFLOW_TRACKING_PASSWORD": "pässwörd-not-guessed"})
+    with pytest.raises(StackError, match="PGPASSWORD has no letter"):
+        check_passwords(good | {"PGPASSWORD": "1234-5678-9012"})
     with pytest.raises(StackError, match="PGPASSWORD has a line end"):
         check_passwords(good | {"PGPASSWORD": "a2f1-not-guessed\r"})
 
 
 @pytest.mark.parametrize("module", ["deploy.serve", "deploy.native"])
 def test_command_with_a_weak_password_exits_2_with_one_line(module: str, tmp_path: Path) -> None:
-    flags = ["mlflow"] if module == "deploy.serve" else [str(tmp_path / "stack")]
+    flags = ["mlflow"] if module == "deploy.serve" else [str(tmp_path / "stack"), "--free-ports"]
     passwords = {"PGPASSWORD": "a2f1-not-guessed", "MLFLOW_TRACKING_PASSWORD": "password1234"}
     done = run(module, *flags, cwd=tmp_path, **passwords)
     assert done.returncode == 2

@@ -105,14 +105,16 @@ def suggest_patterns(entries: Sequence[Entry]) -> list[Pattern]:
 
     The list is empty if no pattern shows.
     """
-    names = [_get_name(entry.image) for entry in entries]
+    images = [entry.image for entry in entries]
+    names = [_get_name(image) for image in images]
     class_count = len({entry.label for entry in entries})
     usual_names = _drop_rare_forms(names)
     patterns = _shorten(_find_numbered(usual_names, ""))
     are_codes = len(usual_names) < MIN_MATCHED * len(names)
     for candidates in ([] if are_codes else patterns, [_LETTERS]):
         compiled = [re.compile(text) for text in candidates]
-        if _is_plausible(Counter(match_groups(names, compiled).values()), len(names), class_count):
+        groups = match_groups(images, compiled).values()
+        if _is_plausible(Counter(groups), len(images), class_count):
             return compiled
     return []
 

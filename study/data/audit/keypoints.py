@@ -45,6 +45,7 @@ class StoredFeatures(Sequence[Features]):
         for number in missing:
             rows = min(CHUNK, len(images) - number * CHUNK)
             _save_records(self._files[number], [next(records) for _ in range(rows)])
+        next(records, None)  # goes on to the end, which reports the last progress
         self._chunks = [np.load(file, mmap_mode="r") for file in self._files]
 
     def __len__(self) -> int:

@@ -43,6 +43,12 @@ def test_names_of_kaggles_chest_suggest_a_pattern_for_each_series() -> None:
     assert len(groups) == 30 + 20 + 30
 
 
+def test_equal_names_in_several_class_folders_count_as_several_images() -> None:
+    names = [f"p{n // 3:02}_{n % 3}.png" for n in range(60)]
+    entries = [Entry(f"{label}/{name}", label, "") for label in "abc" for name in names]
+    assert [pattern.pattern for pattern in suggest_patterns(entries)] == [r"^(?P<group>p\d+)"]
+
+
 @pytest.mark.parametrize(
     ("names", "pattern", "group", "count"),
     [
