@@ -25,7 +25,7 @@ from deploy.passwords import check_passwords
 RUNS = "postgresql+psycopg2:///mlflow"
 LOGINS = "postgresql+psycopg2:///mlflow_auth"  # as in basic_auth.ini
 SEARCHES = "postgresql+psycopg2:///optuna"
-INSTALL = "install it by `pip install -r requirements-dev.lock`"
+INSTALL = "install it with `pip install -r requirements-dev.lock`"
 LOCAL_HOSTS = ("localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*", "mlflow:*")
 
 

@@ -72,7 +72,7 @@ def _parse_assumptions(args: argparse.Namespace) -> Assumptions | None:
     if not given:
         return None
     if missing := [f"--{name}" for name in ASSUMED if name not in given]:
-        raise ConfigError(f"--{given[0]} needs {' and '.join(missing)} beside it")
+        raise ConfigError(f"--{given[0]} needs {' and '.join(missing)}, too")
     accuracy = parse_number("accuracy", args.accuracy, 0.001, 0.999)
     groups = parse_count("groups", args.groups, LARGEST_COUNT, low=2)
     return Assumptions(

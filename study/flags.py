@@ -110,7 +110,7 @@ def add_trial_flags(parser: Parser) -> None:
     parser.add_argument(
         "--name",
         metavar="MODEL",
-        help="with --register: name the model so, and not after its data set (chest, or "
+        help="with --register: the model's name, instead of that of its data set (chest, or "
         "cells-3f2a9c for a folder)",
     )
     parser.add_argument(

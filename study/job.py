@@ -19,7 +19,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Options:
-    """The options of how a trial is run that do not change its numbers."""
+    """Options that change how a trial is run, but not its numbers."""
 
     use_cache: bool = True
     log_model: bool = False

@@ -1,4 +1,4 @@
-"""Train the seven variants of a report without MLflow, and deliver them later.
+"""Train a report's seven variants, or values of your own, without MLflow.
 
     KERAS_BACKEND=jax python -m study.offline --dataset chest --seeds 3 --out records
     python -m study.offline --dataset chest --sweep lr=1e-5,5e-5 --out records
@@ -60,7 +60,9 @@ def _select_variants(plan: GridPlan, text: str | None) -> GridPlan:
     if text is None:
         return plan
     if plan.own_sweep is not None:
-        raise ConfigError("--variant is one of the seven variants: leave it or --sweep out")
+        raise ConfigError(
+            "--variant chooses among the seven variants, which --sweep replaces: leave one out"
+        )
     texts = list(dict.fromkeys(text.split(",")))
     if not {str(variant.number) for variant in VARIANTS}.issuperset(texts):
         raise ConfigError(f"variant={text!r} is unknown: use 1 to {len(VARIANTS)}, such as 1,6,7")

@@ -87,7 +87,7 @@ class JobScheduler(Scheduler[Cell]):
             self.in_time = False
 
     def note_failure(self, task: Cell, reason: str) -> None:
-        """Note that a config failed by itself."""
+        """Note that the training of a config failed."""
         self.failed[task] = reason
         self.progress.say(f"{self.jobs[task].options.label}{task} failed: {reason}")
 

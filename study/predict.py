@@ -4,8 +4,8 @@
     python -m study.predict --model models:/blood/3 --out blood.csv FOLDER
 
 The file has a line for each image: its path in FOLDER, the likeliest class, and the probability of
-each class. Of an image that cannot be read, the column `error` says why. Bytes of a name that are
-no UTF-8, and line breaks, are written as escapes. Not a medical device.
+each class. Of an image that cannot be read, the column `error` says why. Line breaks in a file
+name, and bytes that are not valid UTF-8, are written as escapes. Not a medical device.
 """
 
 import sys
@@ -23,7 +23,9 @@ from study.common.settings import check_keras_backend
 def main() -> None:
     """Run the command."""
     parser = Parser(__doc__ or "", "study.predict")
-    parser.add_argument("folder", metavar="FOLDER", type=parse_path, help="of images, in any depth")
+    parser.add_argument(
+        "folder", metavar="FOLDER", type=parse_path, help="of images, with its subfolders"
+    )
     parser.add_argument(
         "--model",
         required=True,

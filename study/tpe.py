@@ -104,7 +104,12 @@ def _make_parser() -> Parser:
         help="validation figure to judge by [default: accuracy]",
     )
     add("--sampler", choices=SAMPLER_NAMES, default="tpe", help="Optuna's sampler [default: tpe]")
-    add("--pruner", choices=PRUNER_NAMES, default="median", help="ends poor trials early")
+    add(
+        "--pruner",
+        choices=PRUNER_NAMES,
+        default="median",
+        help="ends poor trials early [default: median]",
+    )
     add(
         "--seeds",
         metavar="K",

@@ -38,7 +38,7 @@ def variant_fields(number: int, base: TrialConfig) -> dict[str, Any]:
     """Return the config fields that variant `number` (1 to 7) sets.
 
     Args:
-        number: of the variant.
+        number: of the variant, 1 to 7.
         base: the data set's base config, whose learning rate the variant multiplies.
 
     Raises:

@@ -23,7 +23,7 @@ def read_run(client: MlflowClient, run_id: str) -> FinishedRun:
     """Read one finished run.
 
     Args:
-        client: of the server.
+        client: the MLflow client.
         run_id: the run's ID, or the beginning of it.
 
     Raises:

@@ -24,6 +24,7 @@ def cache_dir() -> Path:
 
     Raises:
         ConfigError: `STUDY_CACHE` begins with the `~` of a user who does not exist.
+        DataError: `STUDY_CACHE` is not set, and platformdirs is not installed.
     """
     return (read_folder("STUDY_CACHE") or Path(_find_user_cache())).absolute()
 

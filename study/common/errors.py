@@ -27,7 +27,7 @@ class TrackingRefused(TrackingError):
 
 
 class TrialFailed(StudyError):
-    """A trial that failed by itself, as by a loss that is not a number."""
+    """A trial whose training failed, for example because its loss is not a number."""
 
 
 class Pruned(StudyError):
@@ -74,7 +74,7 @@ def first_line(error: BaseException, *, length: int = 300) -> str:
 def shorten(text: str, length: int = 300) -> str:
     """Cut the middle out of a long text, because the cause often is at its end.
 
-    It is cut between words, except within a word as long as half of what is kept, as a path is.
+    The cut falls between words, unless one word, such as a path, takes up half of what is kept.
     """
     if len(text) <= length:
         return text

@@ -57,7 +57,7 @@ def parse_count(name: str, text: str, high: int, *, low: int = 1) -> int:
     """Return a flag's whole number, from `low` to `high`.
 
     Raises:
-        ConfigError: it is none, or out of range.
+        ConfigError: it is not a whole number, or out of range.
     """
     if not re.fullmatch(r"-?\d+", text):
         raise ConfigError(f"{name}={text!r} is not a whole number: use {low} to {high}")
@@ -68,7 +68,7 @@ def parse_number(name: str, text: str, low: float, high: float) -> float:
     """Return a flag's number, from `low` to `high`.
 
     Raises:
-        ConfigError: it is none, or out of range.
+        ConfigError: it is not a number, or out of range.
     """
     try:
         number = float(text)

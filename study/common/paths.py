@@ -55,10 +55,10 @@ def check_outside(out: Path | None, dataset: str) -> None:
 
     Args:
         out: the folder to write to, or None if the user names none.
-        dataset: its name, of which only `folder:PATH` is a folder of the user's.
+        dataset: its name. Only a `folder:PATH` is a folder of the user's.
 
     Raises:
-        StudyError: it is.
+        StudyError: the folder is within the data set.
     """
     kind, _, folder = dataset.partition(":")
     if out is None or kind != "folder" or not folder.strip():

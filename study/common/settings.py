@@ -22,7 +22,7 @@ ZERO_WIDTH = "\ufeff\u200b\u2060"
 
 
 def read_setting(name: str) -> str:
-    """Return an environment variable without what surrounds its value, or `""`.
+    """Return an environment variable's value, trimmed, or `""` if it is not set.
 
     Raises:
         ConfigError: there is an invisible character within the value.
@@ -53,7 +53,8 @@ def _expand_home(name: str, path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise ConfigError(
-            f"{name}={path} is in the home folder of nobody here: write the whole path"
+            f"{name}={path} names the home folder of a user who does not exist: write the whole "
+            "path"
         ) from None
 
 
@@ -187,7 +188,7 @@ def keras_backend() -> str:
 
 
 def check_keras_backend() -> None:
-    """Check that the backend can train here, without importing it for seconds.
+    """Check that the backend can train here, without importing it, which takes seconds.
 
     Raises:
         ConfigError: it is unknown or not installed.

@@ -51,8 +51,8 @@ def make_trial_title(config: TrialConfig, digest: str) -> str:
     count as no difference, even if they come from a file.
 
     Args:
-        config: of the trial.
-        digest: of the data.
+        config: the trial's config.
+        digest: the digest of the data.
     """
     digits, _, power = f"{config.lr:.3e}".partition("e")
     rate = f"{float(digits):g}e{int(power)}"
@@ -107,7 +107,7 @@ def data_name(dataset: str, digest: str) -> str:
 
     Args:
         dataset: `blood`, or `folder:PATH`.
-        digest: of the data; `""` if it is not known.
+        digest: the digest of the data; `""` if it is not known.
     """
     kind, _, path = dataset.partition(":")
     if kind != "folder":

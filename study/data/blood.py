@@ -94,7 +94,7 @@ def _note_other_images(entries: Sequence[Entry], fields: Mapping[str, str]) -> t
         return ()
     return (
         f"{len(others)} of {len(entries)} images are not in Kaggle's set, such as "
-        f"{others[0]!r}: they are a group for each class and part",
+        f"{others[0]!r}: they form one group per class and part",
     )
 
 

@@ -29,9 +29,9 @@ _PNEUMONIA = re.compile(r"person(\d+)_(bacteria|virus)_", re.IGNORECASE)
 _NORMAL = re.compile(r"(NORMAL2-)?(?<![a-z0-9])IM-(\d+)-", re.IGNORECASE)
 # The names of the original publication's files (Mendeley Data), DISEASE-PATIENT-NUMBER.
 _ORIGINAL = re.compile(r"(?<![a-z0-9])(BACTERIA|VIRUS|NORMAL)-(\d+)-\d+", re.IGNORECASE)
-# The names by which the first rules knew a patient. They took every other name for a patient.
+# The names in which the first rules found a patient. They took every other name for one of its own.
 _FIRST_RULES = re.compile(r"person\d+_(bacteria|virus)_|(NORMAL2-)?IM-\d+-")
-# Share of the names that may tell no patient, each of which is then a group of its own.
+# Share of the names that may identify no patient, each of which is then a group of its own.
 MAX_UNKNOWN = 0.02
 
 
@@ -75,7 +75,7 @@ def _group_by_patient(listing: Listing) -> Listing:
     unknown = [entry for entry in listing.entries if patients[entry.image] is None]
     notes = listing.notes
     if unknown:
-        text = f"{len(unknown)} of {len(patients)} file names tell no patient, such as "
+        text = f"{len(unknown)} of {len(patients)} file names identify no patient, such as "
         text += repr(unknown[0].image)
         if len(unknown) > MAX_UNKNOWN * len(patients):
             return replace(listing, why_no_groups=text)

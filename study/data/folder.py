@@ -38,7 +38,7 @@ def find_images(path: str) -> Listing:
         DataError: the path, its layout or its `groups.csv` is wrong.
     """
     root = resolve_path(path)
-    check_writable(str(root), "the path of the data set,")
+    check_writable(str(root), "the data set's path")
     names = list_folders(root)
     if not names:
         raise DataError(

@@ -61,7 +61,7 @@ def read_groups(file: Path, entries: Iterable[Entry]) -> KnownGroups | None:
         again = ", or move the file away and audit the images again" if by_audit else ""
         raise DataError(
             f"{file} names no group for {len(missing)} images, first {missing[0]!r}: "
-            f"give one line per image, with its path relative to that folder{again}"
+            f"give one line per image, with its path relative to {file.parent}{again}"
         )
     return KnownGroups(groups, _read_found_by(rows, [groups[image] for image in images]))
 

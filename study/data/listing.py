@@ -36,8 +36,8 @@ class Listing:
     why_no_groups: str = ""  # if the groups are not known and a user may expect them
     # pooled and grouped splits: of several images of one class and file name, use the last one only
     one_per_name: bool = False
-    # Name of the rules of grouping or splitting by which these images get other splits than they
-    # got by earlier rules. It enters the digest, so that no earlier run counts as theirs.
+    # Version of the rules of grouping or splitting, if earlier rules split these images otherwise.
+    # It enters the digest, so that no earlier run counts as one of these.
     rules: str = ""
     notes: tuple[str, ...] = ()  # what a user should know of the files, one sentence each
 

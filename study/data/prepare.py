@@ -104,7 +104,7 @@ def data_digest(dataset: str, split: str = "") -> str:
 
 
 def name_digest(dataset: str) -> str:
-    """Compute the digest that ends the name of a folder.
+    """Compute the digest whose first digits end a folder's name, as in `cells-3f2a9c`.
 
     It is that of the images, without groups. It is empty for data sets with a name of their own,
     whose files are not looked at.

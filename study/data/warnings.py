@@ -30,7 +30,7 @@ def print_warnings_once(
     """Print what is odd about the images, their split and the steps, once per process.
 
     Args:
-        config: of the trial.
+        config: the trial's config.
         data: its images.
         split: of these.
         leaks: the number of test images with a sibling in train; None if groups are unknown.
@@ -113,8 +113,8 @@ def _describe_leaks(data: Data, split: Split, leaks: int | None) -> list[str]:
         ]
     if data.has_only_near_duplicates:
         return [
-            "no test image has a near-duplicate in train, but groups.csv, which an audit wrote, "
-            "does not know which images show the same patient: if file names tell, see "
+            "no test image has a near-duplicate in train, but groups.csv was written by an audit, "
+            "and does not say which images show the same patient. If file names identify them, see "
             f"{format_audit_command(data.dataset)}"
         ]
     return []

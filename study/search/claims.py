@@ -41,10 +41,9 @@ class Claims:
         self.storage = storage
         self.study = storage.study(direction)
         self.shared = supports_concurrency(storage.url)
-        self.running_here: set[str] = (
-            set()
-        )  # fingerprints of the configs that this process is training
-        self._awaited_count = 0  # of trials elsewhere, when `awaited` was last called
+        # Fingerprints of the configs that this process is training
+        self.running_here: set[str] = set()
+        self._awaited_count = 0  # of trials elsewhere, when waiting_message was last called
         if self.shared:
             # Optuna keeps ended trials once they are read. A first reading under the lock would
             # make the other processes wait for minutes.
@@ -73,7 +72,7 @@ class Claims:
             # Without either, its process died while holding the lock.
             if not {"fingerprint", "sampling"} & trial.user_attrs.keys():
                 self.study.tell(trial.number, state=TrialState.FAIL)
-        # After an outage, or a pause of this process, the living need time for a heartbeat.
+        # After an outage, live processes need time to send a heartbeat again.
         if time.monotonic() - self.storage.answering_since > heartbeat_seconds() * BEATS_UNTIL_DEAD:
             fail_stale_trials(self.study)
 
@@ -208,7 +207,7 @@ class Claims:
         self._record_end(trial, attributes, state=TrialState.PRUNED)
 
     def fail(self, trial: optuna.Trial, reason: str) -> None:
-        """Mark a trial as failed by itself.
+        """Mark a trial as failed in its training.
 
         Its config is not tried again unless somebody repeats the command.
         """
@@ -225,7 +224,7 @@ class Claims:
     def mark_orphaned(
         self, trial: optuna.Trial, epochs: int, reason: str, limit: int = MAX_DEATHS
     ) -> bool:
-        """Mark a trial as orphaned after so many epochs.
+        """Mark a trial as orphaned after `epochs` epochs.
 
         Returns:
             Whether its config may be tried again. It may not after `limit` deaths at the same

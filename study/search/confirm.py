@@ -31,7 +31,7 @@ from study.workers.pool import Worker
 def confirm_best(
     search: Search, workers: Sequence[Worker], seed_count: int, *, log_model: bool
 ) -> dict[TrialConfig, Outcome]:
-    """Train the best config of a search with so many fresh seeds.
+    """Train the best config of a search with `seed_count` fresh seeds.
 
     Returns:
         The outcomes by config; none if there are no seeds.
@@ -46,13 +46,12 @@ def confirm_best(
     first_fresh_seed = config.seed + search.seeds
     seeds = [first_fresh_seed + i for i in range(seed_count)]
     next_config = config.replace(seed=first_fresh_seed + seed_count)
-    search.progress.say(f"on a fresh seed: {format_command(next_config)}")
+    search.progress.say(f"to train it with one more fresh seed: {format_command(next_config)}")
     if not seeds:
         return {}
     name = f"{search.claims.storage.name}-confirm-{best.user_attrs['fingerprint'][:8]}"
     options = dataclasses.replace(search.options, log_model=log_model)
-    args = (search.digest, search.client, workers, options)
-    confirmed = confirm(name, config, seeds, *args)
+    confirmed = confirm(name, config, seeds, search.digest, search.client, workers, options)
     report(confirmed.values(), search.progress)
     return confirmed
 
@@ -75,8 +74,8 @@ def confirm(
         name: of the Optuna study by which the processes divide the seeds.
         config: the winner.
         seeds: that the search has not seen.
-        digest: of the data.
-        client: of MLflow.
+        digest: the digest of the data.
+        client: the MLflow client.
         workers: to train with.
         options: of the search.
 
@@ -173,9 +172,9 @@ def register_best(
 
     Args:
         confirmed: the confirming runs.
-        client: of MLflow.
+        client: the MLflow client.
         progress: prints what was done.
-        name: of the model. None takes that of the data set.
+        name: the model's name. By default, that of the data set.
 
     Raises:
         StudyError: that run was recorded without its model.

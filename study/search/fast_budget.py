@@ -3,7 +3,7 @@
 A trial's compute is epochs x images x pixels. Nothing is scheduled over epochs, so a trial's first
 third is the same as that of the whole training. Each trial is paused there, and the full grid goes
 on from where the fast one stopped. Dropping variants early to train the others for longer was
-tried, too, and is no better on both data sets: benchmarks/README.md.
+tried, too, and was no better on either data set: benchmarks/README.md.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from study.variants import VARIANTS
 SHARE = 3  # the full grid's compute is divided by this
 SAME = 1e-9  # a smaller difference between two gains is rounding
 LEVEL = 0.05  # below this p-value by Holm's method, a setting differs from the baseline
-# What the variants change, by the name of it in sentences
+# The fields of a variant that may change, by what sentences call them
 FACTORS = {"hidden layers": "hidden_layers", "dense units": "dense_units", "lr": "lr_factor"}
 
 

@@ -135,7 +135,7 @@ class GridPlan:
 
         Args:
             configs: of the trials, as `make_configs` returns them.
-            digest: of the data, for the split of the base config.
+            digest: the digest of the data, for the split of the base config.
 
         Raises:
             DataError: the data set cannot be found.

@@ -185,7 +185,7 @@ class GridScheduler(Scheduler[ClaimedCell]):
 
         Raises:
             WorkerLost: the worker or a server went away, and the cell can be claimed again.
-            TrialFailed: the trial failed by itself.
+            TrialFailed: the training failed.
         """
         options = dataclasses.replace(self.options, label=task.label)
         config = self.grid.configs[task.cell]
@@ -200,7 +200,7 @@ class GridScheduler(Scheduler[ClaimedCell]):
         self._print_time_left(task.label)
 
     def note_failure(self, task: ClaimedCell, reason: str) -> None:
-        """Note that a cell failed by itself."""
+        """Note that the training of a cell failed."""
         self.failed[task.cell] = reason
         self.progress.say(f"{task} failed: {reason}")
 

@@ -49,7 +49,7 @@ def build_grid(name: str, plan: GridPlan, digest: str) -> Grid:
     Args:
         name: of the grid in Optuna.
         plan: of the grid.
-        digest: of the data, for the split of the base config.
+        digest: the digest of the data, for the split of the base config.
     """
     configs = plan.make_configs()
     keys = plan.make_keys(configs, digest)

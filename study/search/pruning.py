@@ -1,6 +1,6 @@
 """Decide which trials end early.
 
-`judge` compares a trial's epochs with those of other trials, in the process that trains.
+`report_epoch` compares a trial's epochs with those of other trials, in the process that trains.
 `not_worth_another_seed` compares a config's seeds with those of other configs.
 """
 

@@ -20,7 +20,7 @@ from study.search.claims import MAX_DEATHS
 from study.tracking import connection
 from study.tracking import queries
 
-MAX_OUTAGE_SECONDS = 1800.0  # s that a driver waits for an MLflow server in the middle of a study
+MAX_OUTAGE_SECONDS = 1800.0  # seconds to wait for an MLflow server in the middle of a study
 MAX_OUT_OF_MEMORY = 2  # times at the same epoch; the second time, other processes may have left
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ def run_claimed(
     The caller reports the outcome to Optuna.
 
     Raises:
-        TrialFailed: the trial failed by itself. This is recorded in Optuna.
+        TrialFailed: the training failed. This is recorded in Optuna.
         StudyError: every trial would fail, for example because weights are missing, the split is
             impossible, or a server refuses the login. The claim is released.
         WorkerLost: its process or its server went away. Its config can be claimed again.

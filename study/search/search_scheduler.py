@@ -119,7 +119,7 @@ class Search(Scheduler[ClaimedTrial]):
         return self.claims.under_lock(lambda: self._claim_sampled(trial))
 
     def _is_full(self, known_keys: set[str]) -> bool:
-        """Return whether as many configs ended or are claimed as there shall be trials."""
+        """Return whether the ended and the claimed configs already number `bounds.trials`."""
         return self.bounds.trials is not None and len(known_keys) >= self.bounds.trials
 
     def _claim_known(self) -> ClaimedTrial | StepResult:
@@ -204,7 +204,7 @@ class Search(Scheduler[ClaimedTrial]):
 
         Raises:
             WorkerLost: the worker or a server went away, and the config can be claimed again.
-            TrialFailed: the trial failed by itself.
+            TrialFailed: the training failed.
         """
         trial = task.trial
         config = self.space.config(trial.params)
@@ -222,7 +222,7 @@ class Search(Scheduler[ClaimedTrial]):
         self.failures = 0
 
     def note_failure(self, task: ClaimedTrial, reason: str) -> None:
-        """Note that a trial failed by itself."""
+        """Note that the training of a trial failed."""
         self.last_failure = reason
         self.failures += 1
         self.progress.say(f"{task} failed: {reason}")

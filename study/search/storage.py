@@ -36,7 +36,7 @@ from study.tracking.failures import explain_unusable_file
 from study.tracking.failures import redact_credentials
 from study.tracking.schema import find_schema_owner
 
-PATIENCE = 600.0  # s to wait for a storage that does not answer in the middle of a study
+PATIENCE = 600.0  # seconds to wait for a storage in the middle of a study
 BEATS_UNTIL_DEAD = 4  # missed in a row
 # UpdateFinishedTrialError: another process thought a trial of ours dead, just now.
 OUTAGES = (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError)

@@ -29,7 +29,7 @@ def make_operations(
     figures: Mapping[str, float],
     run_ids: Sequence[str] = (),
 ) -> list[Operation]:
-    """Return what writes a study's page.
+    """Return the operations that write a study's page.
 
     Args:
         run: the parent run.

@@ -10,7 +10,7 @@ from study.common.progress import format_duration
 from study.config.trial_config import TrialConfig
 from study.tracking import queries
 
-# A run of the same images is as long as one with equal values of these, more or less.
+# Runs on the same images take about equally long if these fields are equal.
 DECISIVE_FIELDS = ("backbone", "image_size", "epochs", "limit")
 Key = tuple[str, ...]  # their values as texts
 
@@ -26,9 +26,9 @@ def estimate_time(
     """Return a sentence on how long some configs take to train.
 
     Args:
-        client: of the server.
+        client: the MLflow client.
         configs: to train, of one data set.
-        digest: of the data.
+        digest: the digest of the data.
         workers: how many train at once.
         epochs: after which each trial is paused; 0 trains to the end.
     """

@@ -1,6 +1,6 @@
 """Compare validation accuracies with chance.
 
-Chance is the share of the largest class: an answer that is always this class is right so often.
+Chance is the share of the largest class: always answering with that class is right that often.
 """
 
 from collections.abc import Collection

@@ -23,7 +23,8 @@ class DifferenceVariance:
     """Parts of the variance of a mean difference in accuracy, 0 to 1.
 
     groups: the part that more groups lower, and more seeds do not.
-    interaction: the part that more of either lower, of each training's own luck with each group.
+    interaction: the part that more groups and more seeds both lower: how each training happens to
+        do on each group.
     seeds: the part that more seeds lower, and more groups do not. With one seed, this part is not
         known, and that of the interaction counts with the groups.
     group_count, seed_count: how many there are.

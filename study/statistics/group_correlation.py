@@ -42,9 +42,9 @@ def estimate_effective_images(counts: Counts) -> EffectiveImages:
     """Estimate how many independent images a study's test images are worth.
 
     The right answers of a group are taken as beta-binomial (Williams 1975). An image that several
-    seeds tested counts once for each, and is in the same group each time. The probability of a
-    correlation is that after the answers (Bayes), where the accuracy is the one observed and its
-    uncertainty enters by Laplace's approximation.
+    seeds tested counts once for each, and is in the same group each time. The posterior probability
+    of each correlation takes the accuracy as observed, and allows for its uncertainty by Laplace's
+    approximation.
 
     Args:
         counts: without empty groups.

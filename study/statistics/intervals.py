@@ -70,14 +70,14 @@ def _include_seeds(images: Array, accuracy: float, seeds: SeedVariance) -> Array
     if seeds.unexplained == 0 or binomial_variance == 0:
         return images
     group_variance = binomial_variance / images
-    # Few seeds: the normal interval of so many images is to be as wide as Student's t.
+    # With few seeds, lower the number further, so that the interval is as wide as Student's t.
     widening = ndtri(TAIL) / stdtrit(seeds.count_freedom(group_variance), TAIL)
     lowered: Array = binomial_variance / (group_variance + seeds.unexplained) * widening**2
     return lowered
 
 
 def _find_quantile(accuracy: float, effective: EffectiveImages, probability: float) -> float:
-    """Find a quantile of the accuracy's distribution after the answers."""
+    """Find a quantile of the posterior distribution of the accuracy."""
     right = accuracy * effective.images + 0.5
     wrong = (1 - accuracy) * effective.images + 0.5
 
@@ -91,11 +91,11 @@ def estimate_difference(one: Counts, base: Counts) -> Estimate:
     """Estimate how much more accurate one config is than another.
 
     Both are tested on the same images and seeds. The p-value is that of a randomization test over
-    groups, to whose variance the seeds add theirs, and not smaller than that of Student's t over
-    the seeds alone. The interval is Student's t, and where it disagrees with the p-value on zero,
-    the one that follows from the p-value (Miettinen 1976). If no image distinguishes the two, the
+    groups, with the variance between seeds added, and at least that of Student's t over the seeds
+    alone. The interval is Student's t. If it and the p-value disagree about zero, it is the
+    interval that follows from the p-value (Miettinen 1976). If no image distinguishes the two, the
     interval holds the differences that this many groups may fail to show. A single group shows
-    nothing: its interval reaches 1 to either side, and p is 1.
+    nothing: its interval reaches from -1 to 1, and p is 1.
 
     Args:
         one: of the same groups, in the same order, and the same seeds as `base`.

@@ -43,8 +43,8 @@ class SeedVariance:
 def estimate_seed_variance(counts: Counts) -> SeedVariance:
     """Estimate what the seeds add to the variance of the mean accuracy.
 
-    Its unexplained part is the variance between seeds beyond the one from the groups that each seed
-    got right, as in an analysis of variance with crossed random effects.
+    The unexplained part is the variance between seeds beyond what their answers on single groups
+    explain, as in an analysis of variance with crossed random effects.
     """
     groups, seeds = counts.tested.shape
     if seeds < 2:

@@ -28,7 +28,7 @@ def import_records(client: MlflowClient, records: Sequence[Journal]) -> int:
     The import may be killed and repeated: a run that it began is found and written once more.
 
     Args:
-        client: of the server.
+        client: the MLflow client.
         records: finished ones.
 
     Returns:
@@ -77,7 +77,7 @@ def _find_or_create_run(
     The run is new, or an earlier import has started it.
 
     Args:
-        client: of the server.
+        client: the MLflow client.
         begin: the body of the record's first operation.
         parents: the parent runs opened so far, by the names of their studies; a new one is added.
         sweeps: by the names of their studies.

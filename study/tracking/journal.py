@@ -1,8 +1,8 @@
 """Keep a run's operations in a folder, to be delivered to MLflow later.
 
-This module knows nothing of MLflow. `operations.jsonl` holds one operation a line. The files of an
-operation are in a folder named by the operation's number. Each operation is there completely or not
-at all, so a record survives the end of its process at any moment.
+This module knows nothing of MLflow. `operations.jsonl` holds one operation per line. The files of
+an operation are in a folder named by the operation's number. Each operation is there completely or
+not at all, so a record survives the end of its process at any moment.
 """
 
 import json

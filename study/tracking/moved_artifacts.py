@@ -1,7 +1,7 @@
 """Find artifacts that were moved or copied together with their SQLite database.
 
-MLflow keeps absolute paths of the files of runs. A project's folder that was moved or copied still
-names the old place: there its files are not found, and there new ones would be written.
+MLflow keeps absolute paths of the files of runs. After a project's folder is moved or copied, its
+database still names the old place. MLflow misses the files there, and would write new ones there.
 """
 
 import contextlib

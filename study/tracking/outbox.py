@@ -140,7 +140,7 @@ class Outbox:
     def _describe_refusal(self, error: Exception) -> TrackingError:
         """Return the error for `check` to raise.
 
-        That a run was deleted says nothing of other runs. Any other refusal awaits them, too.
+        A deleted run concerns this trial alone. Any other refusal would meet every run.
         """
         try:
             is_deleted = self.client.get_run(self.run_id).info.lifecycle_stage != "active"

@@ -65,7 +65,7 @@ def _take_run(client: MlflowClient, find_difference: Callable[[Run], str]) -> st
     """Return the id of the run in `MLFLOW_RUN_ID`, or None if there is none.
 
     Args:
-        client: of the server.
+        client: the MLflow client.
         find_difference: returns why a fresh run is not for this command, or `""`.
     """
     run_id = read_setting("MLFLOW_RUN_ID")

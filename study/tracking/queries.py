@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from study.job import Outcome
 from study.tracking.failures import mlflow_errors_as_study_errors
 
-# Runs a request. For 1,000, MLflow's default, a busy server takes longer than a request may take.
+# Runs per request. For 1,000, MLflow's default, a busy server takes longer than a request may take.
 PAGE = 200
 T = TypeVar("T")
 PAUSED_TAG = "paused"  # a tag with the epoch after which a run was paused, to go on later
@@ -31,7 +31,7 @@ def search_runs_by_tags(
     """Return the active runs that have these tags, earliest first.
 
     Args:
-        client: of the server.
+        client: the MLflow client.
         tags: names and values. A value may have any characters in it.
         conditions: further ones, in MLflow's filter language.
     """
@@ -90,7 +90,7 @@ def find_runs_by_fingerprint(
     """Return the runs of several configs by fingerprint, found in one search.
 
     Args:
-        client: of the server.
+        client: the MLflow client.
         fingerprints: of the configs.
         common_params: params that all the configs have, which make the search a small one.
 
@@ -116,7 +116,7 @@ def choose_finished_run(client: MlflowClient, runs: Iterable[Run]) -> Run | None
     """Return the first complete one of a config's runs, or None.
 
     A run whose process was killed after the tag `finished` and before the run's end is ended here.
-    Runs that lack a figure are left out with a warning, because nothing here wrote them so.
+    Runs that lack a figure are left out with a warning, because this code never writes such runs.
     """
     finished_runs = (run for run in runs if run.data.tags.get("finished") == "true")
     run = next(filter(_has_outcome, finished_runs), None)
@@ -136,7 +136,7 @@ def _has_outcome(run: Run) -> bool:
 def list_missing_figures(run: Run) -> list[str]:
     """Return the names of an outcome's figures that a run lacks."""
     figures = run.data.metrics
-    # A loss that is not a number comes of a training that diverged; an accuracy never is
+    # The loss of a training that diverged may be NaN. An accuracy never is.
     return [
         name
         for name in ("val_accuracy", "test_accuracy", "val_loss")
@@ -191,12 +191,12 @@ def read_outcome(run: Run) -> Outcome:
 
 
 def find_outcome_after(client: MlflowClient, runs: Iterable[Run], epochs: int) -> Outcome | None:
-    """Return a config's outcome after so many epochs, or at an earlier finish.
+    """Return a config's outcome after `epochs` epochs, or at an earlier finish.
 
     Whatever ended a run, its epochs up to then are those of the whole training.
 
     Args:
-        client: of the server.
+        client: the MLflow client.
         runs: all of the config.
         epochs: after which to read the outcome.
 
@@ -225,7 +225,8 @@ def kill_run(client: MlflowClient, run_id: str) -> None:
     """Set a run to KILLED, unless its process finishes it meanwhile.
 
     A process that was thought dead may tag its run as finished and end it after the caller has
-    read it. It tags before it ends, so a run that has no tag after the kill is yet to be ended.
+    read it. It sets the tag first, so a run without the tag after the kill will still be ended by
+    its own process.
     """
     client.set_terminated(run_id, "KILLED")
     run = client.get_run(run_id)

@@ -1,7 +1,7 @@
 """Tell MLflow's database from Optuna's, and an older schema from a newer one.
 
-Both libraries keep the version of their tables in a table of one name, `alembic_version`. Hence
-they cannot share a database: the one that comes second fails, and leaves its tables there.
+Both libraries keep the version of their tables in a table of the same name, `alembic_version`.
+Hence they cannot share a database: the one that comes second fails, and leaves its tables there.
 """
 
 import re

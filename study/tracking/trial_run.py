@@ -64,8 +64,8 @@ def open_run(
     which the trial was asked to pause.
 
     Args:
-        client: of the server.
-        spec: of the run.
+        client: the MLflow client.
+        spec: what the run shows.
         resumable: True if this machine has the training state of an interrupted run.
         unfinished_runs: those of the config. None looks them up.
 

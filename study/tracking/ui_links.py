@@ -61,7 +61,7 @@ def view_link(experiment: str) -> str:
 
 
 def charts_link(experiment: str, parent: str, run_ids: Collection[str] = ()) -> str:
-    """Return the link to the charts of a study's runs, one chart a metric.
+    """Return the link to the charts of a study's runs, one chart per metric.
 
     Args:
         experiment: of the runs.

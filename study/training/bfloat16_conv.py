@@ -67,7 +67,7 @@ def _compute_kernel_gradient(
 ) -> Any:
     """Compute a kernel's gradient, tap by tap.
 
-    A tap's gradient is the transposed pixels that it is multiplied with, times the upstream
+    A tap's gradient is the matrix of the pixels that it multiplies, transposed, times the upstream
     gradient.
 
     Args:

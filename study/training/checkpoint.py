@@ -51,7 +51,7 @@ def load_checkpoint(folder: Path, model: keras.Model) -> list[Epoch]:
             values = [state[name] for name in state.files if re.fullmatch(r"v\d+", name)]
             backend = str(state["backend"]) if "backend" in state else "tensorflow"
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return []  # none yet, or damaged from outside: an epoch lost is better than a wrong one
+        return []  # none yet, or damaged from outside: starting anew beats a wrong state
     if backend != keras.backend.backend():
         raise StudyError(
             f"this trial was started with KERAS_BACKEND={backend}: set that to continue, or "

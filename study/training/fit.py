@@ -79,9 +79,7 @@ class TrialResult:
 def fit(
     config: TrialConfig, arrays: Arrays, folder: Path, callbacks: Callbacks | None = None
 ) -> TrialResult:
-    """Train, and evaluate once with the weights of the last epoch.
-
-    No epoch is selected.
+    """Train, and evaluate once with the weights of the last epoch, not those of the best.
 
     Args:
         config: the trial.

@@ -1,8 +1,8 @@
 """Import Keras without packages that are not used here.
 
 Keras imports scikit-learn and matplotlib, and TensorFlow imports JAX, if they are installed. Both
-go on without them, in less than two thirds of the time. The modules of this room take `keras` from
-here.
+work without them, and load in less than two thirds of the time. The modules of this room take
+`keras` from here.
 """
 
 import contextlib

@@ -32,7 +32,7 @@ STEPS_PER_CALL = 16
 # Of the device's free memory, the share that images may take. The rest is the network's.
 IMAGE_MEMORY_SHARE = 0.5
 MAX_PROGRAMS = 64  # a trial has three
-# All other fields decide only what goes into a program.
+# All other fields change only the inputs of a program.
 PROGRAM_FIELDS = fields_affecting("program")
 
 Rows = NDArray[np.int64]

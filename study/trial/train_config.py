@@ -126,7 +126,7 @@ def _deliver_and_find_runs(client: MlflowClient, key: str) -> list[Run]:
     """Deliver what earlier trials left on this machine, and return a config's runs.
 
     Args:
-        client: of the server.
+        client: the MLflow client.
         key: the config's fingerprint.
 
     Raises:

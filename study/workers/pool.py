@@ -70,13 +70,13 @@ class Scheduler(ABC, Generic[TaskT]):
 
         Raises:
             WorkerLost: the worker went away, and the task can be claimed again.
-            TrialFailed: the task failed by itself.
+            TrialFailed: the task's training failed.
             WorkerDied: the same, because its worker crashed.
         """
 
     @abstractmethod
     def note_failure(self, task: TaskT, reason: str) -> None:
-        """Note that a task failed by itself."""
+        """Note that a task's training failed."""
 
     def step(self, worker: Worker) -> StepResult:
         """Take one turn with a worker: train a task, if there is one."""

@@ -50,8 +50,8 @@ GPU_SHARING_SETTINGS = {
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
-# With these settings, of all that processes and Ray itself print on any machine, the driver shows
-# the lines that begin with a label, such as `[3/7] `, as they are. Ray reads them when imported.
+# With these settings, the driver shows only lines that begin with a label, such as `[3/7] `, and
+# shows them unchanged. Ray reads the settings when it is imported.
 LOG_SETTINGS = {
     "RAY_DISABLE_WORKER_LOG_PREFIX": "1",
     "RAY_DEDUP_LOGS": "1",
@@ -189,8 +189,8 @@ def _list_machines(gpus: float) -> list[dict[str, float]]:
 def _count_cores(gpus: float) -> int:
     """Return how many cores a call takes.
 
-    These are all cores of the smallest machine. With GPUs, they are the machine's cores in
-    proportion to the GPUs that the call takes, on the machine where this is least.
+    Without GPUs, these are all cores of the smallest machine. With GPUs, they are the part of a
+    machine's cores that matches the call's part of its GPUs, on the machine where that is least.
     """
     shares = [
         machine["CPU"] * (gpus / machine["GPU"] if gpus else 1) for machine in _list_machines(gpus)

@@ -92,5 +92,5 @@ def test_lock_that_is_held_is_not_mistaken_for_an_unwritable_cache(tmp_path: Pat
 
 def test_cache_dir_of_an_unknown_users_home_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUDY_CACHE", "~nobody-of-that-name/cache")
-    with pytest.raises(ConfigError, match=r"STUDY_CACHE=~nobody-of-that-name/cache is in the home"):
+    with pytest.raises(ConfigError, match=r"STUDY_CACHE=~nobody-of-that-name/cache names the home"):
         cache_dir()

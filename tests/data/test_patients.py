@@ -96,7 +96,7 @@ def test_groups_of_names_of_no_known_form_are_unknown(make_files: Make) -> None:
     listing = chest.find_images()
     assert listing.groups is None
     assert listing.why_no_groups == (
-        "80 of 80 file names tell no patient, such as 'test/NORMAL/100.jpeg'"
+        "80 of 80 file names identify no patient, such as 'test/NORMAL/100.jpeg'"
     )
 
 
@@ -121,7 +121,9 @@ def test_few_names_of_no_known_form_are_groups_by_class_and_name(make_files: Mak
     assert listing.groups is not None
     assert listing.groups["train/NORMAL/7.jpeg"] == "NORMAL/7.jpeg"
     assert listing.groups["train/PNEUMONIA/7.jpeg"] == "PNEUMONIA/7.jpeg"
-    assert listing.notes[0].startswith("2 of 202 file names tell no patient, such as 'train/NORMAL")
+    assert listing.notes[0].startswith(
+        "2 of 202 file names identify no patient, such as 'train/NORMAL"
+    )
 
 
 def test_only_names_that_the_first_rules_knew_keep_their_digest(make_files: Make) -> None:

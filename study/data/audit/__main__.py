@@ -7,7 +7,7 @@ r"""Audit a data set: broken files, duplicates, groups and leaking splits.
 Finds files that cannot be used, equal images, near-duplicates and groups, and what each split
 leaks. Prints a short report and writes audit.json, audit.html and groups.csv.
 
-If file names tell the patient, --groups-from takes the groups from them, by regular expressions
+If file names identify the patient, --groups-from takes the groups from them, by regular expressions
 with a named group. Of several, the first that matches counts:
 
     python -m study.data.audit --dataset folder:~/xrays --groups-from '^(?P<group>person\d+)'
@@ -58,7 +58,7 @@ def main() -> None:
     patterns = [parse_pattern(text) for text in args.groups_from]
     if patterns and not args.dataset.startswith("folder:"):
         raise DataError(
-            f"--groups-from is for folder:PATH only: give the folder of {args.dataset}'s images so"
+            f"--groups-from works only with a folder: give the path of {args.dataset}'s images"
         )
     place = args.out or Path("audits")
     check_outside(place, args.dataset)

@@ -101,7 +101,7 @@ def check_groups(entries: Sequence[Entry], patterns: Sequence[Pattern]) -> tuple
 
 
 def suggest_patterns(entries: Sequence[Entry]) -> list[Pattern]:
-    """Return the patterns by which file names seem to tell patients.
+    """Return the patterns by which file names seem to identify patients.
 
     The list is empty if no pattern shows.
     """

@@ -167,7 +167,7 @@ def format_closing_lines(report: Report, out: Path, dataset: str, flags: str) ->
     if suggestion := report.audit.suggestion:
         patterns = [f" --groups-from {shlex.quote(p.regex)}" for p in suggestion.patterns]
         lines += [
-            "If file names do tell the patients, take the groups from them:",
+            "If the file names do identify patients, take the groups from them:",
             f"  {format_audit_command(dataset)}{''.join(patterns)}{flags}",
         ]
     if not groups.known and groups.members:

@@ -277,7 +277,7 @@ def test_groups_from_file_names_are_written_joined_and_never_leak(
         ("folder", "(?P<group>nobody)", "gives no group for any file name"),
         ("folder", r"(?P<group>person1\d_)", "file names match no --groups-from"),
         ("demo", ".", "does not say which part"),
-        ("demo", "(?P<group>.)", "for folder:PATH only: give the folder of demo's images so"),
+        ("demo", "(?P<group>.)", "works only with a folder: give the path of demo's images"),
         ("owned", PERSON, "has groups of its own (groups.csv)"),
     ],
 )
