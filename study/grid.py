@@ -74,10 +74,10 @@ def main() -> None:
             plain_progress=len(workers) > 1,
             pause_after_epoch=pause_after_epoch,
         )
-        session = run_grid(plan, options, workers)
-    print_result(session)
+        scheduler = run_grid(plan, options, workers)
+    print_result(scheduler)
     if args.register:
-        register_best(session, name=args.name, force=args.force)
+        register_best(scheduler, name=args.name, force=args.force)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+MAX_WORKERS = 1000
+# A call that each worker makes at once. It takes seconds, in which the driver can connect and plan.
+PRELOAD = "study.trial.record:preload_training"
+
 
 @dataclass(frozen=True)
 class Watch:

@@ -35,7 +35,9 @@ from study.data.prepare import data_digest
 from study.data.prepare import name_digest
 from study.flags import add_config_flags
 from study.flags import add_variant_list
+from study.job import MAX_WORKERS
 from study.job import Options
+from study.job import PRELOAD
 from study.job import Watch
 from study.search.grid_flags import add_seeds_flag
 from study.search.grid_flags import add_sweep_flags
@@ -51,8 +53,6 @@ if TYPE_CHECKING:
     from study.offline_job import JobScheduler
 
 EXIT_UNFINISHED = 3  # exit code if configs remain to be trained
-MAX_WORKERS = 1000
-PRELOAD = "study.trial.record:preload_training"  # takes seconds, while the driver makes its plan
 
 
 def _select_variants(plan: GridPlan, text: str | None) -> GridPlan:
@@ -82,7 +82,7 @@ def _parse_minutes(text: str | None) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class OfflinePlan:
     """What the flags ask for."""
 
     grid: GridPlan
@@ -90,7 +90,7 @@ class Plan:
     workers: int
 
 
-def _make_plan(args: argparse.Namespace, started: float) -> Plan:
+def _make_plan(args: argparse.Namespace, started: float) -> OfflinePlan:
     """Return what the flags ask for, without reading an image.
 
     Raises:
@@ -98,14 +98,14 @@ def _make_plan(args: argparse.Namespace, started: float) -> Plan:
     """
     grid = plan_grid(args)
     check_outside(args.out, grid.base.dataset)
-    return Plan(
+    return OfflinePlan(
         _select_variants(grid, args.variants),
         end=started + 60 * _parse_minutes(args.minutes),
         workers=1 if args.workers is None else parse_count("workers", args.workers, MAX_WORKERS),
     )
 
 
-def _make_scheduler(args: argparse.Namespace, plan: Plan) -> "JobScheduler":
+def _make_scheduler(args: argparse.Namespace, plan: OfflinePlan) -> "JobScheduler":
     # Late, because pandas takes a second to load: --help and bad flags do not need it
     from study.offline_job import Job
     from study.offline_job import JobScheduler
@@ -193,7 +193,9 @@ def _report_outcome(scheduler: "JobScheduler", out: Path) -> None:
     """
     say = functools.partial(print, file=sys.stderr)
     failed_part = f", {len(scheduler.failed)} failed" if scheduler.failed else ""
-    summary = f"{scheduler.finished()} of {len(scheduler.jobs)} finished in {out}{failed_part}"
+    summary = (
+        f"{scheduler.count_finished()} of {len(scheduler.jobs)} finished in {out}{failed_part}"
+    )
     if not scheduler.in_time:
         say(f"{summary}; the time is over: repeat the command to continue")
         sys.exit(EXIT_UNFINISHED)

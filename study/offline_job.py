@@ -21,6 +21,7 @@ from study.job import Options
 from study.search.grid_plan import Cell
 from study.tracking.journal import is_finished
 from study.tracking.journal import Journal
+from study.tracking.operations import now_ms
 from study.tracking.operations import Operation
 from study.tracking.run_logger import RunLog
 from study.trial.prepare import prepare_trial
@@ -91,7 +92,7 @@ class JobScheduler(Scheduler[Cell]):
         self.failed[task] = reason
         self.progress.say(f"{self.jobs[task].options.label}{task} failed: {reason}")
 
-    def finished(self) -> int:
+    def count_finished(self) -> int:
         """Count the finished records."""
         return sum(is_finished(job.record) for job in self.jobs.values())
 
@@ -116,7 +117,7 @@ def train_job(job: Job) -> None:
         with tempfile.TemporaryDirectory() as files:
             log = RunLog(record, Path(files), seen=_collect_points(record.operations))
             train_and_record(trial, log, folder / STATE, started, options)
-        record.append(Operation("end", {"status": "FINISHED", "time": _now_ms()}))
+        record.append(Operation("end", {"status": "FINISHED", "time": now_ms()}))
         shutil.rmtree(folder / STATE, ignore_errors=True)
 
 
@@ -132,7 +133,7 @@ def _open_record(job: Job) -> Journal:
             "dataset": config.dataset,
             "fingerprint": job.key,
             "machine": platform.node(),
-            "time": _now_ms(),
+            "time": now_ms(),
             "study": dict(job.study),
         }
         record.append(Operation("begin", body))
@@ -153,7 +154,3 @@ def _collect_points(operations: Iterable[Operation]) -> frozenset[tuple[str, int
     """Return the metric points in operations, as (name, step)."""
     points = (point for operation in operations for point in operation.body.get("metrics", ()))
     return frozenset((name, step) for name, _, _, step in points)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

@@ -13,7 +13,9 @@ from pathlib import Path
 from study.common.errors import ConfigError
 
 BACKENDS = ("tensorflow", "jax")
-PATIENCE = 30.0  # seconds that a trial waits at its end for a server that does not answer
+DEFAULT_SERVER_PATIENCE = (
+    30.0  # seconds that a trial waits at its end for a server that does not answer
+)
 # The settings that are trimmed in the environment, because libraries read some of them there.
 PREFIXES = ("MLFLOW_", "STUDY_", "KERAS_")
 NAMES = ("DATA_DIR", "KAGGLEHUB_CACHE", "PGPASSWORD")
@@ -158,14 +160,14 @@ def heartbeat_seconds() -> int:
 
 
 def server_patience() -> float:
-    """Return `STUDY_PATIENCE` in seconds, or `PATIENCE`.
+    """Return `STUDY_PATIENCE` in seconds, or `DEFAULT_SERVER_PATIENCE`.
 
     Raises:
         ConfigError: it is not a number, or below 0.
     """
     text = read_setting("STUDY_PATIENCE")
     try:
-        seconds = float(text) if text else PATIENCE
+        seconds = float(text) if text else DEFAULT_SERVER_PATIENCE
     except ValueError:
         seconds = -1
     if not 0 <= seconds < float("inf"):

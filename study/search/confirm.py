@@ -51,12 +51,14 @@ def confirm_best(
         return {}
     name = f"{search.claims.storage.name}-confirm-{best.user_attrs['fingerprint'][:8]}"
     options = dataclasses.replace(search.options, log_model=log_model)
-    confirmed = confirm(name, config, seeds, search.digest, search.client, workers, options)
-    report(confirmed.values(), search.progress)
+    confirmed = train_with_seeds(
+        name, config, seeds, search.digest, search.client, workers, options
+    )
+    print_accuracies(confirmed.values(), search.progress)
     return confirmed
 
 
-def confirm(
+def train_with_seeds(
     name: str,
     config: TrialConfig,
     seeds: Sequence[int],
@@ -65,7 +67,7 @@ def confirm(
     workers: Sequence[Worker],
     options: Options,
 ) -> dict[TrialConfig, Outcome]:
-    """Train a config with these seeds.
+    """Train a config with some seeds.
 
     The processes that work on the search divide the seeds among themselves. Finished trainings are
     looked up, not repeated.
@@ -90,15 +92,15 @@ def confirm(
     )
     grid = build_grid(name, GridPlan(config, Sweep({}, {}), seeds), digest)
     storage = Storage(name)
-    with storage.held():
-        session = GridScheduler(grid, Claims(storage, "maximize"), client, options)
-        run_workers(workers, session.step)
-    for cell, reason in session.failed.items():
+    with storage.lock_for_process():
+        scheduler = GridScheduler(grid, Claims(storage, "maximize"), client, options)
+        run_workers(workers, scheduler.step)
+    for cell, reason in scheduler.failed.items():
         raise StudyError(f"{cell} failed: {reason}\nRepeat the command to try it again.")
-    return {config: session.finished[cell] for cell, config in grid.configs.items()}
+    return {config: scheduler.finished[cell] for cell, config in grid.configs.items()}
 
 
-def report(outcomes: Collection[Outcome], progress: Progress) -> None:
+def print_accuracies(outcomes: Collection[Outcome], progress: Progress) -> None:
     """Print the validation and test accuracy of the confirming runs.
 
     If there are several, their mean comes first.

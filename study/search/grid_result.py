@@ -11,44 +11,45 @@ from study.serving.chance import check_beats_chance
 from study.serving.registry import register_model
 
 
-def print_result(session: GridScheduler) -> None:
+def print_result(scheduler: GridScheduler) -> None:
     """Print the result of a grid.
 
     Raises:
         StudyError: trials failed.
     """
-    grid = session.grid
-    say = session.progress.say
-    if session.finished and session.options.pause_after_epoch:
-        done = len(session.finished)
+    grid = scheduler.grid
+    say = scheduler.progress.say
+    if scheduler.finished and scheduler.options.pause_after_epoch:
+        done = len(scheduler.finished)
         total = len(grid.configs)
-        epochs = f"{session.options.pause_after_epoch} of {grid.base.epochs} epochs"
+        epochs = f"{scheduler.options.pause_after_epoch} of {grid.base.epochs} epochs"
         say(f"{done} of {total} trials have trained {epochs}")
-        say(fast_budget.describe_budget(session.finished, grid.plan))
+        say(fast_budget.describe_budget(scheduler.finished, grid.plan))
         say("no test image was used; repeat the command without --budget fast to train the rest")
-    elif session.finished:
-        say(
-            f"{len(session.finished)} of {len(grid.configs)} finished; {name_best_setting(session)}"
-        )
+    elif scheduler.finished:
+        finished = f"{len(scheduler.finished)} of {len(grid.configs)} finished"
+        say(f"{finished}; {name_best_setting(scheduler)}")
         say(f"table: python -m pipelines.export --dataset {shlex.quote(grid.base.dataset)}")
-    if session.failed:
-        cell, reason = next(iter(session.failed.items()))
+    if scheduler.failed:
+        cell, reason = next(iter(scheduler.failed.items()))
         raise StudyError(
-            f"{len(session.failed)} of {len(grid.configs)} trials failed, such as {cell}: "
+            f"{len(scheduler.failed)} of {len(grid.configs)} trials failed, such as {cell}: "
             f"{reason}\nRepeat the command to try them again."
         )
 
 
-def register_best(session: GridScheduler, *, name: str | None, force: bool) -> None:
+def register_best(scheduler: GridScheduler, *, name: str | None, force: bool) -> None:
     """Register the model of the best config's best training.
 
     Raises:
         StudyError: the config is no better than chance, or the model was not logged.
     """
-    plan = session.grid.plan
-    setting, *others = session.find_best_settings()
-    cell = find_best_cell(session.finished, setting)
-    outcomes = [outcome for other, outcome in session.finished.items() if other.setting == setting]
+    plan = scheduler.grid.plan
+    setting, *others = scheduler.find_best_settings()
+    cell = find_best_cell(scheduler.finished, setting)
+    outcomes = [
+        outcome for other, outcome in scheduler.finished.items() if other.setting == setting
+    ]
     if not force:
         check_beats_chance(outcomes)
     count = len(outcomes)
@@ -60,7 +61,7 @@ def register_best(session: GridScheduler, *, name: str | None, force: bool) -> N
     choice = f"the first of {len(others) + 1} that tie for the best" if others else "the best"
     by = "by mean validation accuracy"
     reason = f"{training} of {choice} of {len(plan.settings)} {plan.noun}s ({by})"
-    run_id = session.finished[cell].run_id
-    config = session.grid.configs[cell]
-    session.progress.say(f"{choice} of the {plan.noun}s {by}: {cell}")
-    register_model(session.client, run_id, config, reason, session.progress, name=name)
+    run_id = scheduler.finished[cell].run_id
+    config = scheduler.grid.configs[cell]
+    scheduler.progress.say(f"{choice} of the {plan.noun}s {by}: {cell}")
+    register_model(scheduler.client, run_id, config, reason, scheduler.progress, name=name)

@@ -23,19 +23,19 @@ from study.search.study_page import make_operations
 from study.tracking.operations import Operation
 
 
-def summarize_grid(session: GridScheduler, run: Run) -> list[Operation]:
+def summarize_grid(scheduler: GridScheduler, run: Run) -> list[Operation]:
     """Return what to write to a grid's parent run, however much of it is trained."""
-    grid = session.grid
-    finished = session.finished
-    failed_part = f", {len(session.failed)} failed" if session.failed else ""
-    figures: dict[str, float] = {"finished": len(finished), "failed": len(session.failed)}
+    grid = scheduler.grid
+    finished = scheduler.finished
+    failed_part = f", {len(scheduler.failed)} failed" if scheduler.failed else ""
+    figures: dict[str, float] = {"finished": len(finished), "failed": len(scheduler.failed)}
     status = (
         f"{_describe_grid('Grid', grid.plan)}: {len(finished)} of {len(grid.configs)} trials "
         f"finished{failed_part}. {describe_protocol(grid.base, grid.plan.sweep.fields)}."
     )
     if not finished:
         return make_operations(run, grid.base, [status], figures)
-    best_text, accuracies = _describe_best_setting(session, run)
+    best_text, accuracies = _describe_best_setting(scheduler, run)
     paragraphs = [best_text, *_describe_chance(finished.values()), status]
     # A run that was trained before the grid has another parent. While the grid trains, its own
     # parent finds the runs that are not finished.
@@ -44,11 +44,11 @@ def summarize_grid(session: GridScheduler, run: Run) -> list[Operation]:
     return make_operations(run, grid.base, paragraphs, figures | accuracies, run_ids)
 
 
-def _describe_best_setting(session: GridScheduler, run: Run) -> tuple[str, dict[str, float]]:
+def _describe_best_setting(scheduler: GridScheduler, run: Run) -> tuple[str, dict[str, float]]:
     """Return a paragraph on the best setting, and its accuracies by metric name."""
-    finished = session.finished
-    grid = session.grid
-    setting, *others = session.find_best_settings()
+    finished = scheduler.finished
+    grid = scheduler.grid
+    setting, *others = scheduler.find_best_settings()
     cell = find_best_cell(finished, setting)
     means = compute_means(finished, setting)
     means_part = (
@@ -74,10 +74,10 @@ def _describe_best_setting(session: GridScheduler, run: Run) -> tuple[str, dict[
     }
 
 
-def name_best_setting(session: GridScheduler) -> str:
+def name_best_setting(scheduler: GridScheduler) -> str:
     """Name the best setting on validation, and say whether others tie with it."""
-    setting, *others = session.find_best_settings()
-    means = compute_means(session.finished, setting)
+    setting, *others = scheduler.find_best_settings()
+    means = compute_means(scheduler.finished, setting)
     means_part = f", means of {means.count} trainings" if means.count > 1 else ""
     name = describe_setting(setting)
     val = f"val {means.val_accuracy:.4f}"
@@ -86,7 +86,7 @@ def name_best_setting(session: GridScheduler) -> str:
         return f"best on validation: {name} ({val}, {test})"
     count = len(others) + 1
     return (
-        f"{count} {session.grid.plan.noun}s tie for the best on validation ({val}), the first of "
+        f"{count} {scheduler.grid.plan.noun}s tie for the best on validation ({val}), the first of "
         f"them {name} ({test})"
     )
 
@@ -129,21 +129,24 @@ def _describe_chance(outcomes: Iterable[Outcome]) -> list[str]:
     ]
 
 
-def summarize_fast_grid(session: GridScheduler, run: Run) -> list[Operation]:
+def summarize_fast_grid(scheduler: GridScheduler, run: Run) -> list[Operation]:
     """Return what to write to a fast grid's parent run.
 
     No test accuracy is known.
     """
-    grid = session.grid
-    pause_epoch = session.options.pause_after_epoch
+    grid = scheduler.grid
+    pause_epoch = scheduler.options.pause_after_epoch
     total = len(grid.configs)
     epochs = grid.base.epochs
-    figures: dict[str, float] = {"finished": len(session.finished), "failed": len(session.failed)}
-    result = fast_budget.describe_budget(session.finished, grid.plan)
+    figures: dict[str, float] = {
+        "finished": len(scheduler.finished),
+        "failed": len(scheduler.failed),
+    }
+    result = fast_budget.describe_budget(scheduler.finished, grid.plan)
     paragraphs = [f"**After {pause_epoch} of {epochs} epochs:** {result}"] if result else []
     share = pause_epoch / epochs
     paragraphs.append(
-        f"{_describe_grid('Fast grid', grid.plan)}: {len(session.finished)} of {total} trials "
+        f"{_describe_grid('Fast grid', grid.plan)}: {len(scheduler.finished)} of {total} trials "
         f"have trained {pause_epoch} of {epochs} epochs ({share:.0%} of their compute) "
         "and are paused. The same command without `--budget fast` trains the rest. "
         f"{describe_protocol(grid.base, grid.plan.sweep.fields)}."

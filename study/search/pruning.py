@@ -1,7 +1,7 @@
 """Decide which trials end early.
 
 `report_epoch` compares a trial's epochs with those of other trials, in the process that trains.
-`not_worth_another_seed` compares a config's seeds with those of other configs.
+`explain_no_further_seed` compares a config's seeds with those of other configs.
 """
 
 import math
@@ -108,7 +108,7 @@ def _load_study(place: StudyLocation, pruner: str, epochs: int) -> optuna.Study:
     )
 
 
-def not_worth_another_seed(
+def explain_no_further_seed(
     values: Sequence[float], others: Sequence[Sequence[float]], *, minimize: bool
 ) -> str | None:
     """Return why a config gets no further seed, or None if it gets one.

@@ -45,21 +45,21 @@ def run_grid(plan: GridPlan, options: Options, workers: Sequence[Worker]) -> Gri
         grid = dataclasses.replace(grid, name=f"{grid.name}-until-{options.pause_after_epoch}")
     spec = _make_spec(grid, options)
     storage = Storage(grid.name)
-    with storage.held():
-        session = GridScheduler(grid, Claims(storage, "maximize"), client, options)
-        _print_size(session, digest, len(workers))
+    with storage.lock_for_process():
+        scheduler = GridScheduler(grid, Claims(storage, "maximize"), client, options)
+        _print_size(scheduler, digest, len(workers))
         # a process that was killed before its end leaves a parent run that is not complete
-        if len(session.finished) < len(grid.configs) or not is_complete(client, spec):
-            _train_under_parent(session, workers, spec)
+        if len(scheduler.finished) < len(grid.configs) or not is_complete(client, spec):
+            _train_under_parent(scheduler, workers, spec)
     if project_run is not None:
-        _point_to_parent_run(session, project_run)
-    return session
+        _point_to_parent_run(scheduler, project_run)
+    return scheduler
 
 
-def _point_to_parent_run(session: GridScheduler, project_run: str) -> None:
+def _point_to_parent_run(scheduler: GridScheduler, project_run: str) -> None:
     """Let the run that `mlflow run` opened say under which run the trials stand."""
-    if (parent_run := find_parent_run(session.client, session.grid.name)) is not None:
-        point_to_parent_run(session.client, project_run, parent_run)
+    if (parent_run := find_parent_run(scheduler.client, scheduler.grid.name)) is not None:
+        point_to_parent_run(scheduler.client, project_run, parent_run)
 
 
 def _make_spec(grid: Grid, options: Options) -> StudySpec:
@@ -72,40 +72,42 @@ def _make_spec(grid: Grid, options: Options) -> StudySpec:
     return StudySpec(dataset, grid.name, plan.title(), plan.shared_fields(), plan.own_sweep)
 
 
-def _print_size(session: GridScheduler, digest: str, worker_count: int) -> None:
+def _print_size(scheduler: GridScheduler, digest: str, worker_count: int) -> None:
     """Print how many trials the grid has, and about how long the remaining ones take."""
-    grid = session.grid
-    say = session.progress.say
+    grid = scheduler.grid
+    say = scheduler.progress.say
     say(grid.plan.describe_size())
-    finished_part = f"{len(session.finished)} finished already"
+    finished_part = f"{len(scheduler.finished)} finished already"
     say(f"{grid.name}: {count_trials(len(grid.configs))}, {finished_part}")
-    remaining = [config for cell, config in grid.configs.items() if cell not in session.finished]
+    remaining = [config for cell, config in grid.configs.items() if cell not in scheduler.finished]
     if remaining:
-        pause_after_epoch = session.options.pause_after_epoch
+        pause_after_epoch = scheduler.options.pause_after_epoch
         say(
             estimate_time(
-                session.client, remaining, digest, workers=worker_count, epochs=pause_after_epoch
+                scheduler.client, remaining, digest, workers=worker_count, epochs=pause_after_epoch
             )
         )
 
 
-def _train_under_parent(session: GridScheduler, workers: Sequence[Worker], spec: StudySpec) -> None:
+def _train_under_parent(
+    scheduler: GridScheduler, workers: Sequence[Worker], spec: StudySpec
+) -> None:
     """Train the missing cells below the grid's parent run, and summarize them there."""
-    options = session.options
+    options = scheduler.options
     summarize = summarize_fast_grid if options.pause_after_epoch else summarize_grid
-    with open_study_run(session.claims, session.client, spec) as study_run:
-        session.options = dataclasses.replace(options, parent=study_run.id)
+    with open_study_run(scheduler.claims, scheduler.client, spec) as study_run:
+        scheduler.options = dataclasses.replace(options, parent=study_run.id)
         try:
-            _train_cells(session, workers)
+            _train_cells(scheduler, workers)
         finally:
-            study_run.write(summarize(session, study_run.run))
+            study_run.write(summarize(scheduler, study_run.run))
 
 
-def _train_cells(session: GridScheduler, workers: Sequence[Worker]) -> None:
+def _train_cells(scheduler: GridScheduler, workers: Sequence[Worker]) -> None:
     try:
-        run_workers(workers, session.step)
+        run_workers(workers, scheduler.step)
     except KeyboardInterrupt:
-        done = len(session.finished)
-        total = len(session.grid.configs)
-        session.progress.say(f"stopped with {done} of {total} finished")
+        done = len(scheduler.finished)
+        total = len(scheduler.grid.configs)
+        scheduler.progress.say(f"stopped with {done} of {total} finished")
         raise

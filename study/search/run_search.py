@@ -52,7 +52,7 @@ def run_search(
     metric = f"val_{args.objective}"
     seed_words = [f"{plan.seeds} seeds"] if plan.seeds > 1 else []
     storage = Storage(space.name(metric, digest, *seed_words))
-    with storage.held():
+    with storage.lock_for_process():
         claims = Claims(storage, "minimize" if args.objective == "loss" else "maximize")
         claims.study.sampler = _make_seeded_sampler(args.sampler, space.base.seed, claims)
         search = Search(claims, space, metric, digest, client, plan.bounds, args.pruner, plan.seeds)
@@ -123,7 +123,7 @@ def _train_trials(search: Search, workers: Sequence[Worker]) -> None:
     search.started_at = time.monotonic()
     with _print_best_at_end(search):
         run_workers(workers, search.step)
-        say(f"{search.end}; {search.trained} trained by this call")
+        say(f"{search.end_reason}; {search.trained} trained by this call")
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ def make_sampler(name: str, seed: int | None) -> BaseSampler:
     return SAMPLERS[name](seed)
 
 
-def converged(study: optuna.Study) -> bool:
+def has_converged(study: optuna.Study) -> bool:
     """Return True if the best value has not changed for `STAGNATION` trials.
 
     Pruned trials do not count.

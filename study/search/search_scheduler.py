@@ -29,7 +29,7 @@ from study.job import Outcome
 from study.search import pruning
 from study.search.claims import Claims
 from study.search.retry import run_claimed
-from study.search.samplers import converged
+from study.search.samplers import has_converged
 from study.search.search_plan import Bounds
 from study.search.search_plan import STAGNATION
 from study.search.space import Space
@@ -75,7 +75,7 @@ class Search(Scheduler[ClaimedTrial]):
     repeats: int = 0  # in a row
     failures: int = 0  # in a row
     last_failure: str = ""
-    end: str = ""  # why the search ended
+    end_reason: str = ""  # why no more trials start
 
     def key(self, point: dict[str, Any]) -> str:
         """Return the fingerprint of the config at a point, with its first seed."""
@@ -104,7 +104,7 @@ class Search(Scheduler[ClaimedTrial]):
         ended = self.claims.finished_by_fingerprint(trials)
         known_keys = ended.keys() | self.claims.running_fingerprints(trials)
         if reason := self._find_end_reason(len(ended)):
-            self.end = reason
+            self.end_reason = reason
             return StepResult.END
         if self._is_full(known_keys):
             self.claims.under_lock(lambda: None)  # releases the claims of dead processes
@@ -173,7 +173,7 @@ class Search(Scheduler[ClaimedTrial]):
             and time.monotonic() - self.started_at >= self.bounds.seconds
         ):
             return "the time is up"
-        if self.bounds.until_converged and converged(self.claims.study):
+        if self.bounds.until_converged and has_converged(self.claims.study):
             return f"no improvement in {STAGNATION} trials"
         if self.repeats >= MAX_REPEATS:
             return f"none of {MAX_REPEATS} proposals was new: the space is exhausted"
@@ -266,7 +266,7 @@ class Search(Scheduler[ClaimedTrial]):
             for trial in complete_trials
             if len(trial.user_attrs.get("values", ())) == self.seeds
         ]
-        reason = pruning.not_worth_another_seed(values, others, minimize=self.metric == "val_loss")
+        reason = pruning.explain_no_further_seed(values, others, minimize=self.metric == "val_loss")
         if reason:
             raise Pruned(reason)
 

@@ -36,7 +36,7 @@ from study.tracking.failures import explain_unusable_file
 from study.tracking.failures import redact_credentials
 from study.tracking.schema import find_schema_owner
 
-PATIENCE = 600.0  # seconds to wait for a storage in the middle of a study
+MAX_OUTAGE_SECONDS = 600.0  # seconds to wait for a storage in the middle of a study
 BEATS_UNTIL_DEAD = 4  # missed in a row
 # UpdateFinishedTrialError: another process thought a trial of ours dead, just now.
 OUTAGES = (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError)
@@ -107,7 +107,7 @@ class Storage:
             )
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def lock_for_process(self) -> Iterator[None]:
         """Lock the study for this process while the block runs.
 
         On PostgreSQL nothing is locked, because several processes may work on the study.
@@ -135,7 +135,7 @@ class Storage:
         It is tried again while the storage does not answer, so it must be safe to repeat.
 
         Raises:
-            StudyError: the storage did not answer for `PATIENCE`.
+            StudyError: the storage did not answer for `MAX_OUTAGE_SECONDS`.
         """
         return self.retry_until_available(lambda: self._run_locked(action))
 
@@ -150,7 +150,9 @@ class Storage:
                 _acquire_advisory_lock(connection, self.name)
                 return action()
 
-    def retry_until_available(self, action: Callable[[], T], patience: float = PATIENCE) -> T:
+    def retry_until_available(
+        self, action: Callable[[], T], patience: float = MAX_OUTAGE_SECONDS
+    ) -> T:
         """Run `action`, again and again while the storage does not answer.
 
         `action` must be safe to repeat. The pauses grow from 0.2 to 5 seconds.

@@ -2,7 +2,6 @@
 
 import math
 import shlex
-import time
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from study.data.prepare import name_digest
 from study.search.grid_plan import describe_split
 from study.tracking import operations
 from study.tracking import ui_links
+from study.tracking.operations import now_ms
 from study.tracking.operations import Operation
 
 
@@ -42,7 +42,7 @@ def make_operations(
     # The UI folds the note and shows its first lines, so the result comes before the links.
     text = "\n\n".join([*paragraphs, *_make_links(run, base, run_ids)])
     return [
-        operations.metrics(finite_figures, int(time.time() * 1000), step=0),
+        operations.metrics(finite_figures, now_ms(), step=0),
         operations.tags({ui_links.NOTE_TAG: text}),
     ]
 

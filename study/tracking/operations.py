@@ -5,6 +5,7 @@ a metric point keeps the time at which it was measured, and MLflow treats points
 step, time and value as the same.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
@@ -26,6 +27,11 @@ class Operation:
     kind: str
     body: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds since 1970, as MLflow counts it."""
+    return int(time.time() * 1000)
 
 
 def tags(values: Mapping[str, str]) -> Operation:

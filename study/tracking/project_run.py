@@ -27,6 +27,7 @@ from study.tracking.failures import mlflow_errors_as_study_errors
 from study.tracking.failures import redact_credentials
 from study.tracking.run_logger import has_param_value
 from study.tracking.run_logger import strip_shell_quotes
+from study.tracking.ui_links import NOTE_TAG
 
 GRID_ENTRY_POINT = "grid"  # its name in the file MLproject
 ROOT = Path(__file__).parents[2]  # of this checkout
@@ -178,4 +179,4 @@ def point_to_parent_run(client: MlflowClient, project_run: str, parent_run: Run)
 def _point_to_run(client: MlflowClient, project_run: str, run: Run, note: str) -> None:
     client.update_run(project_run, name=f"same as {run.info.run_name}")
     client.set_tag(project_run, "same_as", run.info.run_id)
-    client.set_tag(project_run, "mlflow.note.content", note)
+    client.set_tag(project_run, NOTE_TAG, note)

@@ -6,7 +6,6 @@ written twice: a run that is resumed is first asked which points it has.
 
 import shlex
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from study.common.errors import TrackingError
 from study.config.trial_config import parse_value
 from study.tracking import operations
+from study.tracking.operations import now_ms
 from study.tracking.operations import Operation
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class RunLog:
             name: float(value) for name, value in figures.items() if (name, step) not in self.seen
         }
         if new:
-            self._append(operations.metrics(new, int(time.time() * 1000), step))
+            self._append(operations.metrics(new, now_ms(), step))
 
     def log_epoch(self, epoch: Mapping[str, float]) -> None:
         """Write one epoch's figures at step `epoch`."""

@@ -29,6 +29,7 @@ from study.tracking.failures import describe_error
 from study.tracking.failures import is_login_refusal
 from study.tracking.failures import is_retryable
 from study.tracking.journal import Journal
+from study.tracking.operations import now_ms
 from study.tracking.operations import Operation
 from study.tracking.outbox import Outbox
 from study.tracking.writer import write_operation as deliver_operation
@@ -62,7 +63,7 @@ def end_run_on_exit(outbox: Outbox) -> Iterator[None]:
         status = "FAILED"
         raise
     finally:
-        outbox.append(Operation("end", {"status": status, "time": int(time.time() * 1000)}))
+        outbox.append(Operation("end", {"status": status, "time": now_ms()}))
         _deliver_or_spool(outbox, seconds)
 
 

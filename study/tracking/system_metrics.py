@@ -5,13 +5,13 @@ MLflow measures them, and the run's outbox sends them.
 
 import contextlib
 import logging
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from study.tracking import operations
+from study.tracking.operations import now_ms
 from study.tracking.outbox import Outbox
 
 
@@ -38,7 +38,7 @@ class Monitor(SystemMetricsMonitor):
         """Hand the metrics of one interval to the outbox."""
         prefix = self._metrics_prefix + (f"{self.node_id}/" if self.node_id else "")
         figures = {prefix + name: float(value) for name, value in metrics.items()}
-        now = int(time.time() * 1000)
+        now = now_ms()
         self.outbox.append(operations.metrics(figures, now, self._logging_step))
         self._logging_step += 1
         for monitor in self.monitors:

@@ -15,15 +15,14 @@ from study.common.settings import keras_backend
 from study.common.settings import storage_url
 from study.common.settings import supports_concurrency
 from study.common.settings import tracking_uri
+from study.job import MAX_WORKERS
+from study.job import PRELOAD
 from study.workers import ray_cluster
 from study.workers.local import make_local_workers
 from study.workers.pool import Worker
 from study.workers.ray_cluster import RayWorker
 
-MAX_WORKERS = 1000
 MAX_GPUS = 64
-# A call that each worker makes at once. It takes seconds, in which the driver can connect and plan.
-PRELOAD = "study.trial.record:preload_training"
 
 
 def add_engine_flags(parser: Parser) -> None:

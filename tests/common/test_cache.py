@@ -43,7 +43,7 @@ def assert_names_the_cache(action: Callable[[], object], folder: Path) -> None:
 
 def hold_study_lock() -> None:
     """Open and close the lock of a search on SQLite."""
-    with Storage("a study").held():
+    with Storage("a study").lock_for_process():
         pass
 
 

@@ -246,18 +246,21 @@ def test_sqlite_trial_of_a_dead_process_is_orphaned_at_once(claims_on_sqlite: Cl
 
 
 def test_sqlite_study_is_held_by_one_process(claims_on_sqlite: Claims) -> None:
-    with claims_on_sqlite.storage.held():
+    with claims_on_sqlite.storage.lock_for_process():
         second = Storage(claims_on_sqlite.storage.name)
         with pytest.raises(StudyError, match=r"^another process runs alone: .*STUDY_STORAGE"):
-            second.held().__enter__()
-        with Storage("another study").held():
+            second.lock_for_process().__enter__()
+        with Storage("another study").lock_for_process():
             pass
-    with second.held():
+    with second.lock_for_process():
         pass
 
 
 def test_postgresql_study_is_held_by_many_processes(claims_on_postgresql: Claims) -> None:
-    with claims_on_postgresql.storage.held(), Storage(claims_on_postgresql.storage.name).held():
+    with (
+        claims_on_postgresql.storage.lock_for_process(),
+        Storage(claims_on_postgresql.storage.name).lock_for_process(),
+    ):
         pass
 
 

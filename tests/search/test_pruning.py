@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import Generator
 
-from study.search.pruning import not_worth_another_seed
+from study.search.pruning import explain_no_further_seed
 
 FIGURE = st.floats(0, 1)
 SEEDS = 3
@@ -21,31 +21,31 @@ def test_config_no_worse_than_the_best_gets_its_next_seed(
 ) -> None:
     best = (min if minimize else max)(others, key=lambda row: np.mean(row))
     values = [value - more if minimize else value + more for value in best[:seen]]
-    assert not_worth_another_seed(values, others, minimize=minimize) is None
+    assert explain_no_further_seed(values, others, minimize=minimize) is None
 
 
 @given(others=TABLE, values=st.lists(FIGURE, min_size=1, max_size=SEEDS - 1))
 def test_minimizing_mirrors_maximizing(others: list[list[float]], values: list[float]) -> None:
     mirrored = ([-value for value in values], [[-value for value in row] for row in others])
-    reason = not_worth_another_seed(values, others, minimize=False)
-    assert reason == not_worth_another_seed(*mirrored, minimize=True)
+    reason = explain_no_further_seed(values, others, minimize=False)
+    assert reason == explain_no_further_seed(*mirrored, minimize=True)
 
 
 @pytest.mark.parametrize("others", [[], [[0.9, 0.8, 0.85]]])
 def test_config_with_fewer_than_two_others_is_not_pruned(others: list[list[float]]) -> None:
-    assert not_worth_another_seed([0.1], others, minimize=False) is None
+    assert explain_no_further_seed([0.1], others, minimize=False) is None
 
 
 @pytest.mark.parametrize("minimize", [False, True])
 def test_figure_that_is_no_number_prunes_nothing(minimize: bool) -> None:
     others = [[0.9, 0.8, 0.85], [0.85, 0.82, 0.8]]
-    assert not_worth_another_seed([math.nan], others, minimize=minimize) is None
+    assert explain_no_further_seed([math.nan], others, minimize=minimize) is None
     others[1][1] = math.nan
-    assert not_worth_another_seed([0.5], others, minimize=minimize) is None
+    assert explain_no_further_seed([0.5], others, minimize=minimize) is None
 
 
 def test_seeds_that_never_differ_prune_nothing() -> None:
-    assert not_worth_another_seed([0.1], [[0.5] * 3, [0.4] * 3], minimize=False) is None
+    assert explain_no_further_seed([0.1], [[0.5] * 3, [0.4] * 3], minimize=False) is None
 
 
 STUDIES = 2000
@@ -67,7 +67,7 @@ def simulate_pruned_shares(random: Generator, differ: float, worse: float) -> tu
         mean = means[table.mean(axis=1).argmax()] - worse * math.sqrt(2)
         values = list(mean + splits + random.normal(size=SEEDS))
         for seen in range(1, SEEDS):
-            if not_worth_another_seed(values[:seen], table.tolist(), minimize=False):
+            if explain_no_further_seed(values[:seen], table.tolist(), minimize=False):
                 count[seen - 1] += 1
                 break
     return count[0] / STUDIES, sum(count) / STUDIES
