@@ -113,7 +113,7 @@ def test_files_that_the_recipes_name_exist() -> None:
         ("SAMPLER_NAMES", "study/search/search_plan.py"),
         ("PRUNER_NAMES", "study/search/search_plan.py"),
         ("COLUMNS", "pipelines/compare/columns.py"),
-        ("TEXT_TITLES", "pipelines/compare/columns.py"),
+        ("_make_text_column", "pipelines/compare/columns.py"),
     ],
 )
 def test_names_that_the_recipes_use_stand_in_their_files(name: str, path: str) -> None:

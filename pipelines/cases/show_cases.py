@@ -32,6 +32,7 @@ from study.data.names import escape_name
 from study.data.prepare import Data
 from study.data.prepare import prepare
 from study.data.prepare import recorded_digests
+from study.statistics.predictions import PREDICTIONS_FILE
 from study.tracking.failures import describe_error
 from study.tracking.failures import mlflow_errors_as_study_errors
 from study.workers.local import Worker
@@ -78,7 +79,7 @@ def build_view(client: MlflowClient, run: FinishedRun, dataset: str, count: int)
         StudyError: MLflow cannot be read, or these are not the images of the run.
     """
     with tempfile.TemporaryDirectory() as folder:
-        predictions = pd.read_parquet(_download(run.run_id, "predictions.parquet", folder))
+        predictions = pd.read_parquet(_download(run.run_id, PREDICTIONS_FILE, folder))
         data = _prepare_images(run, dataset)
         row_by_image = _index_images(data.images)
         groups = data.groups or ()

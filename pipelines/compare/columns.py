@@ -14,10 +14,6 @@ from pipelines.compare.formats import format_p
 from pipelines.compare.formats import format_percent
 from pipelines.compare.formats import format_signed_points
 
-# A column of the table, but not of the exported files. It is the same for all rows of a block,
-# which share a protocol.
-BLOCK = "Protocol"
-
 
 def format_learning_rate(lr: float) -> str:
     """Format a learning rate as the reports write it: `5e-5`."""
@@ -57,7 +53,7 @@ def format_milliseconds(milliseconds: float) -> str:
     return "unknown" if math.isnan(milliseconds) else format_duration(milliseconds / 1000)
 
 
-def format_seeds(seeds: str) -> str:
+def format_seed_list(seeds: str) -> str:
     """Format a list of seeds as `1 (seed 0)`, or `3 (seeds 0 1 2)`."""
     count = len(set(seeds.split()))
     return f"{count} (seed{'' if count == 1 else 's'} {seeds})"
@@ -82,6 +78,7 @@ class Column:
     file: Callable[[Any], str] = str
     page: Callable[[Any], str] | None = None
     missing: str | None = None
+    is_numeric: bool = True  # aligns right
 
     def text(self, value: Any, *, page: bool) -> str:
         """Format one value, for readers if `page`, else for the CSV file."""
@@ -98,6 +95,10 @@ def _make_number_column(
     return Column(title, group, f"{{:.{digits}f}}".format, format_page, **options)
 
 
+def _make_text_column(title: str, group: str, **options: Any) -> Column:
+    return Column(title, group, is_numeric=False, **options)
+
+
 MEAN = "This study"
 INTERVAL = "95% interval"
 AGAINST = "Against the baseline"
@@ -109,7 +110,7 @@ MEASURED = "Loss and accuracy"
 COST = "Cost and health"
 RUNS = "Runs"
 COLUMNS = (
-    Column("Model", MEAN),
+    _make_text_column("Model", MEAN),
     Column("Hidden Layer", MEAN),
     Column("Dense Count", MEAN),
     Column("Learning Rate", MEAN, format_learning_rate, format_learning_rate_short),
@@ -117,13 +118,13 @@ COLUMNS = (
     Column("Learning Time(ms)", MEAN, "{:.3f}".format, format_milliseconds),
     _make_number_column("Low", INTERVAL, 2, "{:.1f} %", missing=""),
     _make_number_column("High", INTERVAL, 2, "{:.1f} %", missing=""),
-    Column("By", INTERVAL),
+    _make_text_column("By", INTERVAL),
     _make_number_column("SD (points)", INTERVAL, 2, "{:.1f}", missing=""),
     Column("Variant", HEAD, missing=""),
-    Column("Head", HEAD),
+    _make_text_column("Head", HEAD),
     _make_number_column("Reported Accuracy", REPORT, 2, "{:.2f} %", missing=""),
     Column("Difference (points)", REPORT, format_points, _format_points_short, missing=""),
-    Column("In Interval", REPORT),
+    _make_text_column("In Interval", REPORT),
     Column("Reported Learning Time(ms)", REPORT, "{:.3f}".format, format_milliseconds, missing=""),
     Column("Gain (points)", AGAINST, format_points, _format_points_short, missing=""),
     Column("Gain Low", AGAINST, format_points, _format_points_short, missing=""),
@@ -132,19 +133,19 @@ COLUMNS = (
     Column("Detectable (points)", AGAINST, "{:.2f}".format, format_detectable, missing=""),
     _make_number_column("P(better)", AGAINST, 2, missing=""),
     _make_number_column("Time Ratio", AGAINST, 3, "{:.2f}", missing=""),
-    Column("Not Compared", AGAINST),
-    Column("Best on Validation", AGAINST_BEST),
+    _make_text_column("Not Compared", AGAINST),
+    _make_text_column("Best on Validation", AGAINST_BEST),
     Column("Lead (points)", AGAINST_BEST, format_points, _format_points_short, missing=""),
     Column("Lead Low", AGAINST_BEST, format_points, _format_points_short, missing=""),
     Column("Lead High", AGAINST_BEST, format_points, _format_points_short, missing=""),
     Column("p of Lead (Holm)", AGAINST_BEST, format_p_value, format_p, missing=""),
-    Column("Seeds", PROTOCOL, page=format_seeds),
-    Column("Folds", PROTOCOL),
-    Column("Split", PROTOCOL),
-    Column("Weights", PROTOCOL),
+    _make_text_column("Seeds", PROTOCOL, page=format_seed_list),
+    _make_text_column("Folds", PROTOCOL),
+    _make_text_column("Split", PROTOCOL),
+    _make_text_column("Weights", PROTOCOL),
     Column("Image Size", PROTOCOL),
     Column("Epochs", PROTOCOL),
-    Column("Train/Val/Test Images", PROTOCOL),
+    _make_text_column("Train/Val/Test Images", PROTOCOL),
     Column("Leak", PROTOCOL, "{:.4f}".format, format_percent, missing="unknown"),
     Column("Leak at Least", PROTOCOL, "{:.4f}".format, format_percent, missing="unknown"),
     Column("Test Groups per Run", PROTOCOL, format_count, missing="unknown"),
@@ -156,36 +157,20 @@ COLUMNS = (
     _make_number_column("Total Time(s)", COST, 1),
     _make_number_column("Images per Second", COST, 1),
     _make_number_column("Dead Units", COST, 1),
-    Column("Run IDs", RUNS),
-    Column("dataset", RUNS),
-    Column("weights_digest", RUNS),
+    _make_text_column("Run IDs", RUNS),
+    _make_text_column("dataset", RUNS),
+    _make_text_column("weights_digest", RUNS),
 )
 COLUMNS_BY_TITLE = {column.title: column for column in COLUMNS}
-TEXT_TITLES = (
-    *(
-        "Model",
-        "Head",
-        "By",
-        "In Interval",
-        "Not Compared",
-        "Best on Validation",
-        "Seeds",
-        "Folds",
-        "Split",
-        "Weights",
-    ),
-    *("Train/Val/Test Images", "Run IDs", "dataset", "weights_digest"),
-)
-NUMERIC_TITLES = set(COLUMNS_BY_TITLE) - set(TEXT_TITLES)  # titles of the columns that align right
 
 
 def select_columns(table: pd.DataFrame) -> list[Column]:
-    """Return the column for each of a table's titles, in order, without `BLOCK`.
+    """Return the column for each of a table's titles, in order.
 
     A title that is not in `COLUMNS` is that of a further setting, and gets a plain text column.
     """
-    titles = [str(title) for title in table.columns if title != BLOCK]
-    return [COLUMNS_BY_TITLE.get(title, Column(title, PROTOCOL)) for title in titles]
+    titles = map(str, table.columns)
+    return [COLUMNS_BY_TITLE.get(title, _make_text_column(title, PROTOCOL)) for title in titles]
 
 
 def format_cells(table: pd.DataFrame, columns: Sequence[Column], *, page: bool) -> list[list[str]]:

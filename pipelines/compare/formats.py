@@ -29,9 +29,16 @@ def format_interval(accuracy: Estimate) -> str:
 
 def format_difference(difference: Estimate) -> str:
     """Format an accuracy difference in percentage points: `-1.1 (-2.1 to -0.2)`."""
-    bounds = (difference.value, difference.low, difference.high)
-    value, low, high = [format_signed_points(bound) for bound in bounds]
+    value, low, high = format_bounds(difference)
     return f"{value} ({low} to {high})"
+
+
+def format_bounds(difference: Estimate) -> tuple[str, str, str]:
+    """Format a difference and the ends of its interval, in signed percentage points."""
+    value, low, high = (
+        format_signed_points(bound) for bound in (difference.value, difference.low, difference.high)
+    )
+    return value, low, high
 
 
 def format_distance(difference: Estimate) -> str:

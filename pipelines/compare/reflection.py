@@ -7,9 +7,9 @@ from statistics import median
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
 from pipelines.compare.columns import format_learning_rate
+from pipelines.compare.formats import format_bounds
 from pipelines.compare.formats import format_distance
 from pipelines.compare.formats import format_duration
-from pipelines.compare.formats import format_signed_points
 from pipelines.compare.formats import state_p
 from pipelines.compare.power_sentence import describe_power
 from pipelines.compare.row_figures import read_metric
@@ -185,8 +185,8 @@ def _answer_question(rows: Sequence[Row], baseline: Row, factor: str) -> list[st
 
 def _describe_gain(row: Row, baseline: Row, field: str) -> str:
     """Say in one sentence how a row differs from the baseline, and whether by chance."""
-    setting = _name_setting(field, format_setting(row, field))
-    change = f"{setting} instead of {format_setting(baseline, field)}"
+    setting = _name_setting(field, format_factor_value(row, field))
+    change = f"{setting} instead of {format_factor_value(baseline, field)}"
     if row.verdict.gain is None or row.verdict.p is None:
         return f"With {change}, no comparison is possible: {row.verdict.obstacle}."
     interval = f"{_format_gain(row)}, adjusted {state_p(row.verdict.p)}"
@@ -219,7 +219,7 @@ def _name_setting(field: str, value: str) -> str:
     return f"a learning rate of {value}" if field == "lr" else f"{value} {field.replace('_', ' ')}"
 
 
-def format_setting(row: Row, field: str) -> str:
+def format_factor_value(row: Row, field: str) -> str:
     """Format the value that a row has for a factor's field."""
     value = getattr(row.config, field)
     return format_learning_rate(value) if field == "lr" else str(value)
@@ -227,7 +227,5 @@ def format_setting(row: Row, field: str) -> str:
 
 def _format_gain(row: Row) -> str:
     """Format a gain as `-1.1 points, 95 % interval -2.1 to -0.2`."""
-    gain = _get_gain(row)
-    bounds = (gain.value, gain.low, gain.high)
-    value, low, high = [format_signed_points(bound) for bound in bounds]
+    value, low, high = format_bounds(_get_gain(row))
     return f"{value} points, 95 % interval {low} to {high}"

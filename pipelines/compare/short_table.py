@@ -1,5 +1,6 @@
 """The columns of the table that answer the study's question, for readers."""
 
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -127,16 +128,17 @@ def _write_p(line: Line) -> str:
 
 
 def _count_seeds(line: Line) -> str:
-    return str(len(set(line["Seeds"].split())))
+    return str(len({run.config.seed for run in line[ROW].runs}))
 
 
 def _count_folds(line: Line) -> str:
     """Write the number of folds as `5 of 5`, or `2 to 5 of 5` if it differs by seed."""
-    folds_by_seed, of, total = line["Folds"].rpartition(" of ")
-    counts = [len(numbers.split()) for numbers in folds_by_seed.split(", ")]
+    runs = line[ROW].runs
+    counts = Counter(run.config.seed for run in runs).values()
     low = min(counts)
     high = max(counts)
-    return f"{high if low == high else f'{low} to {high}'}{of}{total}" if total else ""
+    trained = str(high) if low == high else f"{low} to {high}"
+    return f"{trained} of {runs[0].config.folds}" if runs[0].config.folds else ""
 
 
 def _write_learning_time(line: Line) -> str:

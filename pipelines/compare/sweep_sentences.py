@@ -11,8 +11,8 @@ from pipelines.compare.cells import average_validation
 from pipelines.compare.cells import format_value
 from pipelines.compare.cells import name_field
 from pipelines.compare.formats import format_accuracy
+from pipelines.compare.formats import format_bounds
 from pipelines.compare.formats import format_distance
-from pipelines.compare.formats import format_signed_points
 from pipelines.compare.formats import state_p
 from pipelines.compare.main_effects import Level
 from pipelines.compare.main_effects import MainEffect
@@ -138,8 +138,7 @@ def _describe_contrast(value: str, base: str, level: Level) -> str:
 
 
 def _format_gain(gain: Estimate) -> str:
-    bounds = (gain.value, gain.low, gain.high)
-    value, low, high = [format_signed_points(bound) for bound in bounds]
+    value, low, high = format_bounds(gain)
     return f"{value} points, {low} to {high}"
 
 

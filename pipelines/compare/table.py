@@ -13,8 +13,8 @@ from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import list_runs
 from pipelines.compare.blocks import Row
 from pipelines.compare.columns import AGAINST_BEST
-from pipelines.compare.columns import BLOCK
-from pipelines.compare.columns import COLUMNS_BY_TITLE
+from pipelines.compare.columns import COLUMNS
+from pipelines.compare.columns import REPORT
 from pipelines.compare.row_figures import average_metric
 from pipelines.compare.row_figures import average_share
 from pipelines.compare.row_figures import format_counts
@@ -40,38 +40,28 @@ def build_table(blocks: Sequence[Block]) -> pd.DataFrame:
     learning time is the median. In a cross-validation, figures on test images are taken over the
     images of its folds together. The accuracies of the first columns are in percent.
 
-    The columns are `BLOCK`, those of `COLUMNS`, and one for each further setting that differs
-    between runs. Those about a report are there only where there is a report, `Folds` only where
-    there are any, `Not Compared` only where a row is not, and those about the best on validation
-    only where there is a sweep.
+    The columns are those of `COLUMNS`, and one for each further setting that differs between runs.
+    Those about a report are there only where there is a report, `Folds` only where there are any,
+    `Not Compared` only where a row is not, and those about the best on validation only where there
+    is a sweep.
     """
     runs = list_runs(blocks)
     named = find_differing_settings(runs)
-    table = pd.DataFrame(
-        [
-            {BLOCK: block.protocol, **_build_line(row, named)}
-            for block in blocks
-            for row in block.rows
-        ]
-    )
+    table = pd.DataFrame([_build_line(row, named) for block in blocks for row in block.rows])
     table["Variant"] = table["Variant"].astype("Int64")
     if not any(run.config.folds for run in runs):
         table = table.drop(columns="Folds")
     if not table["Not Compared"].any():
         table = table.drop(columns="Not Compared")
     if not any(block.sweep for block in blocks):
-        table = table.drop(columns=[title for title in table if _needs_sweep(str(title))])
+        table = _drop_group(table, AGAINST_BEST)
     if not read_reported(runs[0].config.dataset):
-        table = table.drop(columns=[title for title in table if _needs_report(str(title))])
+        table = _drop_group(table, REPORT)
     return table
 
 
-def _needs_sweep(title: str) -> bool:
-    return title in COLUMNS_BY_TITLE and COLUMNS_BY_TITLE[title].group == AGAINST_BEST
-
-
-def _needs_report(title: str) -> bool:
-    return title.startswith("Reported") or title in ("Difference (points)", "In Interval")
+def _drop_group(table: pd.DataFrame, group: str) -> pd.DataFrame:
+    return table.drop(columns=[column.title for column in COLUMNS if column.group == group])
 
 
 def _build_line(row: Row, named: list[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pipelines.compare.formats import format_difference
 from pipelines.compare.formats import format_signed_points
 from pipelines.compare.main_effects import MainEffect
 from pipelines.compare.reflection import FACTORS
-from pipelines.compare.reflection import format_setting
+from pipelines.compare.reflection import format_factor_value
 from pipelines.page.figure import Chart
 from pipelines.page.figure import style
 from pipelines.page.zoom import Mark
@@ -86,7 +86,7 @@ def _list_gains(rows: Sequence[Row], baseline: Row, title: str) -> Gains:
     field, variants = FACTORS[title]
     by_variant = {row.variant: row for row in rows if row.variant}
     return [
-        (format_setting(row, field), row.verdict.gain)
+        (format_factor_value(row, field), row.verdict.gain)
         for variant in variants
         if (row := by_variant.get(variant)) is not None
         and (row is baseline or row.verdict.gain is not None)

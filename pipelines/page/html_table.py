@@ -13,7 +13,6 @@ from pipelines.compare.cells import format_value
 from pipelines.compare.cells import name_field
 from pipelines.compare.columns import Column
 from pipelines.compare.columns import format_cells
-from pipelines.compare.columns import NUMERIC_TITLES
 from pipelines.compare.columns import select_columns
 from pipelines.compare.formats import format_accuracy
 from pipelines.compare.formats import format_difference
@@ -26,7 +25,7 @@ from pipelines.runs.protocol import pluralize
 
 
 @dataclass(frozen=True)
-class Cell:
+class HtmlCell:
     """A cell's text, its CSS class and the number to sort it by, each "" for none."""
 
     text: str
@@ -40,8 +39,8 @@ class HtmlTable:
 
     name: str
     groups: list[tuple[str, int]]  # title of each group of columns, and the number of these
-    headings: list[Cell]
-    rows: list[tuple[str, list[Cell]]]  # a label for the heading of the row, and its cells
+    headings: list[HtmlCell]
+    rows: list[tuple[str, list[HtmlCell]]]  # a label for the heading of the row, and its cells
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def _build_short_table(block: Block, table: pd.DataFrame) -> HtmlTable:
         name=block.caption,
         groups=[],
         headings=[
-            Cell(_keep_interval(column.title), _choose_short_css(column)) for column in columns
+            HtmlCell(_keep_interval(column.title), _choose_short_css(column)) for column in columns
         ],
         rows=[("", _make_short_cells(columns, texts, line)) for texts, line in lines],
     )
@@ -75,11 +74,11 @@ def _build_short_table(block: Block, table: pd.DataFrame) -> HtmlTable:
 
 def _make_short_cells(
     columns: Sequence[ShortColumn], texts: Sequence[str], line: dict[Any, Any]
-) -> list[Cell]:
+) -> list[HtmlCell]:
     cells = []
     for column, text in zip(columns, texts, strict=True):
         number = _format_number(line.get(column.sort_by))
-        cells.append(Cell(_keep_interval(text), _choose_short_css(column), number))
+        cells.append(HtmlCell(_keep_interval(text), _choose_short_css(column), number))
     return cells
 
 
@@ -104,12 +103,12 @@ def _build_whole_table(block: Block, table: pd.DataFrame) -> HtmlTable:
     return HtmlTable(
         name=f"All columns: {block.protocol}",
         groups=[(group, len(list(members))) for group, members in groups],
-        headings=[Cell(column.title, _choose_css(column)) for column in columns],
+        headings=[HtmlCell(column.title, _choose_css(column)) for column in columns],
         rows=[
             (
                 _label_row(row),
                 [
-                    Cell(text, _choose_css(column))
+                    HtmlCell(text, _choose_css(column))
                     for text, column in zip(texts, columns, strict=True)
                 ],
             )
@@ -135,13 +134,13 @@ def build_effects_table(block: Block) -> HtmlTable:
                 p,
                 pluralize(effect.cells, "config"),
             ]
-            cells = [Cell(_keep_interval(text), "n") for text in texts]
-            rows.append(("", [Cell(name_field(effect.field), ""), *cells]))
+            cells = [HtmlCell(_keep_interval(text), "n") for text in texts]
+            rows.append(("", [HtmlCell(name_field(effect.field), ""), *cells]))
     titles = (
         *("Value", "Mean accuracy (95 % interval)", "Points from baseline (95 % interval)"),
         *("Adjusted p", "Mean over"),
     )
-    headings = [Cell("Field", ""), *(Cell(_keep_interval(title), "n") for title in titles)]
+    headings = [HtmlCell("Field", ""), *(HtmlCell(_keep_interval(title), "n") for title in titles)]
     return HtmlTable("Each field, averaged over the values of the others", [], headings, rows)
 
 
@@ -152,6 +151,6 @@ def _label_row(row: Row) -> str:
 
 
 def _choose_css(column: Column) -> str:
-    if column.title in NUMERIC_TITLES:
+    if column.is_numeric:
         return "n"
     return "ids" if column.title in ("Run IDs", "weights_digest") else ""
