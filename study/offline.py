@@ -31,8 +31,8 @@ from study.common.paths import parse_path
 from study.common.settings import check_keras_backend
 from study.config.names import make_trial_title
 from study.config.sweep import Sweep
-from study.data.prepare import data_digest
-from study.data.prepare import name_digest
+from study.data.prepare import compute_data_digest
+from study.data.prepare import compute_name_digest
 from study.flags import add_config_flags
 from study.flags import add_variant_list
 from study.job import MAX_WORKERS
@@ -111,7 +111,7 @@ def _make_scheduler(args: argparse.Namespace, plan: OfflinePlan) -> "JobSchedule
     from study.offline_job import JobScheduler
 
     base = plan.grid.base
-    digest = data_digest(base.dataset, base.split)
+    digest = compute_data_digest(base.dataset, base.split)
     parent_run = {
         "name": plan.grid.name(digest),
         "title": plan.grid.title(),
@@ -130,7 +130,7 @@ def _make_scheduler(args: argparse.Namespace, plan: OfflinePlan) -> "JobSchedule
             plain_progress=plan.workers > 1,
             watch=watch,
         )
-        title = make_trial_title(config, name_digest(config.dataset))
+        title = make_trial_title(config, compute_name_digest(config.dataset))
         jobs[cell] = Job(config, title, keys[cell], args.out, parent_run, options)
     return JobScheduler(jobs, plan.end)
 

@@ -13,7 +13,7 @@ from study.config.names import MAX_EXPERIMENT_LENGTH
 from study.config.names import shorten_name
 from study.config.trial_config import recipe
 from study.config.trial_config import TrialConfig
-from study.data.prepare import data_digest
+from study.data.prepare import compute_data_digest
 from study.flags import add_config_flags
 from study.flags import add_variant_flag
 from study.flags import config_from_flags
@@ -86,7 +86,7 @@ def test_odd_characters_in_a_path_stay(tmp_path: Path, name: str) -> None:
     root = class_folders(tmp_path.resolve() / name, {"a": 1, "b": 1})
     dataset = parse_dataset(f"folder:{root}")
     assert dataset == f"folder:{root}"
-    assert len(fingerprint(recipe(dataset), data_digest(dataset))) == 64
+    assert len(fingerprint(recipe(dataset), compute_data_digest(dataset))) == 64
 
 
 def test_writes_into_the_data_set_are_said(

@@ -22,7 +22,7 @@ from study.config.fingerprint import fingerprint
 from study.config.names import make_trial_title
 from study.config.trial_config import TrialConfig
 from study.data.groups_file import format_groups_csv
-from study.data.prepare import data_digest
+from study.data.prepare import compute_data_digest
 from study.data.prepare import prepare
 from study.data.split import count_test_groups
 from study.data.split import make_split
@@ -108,7 +108,7 @@ def test_run_params_are_the_config(trained: Trained) -> None:
 
 
 def test_run_tags_name_the_config_and_the_data(trained: Trained) -> None:
-    tags, digest = trained.run.data.tags, data_digest("demo")
+    tags, digest = trained.run.data.tags, compute_data_digest("demo")
     assert tags["fingerprint"] == fingerprint(CONFIG, digest)
     assert tags["data_digest"] == digest
     assert (tags["dataset"], tags["split"], tags["weights_kind"]) == ("demo", "pooled", "none")
@@ -232,7 +232,7 @@ def test_run_times_fit_into_each_other(trained: Trained) -> None:
 def test_run_has_the_data_set_as_input(trained: Trained) -> None:
     (used,) = trained.run.inputs.dataset_inputs
     assert used.dataset.name == "demo"
-    assert data_digest("demo").startswith(used.dataset.digest)
+    assert compute_data_digest("demo").startswith(used.dataset.digest)
     assert [tag.value for tag in used.tags] == ["training"]
 
 

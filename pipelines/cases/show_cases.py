@@ -30,8 +30,8 @@ from study.config.backbones import BACKBONES
 from study.config.names import resolve_dataset
 from study.data.names import escape_name
 from study.data.prepare import Data
+from study.data.prepare import list_recorded_digests
 from study.data.prepare import prepare
-from study.data.prepare import recorded_digests
 from study.statistics.predictions import PREDICTIONS_FILE
 from study.tracking.failures import describe_error
 from study.tracking.failures import mlflow_errors_as_study_errors
@@ -106,7 +106,7 @@ def _prepare_images(run: FinishedRun, dataset: str) -> Data:
     """Return the images that a run was trained on, recognized by their digest."""
     advice = "name the folder that they are in now with --dataset folder:PATH"
     try:
-        digests = recorded_digests(dataset)
+        digests = list_recorded_digests(dataset)
     except DataError as error:
         raise CasesError(f"no images of run {run.run_id}: {error}, or {advice}") from error
     if run.data_digest not in digests:

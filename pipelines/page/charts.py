@@ -12,8 +12,8 @@ from pipelines.compare.evidence import DetailedRow
 from pipelines.compare.formats import format_accuracy
 from pipelines.compare.formats import format_percent
 from pipelines.page.figure import Chart
+from pipelines.page.figure import choose_style
 from pipelines.page.figure import COLORS
-from pipelines.page.figure import style
 from pipelines.page.gain_charts import draw_factors
 from pipelines.page.zoom import Mark
 from pipelines.page.zoom import zoom_sideways
@@ -127,7 +127,7 @@ def _add_curves(figure: go.Figure, number: int, row: DetailedRow) -> None:
                 legendgroup=str(number),
                 # One legend entry shows or hides all four curves
                 showlegend=column == 1 and part == "validation",
-                line={**style(number), "width": width},
+                line={**choose_style(number), "width": width},
                 hovertemplate=f"{row.label}<br>{part} {metric} "
                 "%{y:.4f} after epoch %{x}<extra></extra>",
             )
@@ -149,7 +149,7 @@ def draw_times(rows: Sequence[Row]) -> Chart | None:
             y=[percent],
             mode="markers",
             name=row.label,
-            marker={"size": 12, "color": style(number)["color"]},
+            marker={"size": 12, "color": choose_style(number)["color"]},
             hovertemplate=f"{row.label}<br>%{{x:.1f}} min, %{{y:.1f}} %<extra></extra>",
         )
         descriptions.append(f"{row.label}: {minutes:.1f} min, {percent:.1f} %")

@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix
 
 from pipelines.compare.evidence import DetailedRow
 from pipelines.page.figure import Chart
-from pipelines.page.figure import style
+from pipelines.page.figure import choose_style
 from pipelines.runs.predictions import Answers
 
 Percents = NDArray[np.float64]
@@ -116,7 +116,7 @@ def draw_recalls(rows: Sequence[DetailedRow]) -> Chart | None:
             x=[row.answers.classes[k] for k in present],
             y=percents,
             name=row.label,
-            marker={"color": style(number)["color"]},
+            marker={"color": choose_style(number)["color"]},
             hovertemplate=f"{row.label}<br>%{{x}} %{{y:.1f}} %<extra></extra>",
         )
         descriptions.append(f"{row.label}: lowest {min(percents):.1f} %")

@@ -14,9 +14,9 @@ from pipelines.compare.evidence import DetailedRow
 from pipelines.page.class_charts import draw_confusions
 from pipelines.page.class_charts import draw_recalls
 from pipelines.page.figure import Chart
+from pipelines.page.figure import choose_style
 from pipelines.page.figure import COLORS
 from pipelines.page.figure import DIAGONAL
-from pipelines.page.figure import style
 from pipelines.runs.predictions import Answers
 
 POINTS = 200  # per ROC curve: more would not be visible
@@ -40,7 +40,7 @@ def draw_rocs(rows: Sequence[DetailedRow]) -> Chart | None:
             y=y,
             mode="lines",
             name=f"{row.label} (AUC {area:.4f})",
-            line={**style(number), "width": 2},
+            line={**choose_style(number), "width": 2},
             hovertemplate=f"{row.label}<br>%{{y:.3f}} at %{{x:.3f}}<extra></extra>",
         )
         descriptions.append(f"AUC of {row.label}: {area:.4f}")
@@ -88,7 +88,7 @@ def draw_reliability(rows: Sequence[DetailedRow]) -> Chart | None:
         if not np.isfinite(confidence).all():
             continue
         is_correct = row.answers.probabilities.argmax(axis=1) == row.answers.labels
-        _add_reliability(figure, row.label, style(number), confidence, is_correct)
+        _add_reliability(figure, row.label, choose_style(number), confidence, is_correct)
         descriptions.append(
             f"{row.label}: mean predicted probability {confidence.mean():.3f}, share that is right "
             f"{is_correct.mean():.3f}"

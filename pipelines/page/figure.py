@@ -20,7 +20,7 @@ class Chart:
     min_width: int = 0  # pixels; a narrower screen scrolls
 
 
-def style(number: int) -> dict[str, str]:
+def choose_style(number: int) -> dict[str, str]:
     """Return the color and dash of a row by its number, counted from 0."""
     cycle = number // len(COLORS)
     return {"color": COLORS[number % len(COLORS)], "dash": DASHES[cycle % len(DASHES)]}

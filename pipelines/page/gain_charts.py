@@ -16,7 +16,7 @@ from pipelines.compare.main_effects import MainEffect
 from pipelines.compare.reflection import FACTORS
 from pipelines.compare.reflection import format_factor_value
 from pipelines.page.figure import Chart
-from pipelines.page.figure import style
+from pipelines.page.figure import choose_style
 from pipelines.page.zoom import Mark
 from pipelines.page.zoom import zoom_upright
 from study.statistics.intervals import Estimate
@@ -105,7 +105,7 @@ def _add_gains(figure: go.Figure, column: int, title: str, gains: Gains) -> None
         mode="lines+markers",
         name=title,
         showlegend=False,
-        line={"color": style(column - 1)["color"]},
+        line={"color": choose_style(column - 1)["color"]},
         marker={"size": 10},
         error_y={"array": high - value, "arrayminus": value - low},
         hovertemplate=f"{title} %{{x}}<br>%{{y:+.1f}} points<extra></extra>",

@@ -26,7 +26,7 @@ from study.common.errors import TrackingError
 from study.common.paths import resolve_path
 from study.common.settings import tracking_uri
 from study.config.trial_config import RECIPES
-from study.data.prepare import recorded_digests
+from study.data.prepare import list_recorded_digests
 from study.tracking.connection import connect
 from study.tracking.failures import redact_credentials
 
@@ -139,7 +139,7 @@ def _select_folder(runs: Sequence[FinishedRun], dataset: str) -> list[FinishedRu
 def _compute_digests(dataset: str) -> set[str]:
     """Return the digests of a folder's images, or none if they are not here."""
     try:
-        return recorded_digests(dataset)
+        return list_recorded_digests(dataset)
     except DataError:
         return set()
 

@@ -17,8 +17,8 @@ from study.data.directory import scan_folder
 from study.data.directory import SIDE_ENDINGS
 from study.data.directory import USUAL_ENDINGS
 from study.data.listing import Entry
+from study.data.names import check_name
 from study.data.names import check_similar_labels
-from study.data.names import check_writable
 
 
 class ClassFolder(NamedTuple):
@@ -48,7 +48,7 @@ def list_images(root: Path, folders: Sequence[ClassFolder]) -> ListedImages:
     if len(labels) < 2:
         raise DataError(f"{root} has one class only, {labels[0]!r}: a study needs two or more")
     for label in labels:
-        check_writable(label, "the class folder")
+        check_name(label, "the class folder")
     notes = check_similar_labels(_group_parts_by_label(folders))
     entries: list[Entry] = []
     others: dict[str, Counter[str]] = defaultdict(Counter)  # label -> ending -> files left out

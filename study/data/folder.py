@@ -16,7 +16,7 @@ from study.data.directory import note_own_folders
 from study.data.groups_file import GROUPS_FILE
 from study.data.groups_file import read_groups
 from study.data.listing import Listing
-from study.data.names import check_writable
+from study.data.names import check_name
 
 PARTS = {
     "train": "train",
@@ -38,7 +38,7 @@ def find_images(path: str) -> Listing:
         DataError: the path, its layout or its `groups.csv` is wrong.
     """
     root = resolve_path(path)
-    check_writable(str(root), "the data set's path")
+    check_name(str(root), "the data set's path")
     names = list_folders(root)
     if not names:
         raise DataError(

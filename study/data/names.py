@@ -31,7 +31,7 @@ def format_audit_command(dataset: str) -> str:
     return f"python -m study.data.audit --dataset {shlex.quote(dataset)}"
 
 
-def check_writable(name: str, what: str) -> None:
+def check_name(name: str, what: str) -> None:
     """Check that a name needs no escapes.
 
     Args:

@@ -90,7 +90,7 @@ def prepare(
     return dataclasses.replace(data, images_digest=images_digest)
 
 
-def data_digest(dataset: str, split: str = "") -> str:
+def compute_data_digest(dataset: str, split: str = "") -> str:
     """Compute the digest of a data set and split without decoding any image.
 
     It is the digest that `prepare` returns. This takes next to no time if no file has changed
@@ -103,7 +103,7 @@ def data_digest(dataset: str, split: str = "") -> str:
     return compute_digest(listing, hash_files(listing, None, remember=True), split)
 
 
-def name_digest(dataset: str) -> str:
+def compute_name_digest(dataset: str) -> str:
     """Compute the digest whose first digits end a folder's name, as in `cells-3f2a9c`.
 
     It is that of the images, without groups. It is empty for data sets with a name of their own,
@@ -112,10 +112,10 @@ def name_digest(dataset: str) -> str:
     Raises:
         DataError: the folder cannot be found.
     """
-    return data_digest(dataset, "pooled") if dataset.startswith("folder:") else ""
+    return compute_data_digest(dataset, "pooled") if dataset.startswith("folder:") else ""
 
 
-def recorded_digests(dataset: str) -> set[str]:
+def list_recorded_digests(dataset: str) -> set[str]:
     """Return the digests that runs on the images of a data set may have recorded.
 
     There are two if the data set has a `groups.csv`: with that file and without it.

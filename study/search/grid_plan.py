@@ -25,8 +25,8 @@ from study.config.sweep import format_value
 from study.config.sweep import Sweep
 from study.config.sweep import Value
 from study.config.trial_config import TrialConfig
-from study.data.prepare import data_digest
-from study.data.prepare import name_digest
+from study.data.prepare import compute_data_digest
+from study.data.prepare import compute_name_digest
 from study.variants import variant_fields
 from study.variants import VARIANTS
 
@@ -143,7 +143,7 @@ class GridPlan:
         digests = {self.base.split: digest}
         for config in configs.values():
             if config.split not in digests:
-                digests[config.split] = data_digest(config.dataset, config.split)
+                digests[config.split] = compute_data_digest(config.dataset, config.split)
         return {
             cell: fingerprint(config, digests[config.split]) for cell, config in configs.items()
         }
@@ -238,7 +238,9 @@ def parent_run_title(kind: str, base: TrialConfig, swept_fields: Sequence[str] =
     epochs = "1 epoch" if base.epochs == 1 else f"{base.epochs} epochs"
     words = {"split": describe_split(base), "epochs": epochs}
     shown_words = [text for name, text in words.items() if name not in swept_fields]
-    return " · ".join([data_name(base.dataset, name_digest(base.dataset)), kind, *shown_words])
+    return " · ".join(
+        [data_name(base.dataset, compute_name_digest(base.dataset)), kind, *shown_words]
+    )
 
 
 def describe_split(base: TrialConfig) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from study.data.prepare import data_digest
+from study.data.prepare import compute_data_digest
 from study.job import Options
 from study.search.claims import Claims
 from study.search.grid_plan import count_trials
@@ -39,7 +39,7 @@ def run_grid(plan: GridPlan, options: Options, workers: Sequence[Worker]) -> Gri
     """
     client = connection.connect()
     project_run = take_grid_run(client)
-    digest = data_digest(plan.base.dataset, plan.base.split)
+    digest = compute_data_digest(plan.base.dataset, plan.base.split)
     grid = make_grid(plan, digest)
     if options.pause_after_epoch:
         grid = dataclasses.replace(grid, name=f"{grid.name}-until-{options.pause_after_epoch}")

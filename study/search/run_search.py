@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from study.common.errors import StudyError
 from study.config.trial_config import TrialConfig
-from study.data.prepare import data_digest
+from study.data.prepare import compute_data_digest
 from study.data.prepare import has_groups
 from study.job import Options
 from study.job import Outcome
@@ -47,7 +47,7 @@ def run_search(
         raise StudyError(
             f"no groups known for {space.base.dataset}: add --split pooled or --split official"
         )
-    digest = data_digest(space.base.dataset, space.base.split)
+    digest = compute_data_digest(space.base.dataset, space.base.split)
     client = connection.connect()
     metric = f"val_{args.objective}"
     seed_words = [f"{plan.seeds} seeds"] if plan.seeds > 1 else []

@@ -14,7 +14,7 @@ from study.config.initial_weights import weights_kind
 from study.config.names import data_name
 from study.config.names import make_trial_title
 from study.config.trial_config import TrialConfig
-from study.data.prepare import name_digest
+from study.data.prepare import compute_name_digest
 from study.search.grid_plan import describe_split
 from study.tracking import operations
 from study.tracking import ui_links
@@ -67,8 +67,9 @@ def _make_links(run: Run, base: TrialConfig, run_ids: Sequence[str]) -> Iterator
 def describe_protocol(base: TrialConfig, searched_fields: Collection[str] = ()) -> str:
     """Describe in a line what all trials of a study have in common."""
     synthetic_part = " (synthetic)" if base.dataset == "demo" else ""
+    name = data_name(base.dataset, compute_name_digest(base.dataset))
     parts = {
-        "dataset": f"Data set {data_name(base.dataset, name_digest(base.dataset))}{synthetic_part}",
+        "dataset": f"Data set {name}{synthetic_part}",
         "backbone": BACKBONES[base.backbone].title,
         "weights": f"weights: {weights_kind(base)}",
         "split": describe_split(base),
@@ -76,14 +77,16 @@ def describe_protocol(base: TrialConfig, searched_fields: Collection[str] = ()) 
         "epochs": f"at most {base.epochs} {'epoch' if base.epochs == 1 else 'epochs'}",
         "limit": f"about {base.limit} images" if base.limit else "all images",
     }
-    return ", ".join(text for name, text in parts.items() if name not in searched_fields)
+    return ", ".join(text for field, text in parts.items() if field not in searched_fields)
 
 
 def format_link(parent: Run, config: TrialConfig, run_id: str) -> str:
     """Return a link to the run of a trial, in Markdown."""
     # brackets would end the link's text
     title = (
-        make_trial_title(config, name_digest(config.dataset)).replace("[", "(").replace("]", ")")
+        make_trial_title(config, compute_name_digest(config.dataset))
+        .replace("[", "(")
+        .replace("]", ")")
     )
     return f"[{title}]({ui_links.run_link(parent.info.experiment_id, run_id)})"
 

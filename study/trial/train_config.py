@@ -24,8 +24,8 @@ from study.common.progress import Progress
 from study.config.fingerprint import fingerprint
 from study.config.names import make_trial_title
 from study.config.trial_config import TrialConfig
-from study.data.prepare import data_digest
-from study.data.prepare import name_digest
+from study.data.prepare import compute_data_digest
+from study.data.prepare import compute_name_digest
 from study.job import Options
 from study.job import Outcome
 from study.tracking import connection
@@ -55,10 +55,10 @@ def train_config(config: TrialConfig, options: Options | None = None) -> Outcome
     options = options or Options()
     progress = Progress(options.label, bars=not options.plain_progress)
     client = connection.connect()
-    title = make_trial_title(config, name_digest(config.dataset))
+    title = make_trial_title(config, compute_name_digest(config.dataset))
     progress.say(title)
     project_run = None if options.parent else take_project_run(client, config)
-    key = fingerprint(config, data_digest(config.dataset, config.split))
+    key = fingerprint(config, compute_data_digest(config.dataset, config.split))
     with _lock_state_folder(key, wait=options.wait_for_lock) as folder:
         runs = _deliver_and_find_runs(client, key)
         finished_run = None if options.force else queries.choose_finished_run(client, runs)

@@ -52,7 +52,7 @@ def test_training_beside_a_server_with_an_unwritable_cache_names_it(
 ) -> None:
     # what does not need the cache, with a server and images elsewhere
     monkeypatch.setattr(connection, "connect", lambda: client)
-    for name in ("data_digest", "name_digest"):
+    for name in ("compute_data_digest", "compute_name_digest"):
         monkeypatch.setattr(train_config, name, lambda *_: "0" * 64)
     config = TrialConfig(dataset=f"folder:{tmp_path}", image_size=32)
     assert_names_the_cache(lambda: train_config.train_config(config), unwritable_cache)

@@ -10,7 +10,7 @@ from PIL import Image
 from study.common.cache import cache_dir
 from study.common.errors import DataError
 from study.data.demo import VERSION
-from study.data.prepare import data_digest
+from study.data.prepare import compute_data_digest
 from study.data.prepare import prepare
 from study.data.split import count_leaking_images
 from study.data.split import make_split
@@ -95,8 +95,8 @@ def test_demo_without_a_writable_cache_names_the_setting(
 def test_demo_with_a_lost_file_is_drawn_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digest = data_digest("demo")
+    digest = compute_data_digest("demo")
     shutil.copytree(cache_dir() / "demo", tmp_path / "demo")
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path))
     next((tmp_path / "demo" / f"v{VERSION}" / "monocyte").iterdir()).unlink()
-    assert data_digest("demo") == digest
+    assert compute_data_digest("demo") == digest

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from study.common.errors import DataError
-from study.data.prepare import data_digest
+from study.data.prepare import compute_data_digest
+from study.data.prepare import list_recorded_digests
 from study.data.prepare import prepare
-from study.data.prepare import recorded_digests
 from study.data.split import count_leaking_images
 from study.data.split import make_split
 from tests.support.images import class_folders
@@ -16,7 +16,7 @@ from tests.support.images import class_folders
 
 def assert_refused(root: Path | str, words: str) -> None:
     with pytest.raises(DataError, match=words) as caught:
-        data_digest(f"folder:{root}")
+        compute_data_digest(f"folder:{root}")
     assert str(caught.value).count("\n") < 2
 
 
@@ -111,7 +111,7 @@ def test_groups_csv_gives_the_groups_and_changes_other_digests_than_the_pooled(
     tmp_path: Path,
 ) -> None:
     root = class_folders(tmp_path, {"a": 20, "b": 20})
-    without = data_digest(f"folder:{root}")
+    without = compute_data_digest(f"folder:{root}")
     lines = [f"{c}/{i:03}.png,{c}{i // 4}" for c in "ab" for i in range(20)]
     (root / "groups.csv").write_text("\n".join(["image,group", *lines]), encoding="utf-8-sig")
     data = prepare(f"folder:{root}", 8)
@@ -120,7 +120,7 @@ def test_groups_csv_gives_the_groups_and_changes_other_digests_than_the_pooled(
     assert count_leaking_images(data, make_split(data, "grouped", 0)) == 0
     assert data.digest != without  # other groups, other grouped splits
     assert prepare(f"folder:{root}", 8, split="pooled").digest == without
-    assert recorded_digests(f"folder:{root}") == {data.digest, without}
+    assert list_recorded_digests(f"folder:{root}") == {data.digest, without}
     (root / "groups.csv").write_text("\n".join(["image,group", *lines[:-2]]))
     assert_refused(root, "names no group for 2 images, first 'b/018.png'")
 
@@ -154,4 +154,4 @@ def test_tilde_in_a_folder_path_is_expanded(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     class_folders(tmp_path / "set", {"a": 1, "b": 1})
-    assert data_digest("folder:~/set") == data_digest(f"folder:{tmp_path / 'set'}")
+    assert compute_data_digest("folder:~/set") == compute_data_digest(f"folder:{tmp_path / 'set'}")

@@ -8,8 +8,8 @@ import kagglehub
 import pytest
 
 from study.common.errors import DataError
+from study.data.prepare import compute_data_digest
 from study.data.prepare import Data
-from study.data.prepare import data_digest
 from study.data.prepare import prepare
 from study.data.split import count_leaking_images
 from study.data.split import make_split
@@ -78,16 +78,16 @@ def test_nested_copy_and_mac_files_do_not_change_the_digest(
 ) -> None:
     root = chest(tmp_path / "chest_xray")
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    plain = data_digest("chest")
+    plain = compute_data_digest("chest")
     shutil.copytree(root, root / "chest_xray")
     for folder in ("train/NORMAL", "__MACOSX/chest_xray/train/NORMAL"):
         (root / folder).mkdir(parents=True, exist_ok=True)
         (root / folder / "._IM-0001-0001.jpeg").write_bytes(b"junk")
     (root / "train" / ".DS_Store").write_bytes(b"junk")
-    assert data_digest("chest") == plain
+    assert compute_data_digest("chest") == plain
     for part in ("train", "test", "val"):
         shutil.rmtree(root / part)
-    assert data_digest("chest") == plain
+    assert compute_data_digest("chest") == plain
 
 
 def test_chest_file_names_give_the_patients_as_groups(
@@ -168,7 +168,7 @@ def test_missing_data_without_a_network_names_all_that_was_tried(
         assert len(message) < 900
     monkeypatch.delenv("DATA_DIR")
     with pytest.raises(DataError, match=r"DATA_DIR \(not set\)"):
-        data_digest("chest")
+        compute_data_digest("chest")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 import pytest
 
 from study.common.errors import DataError
+from study.data.names import check_name
 from study.data.names import check_similar_labels
-from study.data.names import check_writable
 from study.data.names import escape_name
 
 COMPOSED = "\u00e9osinophile"
@@ -26,9 +26,9 @@ def test_escape_name_escapes_only_what_not_every_file_can_hold(name: str, escape
 
 @pytest.mark.parametrize("name", ["M\udcfcller", "two\nlines"])
 def test_check_writable_refuses_what_needs_escapes(name: str) -> None:
-    check_writable("Müller 😀", "the class folder")
+    check_name("Müller 😀", "the class folder")
     with pytest.raises(DataError, match=r"the class folder .* rename it"):
-        check_writable(name, "the class folder")
+        check_name(name, "the class folder")
 
 
 @pytest.mark.parametrize(

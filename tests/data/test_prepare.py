@@ -11,7 +11,7 @@ from PIL import Image
 from study.common.cache import cache_dir
 from study.common.cache import clear_cache
 from study.common.errors import DataError
-from study.data.prepare import data_digest
+from study.data.prepare import compute_data_digest
 from study.data.prepare import prepare
 from tests.support.data_tasks import prepare_folder
 from tests.support.data_tasks import run_in_processes
@@ -74,7 +74,7 @@ def test_prepare_without_cache_writes_nothing_and_gives_the_same(root: Path, cac
     assert not private.x.flags.writeable
     shared = prepare(f"folder:{root}", 16)
     assert np.array_equal(private.x, shared.x)
-    assert private.digest == shared.digest == data_digest(f"folder:{root}")
+    assert private.digest == shared.digest == compute_data_digest(f"folder:{root}")
 
 
 def test_images_are_decoded_once_per_size(root: Path, cache: Path) -> None:
@@ -97,13 +97,13 @@ def test_unchanged_files_are_not_read_again(
 ) -> None:
     monkeypatch.setattr("study.data.digest.RACY_NS", -1)
     seen: list[str] = []
-    digest = data_digest(f"folder:{root}")
+    digest = compute_data_digest(f"folder:{root}")
     assert len(cache_files(cache, "index/*.json")) == 1
     data = prepare(f"folder:{root}", 16, progress=lambda what, *_: seen.append(what))
     assert data.digest == digest
     assert seen == ["decoding"]
     cache_files(cache, "index/*.json")[0].write_text('{"cat/000.png": 3')
-    assert data_digest(f"folder:{root}") == digest
+    assert compute_data_digest(f"folder:{root}") == digest
 
 
 def test_changed_file_changes_the_digest_and_its_pixels(root: Path) -> None:
@@ -120,10 +120,10 @@ def test_changed_file_of_the_same_size_and_date_changes_the_digest(tmp_path: Pat
     for name in ("a/0", "a/1", "b/0"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (1, 2, 3)).save(root / f"{name}.bmp")
-    before, stat = data_digest(f"folder:{root}"), (root / "a/0.bmp").stat()
+    before, stat = compute_data_digest(f"folder:{root}"), (root / "a/0.bmp").stat()
     Image.new("RGB", (8, 8), (9, 9, 9)).save(root / "a/0.bmp")
     os.utime(root / "a/0.bmp", ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert data_digest(f"folder:{root}") != before
+    assert compute_data_digest(f"folder:{root}") != before
 
 
 def test_digest_of_plain_images_is_that_of_their_bytes(root: Path) -> None:
@@ -131,7 +131,7 @@ def test_digest_of_plain_images_is_that_of_their_bytes(root: Path) -> None:
     for image in prepare(f"folder:{root}", 16).images:
         content = hashlib.sha256((root / image).read_bytes()).hexdigest()
         total.update(json.dumps((image, image.split("/")[0], content)).encode() + b"\n")
-    assert data_digest(f"folder:{root}") == total.hexdigest()
+    assert compute_data_digest(f"folder:{root}") == total.hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -145,18 +145,18 @@ def test_decoding_policy_is_in_the_digest_of_data_sets_with_unusual_images_only(
     content = to_bytes(image.convert("RGB") if kind == "plain" else image)
     parts = {"empty": b"", "cut": content[:-12]}
     (root / "cat" / "odd.png").write_bytes(parts.get(kind, content))
-    before = data_digest(f"folder:{root}")
+    before = compute_data_digest(f"folder:{root}")
     monkeypatch.setattr("study.data.digest.POLICY", 99)
-    assert (data_digest(f"folder:{root}") != before) == counts
+    assert (compute_data_digest(f"folder:{root}") != before) == counts
 
 
 def test_hashes_of_an_older_decoding_policy_are_not_remembered(
     root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("study.data.digest.RACY_NS", -1)
-    data_digest(f"folder:{root}")
+    compute_data_digest(f"folder:{root}")
     monkeypatch.setattr("study.data.digest.POLICY", 99)
-    data_digest(f"folder:{root}")
+    compute_data_digest(f"folder:{root}")
     assert len(cache_files(cache, "index/*.json")) == 2
 
 
@@ -184,14 +184,14 @@ def test_cached_pixels_of_earlier_versions_are_used(root: Path, cache: Path) -> 
 def test_digest_depends_on_names_classes_and_bytes_not_on_the_path(
     root: Path, tmp_path: Path
 ) -> None:
-    digest = data_digest(f"folder:{root}")
+    digest = compute_data_digest(f"folder:{root}")
     copy = shutil.copytree(root, tmp_path / "copy")
-    assert data_digest(f"folder:{copy}") == digest
+    assert compute_data_digest(f"folder:{copy}") == digest
     (copy / "cat" / "000.png").rename(copy / "cat" / "renamed.png")
-    renamed = data_digest(f"folder:{copy}")
+    renamed = compute_data_digest(f"folder:{copy}")
     assert renamed != digest
     (copy / "cat" / "renamed.png").rename(copy / "dog" / "renamed.png")
-    assert data_digest(f"folder:{copy}") not in (digest, renamed)
+    assert compute_data_digest(f"folder:{copy}") not in (digest, renamed)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "sidecar", "no sidecar", "gone"])
@@ -256,7 +256,7 @@ def test_cache_folder_that_cannot_be_written_names_the_way_on(
     with pytest.raises(DataError, match=r"file/cache .*: set STUDY_CACHE to a folder"):
         prepare(f"folder:{root}", 16)
     assert len(prepare(f"folder:{root}", 16, use_cache=False).x) == 7
-    assert data_digest(f"folder:{root}")
+    assert compute_data_digest(f"folder:{root}")
 
 
 def test_full_disk_is_found_before_decoding(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

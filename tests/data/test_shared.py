@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from study.data.prepare import compute_data_digest
 from study.data.prepare import Data
-from study.data.prepare import data_digest
 from study.data.prepare import prepare
 from study.data.split import count_leaking_images
 from study.data.split import count_test_groups
@@ -138,4 +138,4 @@ def test_blood_digest_is_found_without_decoding(
     blood: Data, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATA_DIR", str(data_dir))
-    assert data_digest("blood") == blood.digest
+    assert compute_data_digest("blood") == blood.digest

@@ -12,7 +12,7 @@ from study.common.errors import StudyError
 from study.common.progress import Progress
 from study.config.names import data_name
 from study.config.trial_config import recipe
-from study.data.prepare import data_digest
+from study.data.prepare import compute_data_digest
 from study.serving.registry import _move_alias_if_better
 from study.serving.registry import register_model
 from study.tracking.experiments import experiment_id
@@ -146,7 +146,7 @@ def test_folders_with_one_name_register_two_models(empty_database: Path, tmp_pat
     for dataset in datasets:
         succeed_here("study.train", *TINY, "--dataset", dataset, *flags, cwd=tmp_path)
     client = client_of(tmp_path)
-    names = [data_name(dataset, data_digest(dataset)) for dataset in datasets]
+    names = [data_name(dataset, compute_data_digest(dataset)) for dataset in datasets]
     assert len(set(names)) == 2
     for name, dataset in zip(names, datasets, strict=True):
         version = client.get_model_version_by_alias(name, "best")
@@ -162,12 +162,12 @@ def test_model_of_earlier_code_stays_and_the_new_name_is_said(
     dataset = make_images_folder(tmp_path, "ab")
     client = client_of(tmp_path)
     client.create_registered_model("images")
-    tags = {"data_digest": data_digest(dataset)}
+    tags = {"data_digest": compute_data_digest(dataset)}
     earlier = client.create_model_version("images", str(tmp_path), tags=tags)
     client.set_registered_model_alias("images", "best", earlier.version)
     flags = (*TINY, "--dataset", dataset, "--epochs", "1", "--register", "--force")
     output = succeed_here("study.train", *flags, cwd=tmp_path)
-    name = data_name(dataset, data_digest(dataset))
+    name = data_name(dataset, compute_data_digest(dataset))
     assert f"stay under the name images; new ones go under {name}" in output
     assert len(client.search_model_versions("name = 'images'")) == 1
     assert client.get_model_version_by_alias(name, "best").run_id

@@ -7,7 +7,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from study.data.prepare import data_digest
+from study.data.prepare import compute_data_digest
 from study.data.prepare import prepare
 from tests.support.images import chest
 
@@ -62,4 +62,4 @@ def download(barrier: Any, queue: Any, hub: str) -> None:
 
     kagglehub.dataset_download = make_it
     barrier.wait()
-    queue.put((data_digest("chest"), len(asked)))
+    queue.put((compute_data_digest("chest"), len(asked)))

@@ -26,7 +26,7 @@ from study.common.errors import TrackingError
 from study.common.errors import WorkerDied
 from study.config.fingerprint import fingerprint
 from study.config.fingerprint import PROTOCOL_VERSION
-from study.data.prepare import data_digest
+from study.data.prepare import compute_data_digest
 from study.workers import ray_cluster
 from study.workers.ray_cluster import connect
 from study.workers.ray_cluster import RayWorker
@@ -106,7 +106,7 @@ def is_trial(process: psutil.Process) -> bool:
 
 def state_of(seed: int) -> Path:
     """The folder of a trial's training state."""
-    key = fingerprint(tiny(EPOCHS, seed), data_digest("demo"))
+    key = fingerprint(tiny(EPOCHS, seed), compute_data_digest("demo"))
     return Path(os.environ["STUDY_CACHE"]).resolve() / "trials" / key
 
 

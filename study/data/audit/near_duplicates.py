@@ -37,7 +37,7 @@ LIMITS = (
 CHUNK = 500
 
 
-def near_groups(
+def find_near_groups(
     root: Path, images: Sequence[str], work: Path, progress: ProgressCallback | None
 ) -> list[tuple[str, ...]]:
     """Return groups of two or more near-duplicate images, largest first.

@@ -39,7 +39,7 @@ from study.data.listing import Listing
 from study.data.names import format_audit_command
 from study.data.registry import get_dataset
 
-# Raise the number whenever a change makes near_groups find other groups.
+# Raise the number whenever a change makes find_near_groups find other groups.
 NEAR_FILE = "near-v1.json"
 # For a first look at a few hundred images. With the recipe's momentum, so few steps would leave the
 # averages of batch normalization at their first values.
@@ -120,7 +120,7 @@ def _load_or_find_near_groups(
         return [tuple(group) for group in json.loads(file.read_bytes())]
     except (OSError, ValueError, TypeError):  # no such file yet, or a broken one
         pass
-    groups = near_duplicates.near_groups(root, images, folder / "near", progress.step)
+    groups = near_duplicates.find_near_groups(root, images, folder / "near", progress.step)
     atomic_write(file, json.dumps(groups).encode())
     # The work folder takes 35 kB per image and is no longer needed.
     shutil.rmtree(folder / "near", ignore_errors=True)

@@ -73,15 +73,15 @@ def examine_split(
         sizes={part: len(getattr(split, part)) for part in PART_NAMES},
         leaking=count_leaking_images(data_with_siblings, split) or 0,
         is_minimum=is_minimum,
-        accuracy=widest_interval(len(set().union(*groups_of_class))),
+        accuracy=compute_widest_interval(len(set().union(*groups_of_class))),
         recall={
-            label: widest_interval(len(groups))
+            label: compute_widest_interval(len(groups))
             for label, groups in zip(data.classes, groups_of_class, strict=True)
         },
     )
 
 
-def widest_interval(groups: int) -> Interval:
+def compute_widest_interval(groups: int) -> Interval:
     """Return the Wilson interval at the accuracy where it is widest, about one half.
 
     Groups are counted, not images: all images of a group are assumed to be classified alike, right

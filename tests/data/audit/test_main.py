@@ -24,7 +24,7 @@ from study.data.audit.__main__ import main
 from study.data.audit.findings import add_twins
 from study.data.audit.findings import agreement_of
 from study.data.audit.findings import name_groups
-from study.data.audit.splits import widest_interval
+from study.data.audit.splits import compute_widest_interval
 from study.data.audit.texts import escape_unprintable
 from study.data.chest import parse_patient
 from study.data.prepare import prepare
@@ -61,7 +61,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session_cache: P
 @pytest.fixture
 def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests in which nothing is near and which need not wait to learn it."""
-    monkeypatch.setattr(near_duplicates, "near_groups", lambda *_: [])
+    monkeypatch.setattr(near_duplicates, "find_near_groups", lambda *_: [])
 
 
 def audit(
@@ -111,7 +111,7 @@ def test_audit_of_the_demo_finds_its_groups_and_leaks(
     assert data.groups is not None
     originals = [data.images[start : start + 52] for start in range(0, 624, 52)]
     monkeypatch.setattr(
-        near_duplicates, "near_groups", lambda *_: [*originals[:11], originals[11][:20]]
+        near_duplicates, "find_near_groups", lambda *_: [*originals[:11], originals[11][:20]]
     )
     found: dict = audit(monkeypatch, "demo")  # type: ignore[type-arg]
     printed, out = capsys.readouterr().out, tmp_path / "out"
@@ -479,14 +479,16 @@ def test_repeated_audit_reads_no_image_and_writes_the_same_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = photographs(tmp_path / "pets")
-    monkeypatch.setattr(near_duplicates, "near_groups", lambda *_: [("cat/00.png", "cat/07.png")])
+    monkeypatch.setattr(
+        near_duplicates, "find_near_groups", lambda *_: [("cat/00.png", "cat/07.png")]
+    )
     audit(monkeypatch, f"folder:{root}")
     first = capsys.readouterr().out
     before = contents(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
     with monkeypatch.context() as patch:
         patch.setattr(Image, "open", None)
-        patch.setattr(near_duplicates, "near_groups", None)
+        patch.setattr(near_duplicates, "find_near_groups", None)
         audit(monkeypatch, f"folder:{root}")
     assert contents(tmp_path / "out") == before
     assert capsys.readouterr().out == first
@@ -572,6 +574,6 @@ def test_widest_interval_equals_wilsons_at_its_widest(groups: int) -> None:
         middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
 
-    found = widest_interval(groups)
+    found = compute_widest_interval(groups)
     widest = max(high - low for low, high in map(wilson, range(groups + 1)))
     assert found.high - found.low == pytest.approx(widest, abs=2e-4)

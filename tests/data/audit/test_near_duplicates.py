@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from study.data.audit.near_duplicates import find_near_groups
 from study.data.audit.near_duplicates import MIN_POINTS
-from study.data.audit.near_duplicates import near_groups
 from study.data.audit.registration import extract_features
 from study.data.audit.registration import match_features
 from study.data.blood import SOURCES
@@ -43,7 +43,7 @@ def expected() -> list[tuple[str, ...]]:
 
 
 def test_near_groups_are_the_altered_copies_of_one_scene(folder: Path, tmp_path: Path) -> None:
-    assert near_groups(folder, names(folder), tmp_path, None) == expected()
+    assert find_near_groups(folder, names(folder), tmp_path, None) == expected()
 
 
 def test_different_images_with_one_stamp_are_no_near_duplicates(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_different_images_with_one_stamp_are_no_near_duplicates(tmp_path: Path) 
         stranger.save(tmp_path / f"{seed}.png")
     one, other = (extract_features((tmp_path / f"{seed}.png").read_bytes()) for seed in (300, 301))
     assert match_features(one, other).points >= MIN_POINTS
-    assert near_groups(tmp_path, names(tmp_path), tmp_path / "work", None) == []
+    assert find_near_groups(tmp_path, names(tmp_path), tmp_path / "work", None) == []
 
 
 def test_search_that_was_stopped_continues_from_its_pairs(folder: Path, tmp_path: Path) -> None:
@@ -67,27 +67,27 @@ def test_search_that_was_stopped_continues_from_its_pairs(folder: Path, tmp_path
             raise Stop
 
     with pytest.raises(Stop):
-        near_groups(folder, names(folder), tmp_path, stop)
+        find_near_groups(folder, names(folder), tmp_path, stop)
     with (tmp_path / "pairs").open("ab") as stream:
         stream.write(b"half")  # of a row
     seen: list[str] = []
     note: ProgressCallback = lambda what, done, total: seen.append(what)  # noqa: E731, ARG005
-    assert near_groups(folder, names(folder), tmp_path, note) == expected()
+    assert find_near_groups(folder, names(folder), tmp_path, note) == expected()
     assert "keypoints" not in seen  # they were kept
 
 
 def test_few_odd_or_broken_files_give_no_false_groups(folder: Path, tmp_path: Path) -> None:
-    assert near_groups(folder, [], tmp_path / "0", None) == []
-    assert near_groups(folder, names(folder)[:1], tmp_path / "1", None) == []
+    assert find_near_groups(folder, [], tmp_path / "0", None) == []
+    assert find_near_groups(folder, names(folder)[:1], tmp_path / "1", None) == []
     root = tmp_path / "odd"
     for name in ("a b.png", "ü\n.png"):
         make.write_plain_image(root / name)
     (root / "broken.png").write_bytes(b"no image")
     files = [*names(root), "missing.png"]
-    assert near_groups(root, files, tmp_path / "2", None) == []
+    assert find_near_groups(root, files, tmp_path / "2", None) == []
     make.draw_scene(7).save(root / "c.png")
     make.make_altered_copy(make.draw_scene(7), 90).save(root / "d.png")
-    assert near_groups(root, names(root), tmp_path / "3", None) == [("c.png", "d.png")]
+    assert find_near_groups(root, names(root), tmp_path / "3", None) == [("c.png", "d.png")]
 
 
 def precision_and_recall(
@@ -105,7 +105,7 @@ def test_near_groups_of_the_demo_have_high_precision(tmp_path: Path) -> None:
     images = [entry.image for entry in listing.entries][::4]
     assert listing.groups is not None
     truth = {image: listing.groups[image] for image in images}
-    found = near_groups(listing.root, images, tmp_path, None)
+    found = find_near_groups(listing.root, images, tmp_path, None)
     precision, recall = precision_and_recall(found, truth)
     assert precision >= 0.95
     assert recall >= 0.5
@@ -119,7 +119,7 @@ def test_near_groups_of_blood_have_high_precision_and_recall(
     table = pd.read_csv(SOURCES)
     originals = table["original"].drop_duplicates().sample(20, random_state=0)
     some = table[table["original"].isin(originals)].groupby("original").head(12)
-    found = near_groups(root, sorted(some["image"]), tmp_path, None)
+    found = find_near_groups(root, sorted(some["image"]), tmp_path, None)
     # photographs of one field are near-duplicates themselves, if their overlap is large enough
     precise, _ = precision_and_recall(found, dict(zip(some["image"], some["field"], strict=True)))
     _, complete = precision_and_recall(

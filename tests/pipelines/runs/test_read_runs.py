@@ -13,7 +13,7 @@ from pipelines.runs.finished_run import NoRunsError
 from pipelines.runs.one_run import read_run
 from pipelines.runs.read_runs import read_runs
 from study.common.command import run_command
-from study.data.prepare import data_digest
+from study.data.prepare import compute_data_digest
 from tests.support.images import class_folders
 from tests.support.store import log_run
 
@@ -38,7 +38,7 @@ def test_equal_images_find_the_same_runs_by_whatever_path(
     class_folders(tmp_path / "cells", {"a": 2, "b": 2})
     shutil.copytree(tmp_path / "cells", tmp_path / "moved")
     class_folders(tmp_path / "others", {"a": 3, "b": 2})
-    digest = data_digest("folder:cells")
+    digest = compute_data_digest("folder:cells")
     experiment = client.create_experiment("cells")
     for number, name in enumerate(["cells", "./cells", f"{tmp_path}/cells", "/elsewhere/cells"]):
         fields = {"seed": number}
