@@ -1,19 +1,18 @@
 """A trial killed again and again ends as one that nobody touched, in the same MLflow run."""
 
 import dataclasses
-import json
 import shutil
 import signal
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from tests.support.commands import client_of
+from tests.support.commands import count_saved_epochs
 from tests.support.commands import finish
 from tests.support.commands import history_of
 from tests.support.commands import run_here
@@ -54,11 +53,7 @@ class Place:
         return run_here("study.train", *FLAGS, cwd=self.folder, STUDY_CACHE=str(self.cache))
 
     def epochs_saved(self) -> int:
-        found = list((self.cache / "trials").glob("*/state.npz"))
-        if not found:
-            return 0
-        with np.load(found[0]) as saved:
-            return len(json.loads(str(saved["history"])))
+        return count_saved_epochs(self.cache)
 
     def predictions(self) -> pd.DataFrame:
         return pd.read_parquet(
@@ -131,7 +126,9 @@ def test_interrupted_trial_stays_one_run(story: Story) -> None:
     assert "given_up" not in story.disturbed.run.data.tags
 
 
-def test_interrupted_trial_has_the_exit_code_of_its_signal(story: Story) -> None:
+def test_trial_stopped_by_ctrl_c_or_sigterm_exits_130_and_continues_when_repeated(
+    story: Story,
+) -> None:
     assert story.exit_codes == [-signal.SIGKILL, 130, 130, 0]
     for output in story.outputs[1:3]:  # SIGTERM, as of a container that is stopped, is as Ctrl-C
         assert "Traceback" not in output

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from mlflow.entities import Run
@@ -29,6 +28,7 @@ from study.tracking.parent_run import closing_parent_run
 from study.tracking.parent_run import open_parent_run
 from study.tracking.parent_run import StudySpec
 from study.trial.train_config import _deliver_and_find_runs
+from tests.support.commands import count_saved_epochs
 from tests.support.commands import finish
 from tests.support.commands import history_of
 from tests.support.commands import refusal
@@ -107,14 +107,6 @@ def start_trial(server: Server, folder: Path, *flags: str) -> "subprocess.Popen[
     return process
 
 
-def epochs_saved(cache: Path) -> int:
-    found = list((cache / "trials").glob("*/state.npz"))
-    if not found:
-        return 0
-    with np.load(found[0]) as saved:
-        return len(json.loads(str(saved["history"])))
-
-
 def last_run(server: Server) -> Run:
     return runs_of(server.client)[-1]
 
@@ -159,8 +151,8 @@ def test_server_back_during_the_trial_gets_all_in_order(
     process = start_trial(server, tmp_path)
     server.kill()
     try:
-        down_since = epochs_saved(cache)
-        wait_until(lambda: epochs_saved(cache) >= down_since + 1, process)
+        down_since = count_saved_epochs(cache)
+        wait_until(lambda: count_saved_epochs(cache) >= down_since + 1, process)
         process.send_signal(signal.SIGSTOP)  # or the trial may end before the server is up
         server.start()
         process.send_signal(signal.SIGCONT)

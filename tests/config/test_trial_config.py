@@ -201,7 +201,7 @@ def test_head_notation_is_that_of_the_names_of_runs() -> None:
 def test_every_config_field_declares_what_it_affects(name: str) -> None:
     (spec,) = (spec for spec in dataclasses.fields(TrialConfig) if spec.name == name)
     affects = spec.metadata.get("affects", [])
-    assert affects, f"{name} says not what it affects: declare it as knob(..., affects=...)"
+    assert affects, f"{name} does not say what it affects: declare it as knob(..., affects=...)"
     assert set(affects) <= set(AFFECTS)
 
 

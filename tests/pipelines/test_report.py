@@ -65,7 +65,7 @@ def page(chest: Report) -> str:
     return render_report(chest)
 
 
-def test_report_of_the_same_runs_is_the_same_bytes(chest: Report, page: str) -> None:
+def test_report_rendered_twice_is_the_same_bytes(chest: Report, page: str) -> None:
     assert render_report(chest) == page
 
 
@@ -166,7 +166,7 @@ def a_row(variant: int, value: float, p: float, pairs: int = 2) -> Row:
         ),
     ],
 )
-def test_summary_is_plain_english(
+def test_summary_groups_variants_by_the_direction_of_their_difference(
     rows: list[tuple[int, float, float]], sentences: list[str]
 ) -> None:
     assert summarize_study([a_row(1, 0, 1), *(a_row(*row) for row in rows)]) == sentences

@@ -41,7 +41,7 @@ def test_p_is_a_share_and_the_same_for_the_other_sign(values: list[float]) -> No
     assert compute_sign_flip_p_value(-differences) == pytest.approx(p)
 
 
-def test_zeros_do_not_matter() -> None:
+def test_differences_of_zero_leave_the_p_value_unchanged() -> None:
     differences = np.array([0.3, -0.1, 0.2, 0.5])
     padded = np.concatenate([np.zeros(50), differences])
     assert compute_sign_flip_p_value(padded) == compute_sign_flip_p_value(differences)

@@ -1,8 +1,8 @@
 """A headless Chromium: what a page asks for, what it complains of, and how accessible it is.
 
-with opened() as tab:
+with open_tab() as tab:
     tab.page.goto(path.as_uri())
-    assert tab.left == tab.errors == axe(tab.page) == []
+    assert tab.left == tab.errors == find_accessibility_violations(tab.page) == []
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -94,9 +93,3 @@ def find_accessibility_violations(page: Page) -> list[str]:
     """What is hard to use for some: a line for each rule broken, with the first element."""
     violations = Axe().run(page).response["violations"]
     return [f"{v['id']}: {v['help']}, as in {v['nodes'][0]['html'][:200]}" for v in violations]
-
-
-def screenshot(page: Page, path: Path, *, whole: bool = False) -> Path:
-    """A PNG of what is in view, or of the whole page."""
-    page.screenshot(path=path, full_page=whole, animations="disabled")
-    return path

@@ -7,6 +7,7 @@ of the system, output to a pipe. `run_here` and `succeed_here` are for everythin
 import contextlib
 import importlib
 import io
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from typing import Any
 from typing import IO
 
 import mlflow
+import numpy as np
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
@@ -194,6 +196,15 @@ def runs_of(client: MlflowClient) -> list[Run]:
 def finished_of(client: MlflowClient) -> list[Run]:
     """The complete ones of these."""
     return [run for run in runs_of(client) if run.data.tags.get("finished") == "true"]
+
+
+def count_saved_epochs(cache: Path) -> int:
+    """How many epochs the first training state of a cache holds."""
+    found = list((cache / "trials").glob("*/state.npz"))
+    if not found:
+        return 0
+    with np.load(found[0]) as saved:
+        return len(json.loads(str(saved["history"])))
 
 
 def history_of(client: MlflowClient, run: Run, name: str) -> list[tuple[int, float]]:

@@ -28,10 +28,6 @@ def raise_arithmetic_error() -> None:
     raise ArithmeticError("of a library")
 
 
-def setting(name: str) -> str | None:
-    return os.environ.get(name)
-
-
 def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 

@@ -12,21 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from study.common.errors import StudyError
 from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.job import Outcome
 from study.variants import resolve_config
 from study.workers.ray_cluster import connect
 from study.workers.ray_cluster import RayWorker
-
-
-def setting(name: str) -> str | None:
-    return os.environ.get(name)
-
-
-def raise_study_error(reason: str) -> None:
-    raise StudyError(reason)
 
 
 def raise_value_error(name: str) -> None:

@@ -76,5 +76,5 @@ def test_database_copied_without_its_files_still_reads_them_where_they_are(old: 
     assert read_note(new) == "words"
 
 
-def test_server_is_not_asked() -> None:
+def test_server_address_has_no_old_folders() -> None:
     assert find_old_folders("http://localhost:5000") == []

@@ -110,7 +110,9 @@ def test_interrupted_worker_ends_its_call_and_refuses_later_ones(tmp_path: Path)
         process = worker.call("tests.support.launch_tasks:double", 1)[1]
 
         def interrupt() -> None:
-            for _ in range(3):  # as a crew does until it has ended; cleaning up is not cut off
+            for _ in range(
+                3
+            ):  # as `run_workers` does until it has ended; cleaning up is not cut off
                 worker.interrupt()
 
         with pytest.raises(KeyboardInterrupt):
@@ -221,10 +223,7 @@ def test_workers_divide_the_gpus(
     assert len(workers) == count
     for worker, device in zip(workers, devices, strict=True):
         with closing(worker):
-            seen = [
-                worker.call("tests.support.launch_tasks:setting", name)
-                for name in (DEVICES, GROWTH)
-            ]
+            seen = [worker.call("os:getenv", name) for name in (DEVICES, GROWTH)]
         assert seen == [device, growth]
     assert os.environ[DEVICES] == visible
 

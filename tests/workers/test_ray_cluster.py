@@ -188,7 +188,7 @@ def test_ray_driver_does_not_import_keras(story: Story) -> None:
 
 def test_ray_call_that_raises_a_study_error_raises_it_here(worker: RayWorker) -> None:
     with pytest.raises(StudyError, match=r"^no room$") as caught:
-        worker.call("tests.support.ray_tasks:raise_study_error", "no room")
+        worker.call("tests.support.launch_tasks:raise_study_error", "no room")
     assert type(caught.value) is StudyError
     config = tiny(2, 0)
     object.__setattr__(config, "dataset", "folder:/of/another/machine")
@@ -231,7 +231,7 @@ def test_interrupted_ray_call_ends_with_keyboard_interrupt(
     thread.join()
     assert told.read_text() == "interrupted"
     with pytest.raises(KeyboardInterrupt):
-        worker.call("tests.support.ray_tasks:setting", "NOT_SET")
+        worker.call("os:getenv", "NOT_SET")
 
 
 def test_ray_node_of_another_version_is_refused(
@@ -239,11 +239,11 @@ def test_ray_node_of_another_version_is_refused(
 ) -> None:
     monkeypatch.setattr(ray_cluster, "PROTOCOL_VERSION", PROTOCOL_VERSION + 1)
     with pytest.raises(StudyError, match="of another version than the driver"):
-        worker.call("tests.support.ray_tasks:setting", "PGPASSWORD")
+        worker.call("os:getenv", "PGPASSWORD")
 
 
 def test_settings_reach_a_ray_call_and_are_in_no_file(worker: RayWorker, cluster: Cluster) -> None:
-    assert worker.call("tests.support.ray_tasks:setting", "PGPASSWORD") == SECRET
+    assert worker.call("os:getenv", "PGPASSWORD") == SECRET
     with pytest.raises(ValueError, match="a setting of"):
         worker.call("tests.support.ray_tasks:raise_value_error", "PGPASSWORD")
     session = Path(cluster.head_node.get_session_dir_path())
