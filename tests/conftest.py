@@ -17,6 +17,15 @@ from tests.support.servers import Postgres
 from tests.support.servers import running_postgres
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+# The files that take a minute or more. They run first, so that the test processes end together.
+LONGEST = (
+    *("test_chaos.py", "test_offline.py", "test_sync.py", "test_real.py", "test_loop_jax.py"),
+    *("test_ray_cluster.py", "test_tpe.py", "test_resume.py", "test_grid.py", "test_model.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)
