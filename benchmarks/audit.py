@@ -24,7 +24,7 @@ from study.common.cache import cache_dir
 from study.common.command import run_command
 from study.data.audit.facts import build_audit
 from study.data.audit.facts import ImageEvidence
-from study.data.audit.scan import scan
+from study.data.audit.scan import scan_images
 from study.data.digest import compute_digest
 from study.data.digest import hash_files
 from study.data.registry import get_dataset
@@ -64,7 +64,7 @@ def measure_scan(root: Path) -> Cost:
     hashes = hash_files(listing, None, remember=False)
     digest = compute_digest(listing, hashes)
     marks.append(time.perf_counter())
-    records = scan(listing, hashes, root.parent / f"{root.name}-work", None)
+    records = scan_images(listing, hashes, root.parent / f"{root.name}-work", None)
     marks.append(time.perf_counter())
     build_audit(ImageEvidence("benchmark", digest, listing, hashes, records, [], ""))
     marks.append(time.perf_counter())

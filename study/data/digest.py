@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from study.common.cache import cache_dir
+from study.common.errors import DataError
 from study.common.files import atomic_write
 from study.data.decode import describe_form
 from study.data.decode import POLICY
@@ -105,6 +106,28 @@ def hash_image(content: bytes, form: str) -> str:
         form: as `describe_form` describes them.
     """
     return hash_bytes(b"%s decoded by policy %d" % (content, POLICY) if form else content)
+
+
+def read_checked(root: Path, image: str, digest: str) -> tuple[bytes, str]:
+    """Read an image file whose `hash_image` must be `digest`.
+
+    Returns:
+        Its content, and its form as `describe_form` describes it.
+
+    Raises:
+        DataError: the file has another hash, or cannot be read.
+    """
+    try:
+        content = (root / image).read_bytes()
+    except OSError:
+        content = b""
+    form = describe_form(content)
+    if hash_image(content, form) != digest:
+        raise DataError(
+            f"{root / image} changed while it was read: "
+            "repeat the command when nothing writes to it"
+        )
+    return content, form
 
 
 def explain_unreadable(path: Path) -> str:

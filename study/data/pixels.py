@@ -20,9 +20,8 @@ from study.common.cache import cache_lock
 from study.common.errors import DataError
 from study.common.files import atomic_write
 from study.data.decode import decode
-from study.data.decode import describe_form
 from study.data.digest import explain_unreadable
-from study.data.digest import hash_image
+from study.data.digest import read_checked
 from study.data.digest import UNREADABLE
 from study.data.intact import BadImage
 from study.data.listing import Listing
@@ -191,17 +190,8 @@ def _decode_one(
     """Return an image's pixels and what is unusual, or None and the reason."""
     if hashes[image] == UNREADABLE:
         return None, explain_unreadable(root / image) or "cannot be read"
-    try:
-        content = (root / image).read_bytes()
-    except OSError:
-        content = b""
-    form = describe_form(content)
     # also keeps a file out of the cache that changed while its size and times did not
-    if hash_image(content, form) != hashes[image]:
-        raise DataError(
-            f"{root / image} changed while it was read: "
-            "repeat the command when nothing writes to it"
-        )
+    content, form = read_checked(root, image, hashes[image])
     try:
         return decode(content, size), form
     except BadImage as error:

@@ -64,14 +64,14 @@ def main() -> None:
     check_outside(place, args.dataset)
     check_writable(place)
     # Late, because SciPy and OpenCV take seconds to load: --help and bad flags do not need them
-    from study.data.audit.run_audit import audit
+    from study.data.audit.run_audit import audit_dataset
     from study.data.audit.run_audit import format_closing_lines
     from study.data.audit.run_audit import write_report
     from study.data.audit.terminal import print_audit
 
     progress = Progress()
     try:
-        report = audit(args.dataset, progress, patterns)
+        report = audit_dataset(args.dataset, progress, patterns)
     finally:
         progress.close()
     out = args.out or place / report.audit.dataset.removeprefix("folder:")

@@ -11,18 +11,18 @@ from study.data.audit.file_names import match_groups
 from study.data.audit.file_names import Pattern
 from study.data.audit.findings import add_twins
 from study.data.audit.findings import Agreement
-from study.data.audit.findings import agreement_of
 from study.data.audit.findings import Class
-from study.data.audit.findings import classes_of
+from study.data.audit.findings import collect_sets
+from study.data.audit.findings import count_classes
+from study.data.audit.findings import count_files
+from study.data.audit.findings import count_groups
 from study.data.audit.findings import Files
-from study.data.audit.findings import files_of
 from study.data.audit.findings import Groups
-from study.data.audit.findings import groups_of
 from study.data.audit.findings import ImageSet
 from study.data.audit.findings import join_groups
+from study.data.audit.findings import measure_agreement
 from study.data.audit.findings import name_groups
-from study.data.audit.findings import sets_of
-from study.data.audit.findings import spanning
+from study.data.audit.findings import select_spanning
 from study.data.audit.scan import ImageRecord
 from study.data.audit.splits import examine_split
 from study.data.audit.splits import PROTOCOLS
@@ -132,7 +132,7 @@ def group_by_names(evidence: ImageEvidence, patterns: Sequence[Pattern]) -> Imag
         groups_from=FROM_NAMES,
         groups_found_by="file names",
         why_no_groups="",
-        notes=(*evidence.listing.notes, *_note_joined(spanning(named_near, named), named)),
+        notes=(*evidence.listing.notes, *_note_joined(select_spanning(named_near, named), named)),
     )
     return dataclasses.replace(evidence, listing=listing, patterns=patterns)
 
@@ -149,7 +149,7 @@ def _note_joined(sets: Sequence[ImageSet], named: Mapping[str, str]) -> list[str
 
 def find_twins(records: Sequence[ImageRecord]) -> list[ImageSet]:
     """Return the sets of usable images with equal pixels."""
-    return sets_of({record.image: record.pixels for record in records if not record.reason})
+    return collect_sets({record.image: record.pixels for record in records if not record.reason})
 
 
 def drop_repeated_images(records: Sequence[ImageRecord]) -> list[str]:
@@ -175,20 +175,22 @@ def build_audit(evidence: ImageEvidence) -> Audit:
         dataset=evidence.dataset,
         digest=evidence.digest,
         notes=_list_notes(evidence.listing),
-        files=files_of(evidence.records),
-        classes=classes_of(evidence.listing.entries, group_of),
-        identical_bytes=sets_of(bytes_of),
-        identical_pixels=spanning(evidence.twins, bytes_of),
+        files=count_files(evidence.records),
+        classes=count_classes(evidence.listing.entries, group_of),
+        identical_bytes=collect_sets(bytes_of),
+        identical_pixels=select_spanning(evidence.twins, bytes_of),
         near=evidence.groups,
         near_limits=evidence.near_limits,
-        mixed=spanning(evidence.groups, label_of),
-        groups=groups_of(
+        mixed=select_spanning(evidence.groups, label_of),
+        groups=count_groups(
             group_of,
             evidence.listing.groups_from or FOUND,
             known=evidence.listing.groups is not None and not evidence.patterns,
             found_by=found_by,
         ),
-        agreement=(None if found_by else agreement_of(evidence.groups, evidence.twins, group_of)),
+        agreement=(
+            None if found_by else measure_agreement(evidence.groups, evidence.twins, group_of)
+        ),
         protocols=[
             examine_split(name, samples, group_of, is_minimum=is_minimum) for name in PROTOCOLS
         ],

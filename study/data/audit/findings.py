@@ -77,7 +77,7 @@ class Agreement:
     identical_spanning: list[ImageSet]
 
 
-def files_of(records: Sequence[ImageRecord]) -> Files:
+def count_files(records: Sequence[ImageRecord]) -> Files:
     """Count the files that the records describe."""
     usable = [record for record in records if not record.reason]
     return Files(
@@ -92,7 +92,7 @@ def files_of(records: Sequence[ImageRecord]) -> Files:
     )
 
 
-def classes_of(entries: Sequence[Entry], group_of: Mapping[str, str]) -> list[Class]:
+def count_classes(entries: Sequence[Entry], group_of: Mapping[str, str]) -> list[Class]:
     """Count the files of each class, sorted by name.
 
     `group_of` has the usable images only.
@@ -113,15 +113,15 @@ def _count_by_value(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
 
 
-def sets_of(key_of: Mapping[str, str]) -> list[ImageSet]:
+def collect_sets(key_of: Mapping[str, str]) -> list[ImageSet]:
     """Return the sets of images that share a key, largest first, then by name."""
     members = defaultdict(list)
     for image, key in key_of.items():
         members[key].append(image)
-    return largest_first(tuple(sorted(images)) for images in members.values() if len(images) > 1)
+    return sort_by_size(tuple(sorted(images)) for images in members.values() if len(images) > 1)
 
 
-def largest_first(sets: Iterable[ImageSet]) -> list[ImageSet]:
+def sort_by_size(sets: Iterable[ImageSet]) -> list[ImageSet]:
     """Sort sets as reports list them: by size, then by first image."""
     return sorted(sets, key=lambda set_: (-len(set_), set_))
 
@@ -135,7 +135,7 @@ def add_twins(near: Iterable[ImageSet], twins: Sequence[ImageSet]) -> list[Image
     """
     set_of = {set_[0]: set_ for set_ in twins}
     groups = [tuple(chain(*(set_of.pop(image, (image,)) for image in group))) for group in near]
-    return largest_first(tuple(sorted(group)) for group in [*groups, *set_of.values()])
+    return sort_by_size(tuple(sorted(group)) for group in [*groups, *set_of.values()])
 
 
 def name_groups(images: Iterable[str], groups: Sequence[ImageSet]) -> dict[str, str]:
@@ -174,13 +174,15 @@ def join_groups(named: Mapping[str, str], *others: Mapping[str, str]) -> dict[st
     return {image: name_of[image] for group_of in others[:1] for image in group_of}
 
 
-def groups_of(group_of: Mapping[str, str], source: str, known: bool, found_by: FoundBy) -> Groups:
+def count_groups(
+    group_of: Mapping[str, str], source: str, known: bool, found_by: FoundBy
+) -> Groups:
     """Count the groups and their sizes.
 
     `group_of` has the usable images only.
     """
     sizes = Counter(group_of.values())
-    members = sets_of(group_of)
+    members = collect_sets(group_of)
     return Groups(
         source=source,
         known=known,
@@ -192,7 +194,7 @@ def groups_of(group_of: Mapping[str, str], source: str, known: bool, found_by: F
     )
 
 
-def agreement_of(
+def measure_agreement(
     near: Sequence[ImageSet], identical: Sequence[ImageSet], group_of: Mapping[str, str]
 ) -> Agreement:
     """Compare the groups that the audit found with the known ones.
@@ -213,12 +215,12 @@ def agreement_of(
         both=both,
         precision=round(both / found_pairs, 4) if found_pairs else None,
         recall=round(both / known_pairs, 4) if known_pairs else None,
-        spanning=spanning(near, group_of),
-        identical_spanning=spanning(identical, group_of),
+        spanning=select_spanning(near, group_of),
+        identical_spanning=select_spanning(identical, group_of),
     )
 
 
-def spanning(sets: Iterable[ImageSet], key_of: Mapping[str, str]) -> list[ImageSet]:
+def select_spanning(sets: Iterable[ImageSet], key_of: Mapping[str, str]) -> list[ImageSet]:
     """Return the sets whose images do not all have the same key."""
     return [set_ for set_ in sets if len({key_of[image] for image in set_}) > 1]
 

@@ -27,7 +27,7 @@ from study.data.audit.file_names import Pattern
 from study.data.audit.findings import ImageSet
 from study.data.audit.html import render_audit
 from study.data.audit.report_folder import write_errors_as_data_errors
-from study.data.audit.scan import scan
+from study.data.audit.scan import scan_images
 from study.data.audit.splits import draw_pooled_parts
 from study.data.audit.thumbnails import make_strips
 from study.data.audit.thumbnails import Strip
@@ -55,7 +55,7 @@ class Report:
     strips: list[Strip]
 
 
-def audit(dataset: str, progress: Progress, patterns: Sequence[Pattern] = ()) -> Report:
+def audit_dataset(dataset: str, progress: Progress, patterns: Sequence[Pattern] = ()) -> Report:
     """Audit every image of a data set.
 
     An audit that was stopped continues with the images that it has not yet read.
@@ -77,7 +77,7 @@ def audit(dataset: str, progress: Progress, patterns: Sequence[Pattern] = ()) ->
     key = compute_digest(dataclasses.replace(listing, extras=()), hashes)
     folder = cache_dir() / "audit" / key
     with cache_lock(f"audit-{key}"):
-        records = scan(listing, hashes, folder, progress.step)
+        records = scan_images(listing, hashes, folder, progress.step)
         near = _load_or_find_near_groups(
             listing.root, drop_repeated_images(records), folder, progress
         )

@@ -12,12 +12,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from study.common.errors import DataError
-from study.data.decode import describe_form
 from study.data.decode import FORMATS
 from study.data.decode import load_rgb_image
 from study.data.digest import explain_unreadable
-from study.data.digest import hash_image
+from study.data.digest import read_checked
 from study.data.digest import UNREADABLE
 from study.data.intact import BadImage
 from study.data.listing import Listing
@@ -45,7 +43,7 @@ class ImageRecord(NamedTuple):
     form: str = ""  # what training leaves out of the image or scales; "" if it is a plain one
 
 
-def scan(
+def scan_images(
     listing: Listing, hashes: dict[str, str], folder: Path, progress: ProgressCallback | None
 ) -> list[ImageRecord]:
     """Return one record for every listed file, in the listing's order.
@@ -77,29 +75,11 @@ def scan(
     return [records[entry.image] for entry in listing.entries]
 
 
-def read_checked(root: Path, image: str, digest: str) -> bytes:
-    """Return the content of an image file whose `hash_image` must be `digest`.
-
-    Raises:
-        DataError: it has another one, or cannot be read.
-    """
-    try:
-        content = (root / image).read_bytes()
-    except OSError:
-        content = b""
-    if hash_image(content, describe_form(content)) != digest:
-        raise DataError(
-            f"{root / image} changed while it was read: "
-            "repeat the command when nothing writes to it"
-        )
-    return content
-
-
 def _scan_image(root: Path, hashes: dict[str, str], image: str) -> ImageRecord:
     if hashes[image] == UNREADABLE:
         reason = explain_unreadable(root / image) or "cannot be read"
         return ImageRecord(image, 0, "", "", 0, 0, "", reason)
-    content = read_checked(root, image, hashes[image])
+    content, form = read_checked(root, image, hashes[image])
     try:
         rgb = load_rgb_image(content)
     except BadImage as error:
@@ -107,7 +87,6 @@ def _scan_image(root: Path, hashes: dict[str, str], image: str) -> ImageRecord:
     format_, mode = _read_format_and_mode(content)
     pixels = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
     pixels.update(rgb.tobytes())
-    form = describe_form(content)
     return ImageRecord(image, len(content), format_, mode, *rgb.size, pixels.hexdigest(), "", form)
 
 

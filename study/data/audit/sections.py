@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from study.data.audit.facts import Audit
-from study.data.audit.findings import largest_first
+from study.data.audit.findings import sort_by_size
 from study.data.audit.group_sections import describe_agreement
 from study.data.audit.group_sections import describe_groups
 from study.data.audit.group_sections import describe_intervals
@@ -137,7 +137,7 @@ def _describe_equal(audit: Audit) -> Section:
     ]
     in_pixel_sets = {image for images in audit.identical_pixels for image in images}
     byte_sets = [images for images in audit.identical_bytes if images[0] not in in_pixel_sets]
-    sets = largest_first([*audit.identical_pixels, *byte_sets])
+    sets = sort_by_size([*audit.identical_pixels, *byte_sets])
     return Section("Equal images", lines, tabulate_sets(sets))
 
 

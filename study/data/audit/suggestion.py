@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from study.data.audit.file_names import match_groups
 from study.data.audit.file_names import Pattern
 from study.data.audit.file_names import suggest_patterns
+from study.data.audit.findings import collect_sets
 from study.data.audit.findings import ImageSet
 from study.data.audit.findings import join_groups
-from study.data.audit.findings import sets_of
-from study.data.audit.findings import spanning
+from study.data.audit.findings import select_spanning
 from study.data.audit.splits import examine_split
 from study.data.audit.splits import PROTOCOLS
 from study.data.audit.splits import SplitFacts
@@ -69,7 +69,7 @@ def suggest_groups(
         patterns=_describe_patterns(samples.images, patterns),
         groups=len(set(named.values())),
         unmatched=[image for image in samples.images if image not in named],
-        spanning=spanning(named_near, named),
+        spanning=select_spanning(named_near, named),
         protocols=[examine_split(name, samples, group_of, joined) for name in PROTOCOLS],
         grouped=examine_split("grouped", samples, joined),
     )
@@ -83,7 +83,7 @@ def _describe_patterns(images: Sequence[str], patterns: Sequence[Pattern]) -> li
         rest = [image for image in rest if image not in group_of]
         if not group_of:
             continue
-        largest = next(iter(sets_of(group_of)), ()) or tuple(group_of)
+        largest = next(iter(collect_sets(group_of)), ()) or tuple(group_of)
         image = largest[0]
         count = len(set(group_of.values()))
         described.append(NamePattern(pattern.pattern, image, group_of[image], len(group_of), count))

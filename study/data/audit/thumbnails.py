@@ -13,8 +13,8 @@ from PIL import Image
 from study.common.files import atomic_write
 from study.data.audit.facts import ImageEvidence
 from study.data.audit.findings import ImageSet
-from study.data.audit.scan import read_checked
 from study.data.decode import load_rgb_image
+from study.data.digest import read_checked
 from study.data.split import PART_NAMES
 
 GROUPS = 6
@@ -101,7 +101,8 @@ def _make_uri(evidence: ImageEvidence, image: str, folder: Path) -> str:
     try:
         content = file.read_bytes()
     except OSError:
-        content = _shrink_to_jpeg(read_checked(evidence.listing.root, image, digest))
+        original, _ = read_checked(evidence.listing.root, image, digest)
+        content = _shrink_to_jpeg(original)
         atomic_write(file, content)
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 

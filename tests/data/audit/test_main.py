@@ -22,7 +22,7 @@ from study.common.command import run_command
 from study.data.audit import near_duplicates
 from study.data.audit.__main__ import main
 from study.data.audit.findings import add_twins
-from study.data.audit.findings import agreement_of
+from study.data.audit.findings import measure_agreement
 from study.data.audit.findings import name_groups
 from study.data.audit.splits import compute_widest_interval
 from study.data.audit.texts import escape_unprintable
@@ -550,12 +550,12 @@ def test_audit_stopped_by_ctrl_c_says_that_it_continues(tmp_path: Path) -> None:
 
 def test_agreement_counts_pairs_of_images() -> None:
     group_of = {"a": "1", "b": "1", "c": "1", "d": "2", "e": "2", "f": "3"}
-    agreement = agreement_of([("a", "b", "d"), ("e", "f")], [("a", "f")], group_of)
+    agreement = measure_agreement([("a", "b", "d"), ("e", "f")], [("a", "f")], group_of)
     assert (agreement.found_pairs, agreement.known_pairs, agreement.both) == (4, 4, 1)
     assert (agreement.precision, agreement.recall) == (0.25, 0.25)
     assert agreement.spanning == [("a", "b", "d"), ("e", "f")]
     assert agreement.identical_spanning == [("a", "f")]
-    assert agreement_of([], [], {"a": "1"}).precision is None
+    assert measure_agreement([], [], {"a": "1"}).precision is None
 
 
 def test_identical_images_join_the_group_of_their_representative() -> None:

@@ -16,7 +16,7 @@ from study.common.errors import DataError
 from study.data.audit import scan as scan_module
 from study.data.audit.scan import FILE
 from study.data.audit.scan import ImageRecord
-from study.data.audit.scan import scan
+from study.data.audit.scan import scan_images
 from study.data.decode import decode
 from study.data.digest import hash_files
 from study.data.intact import BadImage
@@ -32,7 +32,7 @@ from tests.support.images import write_plain_image
 
 def scan_folder(root: Path, folder: Path) -> list[ImageRecord]:
     listing = get_dataset(f"folder:{root}").find()
-    return scan(listing, hash_files(listing, None, remember=False), folder, None)
+    return scan_images(listing, hash_files(listing, None, remember=False), folder, None)
 
 
 @pytest.fixture
@@ -196,12 +196,12 @@ def test_interrupted_scan_keeps_the_records_made_so_far(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scan(listing, hashes, tmp_path / "work", stop)
+        scan_images(listing, hashes, tmp_path / "work", stop)
     lines = (tmp_path / "work" / FILE).read_bytes().splitlines()
     assert 200 <= len(lines) < 400
     assert all(len(json.loads(line)) == len(ImageRecord._fields) for line in lines)
     seen.clear()
-    records = scan(listing, hashes, tmp_path / "work", lambda _, *at: seen.append(at))
+    records = scan_images(listing, hashes, tmp_path / "work", lambda _, *at: seen.append(at))
     assert len(records) == 400
     assert seen[0] == (0, 400 - len(lines))
 
@@ -211,4 +211,4 @@ def test_file_changed_during_the_scan_is_an_error(tmp_path: Path, root: Path) ->
     hashes = hash_files(listing, None, remember=False)
     write_noise_image(root / "a" / "000.png", 77)
     with pytest.raises(DataError, match="changed while it was read"):
-        scan(listing, hashes, tmp_path / "work", None)
+        scan_images(listing, hashes, tmp_path / "work", None)
