@@ -123,6 +123,25 @@ def _make_parser() -> Parser:
     return parser
 
 
+def _make_plan(args: argparse.Namespace) -> SearchPlan:
+    plan = SearchPlan(
+        bounds=parse_bounds(args),
+        objective=args.objective,
+        sampler=args.sampler,
+        pruner=args.pruner,
+        seeds=parse_count("seeds", args.seeds, MAX_COUNT),
+        confirm=parse_count("confirm", args.confirm, MAX_COUNT, low=0),
+        use_cache=not args.no_cache,
+        log_model=args.log_model,
+        register=args.register,
+        force=args.force,
+        model_name=args.name,
+    )
+    if plan.register and plan.confirm == 0:
+        raise ConfigError("--register registers a run with a fresh seed: use --confirm 1 or more")
+    return plan
+
+
 def main() -> None:
     """Run the command."""
     args = _make_parser().parse_args()
@@ -137,20 +156,13 @@ def main() -> None:
     flags_on_line = {name for name, value in vars(args).items() if value is not None}
     args.split = args.split or "grouped"
     base = config_from_flags(args)
-    plan = SearchPlan(
-        parse_bounds(args),
-        parse_count("seeds", args.seeds, MAX_COUNT),
-        parse_count("confirm", args.confirm, MAX_COUNT, low=0),
-        args.register,
-    )
-    if plan.register and plan.confirm == 0:
-        raise ConfigError("--register registers a run with a fresh seed: use --confirm 1 or more")
+    plan = _make_plan(args)
     with open_workers(args) as workers:
         # Late, because MLflow and Optuna take seconds to load: --help and bad flags need neither
         from study.search.run_search import run_search
         from study.search.space import make_space
 
-        run_search(make_space(base, flags_on_line), args, plan, workers)
+        run_search(make_space(base, flags_on_line), plan, workers)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Search with Optuna, and train the best config with fresh seeds."""
 
-import argparse
 import contextlib
 import time
 from collections.abc import Iterator
@@ -33,41 +32,39 @@ from study.workers.pool import run_workers
 from study.workers.pool import Worker
 
 
-def run_search(
-    space: Space, args: argparse.Namespace, plan: SearchPlan, workers: Sequence[Worker]
-) -> None:
+def run_search(space: Space, plan: SearchPlan, workers: Sequence[Worker]) -> None:
     """Search, and train the best config with fresh seeds.
 
     Raises:
         StudyError: the data or a server is not available, another process runs this search,
             training fails again and again, or the win did not repeat.
     """
-    make_sampler(args.sampler, 0)  # raises at once if a package that it needs is missing
+    make_sampler(plan.sampler, 0)  # raises at once if a package that it needs is missing
     if space.base.split == "grouped" and not has_groups(space.base.dataset):
         raise StudyError(
             f"no groups known for {space.base.dataset}: add --split pooled or --split official"
         )
     digest = compute_data_digest(space.base.dataset, space.base.split)
     client = connection.connect()
-    metric = f"val_{args.objective}"
+    metric = f"val_{plan.objective}"
     seed_words = [f"{plan.seeds} seeds"] if plan.seeds > 1 else []
     storage = Storage(space.name(metric, digest, *seed_words))
     with storage.lock_for_process():
-        claims = Claims(storage, "minimize" if args.objective == "loss" else "maximize")
-        claims.study.sampler = _make_seeded_sampler(args.sampler, space.base.seed, claims)
-        search = Search(claims, space, metric, digest, client, plan.bounds, args.pruner, plan.seeds)
-        confirmed, doubts = _search_under_parent(search, args, plan, workers)
+        claims = Claims(storage, "minimize" if plan.objective == "loss" else "maximize")
+        claims.study.sampler = _make_seeded_sampler(plan.sampler, space.base.seed, claims)
+        search = Search(claims, space, metric, digest, client, plan.bounds, plan.pruner, plan.seeds)
+        confirmed, doubts = _search_under_parent(search, plan, workers)
     if plan.register:
-        if doubts and not args.force:
+        if doubts and not plan.force:
             raise StudyError(
                 "no model is registered, because the win did not repeat; --force registers it all "
                 "the same"
             )
-        confirm.register_best(confirmed, client, search.progress, name=args.name)
+        confirm.register_best(confirmed, client, search.progress, name=plan.model_name)
 
 
 def _search_under_parent(
-    search: Search, args: argparse.Namespace, plan: SearchPlan, workers: Sequence[Worker]
+    search: Search, plan: SearchPlan, workers: Sequence[Worker]
 ) -> tuple[dict[TrialConfig, Outcome], list[str]]:
     """Search and confirm below the search's parent run.
 
@@ -82,15 +79,15 @@ def _search_under_parent(
     doubts: list[str] = []
     with open_study_run(search.claims, search.client, spec) as study_run:
         search.options = Options(
-            use_cache=not args.no_cache,
-            log_model=args.log_model,
+            use_cache=plan.use_cache,
+            log_model=plan.log_model,
             wait_for_lock=True,
             plain_progress=len(workers) > 1,
             parent=study_run.id,
         )
         try:
             _train_trials(search, workers)
-            log_model = args.log_model or plan.register
+            log_model = plan.log_model or plan.register
             confirmed = confirm.confirm_best(search, workers, plan.confirm, log_model=log_model)
             doubts = confirm.find_doubts(search, confirmed)
         finally:

@@ -1,4 +1,4 @@
-"""The plan of a search: what the flags may name, and how long it lasts.
+"""The plan of a search: what the flags may name, and how it is run.
 
 This module knows nothing of Optuna.
 """
@@ -36,9 +36,16 @@ class Bounds:
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """The length of a search, and its numbers of seeds."""
+    """How a search is run: what the flags say of it, besides the configs."""
 
     bounds: Bounds
+    objective: str  # the validation figure to judge by: accuracy, balanced_accuracy, auc or loss
+    sampler: str  # one of `SAMPLER_NAMES`
+    pruner: str  # one of `PRUNER_NAMES`
     seeds: int  # for each config, at most
     confirm: int  # fresh seeds for the best config
-    register: bool = False  # register the best model of these fresh seeds
+    use_cache: bool = True
+    log_model: bool = False
+    register: bool = False  # register the best model of the fresh seeds
+    force: bool = False  # register it even if the win did not repeat
+    model_name: str | None = None  # in the registry; None takes that of the data set
