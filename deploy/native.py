@@ -175,8 +175,12 @@ def main() -> int:
                 time.sleep(1)
                 for check_alive in checks:
                     check_alive()
-    except (StackError, OSError) as error:
+    except StackError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        place = error.filename or args.folder
+        print(f"error: {place}: {error.strerror}. Choose another FOLDER", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 0

@@ -45,7 +45,7 @@ def run_process(name: str, command: list[str], log: Path, **options: Any) -> Ite
 
 
 def _quote_last_line(log: Path, start: int) -> str:
-    """Return the last line that a log holds from byte `start` on, and say where it stands."""
+    """Quote the last line that a log holds from byte `start` on."""
     lines = log.read_bytes()[start:].decode(errors="replace").split("\n")
     last_line = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f"the last line of {log} is:\n{last_line}" if last_line else f"it wrote nothing to {log}"

@@ -207,7 +207,7 @@ class Claims:
         self._record_end(trial, attributes, state=TrialState.PRUNED)
 
     def fail(self, trial: optuna.Trial, reason: str) -> None:
-        """Mark a trial as failed in its training.
+        """Mark a trial as failed, and keep the reason.
 
         Its config is not tried again unless somebody repeats the command.
         """

@@ -67,7 +67,7 @@ def train_with_seeds(
     workers: Sequence[Worker],
     options: Options,
 ) -> dict[TrialConfig, Outcome]:
-    """Train a config with some seeds.
+    """Train a config once with each seed.
 
     The processes that work on the search divide the seeds among themselves. Finished trainings are
     looked up, not repeated.

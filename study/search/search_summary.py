@@ -69,7 +69,7 @@ def _describe_best_trial(run: Run, search: Search, best: FrozenTrial) -> str:
 
 
 def _count_failed(search: Search, ended_keys: Collection[str]) -> int:
-    """Count the configs that failed by themselves, and neither ended nor are running."""
+    """Count the configs whose training failed, and which neither ended nor are running."""
     failed_keys = {
         trial.user_attrs["fingerprint"]
         for trial in search.claims.trials(TrialState.FAIL)

@@ -36,7 +36,7 @@ from study.tracking.failures import explain_unusable_file
 from study.tracking.failures import redact_credentials
 from study.tracking.schema import find_schema_owner
 
-MAX_OUTAGE_SECONDS = 600.0  # seconds to wait for a storage in the middle of a study
+MAX_STORAGE_OUTAGE_SECONDS = 600.0  # seconds to wait for a storage in the middle of a study
 BEATS_UNTIL_DEAD = 4  # missed in a row
 # UpdateFinishedTrialError: another process thought a trial of ours dead, just now.
 OUTAGES = (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError)
@@ -135,7 +135,7 @@ class Storage:
         It is tried again while the storage does not answer, so it must be safe to repeat.
 
         Raises:
-            StudyError: the storage did not answer for `MAX_OUTAGE_SECONDS`.
+            StudyError: the storage did not answer for `MAX_STORAGE_OUTAGE_SECONDS`.
         """
         return self.retry_until_available(lambda: self._run_locked(action))
 
@@ -151,7 +151,7 @@ class Storage:
                 return action()
 
     def retry_until_available(
-        self, action: Callable[[], T], patience: float = MAX_OUTAGE_SECONDS
+        self, action: Callable[[], T], patience: float = MAX_STORAGE_OUTAGE_SECONDS
     ) -> T:
         """Run `action`, again and again while the storage does not answer.
 

@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 
 from deploy.databases import check_database
+from deploy.errors import StackError
 from deploy.postgres import find_postgres_program
 from deploy.postgres import SCRIPT
 from tests.support.commands import ROOT
@@ -54,6 +55,22 @@ def run_in_shell(server: Postgres, commands: str, folder: Path) -> None:
         **{"PGUSER": "study", "PGPASSWORD": PASSWORD},
     }
     subprocess.run(["bash", "-euc", commands], cwd=folder, env=environment, check=True)
+
+
+@pytest.mark.parametrize(
+    ("user", "port", "advice"),
+    [
+        ("study:not-the-password", None, "PGPASSWORD must be the password of its first start"),
+        ("study:any", 9, "Check PGHOST and PGPORT"),
+    ],
+)
+def test_database_that_does_not_open_is_explained_by_its_cause(
+    postgres: Postgres, user: str, port: int | None, advice: str
+) -> None:
+    address = f"postgresql+psycopg2://{user}@127.0.0.1:{port or postgres.port}/mlflow"
+    with pytest.raises(StackError, match="does not open the database mlflow") as caught:
+        check_database(address)
+    assert str(caught.value).splitlines()[1].startswith(advice)
 
 
 def test_script_makes_databases_in_utf8_on_any_server(

@@ -76,6 +76,16 @@ def test_port_in_use_is_refused_before_anything_is_written(
     assert not (tmp_path / "stack").exists()
 
 
+def test_folder_that_is_a_file_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "stack"
+    file.touch()
+    monkeypatch.setattr(sys, "argv", ["deploy.native", str(file), "--free-ports"])
+    assert native.main() == 2
+    assert capsys.readouterr().err == f"error: {file}: File exists. Choose another FOLDER\n"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to be another user")
 def test_folder_that_postgresql_may_not_enter_is_explained(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
