@@ -23,15 +23,11 @@ from study.common.errors import StudyError
 from study.common.errors import TrackingRefused
 from study.common.errors import TrialFailed
 from study.common.errors import WorkerDied
-from study.config.trial_config import recipe
 from study.config.trial_config import TrialConfig
-from study.search import pruning
-from study.search.space import make_space
 from study.tpe import main
 from study.tpe import parse_duration
 from study.tpe import parse_fix
 from study.variants import find_variant
-from study.variants import format_command
 from tests.support.commands import client_of
 from tests.support.commands import finish
 from tests.support.commands import history_of
@@ -213,58 +209,6 @@ def test_poor_trial_is_pruned_and_left_out_of_the_table(
 
 # --- without training -------------------------------------------------------------------------
 
-SPACE = make_space(recipe("chest"))
-
-
-def test_search_space_contains_the_seven_variants() -> None:
-    configs = [SPACE.config(point) for point in SPACE.starts()]
-    assert [find_variant(config) for config in configs] == [1, 2, 3, 4, 5, 6, 7]
-    for point in SPACE.starts():
-        optuna.create_trial(value=0.0, params=point, distributions=SPACE.free)  # checks the ranges
-
-
-@pytest.mark.parametrize("dataset", ["chest", "blood", "demo"])
-def test_every_point_of_the_search_space_is_a_valid_config(dataset: str) -> None:
-    space = make_space(recipe(dataset))
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for _ in range(50):
-        config = space.config(study.ask(space.free).params)
-        assert config.image_size <= recipe(dataset).image_size
-        assert config.replace(**space.point(recipe(dataset).as_dict())) == recipe(dataset)
-        again = optuna.create_trial(  # as when its run is imported
-            value=0.0, params=space.point(config.as_dict()), distributions=space.free
-        )
-        assert space.config(again.params) == config
-
-
-def test_fields_without_effect_make_no_other_config() -> None:
-    point = SPACE.starts()[0] | {"hidden_layers": 0}
-    assert SPACE.config(point) == SPACE.config(point | {"dense_units": 99, "dropout": 0.2})
-
-
-def test_fields_with_steps_take_round_values() -> None:
-    steps = {"trainable": 10, "augment": 10, "label_smoothing": 20, "weight_decay": 100}
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for _ in range(50):
-        config = SPACE.config(study.ask(SPACE.free).params)
-        for name, parts in steps.items():
-            assert getattr(config, name) == round(getattr(config, name) * parts) / parts
-
-
-def test_fixed_field_is_not_searched() -> None:
-    space = make_space(recipe("chest").replace(lr=1e-4), {"lr", "hidden_layers"})
-    assert not {"lr", "hidden_layers"} & space.free.keys()
-    assert [p["dense_units"] for p in space.starts()] == [8, 16, 32]
-    assert space.settings()["lr"] == 1e-4
-
-
-def test_study_name_depends_on_settings_ranges_and_objective() -> None:
-    other = recipe("chest").replace(epochs=3)
-    names = {SPACE.name("val_loss"), SPACE.name("val_accuracy"), make_space(other).name("val_loss")}
-    names.add(make_space(recipe("chest"), {"lr"}).name("val_loss"))
-    assert len(names) == 4
-    assert make_space(recipe("chest")).name("val_loss") in names
-
 
 def test_fix_flag_takes_a_searched_field_and_its_value() -> None:
     assert parse_fix(["lr=1e-5", "image-size=96"]) == {"lr": "1e-5", "image_size": "96"}
@@ -295,33 +239,6 @@ def test_fix_contradicts_a_flag_only_with_another_value(
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5h", 5400)])
 def test_duration_with_a_unit_is_parsed_as_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
-
-
-def test_command_of_a_config_names_what_differs_from_the_recipe() -> None:
-    config = recipe("folder:my images").replace(lr=3.1e-5, seed=4)
-    assert format_command(config) == (
-        "python -m study.train --dataset 'folder:my images' --lr 3.1e-05 --seed 4"
-    )
-
-
-@pytest.mark.parametrize(("metric", "poor"), [("val_accuracy", 0.1), ("val_loss", 2.0)])
-def test_pruner_reports_each_epoch_and_gives_its_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, poor: float
-) -> None:
-    monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/study.db")
-    direction = "minimize" if metric == "val_loss" else "maximize"
-    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", direction=direction)
-    for _ in range(5):
-        study.add_trial(optuna.create_trial(value=1.0, intermediate_values={1: 1.0, 2: 1.0}))
-    watch = pruning.make_watch(study.ask(), "median", 4, metric)
-    assert watch.function == "study.search.pruning:report_epoch"
-    assert (
-        pruning.report_epoch(*watch.args, {"epoch": 1.0, metric: poor}) is None
-    )  # too early to tell
-    assert f"epoch 2: {metric} {poor:.4f}" in (
-        pruning.report_epoch(*watch.args, {"epoch": 2.0, metric: poor}) or ""
-    )
-    assert study.trials[-1].intermediate_values == {1: poor, 2: poor}
 
 
 Command = Callable[..., tuple[int, list[TrialConfig], str]]

@@ -6,6 +6,7 @@ from study.common.errors import ConfigError
 from study.config.trial_config import recipe
 from study.config.trial_config import RECIPES
 from study.variants import find_variant
+from study.variants import format_command
 from study.variants import resolve_config
 from study.variants import variant_fields
 from study.variants import VARIANTS
@@ -59,3 +60,10 @@ def test_learning_rate_of_a_variant_follows_the_base() -> None:
 def test_unknown_variant_is_refused(number: int) -> None:
     with pytest.raises(ConfigError, match=rf"^variant={number} is unknown: use 1 to 7$"):
         resolve_config("demo", number, {})
+
+
+def test_command_of_a_config_names_what_differs_from_the_recipe() -> None:
+    config = recipe("folder:my images").replace(lr=3.1e-5, seed=4)
+    assert format_command(config) == (
+        "python -m study.train --dataset 'folder:my images' --lr 3.1e-05 --seed 4"
+    )

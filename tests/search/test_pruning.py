@@ -1,14 +1,18 @@
-"""Whether a config has earned its next seed: properties, and how often the rule errs."""
+"""What ends early: poor trials at their epochs, and poor configs before their next seed."""
 
 import math
+from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import Generator
 
 from study.search.pruning import explain_no_further_seed
+from study.search.pruning import make_watch
+from study.search.pruning import report_epoch
 
 FIGURE = st.floats(0, 1)
 SEEDS = 3
@@ -86,3 +90,21 @@ def test_pruning_rule_errs_as_often_as_documented(
 ) -> None:
     found = simulate_pruned_shares(np.random.default_rng(0), differ, worse)
     assert found == pytest.approx((first, second), abs=0.035)  # 3 standard errors
+
+
+@pytest.mark.parametrize(("metric", "poor"), [("val_accuracy", 0.1), ("val_loss", 2.0)])
+def test_pruner_reports_each_epoch_and_gives_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, poor: float
+) -> None:
+    monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/study.db")
+    direction = "minimize" if metric == "val_loss" else "maximize"
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", direction=direction)
+    for _ in range(5):
+        study.add_trial(optuna.create_trial(value=1.0, intermediate_values={1: 1.0, 2: 1.0}))
+    watch = make_watch(study.ask(), "median", 4, metric)
+    assert watch.function == "study.search.pruning:report_epoch"
+    too_early = report_epoch(*watch.args, {"epoch": 1.0, metric: poor})
+    assert too_early is None
+    reason = report_epoch(*watch.args, {"epoch": 2.0, metric: poor})
+    assert f"epoch 2: {metric} {poor:.4f}" in (reason or "")
+    assert study.trials[-1].intermediate_values == {1: poor, 2: poor}
