@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from hypothesis import settings
 from mlflow.tracking import MlflowClient
 
 from study.tracking.connection import connect
@@ -22,6 +23,10 @@ LONGEST = (
     *("test_chaos.py", "test_offline.py", "test_sync.py", "test_real.py", "test_loop_jax.py"),
     *("test_ray_cluster.py", "test_tpe.py", "test_resume.py", "test_grid.py", "test_model.py"),
 )
+
+# How long an example takes depends on the machine, and the first one imports SciPy
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

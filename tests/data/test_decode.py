@@ -132,7 +132,6 @@ def test_16_bit_colors_are_read_if_all_bits_are_used_and_refused_if_not(channels
     assert "save 8 bits" in describe_form(twelve_bits)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(("LA", "RGBA")), st.sampled_from((".png", ".tif")), st.integers(0, 255))
 def test_any_transparency_leaves_the_stored_colors(mode: str, suffix: str, alpha: int) -> None:
     image = draw_noise(mode, 0)
@@ -204,7 +203,7 @@ def encoded(kind: str) -> bytes:
 WHOLE = {kind: encoded(kind) for kind in ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.sampled_from(sorted(WHOLE)),
     st.floats(0.01, 1),

@@ -4,7 +4,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from study.data.decode import decode
@@ -93,7 +92,6 @@ def test_12_bits_per_value_are_a_stated_range() -> None:
     assert np.abs(decode_grey(content)[0] - wanted).max() <= 1
 
 
-@settings(deadline=None)
 @given(st.integers(0, 65535), st.integers(0, 65535), st.sampled_from(("u2", "i2", "u4", "f4")))
 def test_darker_values_never_become_brighter(one: int, other: int, kind: str) -> None:
     shift = 32768 if kind == "i2" else 0

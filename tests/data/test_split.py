@@ -12,7 +12,7 @@ from study.data.split import get_report_sizes
 from study.data.split import make_split
 from study.data.split import Split
 
-FAST = settings(deadline=None, max_examples=60)
+FAST = settings(max_examples=60)
 
 
 def data_of(

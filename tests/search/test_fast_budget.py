@@ -150,7 +150,7 @@ def test_fast_budget_of_less_than_an_epoch_is_refused() -> None:
         fast_epochs(2)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(st.lists(ACCURACIES, min_size=7, max_size=7), min_size=1, max_size=6), st.randoms())
 def test_significant_directions_depend_on_accuracies_alone(
     table: list[list[float]], random: object

@@ -84,7 +84,7 @@ FORMATS = (".png", ".tif", ".jpg", ".webp", ".bmp", ".gif")
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16", "F")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(mode=st.sampled_from(MODES), suffix=st.sampled_from(FORMATS), seed=st.integers(0, 9))
 def test_logged_model_decodes_what_training_and_the_audit_decode(
     model: PyFuncModel, mode: str, suffix: str, seed: int

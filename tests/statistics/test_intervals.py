@@ -195,7 +195,7 @@ def test_chance_to_win_counts_ties_half() -> None:
     assert 0 < found.low < found.value < found.high < 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_intervals_of_any_counts_contain_their_value(groups: int, seeds: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

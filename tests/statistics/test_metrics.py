@@ -29,7 +29,7 @@ def predictions(draw: st.DrawFn) -> Drawn:
 
 
 @given(predictions())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_cross_entropy_matches_scikit_learn(drawn: Drawn) -> None:
     values, labels = drawn
     clipped = np.clip(values.astype(np.float64), 1e-7, 1)
@@ -43,7 +43,7 @@ def test_cross_entropy_matches_scikit_learn(drawn: Drawn) -> None:
 
 
 @given(predictions())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_accuracy_matches_scikit_learn(drawn: Drawn) -> None:
     values, labels = drawn
     expected = accuracy_score(labels, values.argmax(axis=1))
@@ -51,7 +51,7 @@ def test_accuracy_matches_scikit_learn(drawn: Drawn) -> None:
 
 
 @given(predictions())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 def test_balanced_accuracy_matches_scikit_learn(drawn: Drawn) -> None:
     values, labels = drawn
@@ -65,7 +65,7 @@ def test_balanced_accuracy_of_always_naming_the_larger_class_is_one_half() -> No
 
 
 @given(predictions())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_auc_matches_scikit_learn(drawn: Drawn) -> None:
     values, labels = drawn
     count = values.shape[1]

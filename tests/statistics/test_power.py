@@ -81,7 +81,7 @@ def test_smallest_difference_of_equal_groups_is_that_of_a_paired_t_test() -> Non
     assert find_smallest_difference(variance) == pytest.approx(effect * deviation, rel=1e-3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(variances, st.integers(2, 30), st.integers(1, 30))
 def test_more_seeds_never_raise_the_smallest_difference(
     variance: DifferenceVariance, seeds: int, more: int
@@ -90,7 +90,7 @@ def test_more_seeds_never_raise_the_smallest_difference(
     assert find_smallest_difference(variance.with_seeds(seeds + more)) <= fewer + 1e-9
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(variances, st.integers(5, 300), st.integers(1, 300))
 def test_more_groups_never_raise_the_smallest_difference(
     variance: DifferenceVariance, groups: int, more: int

@@ -67,7 +67,7 @@ def make_outbox(client: object, count: int) -> Outbox:
 
 
 @given(st.lists(st.sampled_from([None, DOWN, LostError("reset"), TimeoutError()]), max_size=25))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_outbox_with_a_failing_server_delivers_all_in_order(
     answers: list[Exception | None],
 ) -> None:
@@ -82,7 +82,7 @@ def test_outbox_with_a_failing_server_delivers_all_in_order(
 
 
 @given(st.integers(0, 7), st.integers(0, 3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_outbox_stopped_early_returns_what_has_not_arrived(arrived: int, failures: int) -> None:
     client = Unreliable(*[None] * arrived, *[DOWN] * 10_000)
     box = make_outbox(client, 8)

@@ -47,7 +47,7 @@ def assert_alike(fast: Any, plain: Any, images: NDArray[np.float32]) -> None:
             np.testing.assert_allclose(ours, keras_own, atol=0.03 * np.abs(keras_own).max() + 1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     size=st.sampled_from([(1, 1), (3, 3), (4, 6), (7, 5)]),
     kernel=st.tuples(SIDES, SIDES),

@@ -17,7 +17,7 @@ from study.data.audit.registration import POINTS
 from study.data.intact import BadImage
 from tests.support import images as make
 
-SOME = settings(deadline=None, max_examples=12)
+SOME = settings(max_examples=12)
 
 
 @cache

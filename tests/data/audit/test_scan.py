@@ -87,7 +87,7 @@ def test_scan_skips_the_files_that_training_skips(tmp_path: Path, root: Path) ->
     assert len(skipped) == 11
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(
     st.sampled_from(sorted(WHOLE)),
     st.floats(0.01, 1),
