@@ -11,52 +11,32 @@ then of random ones.
 
 import argparse
 import itertools
-import pickle
 import sys
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 from statsmodels.stats.multitest import multipletests
 
+from experiments.budget_curves import Curves
+from experiments.budget_curves import read_or_train
+from experiments.budget_curves import SETTINGS
 from study.common.command import run_command
-from study.common.files import atomic_write
-from study.common.progress import Progress
-from study.config.trial_config import recipe
-from study.config.trial_config import TrialConfig
 from study.search import fast_budget
 from study.search.grid_plan import Cell
 from study.search.grid_plan import variant_setting
-from study.statistics import metrics
 from study.statistics.counts import Counts
 from study.statistics.intervals import Estimate
 from study.statistics.intervals import estimate_difference
-from study.variants import variant_fields
 from study.variants import VARIANTS
 
 ALL = [variant.number for variant in VARIANTS]
 BASELINE = ALL[0]  # the variant that the others are compared with
-SETTINGS: dict[str, dict[str, Any]] = {
-    "demo": {"limit": 325},
-    "chest": {
-        "image_size": 64,
-        "alpha": 0.25,
-        "batch_size": 16,
-        "limit": 400,
-        "epochs": 6,
-        "split": "grouped",
-    },
-}
 CHOICES = 60  # random choices of seeds to compare
 PAIRS = 500  # random pairs of disjoint choices, to see whether both find the same best variant
-
-# By seed and variant: `val` is the validation accuracy of each epoch, `right` tells which test
-# images were right after each epoch, shape (epochs, images), and `groups` names their groups.
-Curves = dict[int, dict[int, dict[str, Any]]]
 
 
 class Result(NamedTuple):
@@ -68,51 +48,6 @@ class Result(NamedTuple):
 
 
 Way = Callable[[Curves, Sequence[int], int], Result]  # of the curves, the seeds, and the epochs
-
-
-def train_seed(base: TrialConfig) -> dict[int, dict[str, Any]]:
-    """Train each variant with the seed of `base`, and return its curves by variant."""
-    return {
-        variant: train_variant(base.replace(**variant_fields(variant, base))) for variant in ALL
-    }
-
-
-def train_variant(config: TrialConfig) -> dict[str, Any]:
-    """Train a config with the study's own loop, and return its curves."""
-    from study.training import fit
-    from study.training.arrays import Arrays
-    from study.training.loop import make_loop
-    from study.training.model import build_compiled_model
-    from study.trial.prepare import prepare_trial
-
-    trial = prepare_trial(config, Progress(), use_cache=True)
-    data = trial.data
-    split = trial.split
-    arrays = Arrays(data.x, data.y, split.train, split.val, split.test, len(data.classes))
-    loop = make_loop(config, arrays, build_compiled_model(config, arrays.num_classes))
-    val = []
-    right = []
-    for epoch in range(config.epochs):
-        loop.train(fit.shuffle_training_rows(config, arrays, epoch), lambda *_: None)
-        val.append(metrics.accuracy(loop.predict(split.val)[0], data.y[split.val]))
-        right.append(loop.predict(split.test)[0].argmax(axis=1) == data.y[split.test])
-    groups = np.asarray(data.groups)[split.test]
-    return {"val": val, "right": np.array(right), "groups": groups}
-
-
-def read_or_train(args: argparse.Namespace) -> Curves:
-    """Return the curves of all seeds, and train those that are not in the folder."""
-    base = recipe(args.setting).replace(**SETTINGS[args.setting])
-    if args.weights:
-        base = base.replace(weights=args.weights)
-    curves: Curves = {}
-    args.folder.mkdir(parents=True, exist_ok=True)
-    for seed in range(args.seeds):
-        path = args.folder / f"{args.setting}-{Path(base.weights).stem}-{seed}.pkl"
-        if not path.exists():
-            atomic_write(path, pickle.dumps(train_seed(base.replace(seed=seed))))
-        curves[seed] = pickle.loads(path.read_bytes())
-    return curves
 
 
 def estimate_test_difference(
@@ -316,7 +251,7 @@ def main() -> None:
     add("--repeat", type=int, default=3, help="seeds of a grid [default: 3]")
     add("--weights", help="of MobileNet, alpha 0.25: none or FILE")
     args = parser.parse_args()
-    curves = read_or_train(args)
+    curves = read_or_train(args.setting, args.weights, args.folder, args.seeds)
     size = args.repeat
     seeds = sorted(curves)
     epochs = len(curves[0][1]["val"])

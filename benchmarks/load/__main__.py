@@ -25,6 +25,7 @@ import psutil
 from sqlalchemy import create_engine
 from sqlalchemy import text
 
+from benchmarks.ended_trials import add_ended_trials
 from benchmarks.load import worker
 from benchmarks.load.fill import copy_run
 from benchmarks.load.fill import write_files
@@ -35,7 +36,6 @@ from benchmarks.load.usage import count_refusals
 from benchmarks.load.usage import find_servers
 from benchmarks.load.usage import measure_usage
 from benchmarks.load.worker import Plan
-from benchmarks.overhead import add_ended_trials
 from deploy.errors import StackError
 from deploy.native import build_environment
 from deploy.native import run_mlflow
