@@ -76,8 +76,8 @@ def _make_rows(
         "run_ids": [uuid.uuid4().hex],
         "values": values,
     }
-    for name, value in attributes.items():
-        yield models.TrialUserAttributeModel, {"key": name, "value_json": json.dumps(value)}
+    for name, content in attributes.items():
+        yield models.TrialUserAttributeModel, {"key": name, "value_json": json.dumps(content)}
     step = models.TrialIntermediateValueModel
     finite = {"intermediate_value_type": step.TrialIntermediateValueType.FINITE}
     for number, figure in enumerate(values, 1):

@@ -66,11 +66,11 @@ def measure_product_rate(dtype: str) -> float:
 def count_flop(layer: keras.Layer) -> float:
     """Count the FLOP of a layer and its sublayers in the forward pass of one image."""
     if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return 2.0 * math.prod(layer.kernel.shape[:2]) * math.prod(layer.output.shape[1:])
+        return 2.0 * float(math.prod(layer.kernel.shape[:2]) * math.prod(layer.output.shape[1:]))
     if isinstance(layer, keras.layers.Conv2D):
-        return 2.0 * math.prod(layer.kernel.shape[:3]) * math.prod(layer.output.shape[1:])
+        return 2.0 * float(math.prod(layer.kernel.shape[:3]) * math.prod(layer.output.shape[1:]))
     if isinstance(layer, keras.layers.Dense):
-        return 2.0 * math.prod(layer.kernel.shape)
+        return 2.0 * float(math.prod(layer.kernel.shape))
     if not isinstance(layer, keras.Model):
         layer = getattr(layer, "backbone", None)  # of the layer that trials share
     return sum(count_flop(each) for each in layer.layers) if layer is not None else 0.0

@@ -116,6 +116,9 @@ class StubWorker:
     def interrupt(self) -> None:
         """Do nothing, because no call is under way."""
 
+    def close(self) -> None:
+        """Do nothing, because nothing is open."""
+
 
 @contextmanager
 def start_postgres() -> Iterator[None]:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
@@ -41,7 +41,6 @@ from study.config.trial_config import TrialConfig
 from study.search.grid_plan import BY_VARIANT
 from study.tracking import queries
 from study.tracking.run_logger import RunLog
-from study.trial import record
 from study.trial import train_config
 from study.trial.prepare import prepare_trial
 from study.variants import format_flags
@@ -51,6 +50,7 @@ with quiet_stderr():
     import keras
     import tensorflow as tf
 
+    from study.training import artifacts
     from study.training import fit
     from study.training import loop_tensorflow
     from study.training.model import build_compiled_model
@@ -69,17 +69,17 @@ PARTS: list[tuple[Any, str, str]] = [
     (loop_tensorflow.TensorFlowLoop, "predict", PREDICTED),
     (fit, "save_checkpoint", STATE),
     (RunLog, "log_epoch", RECORD),
-    (record.artifacts, "write_artifacts", "files written"),
+    (artifacts, "write_artifacts", "files written"),
 ]
 TURNS = 5  # of which a median is taken
-Seconds = Counter[str]
+Seconds = dict[str, float]
 
 
 @dataclass
 class Clock:
     """The seconds of a trial's parts, in all and at the end of each epoch."""
 
-    seconds: Seconds = field(default_factory=Counter)
+    seconds: Seconds = field(default_factory=lambda: defaultdict(float))
     epochs: list[tuple[float, Seconds]] = field(default_factory=list)  # (time, seconds so far)
 
     def wrap(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -91,14 +91,14 @@ class Clock:
         @functools.wraps(function)
         def call_timed(*args: Any, **kwargs: Any) -> Any:
             start = time.perf_counter()
-            total_before = self.seconds.total()
+            total_before = sum(self.seconds.values())
             try:
                 return function(*args, **kwargs)
             finally:
-                inner_seconds = self.seconds.total() - total_before
+                inner_seconds = sum(self.seconds.values()) - total_before
                 self.seconds[name] += time.perf_counter() - start - inner_seconds
                 if name == RECORD:
-                    self.epochs.append((time.perf_counter(), Counter(self.seconds)))
+                    self.epochs.append((time.perf_counter(), dict(self.seconds)))
 
         return call_timed
 
@@ -107,9 +107,8 @@ class Clock:
         start, first = self.epochs[0]
         end, last = self.epochs[-1]
         count = len(self.epochs) - 1
-        mean = Counter({name: seconds / count for name, seconds in (last - first).items()})
-        mean[REST] = (end - start) / count - mean.total()
-        return mean
+        mean = {name: (last[name] - first.get(name, 0.0)) / count for name in last}
+        return mean | {REST: (end - start) / count - sum(mean.values())}
 
 
 def time_trial(config: TrialConfig) -> Clock:
@@ -119,7 +118,7 @@ def time_trial(config: TrialConfig) -> Clock:
         setattr(owner, attribute, clock.wrap(getattr(owner, attribute), name))
     start = time.perf_counter()
     train_config.train_config(config)
-    seconds = time.perf_counter() - start - clock.seconds.total()
+    seconds = time.perf_counter() - start - sum(clock.seconds.values())
     clock.seconds["the rest: record opened, awaited and closed"] = seconds
     tracing = clock.epochs[0][1][STEPS] - clock.compute_mean_epoch()[STEPS]
     clock.seconds["tracing: the first epoch's steps, less a later one's"] = tracing

@@ -58,7 +58,7 @@ def measure_together(config: TrialConfig, count: int) -> float:
             threads.submit(worker.call, f"{__spec__.name}:measure_pace", config)
             for worker in workers
         ]
-        return sum(call.result() for call in calls)
+        return float(sum(call.result() for call in calls))
 
 
 def list_worker_counts() -> Iterator[int]:

@@ -25,8 +25,11 @@ from experiments.budget_curves import Curves
 from experiments.budget_curves import read_or_train
 from experiments.budget_curves import SETTINGS
 from study.common.command import run_command
+from study.config.trial_config import recipe
 from study.search import fast_budget
 from study.search.grid_plan import Cell
+from study.search.grid_plan import plan_variants
+from study.search.grid_plan import Setting
 from study.search.grid_plan import variant_setting
 from study.statistics.counts import Counts
 from study.statistics.intervals import Estimate
@@ -35,6 +38,7 @@ from study.variants import VARIANTS
 
 ALL = [variant.number for variant in VARIANTS]
 BASELINE = ALL[0]  # the variant that the others are compared with
+FACTOR_SETTINGS = fast_budget.list_factors(plan_variants(recipe("chest")))
 CHOICES = 60  # random choices of seeds to compare
 PAIRS = 500  # random pairs of disjoint choices, to see whether both find the same best variant
 
@@ -43,7 +47,7 @@ class Result(NamedTuple):
     """What one way of spending compute finds in one repeat."""
 
     best: int  # variant
-    directions: Mapping[int, int]  # against the baseline, as `significant_directions` returns them
+    directions: Mapping[Setting, int]  # as `significant_directions` returns them
     epochs: int  # spent
 
 
@@ -70,7 +74,7 @@ def estimate_test_difference(
 
 def find_test_directions(
     curves: Curves, seeds: Sequence[int], variants: Sequence[int], epoch: int
-) -> dict[int, int]:
+) -> dict[Setting, int]:
     """Return 1 for variants better than the baseline, -1 for worse, 0 for not significant.
 
     Significance is by Holm's p on the test images.
@@ -82,7 +86,7 @@ def find_test_directions(
     ]
     p_values = multipletests([gain.p for gain in gains], method="holm")[1]
     return {
-        variant: int(np.sign(gain.value)) if p < fast_budget.LEVEL else 0
+        variant_setting(variant): int(np.sign(gain.value)) if p < fast_budget.LEVEL else 0
         for variant, gain, p in zip(variants, gains, p_values, strict=True)
     }
 
@@ -113,8 +117,7 @@ def replay_fast(curves: Curves, seeds: Sequence[int], epochs: int) -> Result:
         for variant in ALL
         for seed in seeds
     }
-    by_setting = fast_budget.significant_directions(accuracies, variant_setting(BASELINE))
-    directions = {variant: by_setting.get(variant_setting(variant), 0) for variant in ALL[1:]}
+    directions = fast_budget.significant_directions(accuracies, variant_setting(BASELINE))
     best = rank_variants(curves, seeds, ALL, until)[0]
     return Result(best, directions, len(ALL) * until * len(seeds))
 
@@ -206,14 +209,14 @@ def compare_verdicts(
     """
     pairs = [
         (
-            fast_budget.describe_factors(result.directions),
-            fast_budget.describe_factors(full.directions),
+            fast_budget.describe_factors(result.directions, FACTOR_SETTINGS),
+            fast_budget.describe_factors(full.directions, FACTOR_SETTINGS),
         )
         for result, full in zip(results, full_results, strict=True)
     ]
     shares = [
         np.mean([verdicts[factor] == full_verdicts[factor] for verdicts, full_verdicts in pairs])
-        for factor in fast_budget.FACTORS
+        for factor in FACTOR_SETTINGS
     ]
     all_alike = float(np.mean([verdicts == full_verdicts for verdicts, full_verdicts in pairs]))
     return " ".join(f"{share:.0%}" for share in shares), all_alike
@@ -232,7 +235,7 @@ def print_repeatability(curves: Curves, choices: Sequence[Sequence[int]], epochs
     size = len(choices[0])
     repeated = []
     for _ in range(PAIRS):
-        seeds = rng.permutation(sorted(curves))
+        seeds = rng.permutation(sorted(curves)).tolist()
         first_best = rank_variants(curves, seeds[:size], ALL, epochs)[0]
         second_best = rank_variants(curves, seeds[size : 2 * size], ALL, epochs)[0]
         repeated.append(first_best == second_best)

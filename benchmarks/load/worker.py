@@ -7,6 +7,7 @@ loaded.
 import contextlib
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
@@ -102,6 +103,7 @@ class StubWorker:
 
     def _record(self, log: RunLog, config: TrialConfig, options: Options) -> None:
         assert options.watch is not None
+        report_epoch: Callable[..., object] = pruning.report_epoch
         log.log_params(config.as_dict())
         log.log_tags(TAGS)
         log.log_dataset("chest", "https://www.kaggle.com", DIGEST)
@@ -109,7 +111,7 @@ class StubWorker:
             time.sleep(self.plan.seconds_per_epoch)
             log.log_epoch({"epoch": number} | EPOCH)
             with self.clock.time_call("judging"):
-                pruning.report_epoch(*options.watch.args, {"epoch": number} | EPOCH)
+                report_epoch(*options.watch.args, {"epoch": number} | EPOCH)
         log.log_folder(Path(self.plan.files))
         log.log_metrics(dict.fromkeys(FIGURE_NAMES, 0.5) | {METRIC: 1.0}, step=0)
         log.log_tags({"finished": "true"})

@@ -127,7 +127,7 @@ def train_variants(configs: list[TrialConfig], images: Path, grid: Grid) -> None
     val = make_loader(images / "val", configs[0], shuffle=False)
     test = make_loader(images / "test", configs[0], shuffle=False)
     for config in configs:
-        network = build_network(config, len(data.dataset.classes))  # type: ignore[attr-defined]
+        network = build_network(config, len(data.dataset.classes))
         optimizer = torch.optim.Adam(network.parameters(), config.lr)
         grid.begin_variant()
         for _ in range(config.epochs):
