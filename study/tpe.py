@@ -5,8 +5,8 @@
 
 The search starts from the seven variants and from finished runs in MLflow, and trains nothing
 twice. Repeating the command continues where it stopped. A config flag such as --lr fixes a searched
-field, as --fix does. At the end the best config is trained with fresh seeds, and only then are test
-accuracies shown.
+field, as --fix does. At the end the best config and variant 1 are trained with fresh seeds, and
+only then are test accuracies shown.
 """
 
 import argparse
@@ -116,7 +116,12 @@ def _make_parser() -> Parser:
         default="1",
         help="judge a config by up to K seeds; one that is clearly worse gets no more [default: 1]",
     )
-    add("--confirm", metavar="K", default="3", help="fresh seeds for the winner [default: 3]")
+    add(
+        "--confirm",
+        metavar="K",
+        default="3",
+        help="fresh seeds for the best config and for variant 1 [default: 3]",
+    )
     add_engine_flags(parser)
     add_trial_flags(parser)
     add_config_flags(parser)

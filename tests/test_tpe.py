@@ -108,15 +108,27 @@ def test_killed_search_continues_in_the_same_run(killed_and_repeated_search: Sea
 def test_search_starts_with_the_variants_on_the_grouped_split(
     killed_and_repeated_search: Searched,
 ) -> None:
-    *search, confirm = trial_runs(killed_and_repeated_search.client)
-    assert [each.data.tags["variant"] for each in search] == ["1", "2"]
-    assert {each.data.tags["role"] for each in search} == {"search"}
-    assert confirm.data.tags["role"] == "confirm"
-    assert confirm.data.params["seed"] == "1"
-    assert {each.data.params["split"] for each in (*search, confirm)} == {"grouped"}
-    parents = {each.data.tags["mlflow.parentRunId"] for each in (*search, confirm)}
+    runs = trial_runs(killed_and_repeated_search.client)
+    searched = runs[:2]
+    assert [each.data.tags["variant"] for each in searched] == ["1", "2"]
+    assert {each.data.tags["role"] for each in searched} == {"search"}
+    assert {each.data.params["split"] for each in runs} == {"grouped"}
+    parents = {each.data.tags["mlflow.parentRunId"] for each in runs}
     assert len(parents) == 1
     assert "lr" not in killed_and_repeated_search.client.get_run(parents.pop()).data.params
+
+
+def test_best_config_and_variant_1_are_trained_with_a_fresh_seed(
+    killed_and_repeated_search: Searched,
+) -> None:
+    confirming = trial_runs(killed_and_repeated_search.client)[2:]
+    assert {each.data.tags["role"] for each in confirming} == {"confirm"}
+    assert {each.data.params["seed"] for each in confirming} == {"1"}
+    best = killed_and_repeated_search.study.best_trial.user_attrs["run_ids"][0]
+    best_variant = killed_and_repeated_search.client.get_run(best).data.tags["variant"]
+    assert [each.data.tags["variant"] for each in confirming] == (
+        ["1"] if best_variant == "1" else ["2", "1"]
+    )
 
 
 def test_optuna_trials_of_a_search_name_their_runs(killed_and_repeated_search: Searched) -> None:
@@ -131,9 +143,12 @@ def test_search_shows_test_accuracies_at_its_end_alone(
     killed_and_repeated_search: Searched,
 ) -> None:
     lines = killed_and_repeated_search.output.splitlines()
-    (place,) = (i for i, line in enumerate(lines) if "test accuracy" in line)
-    assert lines[place].startswith("test accuracy of a fresh seed")
-    assert [line[:7] for line in lines[place + 1 :]] in ([], ["the win"])  # did not repeat
+    shown = [line for line in lines if "test accuracy" in line]
+    assert shown[0].startswith("test accuracy of the best config with a fresh seed: ")
+    start = "test accuracy of the search's first config (variant 1) with a fresh seed: "
+    assert all(line.startswith(start) for line in shown[1:])
+    after = lines[lines.index(shown[0]) :]
+    assert not any("[1/2]" in line or "[2/2]" in line for line in after)
 
 
 def test_search_names_its_best_config_with_the_command(
@@ -148,12 +163,13 @@ def test_search_names_its_best_config_with_the_command(
 
 
 def test_repeated_search_trains_nothing(killed_and_repeated_search: Searched) -> None:
+    runs = len(trial_runs(killed_and_repeated_search.client))
     flags = (*FLAGS, "--trials", "2", "--confirm", "1")
     output = succeed_here("study.tpe", *flags, cwd=killed_and_repeated_search.folder)
     assert "2 trials ended already" in output
     assert "0 trained by this call" in output
     assert "epoch 1/" not in output
-    assert len(trial_runs(killed_and_repeated_search.client)) == 3
+    assert len(trial_runs(killed_and_repeated_search.client)) == runs
 
 
 def test_search_with_a_fixed_field_reuses_earlier_runs(
@@ -263,11 +279,12 @@ def test_search_with_more_trials_continues_from_the_earlier(search_with_stub: Co
     code, first, _ = search_with_stub("--trials", "9", "--confirm", "0")
     assert (code, len(first)) == (0, 9)
     code, more, _ = search_with_stub("--trials", "15", "--confirm", "2")
-    assert len(more) == 6 + 2
+    assert len(more) == 6 + 2 + 2
     configs = first + more[:6]
     assert len(set(configs)) == 15
     best = max(configs, key=lambda config: config.lr)
-    assert more[6:] == [best.replace(seed=1), best.replace(seed=2)]
+    assert more[6:8] == [best.replace(seed=1), best.replace(seed=2)]
+    assert more[8:] == [first[0].replace(seed=1), first[0].replace(seed=2)]
 
 
 def test_search_of_an_exhausted_space_ends(search_with_stub: Command) -> None:
@@ -364,8 +381,8 @@ def test_search_until_converged_ends_20_trials_after_its_best(search_with_stub: 
 def test_search_for_loss_minimizes_it(search_with_stub: Command) -> None:
     code, asked, err = search_with_stub("--objective", "loss", "--trials", "8", "--confirm", "1")
     assert code == 0
-    best = max(asked[:-1], key=lambda config: config.lr)  # the stub's loss is 1 - lr
-    assert asked[-1] == best.replace(seed=1)
+    best = max(asked[:8], key=lambda config: config.lr)  # the stub's loss is 1 - lr
+    assert asked[8] == best.replace(seed=1)
     assert "val_loss 0.9" in err
 
 
@@ -376,8 +393,8 @@ def test_search_for_another_figure_maximizes_it(
     flags = ("--objective", objective, "--trials", "8", "--confirm", "1")
     code, asked, err = search_with_stub(*flags)
     assert code == 0
-    best = max(asked[:-1], key=lambda config: config.lr)
-    assert asked[-1] == best.replace(seed=1)
+    best = max(asked[:8], key=lambda config: config.lr)
+    assert asked[8] == best.replace(seed=1)
     assert f"best of 8: val_{objective} {best.lr / divisor:.4f}" in err
     (study,) = studies(tmp_path).values()
     assert study.best_value == best.lr / divisor
@@ -394,12 +411,13 @@ def test_config_worse_on_its_first_seed_gets_no_second(
             return 0.1
         return 0.8 + 0.05 * config.seed + noise.get((number, config.seed), 0.0)
 
+    fresh = [(4, 3), (4, 4), (1, 3), (1, 4)]
     flags = ("--seeds", "3", "--trials", "4", "--confirm", "2")
     code, asked, err = search_with_stub(*flags, train=train)
     assert code == 0
     seeds = [(find_variant(config.replace(seed=0)), config.seed) for config in asked]
     good = [(number, seed) for number in (1, 2) for seed in (0, 1, 2)]
-    assert seeds == [*good, (3, 0), (4, 0), (4, 1), (4, 2), (4, 3), (4, 4)]
+    assert seeds == [*good, (3, 0), (4, 0), (4, 1), (4, 2), *fresh]
     (line,) = (line for line in err.splitlines() if "pruned at" in line)
     assert "seed 1: 0.7" in line
     assert "worse than the best on the same seeds" in line
@@ -433,13 +451,16 @@ def test_win_that_does_not_repeat_is_said_and_not_registered(
     search_with_stub: Command, tmp_path: Path
 ) -> None:
     def train(config: TrialConfig) -> float:
-        return 0.4 if config.seed > 0 else 0.6 if find_variant(config) == 1 else 0.8
+        is_start = find_variant(config) == 1
+        if config.seed > 0:
+            return 0.5 if is_start else 0.4
+        return 0.6 if is_start else 0.8
 
     flags = ("--trials", "7", "--confirm", "2")
     code, _, said = search_with_stub(*flags, train=train)
     doubt = (
-        "validation accuracy 0.4000 with fresh seeds is worse than 0.6000 of the config with which "
-        "the search started (variant 1)"
+        "with fresh seeds, its validation accuracy is 0.4000, worse than the 0.5000 of the "
+        "search's first config (variant 1) with the same seeds"
     )
     assert code == 0
     assert f"the win did not repeat: {doubt}" in said
@@ -450,10 +471,26 @@ def test_win_that_does_not_repeat_is_said_and_not_registered(
     assert "no model is registered, because the win did not repeat; --force" in said
 
 
-def test_win_that_repeats_is_not_doubted(search_with_stub: Command) -> None:
-    _, _, said = search_with_stub(
-        "--trials", "7", "--confirm", "2", train=lambda c: 0.6 if find_variant(c) == 1 else 0.8
+def test_win_on_harder_splits_is_judged_against_variant_1_on_the_same_splits(
+    search_with_stub: Command,
+) -> None:
+    def train(config: TrialConfig) -> float:
+        gain = 0.0 if find_variant(config) == 1 else 0.1
+        return gain + (0.5 if config.seed > 0 else 0.8)
+
+    _, asked, said = search_with_stub("--trials", "7", "--confirm", "2", train=train)
+    assert "did not repeat" not in said
+    assert [(find_variant(each), each.seed) for each in asked[7:]] == [
+        *((2, 1), (2, 2)),
+        *((1, 1), (1, 2)),
+    ]
+
+
+def test_start_that_wins_is_confirmed_once(search_with_stub: Command) -> None:
+    _, asked, said = search_with_stub(
+        "--trials", "7", "--confirm", "2", train=lambda c: 0.9 if find_variant(c) == 1 else 0.8
     )
+    assert [(find_variant(each), each.seed) for each in asked[7:]] == [(1, 1), (1, 2)]
     assert "did not repeat" not in said
 
 

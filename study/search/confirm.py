@@ -1,16 +1,17 @@
-"""Train the winner of a search with fresh seeds, and report and register it."""
+"""Train a search's winner and its start with fresh seeds, and report and register the winner."""
 
 import dataclasses
 from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import field
 from statistics import fmean
 
 from mlflow.tracking import MlflowClient
-from optuna.trial import TrialState
 
 from study.common.errors import StudyError
 from study.common.progress import Progress
+from study.config.fingerprint import fingerprint
 from study.config.sweep import Sweep
 from study.config.trial_config import TrialConfig
 from study.job import Options
@@ -27,43 +28,57 @@ from study.variants import format_command
 from study.workers.pool import run_workers
 from study.workers.pool import Worker
 
+START = "the search's first config (variant 1)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Confirmation:
+    """What fresh seeds show of a search's best config and of the one it started with.
+
+    winner: the outcomes of the best config, by the config with its seed.
+    start: those of the start (variant 1) with the same seeds; none if it is the best config.
+    """
+
+    winner: Mapping[TrialConfig, Outcome] = field(default_factory=dict)
+    start: Mapping[TrialConfig, Outcome] = field(default_factory=dict)
+
 
 def confirm_best(
     search: Search, workers: Sequence[Worker], seed_count: int, *, log_model: bool
-) -> dict[TrialConfig, Outcome]:
-    """Train the best config of a search with `seed_count` fresh seeds.
+) -> Confirmation:
+    """Train the best config and the start of a search with `seed_count` fresh seeds.
 
-    Returns:
-        The outcomes by config; none if there are no seeds.
+    The start has the same seeds, and so the same splits: a split may be harder than those of the
+    search.
 
     Raises:
         StudyError: no trial of the search finished, or training failed.
     """
-    best = search.best()
+    best = search.claims.storage.retry_until_available(search.best)
     if best is None:
         raise StudyError("no trial finished: raise --trials, or use --pruner none")
     config = search.space.config(best.params)
     first_fresh_seed = config.seed + search.seeds
-    seeds = [first_fresh_seed + i for i in range(seed_count)]
-    next_config = config.replace(seed=first_fresh_seed + seed_count)
+    seeds = range(first_fresh_seed, first_fresh_seed + seed_count)
+    next_config = config.replace(seed=seeds.stop)
     search.progress.say(f"to train it with one more fresh seed: {format_command(next_config)}")
     if not seeds:
-        return {}
-    name = f"{search.claims.storage.name}-confirm-{best.user_attrs['fingerprint'][:8]}"
+        return Confirmation()
     options = dataclasses.replace(search.options, log_model=log_model)
-    confirmed = train_with_seeds(
-        name, config, seeds, search.digest, search.client, workers, options
-    )
-    print_accuracies(confirmed.values(), search.progress)
-    return confirmed
+    winner = train_with_seeds(search, config, seeds, workers, options)
+    print_accuracies(winner.values(), "the best config", search.progress)
+    start_config = search.space.config(search.space.starts()[0])
+    if start_config == config:
+        return Confirmation(winner)
+    start = train_with_seeds(search, start_config, seeds, workers, search.options)
+    print_accuracies(start.values(), START, search.progress)
+    return Confirmation(winner, start)
 
 
 def train_with_seeds(
-    name: str,
+    search: Search,
     config: TrialConfig,
     seeds: Sequence[int],
-    digest: str,
-    client: MlflowClient,
     workers: Sequence[Worker],
     options: Options,
 ) -> dict[TrialConfig, Outcome]:
@@ -73,11 +88,9 @@ def train_with_seeds(
     looked up, not repeated.
 
     Args:
-        name: of the Optuna study by which the processes divide the seeds.
-        config: the winner.
+        search: whose data and MLflow client are used.
+        config: what to train.
         seeds: that the search has not seen.
-        digest: the digest of the data.
-        client: the MLflow client.
         workers: to train with.
         options: of the search.
 
@@ -90,73 +103,65 @@ def train_with_seeds(
     options = dataclasses.replace(
         options, label="[confirm] ", role="confirm", hide_test_metrics=True
     )
-    grid = build_grid(name, GridPlan(config, Sweep({}, {}), seeds), digest)
+    name = f"{search.claims.storage.name}-confirm-{fingerprint(config, search.digest)[:8]}"
+    grid = build_grid(name, GridPlan(config, Sweep({}, {}), seeds), search.digest)
     storage = Storage(name)
     with storage.lock_for_process():
-        scheduler = GridScheduler(grid, Claims(storage, "maximize"), client, options)
+        scheduler = GridScheduler(grid, Claims(storage, "maximize"), search.client, options)
         run_workers(workers, scheduler.step)
     for cell, reason in scheduler.failed.items():
         raise StudyError(f"{cell} failed: {reason}\nRepeat the command to try it again.")
     return {config: scheduler.finished[cell] for cell, config in grid.configs.items()}
 
 
-def print_accuracies(outcomes: Collection[Outcome], progress: Progress) -> None:
-    """Print the validation and test accuracy of the confirming runs.
+def print_accuracies(outcomes: Collection[Outcome], name: str, progress: Progress) -> None:
+    """Print the validation and test accuracy of a config's confirming runs.
 
     If there are several, their mean comes first.
     """
-    for name in ("val_accuracy", "test_accuracy"):
-        values = [getattr(outcome, name) for outcome in outcomes]
+    for metric in ("val_accuracy", "test_accuracy"):
+        values = [getattr(outcome, metric) for outcome in outcomes]
         listing = ", ".join(f"{value:.4f}" for value in values)
-        title = _format_metric(name)
+        title = f"{_format_metric(metric)} of {name}"
         if len(values) == 1:
-            progress.say(f"{title} of a fresh seed: {listing}")
+            progress.say(f"{title} with a fresh seed: {listing}")
         else:
-            mean = sum(values) / len(values)
-            progress.say(f"{title} of {len(values)} fresh seeds: mean {mean:.4f} ({listing})")
+            progress.say(
+                f"{title} with {len(values)} fresh seeds: mean {fmean(values):.4f} ({listing})"
+            )
 
 
-def find_doubts(search: Search, confirmed: Mapping[TrialConfig, Outcome]) -> list[str]:
+def find_doubts(metric: str, confirmation: Confirmation) -> list[str]:
     """Return why the win of a search did not repeat with fresh seeds.
 
-    It did not if the confirming runs are worse on average than the config with which the search
-    started, or no better than chance.
+    It did not if the best config is worse on average than the start with the same seeds, or no
+    better than chance.
+
+    Args:
+        metric: that of the search, such as `val_accuracy` or `val_loss`.
+        confirmation: what the fresh seeds show.
 
     Returns:
         A clause for each reason; none if there are no confirming runs.
     """
-    if not confirmed:
+    if not confirmation.winner:
         return []
-    outcomes = confirmed.values()
-    value = fmean(getattr(outcome, search.metric) for outcome in outcomes)
-    start_value = _find_start_value(search)
     doubts = []
-    is_lower_better = search.metric == "val_loss"
-    if start_value is not None and (
-        value > start_value if is_lower_better else value < start_value
-    ):
-        doubts.append(
-            f"{_format_metric(search.metric)} {value:.4f} with fresh seeds is worse than "
-            f"{start_value:.4f} of the config with which the search started (variant 1)"
-        )
-    if reason := explain_no_better_than_chance(outcomes):
+    if confirmation.start:
+        value = _compute_mean(metric, confirmation.winner)
+        start_value = _compute_mean(metric, confirmation.start)
+        if value > start_value if metric == "val_loss" else value < start_value:
+            doubts.append(
+                f"with fresh seeds, its {_format_metric(metric)} is {value:.4f}, worse than the "
+                f"{start_value:.4f} of {START} with the same seeds"
+            )
+    if reason := explain_no_better_than_chance(confirmation.winner.values()):
         doubts.append(f"with fresh seeds, the {reason}")
     return doubts
 
 
-def _find_start_value(search: Search) -> float | None:
-    """Return the value of variant 1 in a search.
-
-    Returns:
-        None if it won, or if it did not finish.
-    """
-    key = search.key(search.space.starts()[0])
-    trial = search.claims.finished_by_fingerprint().get(key)
-    best = search.best()
-    is_winner = best is not None and best.user_attrs["fingerprint"] == key
-    if trial is None or trial.state != TrialState.COMPLETE or is_winner:
-        return None
-    return trial.value
+def _compute_mean(metric: str, outcomes: Mapping[TrialConfig, Outcome]) -> float:
+    return fmean(getattr(outcome, metric) for outcome in outcomes.values())
 
 
 def _format_metric(metric: str) -> str:
@@ -173,7 +178,7 @@ def register_best(
     """Register the model of the confirming run that is best on validation.
 
     Args:
-        confirmed: the confirming runs.
+        confirmed: the best config's confirming runs.
         client: the MLflow client.
         progress: prints what was done.
         name: the model's name. By default, that of the data set.

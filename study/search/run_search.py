@@ -1,4 +1,4 @@
-"""Search with Optuna, and train the best config with fresh seeds."""
+"""Search with Optuna, and train the best config and the start with fresh seeds."""
 
 import contextlib
 import time
@@ -9,11 +9,9 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from study.common.errors import StudyError
-from study.config.trial_config import TrialConfig
 from study.data.prepare import compute_data_digest
 from study.data.prepare import has_groups
 from study.job import Options
-from study.job import Outcome
 from study.search import confirm
 from study.search.claims import Claims
 from study.search.claims import RELEASE_SECONDS
@@ -33,7 +31,7 @@ from study.workers.pool import Worker
 
 
 def run_search(space: Space, plan: SearchPlan, workers: Sequence[Worker]) -> None:
-    """Search, and train the best config with fresh seeds.
+    """Search, and train the best config and the start with fresh seeds.
 
     Raises:
         StudyError: the data or a server is not available, another process runs this search,
@@ -51,31 +49,33 @@ def run_search(space: Space, plan: SearchPlan, workers: Sequence[Worker]) -> Non
     storage = Storage(space.name(metric, digest, *seed_words))
     with storage.lock_for_process():
         claims = Claims(storage, "minimize" if plan.objective == "loss" else "maximize")
-        claims.study.sampler = _make_seeded_sampler(plan.sampler, space.base.seed, claims)
+        claims.study.sampler = storage.retry_until_available(
+            lambda: _make_seeded_sampler(plan.sampler, space.base.seed, claims)
+        )
         search = Search(claims, space, metric, digest, client, plan.bounds, plan.pruner, plan.seeds)
-        confirmed, doubts = _search_under_parent(search, plan, workers)
+        confirmation, doubts = _search_under_parent(search, plan, workers)
     if plan.register:
         if doubts and not plan.force:
             raise StudyError(
                 "no model is registered, because the win did not repeat; --force registers it all "
                 "the same"
             )
-        confirm.register_best(confirmed, client, search.progress, name=plan.model_name)
+        confirm.register_best(confirmation.winner, client, search.progress, name=plan.model_name)
 
 
 def _search_under_parent(
     search: Search, plan: SearchPlan, workers: Sequence[Worker]
-) -> tuple[dict[TrialConfig, Outcome], list[str]]:
+) -> tuple[confirm.Confirmation, list[str]]:
     """Search and confirm below the search's parent run.
 
     Returns:
-        The outcomes of the best config's fresh seeds, by config, and why its win did not repeat.
+        What the fresh seeds show, and why the win did not repeat with them.
     """
     base = search.space.base
     title = parent_run_title("search", base)
     name = search.claims.storage.name
     spec = StudySpec(base.dataset, name, title, search.space.settings())
-    confirmed: dict[TrialConfig, Outcome] = {}
+    confirmation = confirm.Confirmation()
     doubts: list[str] = []
     with open_study_run(search.claims, search.client, spec) as study_run:
         search.options = Options(
@@ -88,18 +88,18 @@ def _search_under_parent(
         try:
             _train_trials(search, workers)
             log_model = plan.log_model or plan.register
-            confirmed = confirm.confirm_best(search, workers, plan.confirm, log_model=log_model)
-            doubts = confirm.find_doubts(search, confirmed)
+            confirmation = confirm.confirm_best(search, workers, plan.confirm, log_model=log_model)
+            doubts = confirm.find_doubts(search.metric, confirmation)
         finally:
             study_run.write(
                 search.claims.storage.retry_until_available(
-                    lambda: summarize_search(search, confirmed, doubts, study_run.run),
+                    lambda: summarize_search(search, confirmation, doubts, study_run.run),
                     RELEASE_SECONDS,
                 )
             )
     for doubt in doubts:
         search.progress.say(f"the win did not repeat: {doubt}")
-    return confirmed, doubts
+    return confirmation, doubts
 
 
 def _make_seeded_sampler(kind: str, seed: int, claims: Claims) -> BaseSampler:
@@ -114,8 +114,8 @@ def _train_trials(search: Search, workers: Sequence[Worker]) -> None:
     imported = import_finished(search)
     say = search.progress.say
     origin = f", {imported} of them from earlier runs" if imported > 0 else ""
-    ended = len(search.claims.finished_by_fingerprint())
-    say(f"{search.claims.storage.name}: {ended} trials ended already{origin}")
+    ended = search.claims.storage.retry_until_available(search.claims.finished_by_fingerprint)
+    say(f"{search.claims.storage.name}: {len(ended)} trials ended already{origin}")
     say(f"searched: {', '.join(search.space.free)}")
     search.started_at = time.monotonic()
     with _print_best_at_end(search):

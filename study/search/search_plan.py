@@ -43,7 +43,7 @@ class SearchPlan:
     sampler: str  # one of `SAMPLER_NAMES`
     pruner: str  # one of `PRUNER_NAMES`
     seeds: int  # for each config, at most
-    confirm: int  # fresh seeds for the best config
+    confirm: int  # fresh seeds for the best config and the start
     use_cache: bool = True
     log_model: bool = False
     register: bool = False  # register the best model of the fresh seeds

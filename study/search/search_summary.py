@@ -11,6 +11,8 @@ from optuna.trial import TrialState
 
 from study.config.trial_config import TrialConfig
 from study.job import Outcome
+from study.search.confirm import Confirmation
+from study.search.confirm import START
 from study.search.grid_plan import count_trials
 from study.search.search_scheduler import Search
 from study.search.study_page import describe_protocol
@@ -21,7 +23,7 @@ from study.tracking.operations import Operation
 
 
 def summarize_search(
-    search: Search, confirmed: Mapping[TrialConfig, Outcome], doubts: Sequence[str], run: Run
+    search: Search, confirmation: Confirmation, doubts: Sequence[str], run: Run
 ) -> list[Operation]:
     """Return what to write to a search's parent run.
 
@@ -29,7 +31,7 @@ def summarize_search(
 
     Args:
         search: so far.
-        confirmed: the outcomes of the confirming runs.
+        confirmation: what the fresh seeds show.
         doubts: why the win did not repeat in them, if so.
         run: the parent run.
     """
@@ -42,14 +44,17 @@ def summarize_search(
     if best is not None:
         figures[f"best_{search.metric}"] = best.value or 0.0
         paragraphs.append(f"**Best on validation:** {_describe_best_trial(run, search, best)}")
-    if confirmed:
-        test_accuracy = fmean([outcome.test_accuracy for outcome in confirmed.values()])
-        figures["confirmed_test_accuracy_mean"] = test_accuracy
-        means_part = f" (mean of {len(confirmed)} trainings)" if len(confirmed) > 1 else ""
-        links = [format_link(run, config, outcome.run_id) for config, outcome in confirmed.items()]
+    if confirmation.winner:
+        figures["confirmed_test_accuracy_mean"] = _compute_test_accuracy(confirmation.winner)
         paragraphs.append(
-            f"**Trained again with other seeds**, its test accuracy is "
-            f"{format_percent(test_accuracy)}{means_part}: {', '.join(links)}"
+            "**Trained again with other seeds**, its test accuracy is "
+            f"{_describe_trainings(run, confirmation.winner)}"
+        )
+    if confirmation.start:
+        figures["start_test_accuracy_mean"] = _compute_test_accuracy(confirmation.start)
+        paragraphs.append(
+            f"**With the same seeds**, that of {START} is "
+            f"{_describe_trainings(run, confirmation.start)}"
         )
     if doubts:
         paragraphs.append(f"**The win did not repeat:** {'; '.join(doubts)}.")
@@ -59,6 +64,17 @@ def summarize_search(
         f"{describe_protocol(search.space.base, search.space.free)}."
     )
     return make_operations(run, search.space.base, paragraphs, figures)
+
+
+def _compute_test_accuracy(confirmed: Mapping[TrialConfig, Outcome]) -> float:
+    return fmean(outcome.test_accuracy for outcome in confirmed.values())
+
+
+def _describe_trainings(run: Run, confirmed: Mapping[TrialConfig, Outcome]) -> str:
+    """Describe the mean test accuracy of confirming runs, with a link to each."""
+    means_part = f" (mean of {len(confirmed)} trainings)" if len(confirmed) > 1 else ""
+    links = [format_link(run, config, outcome.run_id) for config, outcome in confirmed.items()]
+    return f"{format_percent(_compute_test_accuracy(confirmed))}{means_part}: {', '.join(links)}"
 
 
 def _describe_best_trial(run: Run, search: Search, best: FrozenTrial) -> str:

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from study.config.trial_config import recipe
 from study.search.claims import Claims
+from study.search.confirm import Confirmation
 from study.search.search_plan import Bounds
 from study.search.search_scheduler import ClaimedTrial
 from study.search.search_scheduler import Search
@@ -79,7 +80,7 @@ def test_sampler_that_is_too_late_claims_no_trial_beyond_the_last(postgres_study
     assert claimed == [StepResult.DONE]
     assert first.claim_next() is StepResult.WAIT
     parent = SimpleNamespace(info=SimpleNamespace(experiment_id="0", run_id="a"))
-    figures, _ = summarize_search(first, {}, [], parent)  # type: ignore[arg-type]
+    figures, _ = summarize_search(first, Confirmation(), [], parent)  # type: ignore[arg-type]
     assert ["failed", 0.0] in [[name, value] for name, value, *_ in figures.body["metrics"]]
 
 

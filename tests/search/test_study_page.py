@@ -21,6 +21,7 @@ from study.search.grid_plan import plan_variants
 from study.search.run_grid import run_grid
 from study.tpe import main as search
 from study.tracking.ui_links import NOTE_TAG
+from study.variants import find_variant
 from tests.support.commands import runs_of
 from tests.support.images import class_folders
 from tests.support.training import make_outcome
@@ -150,7 +151,11 @@ def test_search_summary_shows_test_accuracy_of_fresh_seeds_alone(
     monkeypatch: pytest.MonkeyPatch,
     fresh: int,
 ) -> None:
-    make_stub(lambda config: outcome_of(config, test=0.9 if config.seed else 0.123))
+    def train(config: TrialConfig) -> Outcome:
+        accuracies = {None: 0.123, 1: 0.7, 5: 0.9}
+        return outcome_of(config, test=accuracies[find_variant(config) if config.seed else None])
+
+    make_stub(train)
     flags = ["--dataset", "demo", "--trials", "7", "--confirm", str(fresh)]
     monkeypatch.setattr("sys.argv", ["study.tpe", *flags])
     assert run_command(search) == 0
@@ -158,10 +163,13 @@ def test_search_summary_shows_test_accuracy_of_fresh_seeds_alone(
     note, figures = run.data.tags[NOTE_TAG], dict(run.data.metrics)
     assert run.info.run_name == "demo · search · grouped split · 18 epochs"
     assert figures.pop("confirmed_test_accuracy_mean", None) == (0.9 if fresh else None)
+    assert figures.pop("start_test_accuracy_mean", None) == (0.7 if fresh else None)
     assert figures == pytest.approx({"finished": 7, "failed": 0, "best_val_accuracy": 0.8})
     assert "7 trials finished, 0 pruned, 0 failed" in note
     assert "**Best on validation:** [demo · GAP·D(8)·D(8)·D(8) · 1e-3 · seed 0 · " in note
     assert ("its test accuracy is 90.0 % (mean of 2 trainings): [demo" in note) == (fresh > 0)
+    start = "**With the same seeds**, that of the search's first config (variant 1) is 70.0 %"
+    assert (start in note) == (fresh > 0)
     assert "12.3" not in note
 
 

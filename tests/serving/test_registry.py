@@ -213,8 +213,13 @@ def test_search_with_register_registers_its_confirmed_best(
     client = client_of(tmp_path)
     version = client.get_model_version_by_alias("demo", "best")
     runs = finished_of(client)
-    confirming = {r.info.run_id: r.data.metrics["val_accuracy"] for r in runs
-                  if r.data.tags.get("role") == "confirm"}  # fmt: skip
+    winner = client.get_run(version.run_id)
+    confirming = {
+        run.info.run_id: run.data.metrics["val_accuracy"]
+        for run in runs
+        if run.data.tags.get("role") == "confirm"
+        and run.data.tags["variant"] == winner.data.tags["variant"]
+    }
     assert len(confirming) == 2
     assert confirming[version.run_id] == max(confirming.values())
     logged = client.search_logged_models([runs[0].info.experiment_id])
