@@ -4,6 +4,7 @@ The alias `best` names the best model that is registered so far.
 """
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,7 +53,7 @@ def register_model(
     """Put a finished run's model into the registry and move the alias to it.
 
     A model that is registered already is not registered again. The alias stays where it is if the
-    model there has a higher validation accuracy, or was trained on other images.
+    model there has a higher validation accuracy, or was trained or validated on other images.
 
     Args:
         client: the MLflow client.
@@ -134,6 +135,7 @@ def _get_or_create_version(
     tags = {
         SCORE_NAME: f"{run.data.metrics['val_accuracy']:.6f}",
         "split": run.data.tags["split"],
+        "limit": run.data.params.get("limit", "0"),
         DIGEST_TAG: read_name_digest(run.data.tags),
     }
     return client.create_model_version(
@@ -190,23 +192,39 @@ def _move_alias_if_better(client: MlflowClient, version: ModelVersion, progress:
     holder = client.get_registered_model(version.name).aliases.get(ALIAS)
     if holder is not None and str(holder) != str(version.version):
         holder_tags = client.get_model_version(version.name, str(holder)).tags
-        digest = version.tags.get(DIGEST_TAG, "")
-        holder_digest = holder_tags.get(DIGEST_TAG, digest)
-        if holder_digest != digest:
-            progress.say(
-                f"{ALIAS} stays at version {holder}, which was trained on other images (digest "
-                f"{holder_digest[:DIGEST_LENGTH]}, here {digest[:DIGEST_LENGTH]}): use another "
-                "--name, or move the alias in the MLflow UI"
-            )
-            return False
-        # A version that somebody else made and gave the alias has no score, and keeps the alias.
-        if not float(version.tags[SCORE_NAME]) >= float(holder_tags.get(SCORE_NAME, "nan")):
-            progress.say(
-                f"{ALIAS} stays at version {holder}: validation accuracy "
-                f"{holder_tags.get(SCORE_NAME, 'unknown')} (split "
-                f"{holder_tags.get('split', 'unknown')}), here "
-                f"{version.tags[SCORE_NAME]} (split {version.tags['split']})"
-            )
+        if reason := _explain_why_alias_stays(version.tags, holder_tags):
+            progress.say(f"the alias {ALIAS} stays at version {holder}{reason}")
             return False
     client.set_registered_model_alias(version.name, ALIAS, str(version.version))
     return True
+
+
+def _explain_why_alias_stays(tags: Mapping[str, str], holder_tags: Mapping[str, str]) -> str | None:
+    """Return why a version does not get the alias of another one, or None if it does.
+
+    Tags that the holder lacks, as those of earlier code do, count as equal.
+    """
+    advice = "use another --name, or move the alias in the MLflow UI"
+    digest = tags.get(DIGEST_TAG, "")
+    holder_digest = holder_tags.get(DIGEST_TAG, digest)
+    if holder_digest != digest:
+        return (
+            f", which was trained on other images (digest {holder_digest[:DIGEST_LENGTH]}, here "
+            f"{digest[:DIGEST_LENGTH]}): {advice}"
+        )
+    # A validation accuracy of a split that leaks, or of a few images, may be too high.
+    split = _describe_validation(tags)
+    holder_split = _describe_validation({**tags, **holder_tags})
+    if holder_split != split:
+        return f", which was validated on other images ({holder_split}, here {split}): {advice}"
+    # A version that somebody else made and gave the alias has no score, and keeps the alias.
+    holder_score = holder_tags.get(SCORE_NAME, "unknown")
+    if holder_score == "unknown" or float(tags[SCORE_NAME]) < float(holder_score):
+        return f": validation accuracy {holder_score}, here {tags[SCORE_NAME]}"
+    return None
+
+
+def _describe_validation(tags: Mapping[str, str]) -> str:
+    limit = tags.get("limit", "0")
+    limit_part = "" if limit == "0" else f", limit {limit}"
+    return f"split {tags['split']}{limit_part}"

@@ -99,9 +99,7 @@ def test_alias_moves_unless_the_version_is_worse(
         assert _move_alias_if_better(client, versions[number - 1], Progress()) is moves
         assert holder(client) == best
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == (
-        "best stays at version 2: validation accuracy 0.5 (split pooled), here 0.4 (split pooled)"
-    )
+    assert line == ("the alias best stays at version 2: validation accuracy 0.5, here 0.4")
 
 
 def test_alias_set_by_hand_stays(
@@ -129,8 +127,35 @@ def test_alias_stays_with_the_images_of_its_version(
     assert moves == [True, False, True]
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        "best stays at version 1, which was trained on other images (digest aaaaaa, here bbbbbb): "
-        "use another --name, or move the alias in the MLflow UI"
+        "the alias best stays at version 1, which was trained on other images (digest aaaaaa, here "
+        "bbbbbb): use another --name, or move the alias in the MLflow UI"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tags", "here"),
+    [
+        ({"split": "pooled", "limit": "0"}, "split pooled"),
+        ({"split": "grouped", "limit": "60"}, "split grouped, limit 60"),
+    ],
+)
+def test_alias_stays_with_the_validation_images_of_its_version(
+    client: MlflowClient,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tags: dict[str, str],
+    here: str,
+) -> None:
+    client.create_registered_model("cells")
+    grouped = {"split": "grouped", "limit": "0", "val_accuracy": "0.9"}
+    for each in (grouped, tags | {"val_accuracy": "1.0"}):
+        version = client.create_model_version("cells", str(tmp_path), tags=each)
+        moved = _move_alias_if_better(client, version, Progress())
+    assert not moved
+    assert holder(client) == 1
+    assert capsys.readouterr().err == (
+        "the alias best stays at version 1, which was validated on other images (split grouped, "
+        f"here {here}): use another --name, or move the alias in the MLflow UI\n"
     )
 
 
