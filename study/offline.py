@@ -197,7 +197,7 @@ def _report_outcome(scheduler: "JobScheduler", out: Path) -> None:
         f"{scheduler.count_finished()} of {len(scheduler.jobs)} finished in {out}{failed_part}"
     )
     if not scheduler.in_time:
-        say(f"{summary}; the time is over: repeat the command to continue")
+        say(f"{summary}; the time is up: repeat the command to continue")
         sys.exit(EXIT_UNFINISHED)
     if scheduler.failed:
         cell, reason = next(iter(scheduler.failed.items()))

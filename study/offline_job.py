@@ -24,6 +24,7 @@ from study.tracking.journal import Journal
 from study.tracking.operations import now_ms
 from study.tracking.operations import Operation
 from study.tracking.run_logger import RunLog
+from study.trial.prepare import check_images_unchanged
 from study.trial.prepare import prepare_trial
 from study.trial.record import train_and_record
 from study.workers.pool import Scheduler
@@ -58,14 +59,14 @@ class JobScheduler(Scheduler[Cell]):
         self.jobs = jobs
         self.end = end  # by time.monotonic
         self.failed: dict[Cell, str] = {}
-        self.in_time = True  # whether all jobs ended before the time was over
+        self.in_time = True  # whether all jobs ended before the time was up
         self._remaining: SimpleQueue[Cell] = SimpleQueue()
         for cell, job in jobs.items():
             if not is_finished(job.record):
                 self._remaining.put(cell)
 
     def claim_next(self) -> Cell | StepResult:
-        """Return the next remaining config, unless the time is over."""
+        """Return the next remaining config, unless the time is up."""
         try:
             cell = self._remaining.get_nowait()
         except Empty:
@@ -101,7 +102,7 @@ def train_job(job: Job) -> None:
     """Train the remaining epochs of a config into its record.
 
     Raises:
-        Pruned: the time is over; the next call continues from the last epoch.
+        Pruned: the time is up; the next call continues from the last epoch.
         TrialFailed: training cannot give a result.
     """
     started = time.perf_counter()
@@ -113,6 +114,7 @@ def train_job(job: Job) -> None:
             return
         progress.say(job.title)
         trial = prepare_trial(job.config, progress, use_cache=options.use_cache)
+        check_images_unchanged(trial, job.key)
         record = _open_record(job)
         with tempfile.TemporaryDirectory() as files:
             log = RunLog(record, Path(files), seen=_collect_points(record.operations))
@@ -141,13 +143,13 @@ def _open_record(job: Job) -> Journal:
 
 
 def check_deadline(end: float, epoch: Mapping[str, float]) -> str | None:  # noqa: ARG001
-    """Return a reason to stop once the time is over, as a `study.job.Watch` callback.
+    """Return a reason to stop once the time is up, as a `study.job.Watch` callback.
 
     Args:
         end: by `time.monotonic()`, in seconds.
         epoch: the epoch's figures, which do not matter here.
     """
-    return "the time is over" if time.monotonic() > end else None
+    return "the time is up" if time.monotonic() > end else None
 
 
 def _collect_points(operations: Iterable[Operation]) -> frozenset[tuple[str, int]]:

@@ -84,7 +84,7 @@ def test_offline_run_out_of_time_exits_3_and_says_so(trained: Path) -> None:
     code, *lines = (trained / "stopped.txt").read_text().splitlines()
     assert code == "3"
     assert lines[-1] == (
-        "0 of 1 finished in records; the time is over: repeat the command to continue"
+        "0 of 1 finished in records; the time is up: repeat the command to continue"
     )
 
 

@@ -27,6 +27,7 @@ from study.data.prepare import prepare
 from study.data.split import count_test_groups
 from study.data.split import make_split
 from study.job import Options
+from study.tracking.queries import find_runs
 from study.train import main
 from study.trial.prepare import format_leak
 from study.trial.prepare import measure_independence
@@ -314,8 +315,36 @@ def test_new_groups_file_does_not_train_the_pooled_split_again(
     names = [f"{label}/{number:03}.png" for label in "ab" for number in range(12)]
     lines = ["image,group", *(f"{name},{name[:-4]}" for name in names)]
     (root / "groups.csv").write_text("\n".join(lines))
-    assert "already finished" in succeed_here("study.train", *flags, cwd=tmp_path)
-    assert len(runs_of(client_of(tmp_path))) == 1
+    output = succeed_here("study.train", *flags, cwd=tmp_path)
+    assert "already finished" in output
+    (run,) = runs_of(client_of(tmp_path))
+    assert (
+        "warning: this run was recorded when no groups were known, so its leak is unknown, and its "
+        "interval takes all test images as independent: delete run "
+        f"{run.info.run_id} in MLflow and repeat the command to measure both"
+    ) in output
+
+
+def test_images_that_change_before_they_are_read_are_not_recorded_as_the_old_ones(
+    empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = class_folders(tmp_path / "cells", {"a": 12, "b": 12})
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+
+    def add_image_and_find_runs(client: MlflowClient, key: str) -> list[Run]:
+        shutil.copy(root / "a" / "000.png", root / "a" / "new.png")
+        return find_runs(client, key)
+
+    monkeypatch.setattr("study.trial.train_config._deliver_and_find_runs", add_image_and_find_runs)
+    done = run_here(
+        "study.train", *TINY, "--epochs", "1", "--dataset", f"folder:{root}", cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"error: the images or groups of folder:{root} changed after this command began: repeat it "
+        "when nobody changes them"
+    )
+    assert runs_of(client_of(tmp_path)) == []
 
 
 @dataclasses.dataclass(frozen=True)

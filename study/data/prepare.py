@@ -137,6 +137,16 @@ def has_groups(dataset: str) -> bool:
     return get_dataset(dataset).find().groups is not None
 
 
+def has_verified_groups(dataset: str) -> bool:
+    """Return whether a data set's groups are known, and not by near-duplicates alone.
+
+    Raises:
+        DataError: the data set cannot be found.
+    """
+    listing = get_dataset(dataset).find()
+    return listing.groups is not None and listing.groups_found_by != "near-duplicates"
+
+
 def build_samples(dataset: str, listing: Listing, unusable: Collection[str]) -> Samples:
     """Return the listed images without the `unusable` ones.
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from study.common.cache import cache_dir
+from study.common.errors import DataError
 from study.common.progress import format_duration
 from study.common.progress import Progress
+from study.config.fingerprint import fingerprint
 from study.config.trial_config import TrialConfig
 from study.data.prepare import Data
 from study.data.prepare import prepare
@@ -46,6 +48,19 @@ def prepare_trial(config: TrialConfig, progress: Progress, *, use_cache: bool) -
     trial = Trial(config, data, split, progress)
     print_warnings_once(config, data, split, trial.leaks, progress.say)
     return trial
+
+
+def check_images_unchanged(trial: Trial, key: str) -> None:
+    """Check that a trial's images are still those of its fingerprint.
+
+    Raises:
+        DataError: files or groups changed between the start of the command and their reading.
+    """
+    if fingerprint(trial.config, trial.data.digest) != key:
+        raise DataError(
+            f"the images or groups of {trial.config.dataset} changed after this command began: "
+            "repeat it when nobody changes them"
+        )
 
 
 def _read_images(config: TrialConfig, progress: Progress, use_cache: bool) -> Data:

@@ -26,6 +26,7 @@ from study.config.names import make_trial_title
 from study.config.trial_config import TrialConfig
 from study.data.prepare import compute_data_digest
 from study.data.prepare import compute_name_digest
+from study.data.prepare import has_verified_groups
 from study.job import Options
 from study.job import Outcome
 from study.tracking import connection
@@ -36,6 +37,7 @@ from study.tracking.project_run import take_project_run
 from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec
+from study.trial.prepare import check_images_unchanged
 from study.trial.prepare import compute_majority
 from study.trial.prepare import prepare_trial
 from study.trial.prepare import Trial
@@ -65,12 +67,13 @@ def train_config(config: TrialConfig, options: Options | None = None) -> Outcome
         if finished_run is not None:
             with contextlib.suppress(OSError):  # not empty: a run that was killed at its very end
                 folder.rmdir()
-            return _reuse_run(client, finished_run, progress, options, project_run)
+            return _reuse_run(client, finished_run, config, progress, options, project_run)
         unfinished_runs = queries.select_unfinished_runs(runs)
         if options.force and not unfinished_runs:
             shutil.rmtree(folder)  # left by a finished run that was killed at its very end
             folder.mkdir()
         trial = prepare_trial(config, progress, use_cache=options.use_cache)
+        check_images_unchanged(trial, key)
         spec = RunSpec(config.dataset, title, key, options.parent, project_run)
         resumable = any(folder.iterdir())
         run = open_run(client, spec, resumable=resumable, unfinished_runs=unfinished_runs)
@@ -144,7 +147,12 @@ def _deliver_and_find_runs(client: MlflowClient, key: str) -> list[Run]:
 
 
 def _reuse_run(
-    client: MlflowClient, run: Run, progress: Progress, options: Options, project_run: str | None
+    client: MlflowClient,
+    run: Run,
+    config: TrialConfig,
+    progress: Progress,
+    options: Options,
+    project_run: str | None,
 ) -> Outcome:
     """Return the outcome of a finished run instead of training its config again."""
     outcome = queries.read_outcome(run)
@@ -154,6 +162,12 @@ def _reuse_run(
     )
     advice = "" if options.parent else " (--again trains it anew)"  # a flag of study.train alone
     progress.say(f"  already finished: {test_figures}run {run_id}{advice}")
+    if run.data.tags.get("leak") == "unknown" and has_verified_groups(config.dataset):
+        progress.say(
+            "  warning: this run was recorded when no groups were known, so its leak is unknown, "
+            "and its interval takes all test images as independent: delete run "
+            f"{run_id} in MLflow and repeat the command to measure both"
+        )
     if project_run is not None:
         point_to_finished_run(client, project_run, run)
     return outcome
