@@ -1,4 +1,4 @@
-"""What the last commit before the move into rooms left behind, taken up by the code of today.
+"""What the last commit before the move into packages left behind, taken up by the code of today.
 
 One of each: a finished run, a registered model, a checkpoint, a spool, an offline record, a grid.
 """

@@ -177,8 +177,8 @@ def environment_variables_read(path: Path) -> Iterator[str]:
 
 
 def test_env_example_names_every_variable_with_a_comment() -> None:
-    rooms = ("study", "pipelines", "deploy")
-    files = [path for room in rooms for path in ROOT.glob(f"{room}/**/*.py")]
+    packages = ("study", "pipelines", "deploy")
+    files = [path for package in packages for path in ROOT.glob(f"{package}/**/*.py")]
     read = {name for path in files for name in environment_variables_read(path)} - NOT_FOR_USERS
     read |= set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
     paragraphs = (ROOT / ".env.example").read_text().split("\n\n")

@@ -1,7 +1,7 @@
 """Import Keras without packages that are not used here.
 
 Keras imports scikit-learn and matplotlib, and TensorFlow imports JAX, if they are installed. Both
-work without them, and load in less than two thirds of the time. The modules of this room take
+work without them, and load in less than two thirds of the time. The modules of this package take
 `keras` from here.
 """
 
