@@ -40,9 +40,13 @@ def list_folders(path: Path) -> list[str]:
     Left out are hidden folders, the `FOREIGN_FOLDERS` and our cache folder.
 
     Raises:
-        DataError: `path` is missing, not a folder, or may not be read.
+        DataError: `path` is missing, not a folder, or may not be read; or it holds a link that may
+            stand for a folder and leads nowhere.
     """
-    return sorted(entry.name for entry in scan_folder(path) if is_folder(entry))
+    entries = scan_folder(path)
+    for entry in entries:
+        _check_link(entry)
+    return sorted(entry.name for entry in entries if is_folder(entry))
 
 
 def list_tree(folder: Path) -> ListedTree:
@@ -152,3 +156,22 @@ def is_folder(entry: "os.DirEntry[str]") -> bool:
         return entry.is_dir()
     except OSError:  # a link that points to itself
         return False
+
+
+def _check_link(entry: "os.DirEntry[str]") -> None:
+    """Raise DataError for a link that leads nowhere, unless its name is that of a file.
+
+    Else the images of the folder that it stood for would be missing without a word.
+    """
+    is_file_name = is_image_name(entry.name) or get_ending(entry.name) in SIDE_ENDINGS
+    if not entry.is_symlink() or is_file_name:
+        return
+    try:
+        entry.stat()
+    except FileNotFoundError:
+        reason = "to a folder that is not there"
+    except OSError as error:  # such as one that points to itself
+        reason = f"that cannot be followed ({error.strerror})"
+    else:
+        return
+    raise DataError(f"{entry.path} is a link {reason}: correct the link, or remove it")

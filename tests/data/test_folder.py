@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,27 @@ def test_folder_without_read_permission_is_refused(tmp_path: Path) -> None:
                 assert_refused(root, "cannot read the folder .*permission")
         finally:
             folder.chmod(0o755)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows needs a privilege for links")
+@pytest.mark.parametrize("name", ["c", "test", "train/c", "test/c"])
+def test_link_to_a_folder_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
+    parts = ("train", "test") if "t" in name else ("",)
+    for part in parts:
+        class_folders(tmp_path / part, {"a": 2, "b": 2})
+    shutil.rmtree(tmp_path / name, ignore_errors=True)
+    (tmp_path / name).symlink_to("/nonexistent")
+    assert_refused(tmp_path, f"{tmp_path / name} is a link to a folder that is not there: correct")
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to(tmp_path / name)
+    assert_refused(tmp_path, f"{tmp_path / name} is a link that cannot be followed .*: correct")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows needs a privilege for links")
+def test_broken_link_to_a_file_beside_the_class_folders_is_no_class(tmp_path: Path) -> None:
+    root = class_folders(tmp_path, {"a": 2, "b": 2})
+    (root / "labels.csv").symlink_to("/nonexistent.csv")
+    assert prepare(f"folder:{root}", 8).classes == ("a", "b")
 
 
 def test_folder_without_class_folders_is_refused(tmp_path: Path) -> None:
