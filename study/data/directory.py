@@ -52,24 +52,25 @@ def list_folders(path: Path) -> list[str]:
 def list_tree(folder: Path) -> ListedTree:
     """List the images in a folder and its subfolders, and count what is left out.
 
+    Links are followed, but not into a folder that they lie in.
+
     Raises:
         DataError: the folder or a subfolder may not be read.
     """
     images: list[str] = []
     left_out: Counter[str] = Counter()
     own_folders: list[str] = []
-    waiting = [""]
-    visited = set()
+    # each folder with the real paths of those that it lies in
+    waiting: list[tuple[str, frozenset[str]]] = [("", frozenset())]
     while waiting:
-        place = waiting.pop()
+        place, above = waiting.pop()
         real_path = os.path.realpath(folder / place)
-        if real_path in visited:  # a link to a folder that it lies in
+        if real_path in above:
             continue
-        visited.add(real_path)
         own_folders += [f"{place}{n}" for n in OWN_FOLDERS if (folder / place / n).is_dir()]
         for item in scan_folder(folder / place):
             if is_folder(item):
-                waiting.append(f"{place}{item.name}/")
+                waiting.append((f"{place}{item.name}/", above | {real_path}))
             elif is_image_name(item.name):
                 images.append(f"{place}{item.name}")
             else:

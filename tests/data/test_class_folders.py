@@ -151,9 +151,19 @@ def test_what_the_study_writes_is_no_class(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows needs a privilege for links")
-def test_tree_follows_links_once(tmp_path: Path) -> None:
+def test_tree_follows_links_but_not_into_a_folder_that_they_lie_in(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "tree", {"a": 2})
     class_folders(tmp_path / "other", {"b": 1})
     (root / "a" / "up").symlink_to(root)
     (root / "linked").symlink_to(tmp_path / "other")
     assert list_tree(root).images == ["a/000.png", "a/001.png", "linked/b/000.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows needs a privilege for links")
+def test_tree_has_the_images_of_every_link_to_the_same_folder(tmp_path: Path) -> None:
+    class_folders(tmp_path / "src", {"x": 1})
+    (tmp_path / "src" / "x" / "up").symlink_to(tmp_path / "src")
+    (tmp_path / "tree").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "tree" / name).symlink_to(tmp_path / "src")
+    assert list_tree(tmp_path / "tree").images == ["a/x/000.png", "b/x/000.png"]
