@@ -25,7 +25,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000", "PPM", "AVIF
 MAX_PIXELS = 89_478_485  # the number from which on Pillow warns of a decompression bomb
 # Enters the digest of data sets that have unusual images, and of no other: raise it when unusual
 # images get other pixels.
-POLICY = 2
+POLICY = 3
 
 NEW_SUBFILE_TYPE = 254  # a TIFF tag
 TRANSPARENCY_MASK = 4  # a bit of it: the page is the mask of another page

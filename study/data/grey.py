@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .intact import BadImage
+from .intact import RefusedImage
 
 BITS_PER_SAMPLE = 258  # TIFF tags
 PHOTOMETRIC = 262
@@ -23,6 +24,10 @@ DEPTHS = (8, 10, 12, 14, 16)  # bits, as scanners store them
 CT_MIN = -1024
 CT_MAX = 3071
 CT_DENSEST_AIR = -900
+# Floats of 0..1 may exceed it by rounding, which becomes 255 like 1. Of others that end below 16,
+# nobody can tell what is white: of 255 grey levels they would have a few of the darkest.
+MAX_ROUNDED_ONE = 1.001
+LEAST_PLAIN_FLOAT = 16
 
 PNG_SIGNIFICANT_BITS = re.compile(rb"\x00\x00\x00\x01sBIT(.)", re.DOTALL)
 
@@ -56,6 +61,7 @@ def scale_grey(image: Image.Image, content: bytes) -> ScaledGrey:
 
     Raises:
         BadImage: a value is no finite number.
+        RefusedImage: they are floats of no usual range.
     """
     values = np.asarray(image)
     if _is_signed_byte(image):
@@ -82,13 +88,20 @@ def _find_range(lowest: float, highest: float, bits: int | None, mode: str) -> G
         highest: the image's highest value.
         bits: that the file says are stored, or None if it does not say.
         mode: Pillow's mode of the image.
+
+    Raises:
+        RefusedImage: they are floats that end above 1, but far below 255.
     """
     if CT_MIN <= lowest <= CT_DENSEST_AIR and highest <= CT_MAX:
         return GreyRange(CT_MIN, CT_MAX, f"{CT_MIN}..{CT_MAX} (CT)")
     if lowest < 0:
         return GreyRange(lowest, highest, "the image's own range")
-    if mode == "F" and highest <= 1:
+    if mode == "F" and highest <= MAX_ROUNDED_ONE:
         return GreyRange(0, 1, "0..1")
+    if mode == "F" and highest < LEAST_PLAIN_FLOAT:
+        raise RefusedImage(
+            f"floats of up to {highest:.4g}, of neither 0..1 nor 0..255: clip or scale them to 0..1"
+        )
     for depth in DEPTHS if bits is None else (bits, *DEPTHS[-1:]):
         end = 2**depth - 1
         if highest <= end:

@@ -3,11 +3,13 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import assume
 from hypothesis import given
 from hypothesis import strategies as st
 
 from study.data.decode import decode
 from study.data.decode import describe_form
+from study.data.intact import BadImage
 from tests.support.image_files import to_16_bit_png
 from tests.support.image_files import to_tiff
 
@@ -37,6 +39,8 @@ def decode_grey(content: bytes) -> npt.NDArray[np.int64]:
         (ramp(0, 4000, "u4"), 0, 4095),
         (ramp(0, 1_000_000, "u4"), 0, 1_000_000),
         (ramp(0, 0.4, "f4"), 0, 1),
+        (ramp(0, 1.0001, "f4"), 0, 1),
+        (ramp(0, 16, "f4"), 0, 255),
         (ramp(0, 100, "f4"), 0, 255),
         (ramp(-1024, 2000, "i2"), -1024, 3071),
         (ramp(-1000, 1500, "f4"), -1024, 3071),
@@ -53,6 +57,14 @@ def test_grey_values_are_scaled_from_the_smallest_usual_range(
     content = to_tiff(values)
     assert np.abs(decode_grey(content) - wanted).max() <= 1
     assert "scaled to 0..255" in describe_form(content)
+
+
+@pytest.mark.parametrize("highest", [1.01, 1.154, 15.9])
+def test_floats_that_end_little_above_1_are_refused(highest: float) -> None:
+    content = to_tiff(ramp(0, highest, "f4"))
+    with pytest.raises(BadImage, match=rf"up to {highest}, .*: clip or scale them to 0\.\.1"):
+        decode(content, 16)
+    assert f"up to {highest}" in describe_form(content)
 
 
 def test_range_is_named_with_its_ends() -> None:
@@ -94,6 +106,7 @@ def test_12_bits_per_value_are_a_stated_range() -> None:
 
 @given(st.integers(0, 65535), st.integers(0, 65535), st.sampled_from(("u2", "i2", "u4", "f4")))
 def test_darker_values_never_become_brighter(one: int, other: int, kind: str) -> None:
+    assume(kind != "f4" or not 1 < max(one, other) < 16)  # refused
     shift = 32768 if kind == "i2" else 0
     values = np.array([[one - shift, other - shift]] * 2).astype(kind)
     pixels = decode(to_tiff(values), 2)[0, :, 0].astype(int)
