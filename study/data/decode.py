@@ -29,6 +29,7 @@ POLICY = 3
 
 NEW_SUBFILE_TYPE = 254  # a TIFF tag
 TRANSPARENCY_MASK = 4  # a bit of it: the page is the mask of another page
+JPEG2000_START = b"\xff\x4f\xff\x51"  # and the marker of the sizes, which follows it
 
 
 def decode(content: bytes, size: int) -> npt.NDArray[np.uint8]:
@@ -59,7 +60,7 @@ def load_rgb_image(content: bytes, least: int | None = None) -> Image.Image:
             # affects JPEG only: decodes at the smallest of 1/2, 1/4 and 1/8 of the size that
             # is still at least this large
             image.draft(None, (least, least))
-        _load(image)
+        _load(image, content)
         with contextlib.suppress(Exception):  # an image with broken EXIF is still usable
             ImageOps.exif_transpose(image, in_place=True)
         if is_deep_grey(image):
@@ -77,10 +78,10 @@ def describe_form(content: bytes) -> str:
     try:
         with _open_image(content) as (image, page):
             forms = [page]
-            if _has_16_bit_colors(image):
-                _load(image)
+            if _has_deep_colors(image, content):
+                _load(image, content)
             if is_deep_grey(image):
-                _load(image)
+                _load(image, content)
                 forms.append(scale_grey(image, content).description)
             elif _is_transparent(image):
                 forms.append("transparency is ignored")
@@ -154,22 +155,40 @@ def _select_largest_page(image: Image.Image) -> str:
     return f"only the {order} is used"
 
 
-def _load(image: Image.Image) -> None:
+def _load(image: Image.Image, content: bytes) -> None:
     """Decode the image's own pixels.
 
     Raises:
-        RefusedImage: the upper 8 bits, all that Pillow reads of 16-bit colors, are nearly unused.
+        RefusedImage: the upper 8 bits, all that Pillow reads of deeper colors, are nearly unused.
     """
-    has_16_bit_colors = _has_16_bit_colors(image)
+    has_deep_colors = _has_deep_colors(image, content)
     image.load()
-    if has_16_bit_colors:
+    if has_deep_colors:
         colors = _drop_transparency(image).convert("RGB")
         if max(high for _, high in colors.getextrema()) < 64:  # type: ignore[misc]
-            raise RefusedImage("16-bit colors of which fewer than 15 bits are used: save 8 bits")
+            raise RefusedImage(
+                "colors of more than 8 bits in the darkest quarter of their range: save 8 bits"
+            )
 
 
-def _has_16_bit_colors(image: Image.Image) -> bool:
-    return ";16" in str(image.tile) and not is_deep_grey(image)  # type: ignore[attr-defined]
+def _has_deep_colors(image: Image.Image, content: bytes) -> bool:
+    """Return whether an image, not yet loaded, has colors of more than 8 bits."""
+    if is_deep_grey(image):
+        return False
+    if image.format == "JPEG2000":
+        return _read_jpeg2000_depth(content) > 8
+    modes = [tile.args for tile in image.tile]  # type: ignore[attr-defined]
+    if image.format == "PPM":  # with the value that stands for white
+        return any(isinstance(mode, tuple) and mode[-1] > 255 for mode in modes)
+    return ";16" in str(modes)
+
+
+def _read_jpeg2000_depth(content: bytes) -> int:
+    """Return the bits of the deepest component, which Pillow does not tell."""
+    start = content.find(JPEG2000_START)
+    count = int.from_bytes(content[start + 40 : start + 42], "big")
+    depths = content[start + 42 : start + 42 + 3 * count : 3]  # less 1, with a bit for the sign
+    return max((depth & 0x7F) + 1 for depth in depths)
 
 
 def _is_transparent(image: Image.Image) -> bool:

@@ -6,9 +6,13 @@ import re
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import settings
@@ -122,14 +126,46 @@ def test_mask_of_a_tiff_page_is_no_picture() -> None:
     assert decode(content, 8)[0, 0].tolist() == [90] * 3
 
 
-@pytest.mark.parametrize("channels", [2, 3, 4])
-def test_16_bit_colors_are_read_if_all_bits_are_used_and_refused_if_not(channels: int) -> None:
-    bright = to_16_bit_png(np.full((4, 4, channels), 200 * 257, np.uint16))
-    assert decode(bright, 4)[0, 0].tolist() == [200] * 3
-    twelve_bits = to_16_bit_png(np.full((4, 4, channels), 4095, np.uint16))
+def to_16_bit_jpeg2000(values: npt.NDArray[np.uint16]) -> bytes:
+    lossless = (cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000)
+    return cv2.imencode(".jp2", values, lossless)[1].tobytes()
+
+
+def to_16_bit_ppm(values: npt.NDArray[np.uint16], is_text: bool = False) -> bytes:
+    height, width = values.shape[:2]
+    header = f"P{3 if is_text else 6}\n{width} {height}\n65535\n".encode()
+    text = " ".join(map(str, values.flatten().tolist())).encode()
+    return header + (text if is_text else values.astype(">u2").tobytes())
+
+
+@pytest.mark.parametrize(
+    ("channels", "encode"),
+    [
+        (2, to_16_bit_png),
+        (3, to_16_bit_png),
+        (4, to_16_bit_png),
+        (3, to_16_bit_jpeg2000),
+        (4, to_16_bit_jpeg2000),
+        (3, to_16_bit_ppm),
+        (3, partial(to_16_bit_ppm, is_text=True)),
+    ],
+)
+def test_16_bit_colors_are_read_if_all_bits_are_used_and_refused_if_not(
+    channels: int, encode: Callable[[npt.NDArray[np.uint16]], bytes]
+) -> None:
+    bright = encode(np.full((64, 64, channels), 200 * 257, np.uint16))
+    assert decode(bright, 4)[0, 0].tolist() == pytest.approx([200] * 3, abs=1)
+    twelve_bits = encode(np.full((64, 64, channels), 4095, np.uint16))
     with pytest.raises(BadImage, match="save 8 bits"):
         decode(twelve_bits, 4)
     assert "save 8 bits" in describe_form(twelve_bits)
+
+
+@pytest.mark.parametrize("suffix", [".jp2", ".ppm"])
+def test_dark_8_bit_colors_of_other_formats_are_plain(suffix: str) -> None:
+    content = to_bytes(solid("RGB", (9, 8, 7)), suffix)
+    assert decode(content, 4)[0, 0].tolist() == [9, 8, 7]
+    assert describe_form(content) == ""
 
 
 @given(st.sampled_from(("LA", "RGBA")), st.sampled_from((".png", ".tif")), st.integers(0, 255))
