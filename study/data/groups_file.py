@@ -1,7 +1,7 @@
 """Read and write `groups.csv`, which names the group of each image of a folder.
 
 The columns are image and group. A file that an audit wrote has a third one, found_by, which says
-what the audit found the groups by, so that nobody takes them for the truth.
+what the audit found the groups by, so that nobody treats them as verified.
 """
 
 import csv
@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,8 @@ _TEXTS: dict[FoundBy, str] = {
     "near-duplicates": "audit, by near-duplicates",
     "file names": "audit, from file names",
 }
-# The group names of the first audits, which wrote no such column.
+# The group names of the first audits, which wrote no such column. Later audits write other names,
+# so that a file from which a user removed the column is not taken for one of the first.
 _NAMES_OF_FIRST_AUDITS = re.compile(r"(near|single)-\d+")
 
 
@@ -87,14 +89,16 @@ def _check_no_other_spelling(file: Path) -> None:
             raise DataError(f"{other} is not read as groups: rename it to {file.name}")
 
 
-def _read_found_by(rows: Iterable[Mapping[str, str]], groups: Iterable[str]) -> FoundBy:
+def _read_found_by(rows: Sequence[Mapping[str, str]], groups: Iterable[str]) -> FoundBy:
     """Return what the groups were found by.
 
     Of several answers, this is the one that says least.
     """
     texts = {(row.get(FOUND_BY) or "").strip() for row in rows}
     audit_texts = {text for text in texts if text.startswith("audit")}
-    if audit_texts - {_TEXTS["file names"]} or all(map(_NAMES_OF_FIRST_AUDITS.fullmatch, groups)):
+    has_column = any(FOUND_BY in row for row in rows)
+    is_first_audits = not has_column and all(map(_NAMES_OF_FIRST_AUDITS.fullmatch, groups))
+    if audit_texts - {_TEXTS["file names"]} or is_first_audits:
         return "near-duplicates"
     return "file names" if audit_texts else ""
 

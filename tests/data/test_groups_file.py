@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from study.common.errors import DataError
+from study.data.audit.findings import name_groups
 from study.data.folder import find_images
 from study.data.groups_file import format_groups_csv
 from study.data.listing import FoundBy
@@ -40,6 +41,30 @@ def test_groups_file_of_the_first_audits_is_known_by_its_names(root: Path) -> No
     (root / "groups.csv").write_text(format_groups_csv(groups, ""))
     assert find_images(str(root)).groups_found_by == "near-duplicates"
     (root / "groups.csv").write_text(format_groups_csv({**groups, "a/000.png": "Ann"}, ""))
+    assert find_images(str(root)).groups_found_by == ""
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_groups_file_of_an_audit_without_its_column_is_the_users(
+    root: Path, is_removed: bool
+) -> None:
+    groups = name_groups(GROUPS, [("a/000.png", "b/000.png")])
+    text = format_groups_csv(groups, "near-duplicates")
+    (root / "groups.csv").write_text(text)
+    assert find_images(str(root)).groups_found_by == "near-duplicates"
+    text = text.replace(',"audit, by near-duplicates"', "" if is_removed else ',""')
+    (root / "groups.csv").write_text(text.replace(',"found_by"', "") if is_removed else text)
+    listing = find_images(str(root))
+    assert (listing.groups_found_by, listing.groups_from) == ("", "groups.csv")
+    assert listing.groups == groups
+
+
+def test_groups_file_of_an_earlier_audit_with_an_empty_column_is_the_users(root: Path) -> None:
+    names = dict(zip(GROUPS, ("near-1", "near-1", "single-000003", "single-000004"), strict=True))
+    text = format_groups_csv(names, "near-duplicates")
+    (root / "groups.csv").write_text(text)
+    assert find_images(str(root)).groups_found_by == "near-duplicates"
+    (root / "groups.csv").write_text(text.replace("audit, by near-duplicates", ""))
     assert find_images(str(root)).groups_found_by == ""
 
 

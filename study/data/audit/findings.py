@@ -141,14 +141,15 @@ def add_twins(near: Iterable[ImageSet], twins: Sequence[ImageSet]) -> list[Image
 def name_groups(images: Iterable[str], groups: Sequence[ImageSet]) -> dict[str, str]:
     """Name a group for every image.
 
-    Images of the given groups get `near-01` and so on, each other image one of its own.
+    Images of the given groups get `near-duplicates-01` and so on, each other image one of its own.
+    No name is one that `groups_file` takes for that of a first audit.
     """
     names: dict[str, str] = {}
     width = len(str(len(groups)))
     for number, group in enumerate(groups, start=1):
-        names.update(dict.fromkeys(group, f"near-{number:0{width}}"))
+        names.update(dict.fromkeys(group, f"near-duplicates-{number:0{width}}"))
     return {
-        image: names.get(image) or f"single-{number:06}"
+        image: names.get(image) or f"single-image-{number:06}"
         for number, image in enumerate(images, start=1)
     }
 
