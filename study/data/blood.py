@@ -103,4 +103,4 @@ def _name_unassigned_group(entry: Entry) -> str:
     return f"unassigned-{entry.part}-{entry.label}"
 
 
-BLOOD = DataSet(find_images, report_sizes={"pooled": (8007, 2000, 2500)})
+BLOOD = DataSet(find_images, report_sizes={"pooled": (8007, 2000, 2500)}, image_count=12_515)

@@ -51,3 +51,4 @@ class DataSet:
     has_usable_val: bool = True
     # protocol -> images in train, val and test of the report
     report_sizes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    image_count: int = 0  # image files of the complete set; 0 if it has no known number

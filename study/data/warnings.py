@@ -9,6 +9,7 @@ from study.config.trial_config import TrialConfig
 from study.data.names import escape_name
 from study.data.names import format_audit_command
 from study.data.prepare import Data
+from study.data.registry import get_dataset
 from study.data.split import format_sizes
 from study.data.split import format_split
 from study.data.split import get_report_sizes
@@ -43,7 +44,7 @@ def print_warnings_once(
         lines += data.notes
         lines += _describe_skipped(data)
         lines += _describe_unusual(data)
-        lines += _describe_departure(config, split)
+        lines += _describe_departure(config, data, split)
         lines += _describe_leaks(data, split, leaks)
     if steps_key not in _warned:
         lines += _describe_few_steps(config, split)
@@ -69,14 +70,23 @@ def _describe_unusual(data: Data) -> list[str]:
     return lines
 
 
-def _describe_departure(config: TrialConfig, split: Split) -> list[str]:
+def _describe_departure(config: TrialConfig, data: Data, split: Split) -> list[str]:
+    """Say that a copy of a known set is not complete, or that its split is not the report's."""
+    listed = len(data.images) + len(data.skipped)
+    complete = get_dataset(config.dataset).image_count
+    facts = []
     report = get_report_sizes(config.dataset, config.split)
-    if report is None or format_sizes(report) == format_split(split):
-        return []
-    return [
-        f"split {format_split(split)} (train/val/test) differs from the report's "
-        f"{format_sizes(report)}"
-    ]
+    if report is not None and format_sizes(report) != format_split(split):
+        facts.append(
+            f"split {format_split(split)} (train/val/test) differs from the report's "
+            f"{format_sizes(report)}"
+        )
+    if complete and listed != complete:
+        facts.append(
+            f"this copy has {listed} image files, and the complete set {complete}: unless that is "
+            "intended, unpack or download it again"
+        )
+    return ["; ".join(facts)] if facts else []
 
 
 def _describe_few_steps(config: TrialConfig, split: Split) -> list[str]:

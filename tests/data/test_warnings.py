@@ -1,5 +1,6 @@
 """What is said of a trial's images and steps before it trains."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from study.config.trial_config import recipe
 from study.data.prepare import prepare
 from study.data.split import make_split
 from study.data.warnings import print_warnings_once
+from tests.support.images import blood
+from tests.support.images import chest
 
 
 @pytest.fixture(autouse=True)
@@ -16,9 +19,9 @@ def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("study.data.warnings._warned", set())
 
 
-def list_warnings(**changes: Any) -> list[str]:
-    config = recipe("demo").replace(split="grouped", image_size=75, **changes)
-    data = prepare("demo", 75)
+def list_warnings(dataset: str = "demo", **changes: Any) -> list[str]:
+    config = recipe(dataset).replace(**{"split": "grouped", "image_size": 75, **changes})
+    data = prepare(dataset, 75)
     lines: list[str] = []
     split = make_split(data, config.split, config.seed, config.limit)
     print_warnings_once(config, data, split, 0, lines.append)
@@ -57,3 +60,23 @@ def test_each_config_of_a_process_with_too_few_steps_is_warned_of_once() -> None
     assert len(list_warnings(epochs=3, bn_momentum=0.99)) == 1
     assert list_warnings(epochs=3, bn_momentum=0.99, seed=1) == []
     assert len(list_warnings(epochs=2, bn_momentum=0.99)) == 1
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split"),
+    [
+        ("chest", "pooled"),
+        ("chest", "official"),
+        ("chest", "grouped"),
+        ("blood", "pooled"),
+        ("blood", "official"),
+    ],
+)
+def test_incomplete_copy_of_a_known_set_is_noted_once_for_every_split(
+    dataset: str, split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, copy, complete = {"chest": (chest, 60, 5856), "blood": (blood, 64, 12_515)}[dataset]
+    monkeypatch.setenv("DATA_DIR", str(write(tmp_path)))
+    (line,) = [line for line in list_warnings(dataset, split=split) if "complete" in line]
+    assert f"this copy has {copy} image files, and the complete set {complete}: " in line
+    assert ("differs from the report's" in line) == (split == "pooled")
