@@ -16,6 +16,9 @@ from study.data.split import get_report_sizes
 from study.data.split import Split
 
 MAX_SKIPPED = 5  # images that are named
+# With less, which config is best on validation is mostly chance
+MIN_VAL_IMAGES = 20
+MIN_VAL_SHARE = 0.05  # of the training images
 QUICK_MOMENTUM = 0.9  # of moving averages that follow within some thirty steps
 STEP_FIELDS = ("epochs", "batch_size", "backbone", "bn_momentum", "trainable")
 MAX_KEPT_SHARE = 0.05  # of a moving average's first value, at the end of training
@@ -45,6 +48,7 @@ def print_warnings_once(
         lines += _describe_skipped(data)
         lines += _describe_unusual(data)
         lines += _describe_departure(config, data, split)
+        lines += _describe_small_validation(config, data, split)
         lines += _describe_leaks(data, split, leaks)
     if steps_key not in _warned:
         lines += _describe_few_steps(config, split)
@@ -87,6 +91,23 @@ def _describe_departure(config: TrialConfig, data: Data, split: Split) -> list[s
             "intended, unpack or download it again"
         )
     return ["; ".join(facts)] if facts else []
+
+
+def _describe_small_validation(config: TrialConfig, data: Data, split: Split) -> list[str]:
+    """Warn of few validation images, unless `limit` asks for few images."""
+    least = max(MIN_VAL_IMAGES, MIN_VAL_SHARE * len(split.train))
+    if len(split.val) >= least or config.limit:
+        return []
+    is_own_folder = {data.folders[row] for row in split.val} == {"val"}
+    advice = (
+        "move those of the validation folder into the training folder, of which 20 % are then taken"
+        if config.split == "official" and is_own_folder
+        else "add images"
+    )
+    return [
+        f"warning: {len(split.val)} validation images for {len(split.train)} training images are "
+        f"too few to tell which config is best: {advice}"
+    ]
 
 
 def _describe_few_steps(config: TrialConfig, split: Split) -> list[str]:

@@ -11,6 +11,7 @@ from study.data.split import make_split
 from study.data.warnings import print_warnings_once
 from tests.support.images import blood
 from tests.support.images import chest
+from tests.support.images import class_folders
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +81,30 @@ def test_incomplete_copy_of_a_known_set_is_noted_once_for_every_split(
     (line,) = [line for line in list_warnings(dataset, split=split) if "complete" in line]
     assert f"this copy has {copy} image files, and the complete set {complete}: " in line
     assert ("differs from the report's" in line) == (split == "pooled")
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "is_few"), [(30, 10, False), (20, 9, True), (210, 10, True), (200, 10, False)]
+)
+def test_validation_folder_of_few_images_is_a_warning(
+    train: int, val: int, is_few: bool, tmp_path: Path
+) -> None:
+    for part, count in (("train", train), ("test", 2), ("valid", val)):
+        class_folders(tmp_path / part, {"a": count, "b": count})
+    lines = list_warnings(f"folder:{tmp_path}", split="official", bn_momentum=0.5)
+    warning = (
+        f"  warning: {2 * val} validation images for {2 * train} training images are too few to "
+        "tell which config is best: move those of the validation folder into the training folder, "
+        "of which 20 % are then taken"
+    )
+    assert (warning in lines) == is_few
+    assert any("validation images" in line for line in lines) == is_few
+
+
+def test_drawn_validation_part_of_few_images_asks_for_more(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 20, "b": 20})
+    lines = list_warnings(f"folder:{tmp_path}", split="pooled")
+    told = "  warning: 6 validation images for 26 training images are too few to tell which config"
+    assert f"{told} is best: add images" in lines
+    limited = list_warnings(f"folder:{tmp_path}", split="pooled", limit=20)
+    assert not [line for line in limited if "validation images" in line]
