@@ -1,5 +1,6 @@
 """List the images in class folders, and say which files are left out."""
 
+import re
 from collections import Counter
 from collections import defaultdict
 from collections.abc import Iterable
@@ -19,6 +20,12 @@ from study.data.directory import USUAL_ENDINGS
 from study.data.listing import Entry
 from study.data.names import check_name
 from study.data.names import check_similar_labels
+from study.data.names import escape_name
+
+# The end of a mask's name, after the name of the image that it is of
+_MASK_SUFFIX = re.compile(
+    r"[ _-](mask|seg|segmentation|label|annotation|gt)s?([ _-]?\d+)?$", re.IGNORECASE
+)
 
 
 class ClassFolder(NamedTuple):
@@ -51,16 +58,19 @@ def list_images(root: Path, folders: Sequence[ClassFolder]) -> ListedImages:
         check_name(label, "the class folder")
     notes = check_similar_labels(_group_parts_by_label(folders))
     entries: list[Entry] = []
+    masks: list[str] = []
     others: dict[str, Counter[str]] = defaultdict(Counter)  # label -> ending -> files left out
     for folder in folders:
         names = _list_file_names(root, folder)
         image_names = [name for name in names if is_image_name(name)]
         entries += [_make_entry(folder, name) for name in image_names]
+        masks += [_make_entry(folder, name).image for name in _select_masks(image_names)]
         others[folder.label] += count_endings(names) - count_endings(image_names)
     _check_classes(root, labels, entries, others)
     _check_training_images(root, folders, entries)
     if left_out := sum(others.values(), Counter()):
         notes.append(f"{describe_left_out(left_out)} in class folders")
+    notes += _note_masks(masks)
     return ListedImages(tuple(sorted(entries)), tuple(notes))
 
 
@@ -85,6 +95,28 @@ def _list_file_names(root: Path, folder: ClassFolder) -> list[str]:
                 "put all images of a class directly in its folder, and give the folder above"
             )
     return [file.name for file in files]
+
+
+def _select_masks(names: Sequence[str]) -> list[str]:
+    """Return the names that are another name of the folder and a suffix, as `a_mask.png`."""
+    stems = [name.rpartition(".")[0] for name in names]
+    images = set(stems)
+    originals = [_MASK_SUFFIX.sub("", stem) for stem in stems]
+    return [
+        name
+        for name, stem, original in zip(names, stems, originals, strict=True)
+        if original != stem and original in images
+    ]
+
+
+def _note_masks(masks: Sequence[str]) -> list[str]:
+    if not masks:
+        return []
+    noun = "file looks like a mask" if len(masks) == 1 else "files look like masks"
+    return [
+        f"{len(masks)} {noun} of other images, such as {escape_name(min(masks))}, and would be "
+        "trained on: move them away if they are masks"
+    ]
 
 
 def _make_entry(folder: ClassFolder, name: str) -> Entry:

@@ -64,6 +64,29 @@ def test_files_left_out_are_counted_by_ending(tmp_path: Path) -> None:
     assert prepare(f"folder:{root}", 8, use_cache=False).notes == notes
 
 
+def test_masks_among_the_images_are_noted(tmp_path: Path) -> None:
+    root = class_folders(tmp_path, {"benign": 3, "normal": 2})
+    plain = find_images(str(root))
+    assert plain.notes == ()
+    names = ("000_mask", "000_mask_1", "001-Seg", "002_label")
+    for seed, name in enumerate(names):
+        write_noise_image(root / "benign" / f"{name}.png", seed)
+    write_noise_image(root / "normal" / "002_mask.png", seed=9)  # its image is in another class
+    listing = find_images(str(root))
+    assert listing.notes == (
+        "4 files look like masks of other images, such as benign/000_mask.png, and would be "
+        "trained on: move them away if they are masks",
+    )
+    assert len(listing.entries) == len(plain.entries) + 5
+
+
+def test_one_mask_among_the_images_of_a_part_is_noted(tmp_path: Path) -> None:
+    root = make_parts(tmp_path, {"a": 2, "b": 2}, {"a": 1, "b": 1})
+    write_noise_image(root / "train" / "a" / "001_segmentation.tif", seed=9)
+    (note,) = find_images(str(root)).notes
+    assert note.startswith("1 file looks like a mask of other images, such as train/a/001_segm")
+
+
 def test_class_of_mostly_other_files_is_refused(tmp_path: Path) -> None:
     root = class_folders(tmp_path, {"a": 5, "b": 4})
     rename_endings(root / "a", ".dcm", 3)
