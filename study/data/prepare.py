@@ -174,7 +174,12 @@ def _assemble_data(dataset: str, listing: Listing, decoded: DecodedImages, diges
     samples = build_samples(dataset, listing, {image for image, _ in decoded.skipped})
     for label in sorted(set(range(len(samples.classes))) - set(samples.y.tolist())):
         name = samples.classes[label]
-        raise DataError(f"class {name!r} of {listing.root} has no usable image: see its files")
+        members = {entry.image for entry in listing.entries if entry.label == name}
+        image, reason = next(note for note in decoded.skipped if note[0] in members)
+        raise DataError(
+            f"class {name!r} of {listing.root} has no usable image, first {image!r}: {reason}; "
+            "replace its files, or remove its folder"
+        )
     return Data(
         **vars(samples),
         source=listing.source,

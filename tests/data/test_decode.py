@@ -327,7 +327,8 @@ def test_class_without_a_usable_image_is_an_error(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 3})
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"'b'.*no usable image"):
+    (tmp_path / "a" / "000.png").write_text("this is no image")
+    with pytest.raises(DataError, match=r"'b' .*no usable image, first 'b/x.png': empty file"):
         prepared(tmp_path)
     for image in (tmp_path / "a").iterdir():
         image.write_bytes(b"")
