@@ -4,6 +4,8 @@ The folder holds one folder per class, or train, test (and val) folders of class
 """
 
 import dataclasses
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from study.common.errors import DataError
@@ -35,7 +37,7 @@ def find_images(path: str) -> Listing:
     The columns of `groups.csv` are image and group.
 
     Raises:
-        DataError: the path, its layout or its `groups.csv` is wrong.
+        DataError: the path, its layout, or its `groups.csv` or where that lies is wrong.
     """
     root = resolve_path(path)
     check_name(str(root), "the data set's path")
@@ -52,6 +54,7 @@ def find_images(path: str) -> Listing:
     listing = Listing(str(root), root, entries, notes=notes)
     known = read_groups(root / GROUPS_FILE, entries)
     if known is None:
+        _check_no_groups_in_parts(root, parts)
         return listing
     return dataclasses.replace(
         listing,
@@ -60,6 +63,17 @@ def find_images(path: str) -> Listing:
         groups_from=known.source,
         groups_found_by=known.found_by,
     )
+
+
+def _check_no_groups_in_parts(root: Path, parts: Iterable[str]) -> None:
+    """Raise DataError if a `groups.csv` lies in a part's folder, where it is not read."""
+    for part in parts:
+        file = root / part / GROUPS_FILE
+        if os.path.lexists(file):
+            raise DataError(
+                f"{file} is not read as groups: move it to {root}, and begin the paths in it with "
+                f"{part}/, as in {part}/CLASS/1.png"
+            )
 
 
 def _list_part_folders(root: Path, names: list[str], parts: list[str]) -> list[ClassFolder]:

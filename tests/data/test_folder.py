@@ -147,6 +147,20 @@ def test_groups_csv_gives_the_groups_and_changes_other_digests_than_the_pooled(
     assert_refused(root, "names no group for 2 images, first 'b/018.png'")
 
 
+def test_groups_csv_in_a_part_is_refused_unless_the_root_has_one(tmp_path: Path) -> None:
+    for part in ("Train", "test"):
+        class_folders(tmp_path / part, {"a": 1, "b": 1})
+    file = tmp_path / "Train" / "groups.csv"
+    file.write_text("image,group\na/000.png,1\nb/000.png,2\n")
+    assert_refused(tmp_path, f"{file} is not read as groups: move it to {tmp_path}, .*Train/CLASS/")
+    names = [f"{part}/{label}/000.png" for part in ("Train", "test") for label in "ab"]
+    lines = ["image,group", *(f"{name},{name}" for name in names)]
+    (tmp_path / "groups.csv").write_text("\n".join(lines))
+    groups = prepare(f"folder:{tmp_path}", 8).groups
+    assert groups is not None
+    assert sorted(groups) == sorted(names)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
