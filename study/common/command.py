@@ -140,7 +140,12 @@ def _load_env_file() -> None:
             "python-dotenv is not installed, so .env cannot be read: set its variables yourself, "
             "and remove the file"
         ) from None
-    load_dotenv(".env")
+    try:
+        load_dotenv(".env", encoding="utf-8-sig")  # without the mark that Windows writes first
+    except ValueError:  # bytes that are no UTF-8, or UTF-16 read as such, with its zeros
+        raise StudyError(
+            f"{Path('.env').absolute()} is not in UTF-8, as of PowerShell's `>`: save it in UTF-8"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -191,6 +191,35 @@ def test_broken_pipe_of_anything_else_is_no_quiet_end(
         run_command(main)
 
 
+@pytest.mark.parametrize(
+    ("value", "encoding"), [("x", "utf-16"), ("x", "utf-16-le"), ("Zürich", "latin-1")]
+)
+def test_env_file_in_another_encoding_is_one_line_and_exit_code_2(
+    value: str,
+    encoding: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(f"STUDY_CACHE={value}\n".encode(encoding))
+    assert run_command(lambda: None) == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}/.env is not in UTF-8, as of PowerShell's `>`: save it in UTF-8\n"
+    )
+
+
+def test_env_file_with_a_byte_order_mark_gives_its_first_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("STUDY_CACHE=here\n", encoding="utf-8-sig")
+    monkeypatch.delenv("STUDY_CACHE")
+    seen: list[str | None] = []
+    run_command(lambda: seen.append(os.environ.get("STUDY_CACHE")))
+    assert seen == ["here"]
+
+
 def test_env_file_gives_settings_unless_the_environment_does(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
