@@ -5,6 +5,7 @@ All images of a cache file have the same size.
 
 import errno
 import json
+import math
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -81,12 +82,25 @@ def decode_in_memory(
     """Return the decoded images in this process' memory, and write nothing.
 
     Raises:
-        DataError: no image is usable, or files change while being read.
+        DataError: no image is usable, files change while being read, or memory ran out.
     """
-    x = np.empty((len(listing.entries), size, size, 3), np.uint8)
+    shape = (len(listing.entries), size, size, 3)
+    try:
+        return _decode_into_array(np.empty(shape, np.uint8), listing, hashes, progress)
+    except MemoryError:
+        raise DataError(
+            f"out of memory: {shape[0]} images of {size} x {size} pixels take "
+            f"{math.prod(shape) / 1e9:.1f} GB: use a smaller image_size, or leave out --no-cache"
+        ) from None
+
+
+def _decode_into_array(
+    x: Pixels, listing: Listing, hashes: dict[str, str], progress: ProgressCallback | None
+) -> DecodedImages:
+    """Decode into an array that has a row for each listed image."""
     count = 0
     notes = _NoteLists([], [])
-    for pixels in _decode_usable(listing, hashes, size, progress, notes):
+    for pixels in _decode_usable(listing, hashes, x.shape[1], progress, notes):
         x[count] = pixels
         count += 1
     _check_any_usable(notes, count)

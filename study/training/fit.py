@@ -7,9 +7,11 @@ continues from it, and its metrics equal those of an uninterrupted call bit for 
 epoch is a function of the state it starts from, the config and its own number.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,11 +95,12 @@ def fit(
     """
     callbacks = callbacks or Callbacks()
     runtime.prepare_backend()
-    with runtime.on_host():
-        model = build_compiled_model(config, arrays.num_classes)
-    learner = _Learner(config, arrays, model, make_loop(config, arrays, model))
-    weights_digest = "" if config.weights == "none" else backbone.digest_backbone(model)
-    history = load_checkpoint(folder, model)
+    with _explain_lack_of_memory("while building the model", "image_size or dense_units"):
+        with runtime.on_host():
+            model = build_compiled_model(config, arrays.num_classes)
+        learner = _Learner(config, arrays, model, make_loop(config, arrays, model))
+        weights_digest = "" if config.weights == "none" else backbone.digest_backbone(model)
+        history = load_checkpoint(folder, model)
     callbacks.on_start(history, weights_digest)
     val_outputs: Outputs = []  # after the last epoch
     while not _is_finished(config, history):
@@ -105,7 +108,25 @@ def fit(
         history.append(epoch)
         save_checkpoint(folder, model, history)
         callbacks.on_epoch(epoch)
-    return _evaluate(learner, history, val_outputs or learner.loop.predict(arrays.val))
+    with _explain_lack_of_memory("while evaluating the model"):
+        return _evaluate(learner, history, val_outputs or learner.loop.predict(arrays.val))
+
+
+@contextlib.contextmanager
+def _explain_lack_of_memory(when: str, fields: str = "batch_size or image_size") -> Iterator[None]:
+    """Turn a lack of memory within the block into an error that names `fields` to lower.
+
+    Raises:
+        TrialFailed: memory of this process or of the GPU ran out.
+    """
+    try:
+        yield
+    except Exception as error:
+        text = f"{type(error).__name__} {error}"
+        is_of_backend = "ResourceExhausted" in text or "RESOURCE_EXHAUSTED" in text
+        if not is_of_backend and not isinstance(error, MemoryError):
+            raise
+        raise TrialFailed(f"out of memory {when}: use a smaller {fields}") from error
 
 
 def _is_finished(config: TrialConfig, history: list[Epoch]) -> bool:
@@ -149,16 +170,10 @@ class _Learner:
             TrialFailed: the loss is not finite, or memory ran out.
         """
         start = time.perf_counter()
-        try:
+        with _explain_lack_of_memory(f"in epoch {done + 1}"):
             rows = shuffle_training_rows(self.config, self.arrays, done)
             epoch_metrics = self.loop.train(rows, on_step)
             outputs = self.loop.predict(self.arrays.val)
-        except Exception as error:
-            if "ResourceExhausted" in type(error).__name__ or "RESOURCE_EXHAUSTED" in str(error):
-                raise TrialFailed(
-                    f"out of memory in epoch {done + 1}: use a smaller batch_size or image_size"
-                ) from error
-            raise
         epoch_metrics |= self._compute_validation_metrics(outputs[0])
         if not all(math.isfinite(value) for value in epoch_metrics.values()):
             lr = self.config.lr

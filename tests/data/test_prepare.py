@@ -266,6 +266,12 @@ def test_full_disk_is_found_before_decoding(root: Path, monkeypatch: pytest.Monk
         prepare(f"folder:{root}", 16)
 
 
+def test_images_without_cache_that_do_not_fit_into_memory_name_the_way_on(root: Path) -> None:
+    words = r"7 images of 9999999 x 9999999 pixels take 2099999\.\d GB: use a smaller image_size"
+    with pytest.raises(DataError, match=f"out of memory: {words}, or leave out --no-cache"):
+        prepare(f"folder:{root}", 9_999_999, use_cache=False)
+
+
 def test_clear_cache_deletes_its_own_files_alone(root: Path, cache: Path) -> None:
     (cache / "mine").mkdir(parents=True)
     (cache / "mine" / "notes.txt").write_text("not ours")

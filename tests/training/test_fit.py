@@ -4,10 +4,12 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import keras
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from study.common.errors import TrialFailed
 from study.config.trial_config import TrialConfig
@@ -18,6 +20,7 @@ from study.training.checkpoint import STATE_FILE
 from study.training.fit import Callbacks
 from study.training.fit import fit
 from study.training.fit import TrialResult
+from study.training.loop import Outputs
 from study.training.model import build_model
 
 CONFIG = TrialConfig(
@@ -297,3 +300,43 @@ def test_fit_with_a_loss_of_nan_fails_and_names_the_epoch(
         fit(CONFIG, arrays, tmp_path)
     assert "\n" not in str(caught.value)
     assert (tmp_path / STATE_FILE).read_bytes() == before
+
+
+class ResourceExhaustedError(Exception):
+    """As TensorFlow's."""
+
+
+class FullLoop:
+    """A loop for which there is not enough memory to predict some rows."""
+
+    def __init__(self, rows: NDArray[np.int64]) -> None:
+        self.rows = rows
+
+    def train(self, *_: object) -> dict[str, float]:
+        return {"loss": 1.0, "accuracy": 0.5}
+
+    def predict(self, rows: NDArray[np.int64]) -> Outputs:
+        if rows is self.rows:
+            raise ResourceExhaustedError("OOM when allocating a tensor")
+        return [np.full((len(rows), 3), 1 / 3, np.float32)]
+
+
+@pytest.mark.parametrize(
+    ("part", "when"), [("val", "in epoch 1"), ("test", "while evaluating the model")]
+)
+def test_lack_of_memory_is_a_failed_trial_that_says_when(
+    arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, when: str
+) -> None:
+    loop = FullLoop(getattr(arrays, part))
+    monkeypatch.setattr("study.training.fit.make_loop", lambda *_: loop)
+    with pytest.raises(TrialFailed, match=f"^out of memory {when}: use a smaller batch_size or im"):
+        fit(CONFIG.replace(epochs=1), arrays, tmp_path)
+
+
+def test_lack_of_memory_for_the_model_is_a_failed_trial(
+    arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.training.fit.build_compiled_model", Mock(side_effect=MemoryError))
+    words = "^out of memory while building the model: use a smaller image_size or dense_units$"
+    with pytest.raises(TrialFailed, match=words):
+        fit(CONFIG, arrays, tmp_path)
