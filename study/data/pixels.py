@@ -3,15 +3,19 @@
 All images of a cache file have the same size.
 """
 
+import contextlib
 import errno
 import json
 import math
 import shutil
+import time
 import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from socket import gethostname
 from typing import NamedTuple
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +36,7 @@ from study.data.parallel import ProgressCallback
 # Part of the cache file's name: raise it when decode() returns other pixels for plain images. For
 # unusual ones, raise POLICY.
 DECODER = 1
+STALE_SECONDS = 3600  # of a temporary file that is not written to
 
 Pixels = npt.NDArray[np.uint8]
 Notes = tuple[tuple[str, str], ...]  # (image, what is to be said of it)
@@ -144,8 +149,9 @@ def _write_cache(
 ) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     _check_space(file.parent, len(listing.entries) * size * size * 3)
-    # a fixed name is safe, because the caller holds the lock
-    temporary = file.with_suffix(".tmp")
+    # The caller holds the lock, but some network file systems keep locks within a machine
+    temporary = file.with_name(f"{file.stem}.{gethostname()}.{uuid4().hex}.tmp")
+    _remove_leftovers(file)
     count = 0
     notes = _NoteLists([], [])
     try:
@@ -155,10 +161,25 @@ def _write_cache(
                 count += 1
         _check_any_usable(notes, count)
         sidecar = {"shape": [count, size, size, 3], **notes._asdict()}
+        if _open_cached(file, listing, size):  # another machine was first, and may read it now
+            return
         temporary.replace(file)
         atomic_write(file.with_suffix(".json"), json.dumps(sidecar).encode())
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(file: Path) -> None:
+    """Remove the temporary files of dead processes.
+
+    Those for `file` of this machine are, because the caller holds the lock. Of any others, those
+    that nobody has written to for an hour count as such.
+    """
+    for temporary in file.parent.glob("*.tmp"):
+        is_ours = temporary.name.startswith(f"{file.stem}.{gethostname()}.")
+        with contextlib.suppress(FileNotFoundError):  # another process removed it
+            if is_ours or time.time() - temporary.stat().st_mtime > STALE_SECONDS:
+                temporary.unlink()
 
 
 def _check_space(folder: Path, needed: int) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import json
 import os
@@ -209,14 +210,40 @@ def test_damaged_cache_is_rebuilt(root: Path, cache: Path, damage: str) -> None:
     assert np.array_equal(prepare(f"folder:{root}", 16).x, expected)
 
 
-def test_leftover_of_a_killed_process_is_replaced(root: Path, cache: Path) -> None:
-    prepare(f"folder:{root}", 16)
-    file = cache_files(cache)[0]
+def test_leftovers_of_killed_processes_are_removed(root: Path, cache: Path) -> None:
+    written: set[Path] = set()  # where images are decoded to
+    prepare(f"folder:{root}", 16, progress=lambda *_: written.update(cache.rglob("*.tmp")))
+    (leftover,) = written
+    (file,) = cache_files(cache)
     expected = file.read_bytes()
     file.unlink()
-    file.with_suffix(".tmp").write_bytes(b"half written")
+    old = leftover.with_name("other.tmp")  # of an earlier version, or another machine
+    for path in (leftover, old):
+        path.write_bytes(b"half written")
+    os.utime(old, (1e9, 1e9))
     prepare(f"folder:{root}", 16)
     assert file.read_bytes() == expected
+    assert not cache_files(cache, "images/*.tmp")
+
+
+def test_two_machines_without_a_common_lock_write_whole_files(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = np.array(prepare(f"folder:{root}", 16, use_cache=False).x)
+    monkeypatch.setattr("study.data.pixels.cache_lock", lambda _: contextlib.nullcontext())
+    seen: list[bytes] = []
+
+    def write_on_another_machine(what: str, *_: int) -> None:
+        if what == "decoding" and not seen:
+            with monkeypatch.context() as patch:
+                patch.setattr("study.data.pixels.gethostname", lambda: "another")
+                seen.append(b"")
+                seen.append(prepare(f"folder:{root}", 16).x.tobytes())
+
+    assert np.array_equal(
+        prepare(f"folder:{root}", 16, progress=write_on_another_machine).x, expected
+    )
+    assert seen[-1] == expected.tobytes()
     assert not cache_files(cache, "images/*.tmp")
 
 
