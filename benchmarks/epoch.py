@@ -45,7 +45,7 @@ from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec
 from study.trial.prepare import prepare_trial
-from study.trial.prepare import Trial
+from study.trial.prepare import PreparedTrial
 from study.trial.record import train_and_record
 
 # TensorFlow prints while it loads, and so does MLflow if it is loaded before study.
@@ -142,7 +142,7 @@ class TimedLog(RunLog):
         self.system.may_run.set()
 
 
-def make_bare_epoch(trial: Trial, model: keras.Model) -> Callable[[], None]:
+def make_bare_epoch(trial: PreparedTrial, model: keras.Model) -> Callable[[], None]:
     """Compile a model as a notebook would, and return a function that fits one epoch."""
     compile_plain_model(model, trial.config.lr)
     data = trial.data
@@ -158,7 +158,7 @@ def make_bare_epoch(trial: Trial, model: keras.Model) -> Callable[[], None]:
     return run_epoch
 
 
-def time_epochs(trial: Trial, folder: Path) -> tuple[Laps, float]:
+def time_epochs(trial: PreparedTrial, folder: Path) -> tuple[Laps, float]:
     """Time the epochs of all three models.
 
     Args:

@@ -27,7 +27,7 @@ class Options:
 
     use_cache: bool = True
     log_model: bool = False
-    force: bool = False  # train even if a run is finished
+    retrain: bool = False  # train even if a run is finished
     wait_for_lock: bool = False  # wait while another process trains the same config
     label: str = ""  # goes before every line of progress
     plain_progress: bool = False  # print lines instead of bars: several trials share the terminal

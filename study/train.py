@@ -42,7 +42,7 @@ def main() -> None:
     options = Options(
         use_cache=not args.no_cache,
         log_model=args.log_model or args.register,
-        force=args.again,
+        retrain=args.again,
     )
     # Late, because MLflow takes seconds to load: --help and bad flags do not need it
     from study.serving.chance import check_beats_chance

@@ -32,7 +32,7 @@ from study.train import main
 from study.trial.prepare import format_leak
 from study.trial.prepare import measure_independence
 from study.trial.prepare import prepare_trial
-from study.trial.prepare import Trial
+from study.trial.prepare import PreparedTrial
 from study.trial.record import train_and_record
 from study.variants import resolve_config
 from tests.support.commands import client_of
@@ -135,7 +135,7 @@ def test_run_sizes_and_leak_are_those_of_the_split(trained: Trained) -> None:
 
 def test_trial_with_unknown_groups_logs_no_leak() -> None:
     data = dataclasses.replace(prepare("demo", 32), groups=None)
-    trial = Trial(CONFIG, data, make_split(data, "pooled", 0), Progress())
+    trial = PreparedTrial(CONFIG, data, make_split(data, "pooled", 0), Progress())
     assert measure_independence(trial) == {}
 
 
@@ -148,7 +148,7 @@ def test_training_that_calls_all_images_the_same_is_warned_of(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     data = prepare("demo", 32)
-    trial = Trial(CONFIG, data, make_split(data, "pooled", 0), Progress())
+    trial = PreparedTrial(CONFIG, data, make_split(data, "pooled", 0), Progress())
     right = np.eye(len(data.classes))[data.y]
     first_class = np.eye(len(data.classes))[np.zeros_like(data.y)]
     result = SimpleNamespace(

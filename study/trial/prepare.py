@@ -22,7 +22,7 @@ from study.data.warnings import print_warnings_once
 
 
 @dataclass(frozen=True)
-class Trial:
+class PreparedTrial:
     """A trial's config, its images and their split, and the writer of its progress."""
 
     config: TrialConfig
@@ -39,18 +39,18 @@ class Trial:
         return count_leaking_images(self.data, self.split)
 
 
-def prepare_trial(config: TrialConfig, progress: Progress, *, use_cache: bool) -> Trial:
+def prepare_trial(config: TrialConfig, progress: Progress, *, use_cache: bool) -> PreparedTrial:
     """Read and split the images, and print what a reader of the result should know."""
     data = _read_images(config, progress, use_cache)
     split = make_split(
         data, config.split, config.seed, config.limit, fold=config.fold, folds=config.folds
     )
-    trial = Trial(config, data, split, progress)
+    trial = PreparedTrial(config, data, split, progress)
     print_warnings_once(config, data, split, trial.leaks, progress.say)
     return trial
 
 
-def check_images_unchanged(trial: Trial, key: str) -> None:
+def check_images_unchanged(trial: PreparedTrial, key: str) -> None:
     """Check that a trial's images are still those of its fingerprint.
 
     Raises:
@@ -82,7 +82,7 @@ def _read_images(config: TrialConfig, progress: Progress, use_cache: bool) -> Da
     return data
 
 
-def measure_independence(trial: Trial) -> dict[str, float]:
+def measure_independence(trial: PreparedTrial) -> dict[str, float]:
     """Measure how independent the test set is of the training set.
 
     Returns:
@@ -96,13 +96,13 @@ def measure_independence(trial: Trial) -> dict[str, float]:
     return {"leak_fraction": trial.leaks / len(trial.split.test), "test_groups": float(groups)}
 
 
-def compute_majority(trial: Trial) -> float:
+def compute_majority(trial: PreparedTrial) -> float:
     """Compute the share (0 to 1) of test images that are of their most frequent class."""
     labels = trial.data.y[trial.split.test]
     return float(np.bincount(labels).max() / len(labels))
 
 
-def format_leak(trial: Trial) -> str:
+def format_leak(trial: PreparedTrial) -> str:
     """Format how many test images have a sibling in train.
 
     The forms are `3/80`, `at least 3/80` and `unknown`.

@@ -27,7 +27,7 @@ from study.training.arrays import Arrays
 from study.trial.prepare import compute_majority
 from study.trial.prepare import format_leak
 from study.trial.prepare import measure_independence
-from study.trial.prepare import Trial
+from study.trial.prepare import PreparedTrial
 from study.variants import find_variant
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def preload_training() -> None:
 
 
 def train_and_record(
-    trial: Trial, log: RunLog, folder: Path, started: float, options: Options
+    trial: PreparedTrial, log: RunLog, folder: Path, started: float, options: Options
 ) -> "TrialResult":
     """Train a trial and write everything into an open run, the tag `finished` last.
 
@@ -92,7 +92,7 @@ def train_and_record(
     return result
 
 
-def _warn_of_only_answer(trial: Trial, result: "TrialResult", options: Options) -> None:
+def _warn_of_only_answer(trial: PreparedTrial, result: "TrialResult", options: Options) -> None:
     """Warn if one class is predicted for all test images.
 
     Where test figures are hidden, the warning is about validation images.
@@ -110,7 +110,7 @@ def _warn_of_only_answer(trial: Trial, result: "TrialResult", options: Options) 
         )
 
 
-def _log_files(trial: Trial, log: RunLog, result: "TrialResult") -> None:
+def _log_files(trial: PreparedTrial, log: RunLog, result: "TrialResult") -> None:
     probabilities = {"val": result.val_probabilities, "test": result.test_probabilities}
     files = log.new_folder()
     artifacts.write_artifacts(
@@ -119,7 +119,7 @@ def _log_files(trial: Trial, log: RunLog, result: "TrialResult") -> None:
     log.log_folder(files)
 
 
-def _log_model(trial: Trial, log: RunLog, result: "TrialResult") -> None:
+def _log_model(trial: PreparedTrial, log: RunLog, result: "TrialResult") -> None:
     example = np.asarray(trial.data.x[trial.split.test[0]])
     from study.serving import export  # late: it needs MLflow, which not every machine has
 
@@ -128,7 +128,9 @@ def _log_model(trial: Trial, log: RunLog, result: "TrialResult") -> None:
     log.log_model(folder)
 
 
-def _fit(trial: Trial, log: RunLog, folder: Path, options: Options) -> "tuple[TrialResult, float]":
+def _fit(
+    trial: PreparedTrial, log: RunLog, folder: Path, options: Options
+) -> "tuple[TrialResult, float]":
     """Train a trial, and log each epoch.
 
     Returns:
@@ -156,7 +158,7 @@ def _fit(trial: Trial, log: RunLog, folder: Path, options: Options) -> "tuple[Tr
         return fit.fit(trial.config, arrays, folder, callbacks), sum(epoch_log.earlier_seconds)
 
 
-def _make_tags(trial: Trial) -> dict[str, str]:
+def _make_tags(trial: PreparedTrial) -> dict[str, str]:
     config = trial.config
     comparison = compare_weights(config)
     comparison_tag = {} if comparison is None else {"weights_published": str(comparison)}

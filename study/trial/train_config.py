@@ -40,7 +40,7 @@ from study.tracking.trial_run import RunSpec
 from study.trial.prepare import check_images_unchanged
 from study.trial.prepare import compute_majority
 from study.trial.prepare import prepare_trial
-from study.trial.prepare import Trial
+from study.trial.prepare import PreparedTrial
 from study.trial.record import train_and_record
 
 
@@ -63,13 +63,13 @@ def train_config(config: TrialConfig, options: Options | None = None) -> Outcome
     key = fingerprint(config, compute_data_digest(config.dataset, config.split))
     with _lock_state_folder(key, wait=options.wait_for_lock) as folder:
         runs = _deliver_and_find_runs(client, key)
-        finished_run = None if options.force else queries.choose_finished_run(client, runs)
+        finished_run = None if options.retrain else queries.choose_finished_run(client, runs)
         if finished_run is not None:
             with contextlib.suppress(OSError):  # not empty: a run that was killed at its very end
                 folder.rmdir()
             return _reuse_run(client, finished_run, config, progress, options, project_run)
         unfinished_runs = queries.select_unfinished_runs(runs)
-        if options.force and not unfinished_runs:
+        if options.retrain and not unfinished_runs:
             shutil.rmtree(folder)  # left by a finished run that was killed at its very end
             folder.mkdir()
         trial = prepare_trial(config, progress, use_cache=options.use_cache)
@@ -81,7 +81,7 @@ def train_config(config: TrialConfig, options: Options | None = None) -> Outcome
 
 
 def _train_in_run(
-    trial: Trial,
+    trial: PreparedTrial,
     run: AbstractContextManager[RunLog],
     folder: Path,
     started: float,

@@ -20,7 +20,7 @@ from study.tracking.project_run import point_to_finished_run
 from study.tracking.project_run import take_grid_run
 from study.tracking.project_run import take_project_run
 from study.tracking.run_logger import RunLog
-from study.trial.prepare import Trial
+from study.trial.prepare import PreparedTrial
 from study.trial.train_config import train_config
 from tests.support.commands import ROOT
 from tests.support.commands import runs_of
@@ -132,7 +132,7 @@ def test_any_other_run_is_refused_and_left_as_it_is(
 FIGURES = {"val_accuracy": 0.75, "test_accuracy": 0.5, "val_loss": 0.5, "test_loss": 0.5}
 
 
-def record_without_training(trial: Trial, log: RunLog, *_: object) -> SimpleNamespace:
+def record_without_training(trial: PreparedTrial, log: RunLog, *_: object) -> SimpleNamespace:
     log.log_params(trial.config.as_dict())
     log.log_metrics(FIGURES, step=0)
     log.log_tags({"finished": "true"})
