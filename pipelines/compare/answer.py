@@ -23,6 +23,7 @@ from pipelines.compare.statement import list_departures
 from pipelines.compare.sweep_sentences import describe_best_cell
 from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import join_texts
+from pipelines.runs.protocol import pluralize
 from study.reported import read_reported
 from study.statistics.intervals import Estimate
 from study.statistics.ties import find_highest
@@ -189,7 +190,12 @@ def _describe_power(rows: Sequence[Row]) -> list[str]:
 
 def _describe_trust(rows: Sequence[Row]) -> list[str]:
     runs = [run for row in rows for run in row.runs]
-    return [*_describe_subset(runs), _describe_leak(runs), _describe_seeds(rows)]
+    return [
+        *_describe_subset(runs),
+        _describe_leak(runs),
+        _describe_seeds(rows),
+        *_describe_left_out_seeds(rows),
+    ]
 
 
 def _describe_subset(runs: Sequence[FinishedRun]) -> list[str]:
@@ -217,10 +223,12 @@ def _describe_leak(runs: Sequence[FinishedRun]) -> str:
 
 
 def _describe_seeds(rows: Sequence[Row]) -> str:
-    """Say how many seeds each row has, and what follows."""
-    counts = [len({run.config.seed for run in row.runs}) for row in rows]
-    low = min(counts)
-    high = max(counts)
+    """Say how many seeds the accuracy of each row is based on, and what follows."""
+    judged_rows = [row for row in rows if row.verdict.accuracy]
+    if not judged_rows:
+        return "No row has an interval, because predictions or folds are missing."
+    low = min(row.judged_seeds for row in judged_rows)
+    high = max(row.judged_seeds for row in judged_rows)
     if high == 1 and all(row.config.folds for row in rows):
         return (
             "Each row is one cross-validation, of trainings that share most of their images: "
@@ -228,16 +236,28 @@ def _describe_seeds(rows: Sequence[Row]) -> str:
             "but the interval of an accuracy does not cover the choice of the seed."
         )
     if high == 1:
+        is_only_one = all(row.trained_seeds == 1 for row in rows)
         return (
-            "Only one seed was trained, and another may change an accuracy by some points: a "
-            "difference may be due to chance."
+            f"Only one seed {'was trained' if is_only_one else 'has predictions'}, and another may "
+            "change an accuracy by some points: a difference may be due to chance."
         )
     if low == 1:
-        single_rows = [row for row, count in zip(rows, counts, strict=True) if count == 1]
+        single_rows = [row for row in judged_rows if row.judged_seeds == 1]
         verb = "was" if len(single_rows) == 1 else "were"
         return (
-            f"{name_rows(single_rows)} {verb} trained with one seed only: with another, the result "
+            f"{name_rows(single_rows)} {verb} judged on one seed only: with another, the result "
             "may differ."
         )
     seeds = spell_count(low) if low == high else f"{spell_count(low)} to {spell_count(high)}"
-    return f"Each row was trained with {seeds} seeds, and the intervals account for them."
+    return f"Each row was judged on {seeds} seeds, and the intervals account for them."
+
+
+def _describe_left_out_seeds(rows: Sequence[Row]) -> list[str]:
+    """Say in how many rows some seeds were trained, but could not be judged."""
+    count = sum(row.verdict.seeds < row.trained_seeds for row in rows)
+    if not count:
+        return []
+    return [
+        f"In {count} of {pluralize(len(rows), 'row')}, seeds that lack predictions or folds are "
+        "left out."
+    ]

@@ -69,6 +69,19 @@ class Row:
         return all(base[name] == value for name, value in cell.values.items() if name not in VARIED)
 
     @property
+    def trained_seeds(self) -> int:
+        """Return the number of seeds that were trained, with or without predictions."""
+        return len({run.config.seed for run in self.runs})
+
+    @property
+    def judged_seeds(self) -> int:
+        """Return the number of seeds behind the row's accuracy.
+
+        Where an interval is known, these are the seeds with all their predictions.
+        """
+        return self.verdict.seeds or self.trained_seeds
+
+    @property
     def is_reproduced(self) -> bool | None:
         """Return whether the reported accuracy lies in the interval, or None if unknown."""
         accuracy = self.verdict.accuracy

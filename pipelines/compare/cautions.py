@@ -86,7 +86,7 @@ def _warn_of_unknown_leaks(runs: Sequence[FinishedRun]) -> list[str]:
 def _warn_of_single_seeds(blocks: Sequence[Block]) -> list[str]:
     # The folds of one seed are several trainings.
     rows = [row for block in blocks for row in block.rows if not row.config.folds]
-    count = sum(len({run.config.seed for run in row.runs}) == 1 for row in rows)
+    count = sum(row.judged_seeds == 1 for row in rows)
     if not count:
         return []
     where = "One seed" if count == len(rows) else f"One seed in {count} of {len(rows)} rows"

@@ -128,7 +128,11 @@ def _write_p(line: Line) -> str:
 
 
 def _count_seeds(line: Line) -> str:
-    return str(len({run.config.seed for run in line[ROW].runs}))
+    """Write the number of seeds, or `1 of 3` if the accuracy is that of some seeds only."""
+    row = line[ROW]
+    if row.judged_seeds == row.trained_seeds:
+        return str(row.trained_seeds)
+    return f"{row.judged_seeds} of {row.trained_seeds}"
 
 
 def _count_folds(line: Line) -> str:

@@ -1,6 +1,6 @@
 """Build the comparison table: a row for each protocol and variant.
 
-Every figure is a mean over the runs of its row, but for the learning time, which is the median.
+Figures are means over the runs of a row, but for the learning time, which is the median.
 """
 
 from collections.abc import Sequence
@@ -37,8 +37,9 @@ def build_table(blocks: Sequence[Block]) -> pd.DataFrame:
     """Build the table of one data set's blocks, unrounded.
 
     There is one line for each row of each block. Figures are means over a row's runs, but the
-    learning time is the median. In a cross-validation, figures on test images are taken over the
-    images of its folds together. The accuracies of the first columns are in percent.
+    learning time is the median, and an accuracy with an interval is over the runs that this is
+    based on: those with predictions. In a cross-validation, figures on test images are taken over
+    the images of its folds together. The accuracies of the first columns are in percent.
 
     The columns are those of `COLUMNS`, and one for each further setting that differs between runs.
     Those about a report are there only where there is a report, `Folds` only where there are any,
@@ -72,9 +73,9 @@ def _build_line(row: Row, named: list[str]) -> dict[str, Any]:
         "Hidden Layer": config.hidden_layers,
         "Dense Count": config.dense_units,
         "Learning Rate": config.lr,
-        "Accuracy": 100 * average_metric(runs, "test_accuracy"),
+        "Accuracy": 100 * _get_accuracy(row),
         "Learning Time(ms)": 1000 * median(read_metric(runs, "fit_seconds")),
-        **_build_interval_cells(row.verdict),
+        **_build_interval_cells(row),
         **_build_report_cells(row),
         **_build_comparison_cells(row.verdict),
         **_build_best_cells(row),
@@ -102,11 +103,21 @@ def _name_dataset(dataset: str) -> str:
     return f"{kind}:{resolve_folder(dataset).name}" if path else kind
 
 
-def _build_interval_cells(verdict: Verdict) -> dict[str, Any]:
+def _get_accuracy(row: Row) -> float:
+    """Return the accuracy that the interval is about, or the mean over all runs without one."""
+    if row.verdict.accuracy is not None:
+        return row.verdict.accuracy.value
+    return average_metric(row.runs, "test_accuracy")
+
+
+def _build_interval_cells(row: Row) -> dict[str, Any]:
+    verdict = row.verdict
     accuracy = verdict.accuracy
     units = "groups" if verdict.grouped else "images"
     if verdict.seeds > 1:
         units = f"{units} and seeds"
+    if verdict.seeds < row.trained_seeds:
+        units = f"{units}, of {verdict.seeds} of {row.trained_seeds} seeds"
     return {
         "Low": 100 * accuracy.low if accuracy else None,
         "High": 100 * accuracy.high if accuracy else None,
@@ -153,12 +164,11 @@ def _to_points(share: float | None) -> float | None:
 
 def _build_report_cells(row: Row) -> dict[str, Any]:
     report = row.report
-    accuracy = average_metric(row.runs, "test_accuracy")
     return {
         "Variant": row.variant,
         "Head": row.config.head_notation,
         "Reported Accuracy": 100 * report.test_acc if report else None,
-        "Difference (points)": 100 * (accuracy - report.test_acc) if report else None,
+        "Difference (points)": 100 * (_get_accuracy(row) - report.test_acc) if report else None,
         "In Interval": _format_in_interval(row),
         "Reported Learning Time(ms)": 1000 * report.fit_seconds if report else None,
     }

@@ -25,7 +25,7 @@ def make_row(
         value = accuracy - 0.97
         gain = Estimate(value, value - 0.005, value + 0.005, p)
     estimate = Estimate(accuracy, accuracy - 0.005, accuracy + 0.005)
-    return Row(runs, Verdict(estimate, gain=gain, p=gain and p, pairs=seeds))
+    return Row(runs, Verdict(estimate, gain=gain, p=gain and p, seeds=seeds, pairs=seeds))
 
 
 def make_chest_run(variant: int, seed: int, leak: str) -> FinishedRun:
@@ -117,5 +117,21 @@ def test_answer_says_what_the_seeds_allow_to_conclude() -> None:
     one = make_row(1, 0.97)
     five = make_row(2, 0.975, seeds=5)
     assert "Only one seed was trained" in answer(one)[2]
-    assert "Variant 1 was trained with one seed only" in answer(one, five)[2]
-    assert "Each row was trained with five seeds" in answer(five)[2]
+    assert "Variant 1 was judged on one seed only" in answer(one, five)[2]
+    assert answer(five)[2].endswith(
+        "Each row was judged on five seeds, and the intervals account for them."
+    )
+
+
+def test_answer_counts_the_seeds_that_have_predictions() -> None:
+    row = make_row(1, 0.97, seeds=3)
+    one = dataclasses.replace(row, verdict=dataclasses.replace(row.verdict, seeds=1))
+    assert answer(one)[2].endswith(
+        "Only one seed has predictions, and another may change an accuracy by some points: a "
+        "difference may be due to chance. In 1 of 1 row, seeds that lack predictions or folds are "
+        "left out."
+    )
+    assert "Variant 1 was judged on one seed only" in answer(one, make_row(2, 0.97, seeds=3))[2]
+    none = dataclasses.replace(row, verdict=Verdict())
+    (trust,) = answer(none)[-1:]
+    assert "No row has an interval, because predictions or folds are missing." in trust
