@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from pipelines.compare.blocks import find_baseline
+from pipelines.compare.best_sentence import describe_best
+from pipelines.compare.best_sentence import find_best
 from pipelines.compare.blocks import Row
-from pipelines.compare.cells import find_best_on_validation
 from pipelines.compare.formats import format_interval
 from pipelines.compare.formats import format_percent
 from pipelines.compare.formats import format_signed_points
 from pipelines.compare.formats import state_p
 from pipelines.compare.power_sentence import describe_power
+from pipelines.compare.ranking import rank_on_validation
 from pipelines.compare.reflection import is_significant
 from pipelines.compare.reflection import name_rows
 from pipelines.compare.reflection import spell_count
@@ -25,8 +26,6 @@ from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import join_texts
 from pipelines.runs.protocol import pluralize
 from study.reported import read_reported
-from study.statistics.intervals import Estimate
-from study.statistics.ties import find_highest
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def write_answer(rows: Sequence[Row]) -> list[AnswerLine]:
 
 def _compare_with_chance(rows: Sequence[Row]) -> list[str]:
     """Say whether the best row on validation beats predicting the most frequent class."""
-    ties = find_best_on_validation([row.runs for row in rows])
+    ties = rank_on_validation([row.runs for row in rows]).best
     best = rows[ties[0]] if ties else None
     if best is None or best.verdict.accuracy is None or best.verdict.chance is None:
         return []
@@ -143,44 +142,27 @@ def _describe_departures(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _describe_best(rows: Sequence[Row]) -> list[str]:
-    """Name the row with the highest accuracy, and say whether its lead is significant."""
-    accuracies = [(row, row.verdict.accuracy) for row in rows if row.verdict.accuracy is not None]
-    if not accuracies:
-        return []
-    ties = find_highest([accuracy.value for _, accuracy in accuracies])
-    highest = accuracies[ties[0]][1]
-    best_rows = [accuracies[index][0] for index in ties]
-    if len(best_rows) > 1:
-        percent = format_percent(highest.value)
-        return [f"{name_rows(best_rows)} share the highest accuracy, {percent}."]
-    best = best_rows[0]
-    baseline = find_baseline(rows)
-    name = "The baseline, variant 1," if best is baseline else name_rows([best])
-    sentence = f"{name} is the most accurate: {_format_with_interval(highest)}."
-    return [sentence, *_describe_lead(best, baseline, rows)]
+    """Name the best row on validation, and say whether it differs from the baseline."""
+    best = find_best(rows)
+    return [*describe_best(rows), *(_describe_lead(best, rows) if best else [])]
 
 
-def _describe_lead(best: Row, baseline: Row | None, rows: Sequence[Row]) -> list[str]:
-    """Say that the best row's lead over the baseline is not significant.
+def _describe_lead(best: Row, rows: Sequence[Row]) -> list[str]:
+    """Say that the best row does not differ significantly from the baseline.
 
     This is said only where other rows differ. Where none differs or the best does, the summary of
     the study says so.
     """
     verdict = best.verdict
-    if baseline is None or verdict.gain is None or verdict.p is None or is_significant(best):
+    if verdict.gain is None or verdict.p is None or is_significant(best):
         return []
     if not any(is_significant(row) for row in rows):
         return []
     points = format_signed_points(verdict.gain.value)
     return [
-        f"Its lead over the baseline ({points} points) is not "
+        f"Its difference from the baseline ({points} points) is not "
         f"significant (adjusted {state_p(verdict.p)})."
     ]
-
-
-def _format_with_interval(accuracy: Estimate) -> str:
-    interval = format_interval(accuracy)
-    return f"{format_percent(accuracy.value)} (95 % interval {interval})"
 
 
 def _describe_power(rows: Sequence[Row]) -> list[str]:

@@ -13,9 +13,9 @@ from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import list_runs
 from pipelines.compare.blocks import Row
 from pipelines.compare.cells import Cell
-from pipelines.compare.cells import find_best_on_validation
 from pipelines.compare.cells import name_field
 from pipelines.compare.main_effects import estimate_main_effects
+from pipelines.compare.ranking import rank_on_validation
 from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import describe_protocol
 from pipelines.runs.protocol import find_differing_settings
@@ -108,7 +108,7 @@ def build_sweep_block(
     rows = [sorted(runs, key=_make_run_key) for runs in runs_by_cell.values()]
     places = [dict(zip(sweep.fields, values, strict=True)) for values in runs_by_cell]
     baseline = next((i for i, place in enumerate(places) if place == sweep.baseline), None)
-    ties = find_best_on_validation(rows)
+    ties = rank_on_validation(rows).best
     best = ties[0] if ties else None
     verdicts = judge_cells(rows, counts, baseline=baseline, best=best, swept=sweep.fields)
     names = join_texts(name_field(name) for name in sweep.fields)

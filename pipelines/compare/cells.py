@@ -1,16 +1,10 @@
-"""Place rows in a sweep by their values, and find the best on validation."""
+"""Place rows in a sweep by their values."""
 
-import math
 from collections.abc import Mapping
-from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from pipelines.compare.columns import format_learning_rate_short
-from pipelines.compare.pairing import select_whole_seeds
-from pipelines.runs.finished_run import FinishedRun
 from study.config.sweep import Value
-from study.statistics.ties import find_highest
 
 
 @dataclass(frozen=True)
@@ -47,22 +41,3 @@ def format_value(name: str, value: Value) -> str:
     if name == "weights":
         return str(value).replace("\\", "/").rpartition("/")[-1]
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def find_best_on_validation(rows: Sequence[Sequence[FinishedRun]]) -> list[int]:
-    """Find the row with the highest mean validation accuracy.
-
-    The mean is over seeds and folds. A cross-validation that lacks folds does not count, because
-    others would be judged on other images.
-
-    Returns:
-        Its index, or those of several rows that tie, or none if no validation accuracy is known.
-    """
-    return find_highest([average_validation(row) for row in rows])
-
-
-def average_validation(row: Sequence[FinishedRun]) -> float:
-    """Return the mean validation accuracy of a row, 0 to 1, or NaN if it is not known."""
-    runs = select_whole_seeds(row)
-    values = [run.metrics.get("val_accuracy", math.nan) for run in runs]
-    return fmean(values) if values else math.nan

@@ -55,7 +55,7 @@ def summarize_study(rows: Sequence[Row]) -> list[str]:
     if baseline is None or baseline.verdict.accuracy is None or not compared_rows:
         return [
             f"No comparison is possible: the results of the baseline, or of all other "
-            f"{_choose_noun(rows)}, are "
+            f"{choose_noun(rows)}, are "
             "missing."
         ]
     significant_rows = [row for row in compared_rows if is_significant(row)]
@@ -101,7 +101,7 @@ def _deny_differences(rows: Sequence[Row]) -> str:
         )
     none = "Neither" if len(rows) == 2 else "None"
     return (
-        f"{none} of the {spell_count(len(rows))} {_choose_noun(rows)} differs significantly from "
+        f"{none} of the {spell_count(len(rows))} {choose_noun(rows)} differs significantly from "
         f"the baseline (smallest adjusted {state_p(min(p_values))})."
     )
 
@@ -130,18 +130,19 @@ def _describe_differences(rows: Sequence[Row], comparison: str) -> list[str]:
 def name_rows(rows: Sequence[Row]) -> str:
     """Name rows as the subject of a sentence: `Variants 4 and 5`, or `Seven configs`."""
     if _is_too_long(rows):
-        return f"{spell_count(len(rows)).capitalize()} {_choose_noun(rows)}"
-    noun = _choose_noun(rows).capitalize()
+        return f"{spell_count(len(rows)).capitalize()} {choose_noun(rows)}"
+    noun = choose_noun(rows).capitalize()
     names = [str(row.variant) if noun == "Variants" else row.label for row in rows]
     return f"{noun if len(rows) > 1 else noun.removesuffix('s')} {_join_texts(names)}"
 
 
 def _is_too_long(rows: Sequence[Row]) -> bool:
     """Return whether the names of rows are too many for a sentence."""
-    return len(rows) > MOST_NAMES and _choose_noun(rows) == "configs"
+    return len(rows) > MOST_NAMES and choose_noun(rows) == "configs"
 
 
-def _choose_noun(rows: Sequence[Row]) -> str:
+def choose_noun(rows: Sequence[Row]) -> str:
+    """Return what rows are called: `variants`, or `configs`."""
     return "variants" if all(row.variant and not row.cell for row in rows) else "configs"
 
 

@@ -5,12 +5,12 @@ The sentences name the best config on validation, and the effect of each field.
 
 from collections.abc import Sequence
 
+from pipelines.compare.best_sentence import describe_best
+from pipelines.compare.best_sentence import find_best
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import Row
-from pipelines.compare.cells import average_validation
 from pipelines.compare.cells import format_value
 from pipelines.compare.cells import name_field
-from pipelines.compare.formats import format_accuracy
 from pipelines.compare.formats import format_bounds
 from pipelines.compare.formats import format_distance
 from pipelines.compare.formats import state_p
@@ -40,39 +40,17 @@ def describe_best_cell(rows: Sequence[Row]) -> list[str]:
 
     They are compared on test images.
     """
-    best = next((row for row in rows if row.cell and row.cell.is_best), None)
+    sentences = describe_best(rows)
+    best = find_best(rows)
     if best is None or best.verdict.accuracy is None:
-        return []
-    accuracy = format_accuracy(best.verdict.accuracy)
-    sentence = f"{_name_best(best, rows)}; its test accuracy is {accuracy}."
+        return sentences
     if best.config.folds and len(rows) > 1:
         return [
-            sentence,
+            *sentences,
             "Nothing is compared with it: in a cross-validation, the validation images of one fold "
             "are the test images of another.",
         ]
-    return [sentence, *_describe_leads(rows), *_describe_other_splits(best, rows)]
-
-
-def _name_best(best: Row, rows: Sequence[Row]) -> str:
-    """Name the best row on validation, or say that it is the first of several that tie."""
-    count = sum(row.cell is not None and row.cell.is_tied for row in rows)
-    if not count:
-        name = f"The baseline, {best.label}," if best.is_baseline else f"Config {best.label}"
-        return f"{name} is the best on validation"
-    name = f"the baseline, {best.label}" if best.is_baseline else f"config {best.label}"
-    val = f"val {average_validation(best.runs):.4f}"
-    return f"{count} configs tie for the best on validation ({val}). The first of them is {name}"
-
-
-def _describe_other_splits(best: Row, rows: Sequence[Row]) -> list[str]:
-    """Say that configs of other splits than the best one's are not compared with it."""
-    if all(row.config.split == best.config.split for row in rows):
-        return []
-    return [
-        "Configs of another split cannot be compared with it, because they are validated and "
-        "tested on other images."
-    ]
+    return [*sentences, *_describe_leads(rows)]
 
 
 def _describe_leads(rows: Sequence[Row]) -> list[str]:

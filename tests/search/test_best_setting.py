@@ -19,6 +19,24 @@ def test_best_setting_is_the_one_with_the_highest_mean() -> None:
     assert find_best_settings(accuracies, SETTINGS) == [variant_setting(2)]
 
 
+def test_settings_with_unequal_seeds_are_ranked_on_those_that_all_share() -> None:
+    accuracies = {
+        Cell(variant_setting(6), 0): 0.979,
+        Cell(variant_setting(7), 0): 0.981,
+        Cell(variant_setting(7), 1): 0.966,
+    }
+    assert find_best_settings(accuracies, SETTINGS) == [variant_setting(7)]
+
+
+def test_settings_without_a_shared_seed_are_ranked_on_the_most_frequent_one() -> None:
+    accuracies = {
+        Cell(variant_setting(1), 0): 0.7,
+        Cell(variant_setting(2), 0): 0.8,
+        Cell(variant_setting(3), 1): 0.9,
+    }
+    assert find_best_settings(accuracies, SETTINGS) == [variant_setting(2)]
+
+
 def test_settings_that_differ_by_rounding_tie_in_the_order_of_the_plan() -> None:
     accuracies = {
         Cell(variant_setting(3), 0): 0.1 + 0.2,

@@ -1,6 +1,7 @@
 """The three lines that open the report."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 
@@ -16,10 +17,22 @@ REPORTED = {1: 0.9726, 2: 0.9838, 3: 0.9795}
 
 
 def make_row(
-    variant: int, accuracy: float, p: float = 0.5, leak: str = "446/1168", seeds: int = 1
+    variant: int,
+    accuracy: float,
+    p: float = 0.5,
+    leak: str = "446/1168",
+    seeds: int = 1,
+    *,
+    val: Sequence[float] = (0.95,),
 ) -> Row:
-    """A row of chest, whose gain is its accuracy minus 0.97, with half a point either way."""
-    runs = [make_chest_run(variant, seed, leak) for seed in range(seeds)]
+    """A row of chest, whose gain is its accuracy minus 0.97, with half a point either way.
+
+    `val` is the accuracy on validation, of each seed or of all.
+    """
+    runs = [
+        make_chest_run(variant, seed, leak, val[seed % len(val)])
+        for seed in range(max(seeds, len(val)))
+    ]
     gain = None
     if variant != 1:
         value = accuracy - 0.97
@@ -28,10 +41,12 @@ def make_row(
     return Row(runs, Verdict(estimate, gain=gain, p=gain and p, seeds=seeds, pairs=seeds))
 
 
-def make_chest_run(variant: int, seed: int, leak: str) -> FinishedRun:
+def make_chest_run(variant: int, seed: int, leak: str, val: float) -> FinishedRun:
     config = resolve_config("chest", variant, {"seed": seed})
+    run = make_run(variant, seed)
+    metrics = run.metrics | {"val_accuracy": val}
     return dataclasses.replace(
-        make_run(variant, seed), config=config, leak=leak, sizes="3738/934/1168"
+        run, config=config, leak=leak, sizes="3738/934/1168", metrics=metrics
     )
 
 
@@ -81,22 +96,42 @@ def test_answer_of_another_protocol_says_that_it_confirms_nothing() -> None:
     )
 
 
-def test_answer_names_the_best_variant_and_whether_it_beats_the_baseline() -> None:
-    assert answer(make_row(1, 0.97), make_row(2, 0.975), make_row(3, 0.96))[1] == (
-        "Variant 2 is the most accurate: 97.5 % (95 % interval 97.0 to 98.0). Neither of the two "
-        "variants differs significantly from the baseline (smallest adjusted p = 0.5)."
+def test_answer_names_the_best_on_validation_and_whether_it_beats_the_baseline() -> None:
+    base = make_row(1, 0.97)
+    best = make_row(2, 0.975, val=[0.96])
+    assert answer(base, best, make_row(3, 0.98))[1] == (
+        "Variant 2 is the best on validation; its test accuracy is 97.5 % (97.0 to 98.0). Neither "
+        "of the two variants differs significantly from the baseline (smallest adjusted p = 0.5)."
     )
-    assert answer(make_row(1, 0.97), make_row(2, 0.975), make_row(3, 0.94, p=0.001))[1] == (
-        "Variant 2 is the most accurate: 97.5 % (95 % interval 97.0 to 98.0). Its lead over the "
-        "baseline (+0.5 points) is not significant (adjusted p = 0.5). Variant 3 is significantly "
-        "less accurate than the baseline, by 3.0 points (2.5 to 3.5). The other one does not "
-        "differ significantly from it."
+    assert answer(base, best, make_row(3, 0.94, p=0.001, seeds=2))[1] == (
+        "Variant 2 is the best on validation (on the one seed that all share); its test accuracy "
+        "is 97.5 % (97.0 to 98.0). Its difference from the baseline (+0.5 points) is not "
+        "significant (adjusted p = 0.5). Variant 3 is significantly less accurate than the "
+        "baseline, by 3.0 points (2.5 to 3.5). The other one does not differ significantly from it."
     )
 
 
-def test_answer_names_every_variant_that_shares_the_highest_accuracy() -> None:
-    best = answer(make_row(1, 0.97), make_row(2, 0.98), make_row(3, 0.98 - 1e-15))[1]
-    assert best.startswith("Variants 2 and 3 share the highest accuracy, 98.0 %.")
+def test_answer_counts_the_variants_that_tie_for_the_best_on_validation() -> None:
+    best = answer(make_row(1, 0.97), make_row(2, 0.98, val=[0.96]), make_row(3, 0.97, val=[0.96]))
+    assert best[1].startswith(
+        "2 variants tie for the best on validation (val 0.9600). The first of them is variant 2; "
+        "its test accuracy is 98.0 % (97.5 to 98.5)."
+    )
+
+
+def test_best_variant_is_ranked_on_the_seeds_that_all_variants_share() -> None:
+    rows = [make_row(6, 0.979, val=[0.979]), make_row(7, 0.97, val=[0.981, 0.966])]
+    assert answer(*rows)[1].startswith(
+        "Variant 7 is the best on validation (on the one seed that all share); its test accuracy"
+    )
+
+
+def test_variants_without_a_shared_seed_have_no_best() -> None:
+    rows = [make_row(6, 0.979), make_row(7, 0.97, seeds=2)]
+    other = dataclasses.replace(rows[1], runs=rows[1].runs[1:])
+    assert answer(rows[0], other)[1].startswith(
+        "No variant is named the best, because the variants share no seed."
+    )
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,19 @@ def test_configs_that_tie_on_validation_are_counted_and_the_first_one_named() ->
     assert first in answer.text
 
 
+def test_best_on_validation_is_found_on_the_seeds_that_all_configs_share() -> None:
+    runs, counts = make_study(dict.fromkeys(RIGHT, 140))
+    high = [
+        dataclasses.replace(run, metrics=run.metrics | {"val_accuracy": value})
+        for run, value in zip(runs[3:6], (0.8, 0.5, 0.5), strict=True)
+    ]
+    block = build_sweep_block([runs[0], *runs[1:3], *high, *runs[6:7], runs[9]], counts)
+    assert block.best is block.rows[1]
+    assert describe_best_cell(block.rows)[0].startswith(
+        "Config lr=1e-5 head=gap is the best on validation (on the one seed that all share); its"
+    )
+
+
 def test_answer_on_a_sweep_says_how_small_a_difference_would_show() -> None:
     block = build_sweep_block(*make_study())
     lines = {line.label: line.text for line in write_answer(block.rows)}
@@ -270,7 +283,10 @@ def test_cells_with_other_test_images_are_not_compared() -> None:
     assert summarize_study(block.rows) == [
         "Config split=grouped cannot be compared with the baseline: other test images."
     ]
-    assert describe_best_cell(block.rows)[1].startswith("Configs of another split cannot be")
+    assert block.best is None
+    assert describe_best_cell(block.rows) == [
+        "No config is named the best, because the configs are validated on different images."
+    ]
 
 
 def make_split_runs(groups: str = "groups") -> list[FinishedRun]:
