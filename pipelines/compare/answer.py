@@ -20,12 +20,11 @@ from pipelines.compare.reflection import is_significant
 from pipelines.compare.reflection import name_rows
 from pipelines.compare.reflection import spell_count
 from pipelines.compare.reflection import summarize_study
-from pipelines.compare.statement import list_departures
+from pipelines.compare.reproduction import describe_reproduction
 from pipelines.compare.sweep_sentences import describe_best_cell
 from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import join_texts
 from pipelines.runs.protocol import pluralize
-from study.reported import read_reported
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def write_answer(rows: Sequence[Row]) -> list[AnswerLine]:
     best = describe_best_cell(rows) if is_sweep else _describe_best(rows)
     lines = {
         "Better than chance?": _compare_with_chance(rows),
-        "Reproduced?": _describe_reproduction(rows),
+        "Reproduced?": describe_reproduction(rows),
         f"Best {'config' if is_sweep else 'variant'}?": [*best, *summarize_study(rows)],
         "How small a difference would show?": _describe_power(rows) if is_sweep else [],
         "How far to trust this?": _describe_trust(rows),
@@ -73,71 +72,6 @@ def _compare_with_chance(rows: Sequence[Row]) -> list[str]:
         f"{format_percent(accuracy.value)} of the test images (95 % interval "
         f"{format_interval(accuracy)}). Always predicting the most frequent class is "
         f"right on {format_percent(chance)}.",
-    ]
-
-
-def _describe_reproduction(rows: Sequence[Row]) -> list[str]:
-    """Say which reported accuracies lie in the intervals, and how far others miss."""
-    errors = [(row, error) for row in rows if (error := _compute_error(row)) is not None]
-    if not errors and not read_reported(rows[0].config.dataset):
-        return []
-    if not errors:
-        return ["There are no reported accuracies to compare with."]
-    misses = [(row, error) for row, error in errors if not row.is_reproduced]
-    return [
-        _count_hits(len(errors) - len(misses), len(errors)),
-        *_describe_misses(misses),
-        *_describe_departures([run for row, _ in errors for run in row.runs]),
-    ]
-
-
-def _compute_error(row: Row) -> float | None:
-    """Compute this study's accuracy minus the reported one.
-
-    Returns:
-        None if either is unknown.
-    """
-    if row.report is None or row.verdict.accuracy is None:
-        return None
-    return row.verdict.accuracy.value - row.report.test_acc
-
-
-def _count_hits(hits: int, total: int) -> str:
-    where = "within the 95 % interval of this study"
-    if total == 1:
-        return f"The reported accuracy {'lies' if hits else 'does not lie'} {where}."
-    if hits == total == 2:
-        return f"Both reported accuracies lie {where}."
-    if hits == total:
-        return f"All {spell_count(total)} reported accuracies lie {where}."
-    subject = spell_count(hits).capitalize() if hits else "None"
-    verb = "lie" if hits > 1 else "lies"
-    return f"{subject} of the {spell_count(total)} reported accuracies {verb} {where}."
-
-
-def _describe_misses(misses: Sequence[tuple[Row, float]]) -> list[str]:
-    """Say by how many points rows are above or below the reported accuracies."""
-    sentences = []
-    for side, sign in (("below", -1), ("above", 1)):
-        selected = [(row, abs(100 * error)) for row, error in misses if sign * error > 0]
-        if not selected:
-            continue
-        low = f"{min(points for _, points in selected):.1f}"
-        high = f"{max(points for _, points in selected):.1f}"
-        distances = low if low == high else f"{low} to {high}"
-        verb = "is" if len(selected) == 1 else "are"
-        subject = name_rows([row for row, _ in selected])
-        sentences.append(f"{subject} {verb} {distances} points {side} the report.")
-    return sentences
-
-
-def _describe_departures(runs: Sequence[FinishedRun]) -> list[str]:
-    names = [name.replace("_", " ") for run in runs for name in list_departures(run)]
-    if not names:
-        return []
-    different = f"different: {join_texts(names)}"
-    return [
-        f"The protocol is not the report's ({different}), so this neither confirms nor refutes it."
     ]
 
 

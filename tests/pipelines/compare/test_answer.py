@@ -58,11 +58,22 @@ def test_answer_counts_the_reported_accuracies_within_the_intervals() -> None:
     reproduced, _, _ = answer(make_row(1, 0.97), make_row(2, 0.96), make_row(3, 0.99))
     assert reproduced == (
         "One of the three reported accuracies lies within the 95 % interval of this study. "
-        "Variant 2 is 2.4 points below the report. Variant 3 is 1.0 points above the report."
+        "Variant 2 is 2.4 points below the report. Variant 3 is 1.0 points above the report. Even "
+        "if the truth were equal, about one in six would lie outside, because a reported accuracy "
+        "has an error of its own. The difference of variants 2 and 3 is larger than both errors "
+        "together (the report's 1170 test images taken as independent)."
     )
     assert answer(*(make_row(number, REPORTED[number]) for number in REPORTED))[0] == (
         "All three reported accuracies lie within the 95 % interval of this study."
     )
+
+
+def test_answer_takes_the_error_of_a_reported_accuracy_into_account() -> None:
+    missed = REPORTED[1] - 0.007  # outside an interval of half a point, inside both errors
+    text = answer(make_row(1, missed))[0]
+    assert text.startswith("The reported accuracy does not lie within the 95 % interval")
+    assert "No difference is larger than both errors together" in text
+    assert "The difference of variant 1 is larger" in answer(make_row(1, missed - 0.005))[0]
 
 
 def test_answer_says_both_where_two_accuracies_are_reproduced() -> None:
