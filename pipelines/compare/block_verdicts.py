@@ -18,7 +18,6 @@ from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import find_differing_settings
 from pipelines.runs.protocol import may_differ
 from study.common.errors import StudyError
-from study.statistics.intervals import Estimate
 from study.statistics.intervals import SIGNIFICANCE_LEVEL
 from study.statistics.power import compute_power
 from study.statistics.power import Power
@@ -104,7 +103,7 @@ def _add_leads(verdicts: Sequence[Verdict], rows: Rows, tested: Tested, best: in
     if rows[best][0].config.folds:
         return list(verdicts)
     return [
-        verdict if index == best else replace(verdict, lead=_estimate_lead(row, rows[best], tested))
+        verdict if index == best else _add_lead(verdict, row, rows[best], tested)
         for index, (verdict, row) in enumerate(zip(verdicts, rows, strict=True))
     ]
 
@@ -141,11 +140,13 @@ def _name_obstacle(
     return "other test images" if seeds & base_seeds else "no seed in common"
 
 
-def _estimate_lead(
-    row: Sequence[FinishedRun], best: Sequence[FinishedRun], tested: Tested
-) -> Estimate | None:
+def _add_lead(
+    verdict: Verdict, row: Sequence[FinishedRun], best: Sequence[FinishedRun], tested: Tested
+) -> Verdict:
     pairs = pair_runs(row, best, tested)
-    return pairs.estimate_gain() if pairs else None
+    if pairs is None:
+        return verdict
+    return replace(verdict, lead=pairs.estimate_gain(), lead_pairs=len(pairs.seeds))
 
 
 def _adjust_cells(verdicts: list[Verdict], baseline: int | None, best: int | None) -> list[Verdict]:

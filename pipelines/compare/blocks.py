@@ -82,6 +82,11 @@ class Row:
         return self.verdict.seeds or self.trained_seeds
 
     @property
+    def is_one_training(self) -> bool:
+        """Return whether the row is compared with the baseline by one training of each."""
+        return self.verdict.pairs == 1 and not self.config.folds
+
+    @property
     def is_reproduced(self) -> bool | None:
         """Return whether the reported accuracy lies in the interval, or None if unknown."""
         accuracy = self.verdict.accuracy

@@ -130,6 +130,7 @@ COLUMNS = (
     Column("Gain Low", AGAINST, format_points, _format_points_short, missing=""),
     Column("Gain High", AGAINST, format_points, _format_points_short, missing=""),
     Column("p (Holm)", AGAINST, format_p_value, format_p, missing=""),
+    Column("Seeds Compared", AGAINST),
     Column("Detectable (points)", AGAINST, "{:.2f}".format, format_detectable, missing=""),
     _make_number_column("P(better)", AGAINST, 2, missing=""),
     _make_number_column("Time Ratio", AGAINST, 3, "{:.2f}", missing=""),

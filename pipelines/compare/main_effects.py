@@ -42,6 +42,7 @@ class MainEffect:
 
     others: the fields that the means are over.
     cells: how many cells each mean is over.
+    is_one_seed: whether each cell counts with one seed, and without folds.
     levels: the values of the field, in the order of the sweep.
     """
 
@@ -50,6 +51,7 @@ class MainEffect:
     others: tuple[str, ...]
     cells: int
     levels: list[Level]
+    is_one_seed: bool = False
 
 
 def estimate_main_effects(sweep: Sweep, cells: Cells, tested: Tested) -> list[MainEffect]:
@@ -102,7 +104,9 @@ def _estimate_effect(name: str, sweep: Sweep, cells: Cells, tested: Tested) -> M
     if all(level.gain is None for level in levels):
         return None
     other_names = tuple(other for other in sweep.fields if other != name)
-    return MainEffect(name, baseline, other_names, len(balanced), levels)
+    seeds = list_seeds(runs_by_value[baseline])
+    is_one_seed = len(seeds) == 1 and not runs_by_value[baseline][0].config.folds
+    return MainEffect(name, baseline, other_names, len(balanced), levels, is_one_seed)
 
 
 def _select_shared_seeds(

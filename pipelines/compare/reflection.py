@@ -22,6 +22,7 @@ FACTORS = {
     "Dense units": ("dense_units", (1, 2, 3)),
     "Learning rate": ("lr", (1, 6, 7)),
 }
+ONE_SEED = "One seed cannot show whether another training would also be."
 MOST_NAMES = 4  # configs to name in a sentence: their names are long
 QUESTIONS = {
     "Hidden layers": "What does the number of hidden layers change?",
@@ -67,6 +68,7 @@ def summarize_study(rows: Sequence[Row]) -> list[str]:
         *_describe_differences(better_rows, "more"),
         *_describe_differences(worse_rows, "less"),
         *_describe_others(len(compared_rows) - len(significant_rows)),
+        *([ONE_SEED] if any(row.is_one_training for row in significant_rows) else []),
         *not_compared,
     ]
 
@@ -111,20 +113,32 @@ def _describe_differences(rows: Sequence[Row], comparison: str) -> list[str]:
 
     All rows are better, or all are worse: `comparison` is `more` or `less`.
     """
-    if not rows:
-        return []
-    verb = "is" if len(rows) == 1 else "are"
+    one_training_rows = [row for row in rows if row.is_one_training]
+    other_rows = [row for row in rows if not row.is_one_training]
+    sentences = []
+    if other_rows:
+        subject = f"{name_rows(other_rows)} {'is' if len(other_rows) == 1 else 'are'}"
+        sentences.append(_describe_difference(subject, other_rows, f"{comparison} accurate than"))
+    if one_training_rows:
+        subject = f"{name_trainings(one_training_rows)} was"
+        words = f"{comparison} accurate than that of"
+        sentences.append(_describe_difference(subject, one_training_rows, words))
+    return sentences
+
+
+def _describe_difference(subject: str, rows: Sequence[Row], comparison: str) -> str:
+    distances = _join_texts([format_distance(_get_gain(row)) for row in rows])
     if _is_too_long(rows):
         sizes = [100 * abs(_get_gain(row).value) for row in rows]
-        return [
-            f"{name_rows(rows)} are significantly {comparison} accurate than the baseline, by "
-            f"{min(sizes):.1f} to {max(sizes):.1f} points."
-        ]
-    distances = _join_texts([format_distance(_get_gain(row)) for row in rows])
-    return [
-        f"{name_rows(rows)} {verb} significantly {comparison} accurate than the baseline, by "
-        f"{distances}."
-    ]
+        distances = f"{min(sizes):.1f} to {max(sizes):.1f} points"
+    return f"{subject} significantly {comparison} the baseline, by {distances}."
+
+
+def name_trainings(rows: Sequence[Row]) -> str:
+    """Name the single trainings of rows, as `The one training each of variants 4 and 5`."""
+    names = name_rows(rows)
+    each = "" if len(rows) == 1 else "each "
+    return f"The one training {each}of {names[0].lower()}{names[1:]}"
 
 
 def name_rows(rows: Sequence[Row]) -> str:
@@ -175,7 +189,8 @@ def _answer_question(rows: Sequence[Row], baseline: Row, factor: str) -> list[st
     others = [row for row in rows if row.variant in variants and row is not baseline]
     if not others:
         return ["No variant that changes this alone was trained."]
-    sentences = [_describe_gain(row, baseline, field) for row in others]
+    comparisons = sum(bool(row.variant and row.verdict.gain) for row in rows)
+    sentences = [_describe_gain(row, baseline, field, comparisons) for row in others]
     uncertain_rows = [row for row in others if row.verdict.gain and not is_significant(row)]
     return [
         *sentences,
@@ -184,21 +199,26 @@ def _answer_question(rows: Sequence[Row], baseline: Row, factor: str) -> list[st
     ]
 
 
-def _describe_gain(row: Row, baseline: Row, field: str) -> str:
+def describe_adjustment(comparisons: int) -> str:
+    """Say over how many comparisons p is adjusted, where that decides."""
+    return f"after adjustment for {spell_count(comparisons)} comparisons"
+
+
+def _describe_gain(row: Row, baseline: Row, field: str, comparisons: int) -> str:
     """Say in one sentence how a row differs from the baseline, and whether by chance."""
     setting = _name_setting(field, format_factor_value(row, field))
     change = f"{setting} instead of {format_factor_value(baseline, field)}"
     if row.verdict.gain is None or row.verdict.p is None:
         return f"With {change}, no comparison is possible: {row.verdict.obstacle}."
     interval = f"{_format_gain(row)}, adjusted {state_p(row.verdict.p)}"
+    if not is_significant(row) and row.verdict.gain.p < SIGNIFICANCE_LEVEL:
+        adjusted = describe_adjustment(comparisons)
+        return f"With {change}, the difference is not significant {adjusted} ({interval})."
     if not is_significant(row):
         return f"With {change}, there is no evidence of a difference ({interval})."
     direction = "better" if row.verdict.gain.value > 0 else "worse"
-    if row.verdict.pairs == 1 and not row.config.folds:
-        return (
-            f"With {change}, this one training was {direction} ({interval}). One seed cannot "
-            "show whether another training would also be."
-        )
+    if row.is_one_training:
+        return f"With {change}, this one training was {direction} ({interval}). {ONE_SEED}"
     return f"With {change}, accuracy is {direction} ({interval})."
 
 

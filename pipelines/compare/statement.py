@@ -81,6 +81,7 @@ def describe_runs(
         " Figures are means over the seeds of a row, but learning times are medians.",
         *_explain_variants(configs, has_variants=has_variants),
         *_explain_sweeps(has_sweeps=has_sweeps),
+        *(["Intervals of differences are not adjusted."] if has_variants or has_sweeps else []),
         "A sibling is an image of the same patient or original: the last column is the share of"
         " test images that have one in training.",
         *_explain_cross_validation(runs),

@@ -16,6 +16,9 @@ from pipelines.compare.formats import format_distance
 from pipelines.compare.formats import state_p
 from pipelines.compare.main_effects import Level
 from pipelines.compare.main_effects import MainEffect
+from pipelines.compare.reflection import describe_adjustment
+from pipelines.compare.reflection import name_trainings
+from pipelines.compare.reflection import ONE_SEED
 from pipelines.compare.reflection import spell_count
 from pipelines.runs.protocol import join_texts
 from pipelines.runs.protocol import pluralize
@@ -64,6 +67,7 @@ def _describe_leads(rows: Sequence[Row]) -> list[str]:
     significant = [
         (row, lead) for row, lead, p in leads if lead is not None and p < SIGNIFICANCE_LEVEL
     ]
+    one_training = [row for row, _ in significant if row.verdict.lead_pairs == 1]
     worse_count = sum(lead.value < 0 for _, lead in significant)
     better = [(row, lead) for row, lead in significant if lead.value > 0]
     count = len(leads)
@@ -77,42 +81,65 @@ def _describe_leads(rows: Sequence[Row]) -> list[str]:
     if worse_count:
         whom = others if worse_count == count == 1 else f"{spell_count(worse_count)} of {others}"
         whom = f"all of {others}" if worse_count == count > 1 else whom
-        sentences.append(f"On the test images it is significantly more accurate than {whom}.")
-    sentences += [
-        f"Config {row.label} is significantly more accurate than it, by {format_distance(lead)}."
-        for row, lead in better
-    ]
-    return sentences
+        comparison = "it is significantly more accurate than"
+        if one_training:
+            those = "that" if worse_count == 1 else "those"
+            comparison = f"its one training was significantly more accurate than {those} of"
+        sentences.append(f"On the test images {comparison} {whom}.")
+    sentences += [_describe_better(row, lead) for row, lead in better]
+    return [*sentences, *([ONE_SEED] if one_training else [])]
+
+
+def _describe_better(row: Row, lead: Estimate) -> str:
+    distance = format_distance(lead)
+    if row.verdict.lead_pairs == 1:
+        name = name_trainings([row])
+        return f"{name} was significantly more accurate than that of the best, by {distance}."
+    return f"Config {row.label} is significantly more accurate than it, by {distance}."
 
 
 def describe_effects(block: Block) -> list[str]:
     """Say what each field of a sweep changes, one sentence for each."""
-    return [_describe_effect(effect) for effect in block.effects]
+    levels = [level for effect in block.effects for level in effect.levels]
+    comparisons = sum(level.gain is not None for level in levels)
+    return [_describe_effect(effect, comparisons) for effect in block.effects]
 
 
-def _describe_effect(effect: MainEffect) -> str:
+def _describe_effect(effect: MainEffect, comparisons: int) -> str:
     base = format_value(effect.field, effect.baseline)
     contrasts = [
-        _describe_contrast(format_value(effect.field, level.value), base, level)
+        _describe_contrast(
+            format_value(effect.field, level.value),
+            base,
+            level,
+            is_one_seed=effect.is_one_seed,
+            comparisons=comparisons,
+        )
         for level in effect.levels
         if level.gain is not None
     ]
     others = join_texts(name_field(name) for name in effect.others)
-    return f"{name_field(effect.field)}: {'; '.join(contrasts)}, averaged over {others}."
+    sentence = f"{name_field(effect.field)}: {'; '.join(contrasts)}, averaged over {others}."
+    has_claim = any(level.p is not None and level.p < SIGNIFICANCE_LEVEL for level in effect.levels)
+    return f"{sentence} {ONE_SEED}" if effect.is_one_seed and has_claim else sentence
 
 
-def _describe_contrast(value: str, base: str, level: Level) -> str:
+def _describe_contrast(
+    value: str, base: str, level: Level, *, is_one_seed: bool, comparisons: int
+) -> str:
     """Say how one value compares with the baseline's."""
     assert level.gain is not None
     assert level.p is not None
     if level.p < SIGNIFICANCE_LEVEL:
         direction = "better" if level.gain.value > 0 else "worse"
         distance = format_distance(level.gain).removesuffix(")")
-        return f"{value} is {direction} than {base} by {distance}, adjusted {state_p(level.p)})"
-    return (
-        f"there is no evidence that {value} differs from {base} "
-        f"({_format_gain(level.gain)}, adjusted {state_p(level.p)})"
-    )
+        verb = "was" if is_one_seed else "is"
+        return f"{value} {verb} {direction} than {base} by {distance}, adjusted {state_p(level.p)})"
+    figures = f"({_format_gain(level.gain)}, adjusted {state_p(level.p)})"
+    if level.gain.p < SIGNIFICANCE_LEVEL:
+        adjusted = describe_adjustment(comparisons)
+        return f"{value} does not differ from {base} significantly {adjusted} {figures}"
+    return f"there is no evidence that {value} differs from {base} {figures}"
 
 
 def _format_gain(gain: Estimate) -> str:

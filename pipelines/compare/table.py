@@ -133,6 +133,7 @@ def _build_comparison_cells(verdict: Verdict) -> dict[str, Any]:
         "Gain Low": _to_points(gain.low if gain else None),
         "Gain High": _to_points(gain.high if gain else None),
         "p (Holm)": verdict.p,
+        "Seeds Compared": str(verdict.pairs) if gain else "",
         "Detectable (points)": _to_points(verdict.power.smallest if verdict.power else None),
         "P(better)": verdict.wins.value if verdict.wins else None,
         "Time Ratio": verdict.time_ratio,

@@ -47,6 +47,7 @@ class Verdict:
     obstacle: why there is no accuracy or gain, in a few words for the table.
     lead: of a sweep, accuracy minus that of the best config on validation, with the p of this pair.
     lead_p: the p of the lead, adjusted like that of the gain.
+    lead_pairs: the number of seeds that the best has, too.
     chance: the mean share of the most frequent class among the test images.
     """
 
@@ -64,6 +65,7 @@ class Verdict:
     obstacle: str = ""
     lead: Estimate | None = None
     lead_p: float | None = None
+    lead_pairs: int = 0
     chance: float | None = None
 
 

@@ -75,7 +75,7 @@ def _draw_gains(title: str, panels: Sequence[tuple[str, Gains]]) -> Chart:
     figure.add_hline(y=0, line={"dash": "dot", "width": 1, "color": "#888888"})
     figure.update_layout(height=400)
     zoom_upright(figure, marks)
-    return Chart(title, figure, "; ".join(descriptions))
+    return Chart(title, figure, f"95 % intervals, not adjusted. {'; '.join(descriptions)}")
 
 
 def _list_gains(rows: Sequence[Row], baseline: Row, title: str) -> Gains:

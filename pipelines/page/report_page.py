@@ -117,13 +117,14 @@ def _describe_tests(rows: Sequence[Row]) -> str:
     """Say what the intervals and the paired tests take into account."""
     if rows[0].config.folds:
         return (
-            "Intervals are of 95 %. Those of accuracies take the groups of the test images into "
-            "account. Differences are tested by the corrected resampled t-test over the folds. p "
-            "is adjusted by Holm's method."
+            "All intervals are 95 % intervals. Those of accuracies take the groups of the test "
+            "images into account. Differences are tested by the corrected resampled t-test over "
+            "the folds. p is adjusted by Holm's method; intervals of differences are not adjusted."
         )
     return (
-        "Intervals are of 95 %. They and the paired tests take the groups of the test images and "
-        "the seeds into account. p is adjusted by Holm's method."
+        "All intervals are 95 % intervals. They and the paired tests take the groups of the test "
+        "images and the seeds into account. p is adjusted by Holm's method; intervals of "
+        "differences are not adjusted."
     )
 
 

@@ -155,13 +155,23 @@ def a_row(variant: int, value: float, p: float, pairs: int = 2) -> Row:
             ["Variant 2 does not differ significantly from the baseline (adjusted p = 0.8)."],
         ),
         (
-            [(2, 0.03, 0.01), (3, -0.03, 0.01), (4, -0.05, 0.01, 1), (5, 0.001, 0.9)],
+            [(2, 0.03, 0.01), (3, -0.03, 0.01), (4, -0.05, 0.01), (5, 0.001, 0.9)],
             [
                 "Variant 2 is significantly more accurate than the baseline, by 3.0 points (2.0 to "
                 "4.0).",
                 "Variants 3 and 4 are significantly less accurate than the baseline, by 3.0 points "
                 "(2.0 to 4.0) and 5.0 points (4.0 to 6.0).",
                 "The other one does not differ significantly from it.",
+            ],
+        ),
+        (
+            [(2, -0.02, 0.01), (3, -0.03, 0.01, 1), (4, -0.05, 0.01, 1)],
+            [
+                "Variant 2 is significantly less accurate than the baseline, by 2.0 points (1.0 to "
+                "3.0).",
+                "The one training each of variants 3 and 4 was significantly less accurate than "
+                "that of the baseline, by 3.0 points (2.0 to 4.0) and 5.0 points (4.0 to 6.0).",
+                "One seed cannot show whether another training would also be.",
             ],
         ),
     ],
@@ -178,6 +188,22 @@ def test_reflection_on_one_seed_makes_no_claim_for_others(chest: Report) -> None
     layers = " ".join(answer_questions(block.rows)["What does the number of hidden layers change?"])
     assert "this one training was worse" in layers
     assert "One seed cannot show whether another training would also be" in layers
+
+
+def test_reflection_names_the_adjustment_where_it_alone_hides_a_difference() -> None:
+    row = a_row(2, -0.03, 0.092)
+    gain = Estimate(-0.03, -0.04, -0.02, 0.0153)
+    row = dataclasses.replace(row, verdict=dataclasses.replace(row.verdict, gain=gain))
+    rows = [a_row(1, 0, 1), row, *(a_row(variant, -0.01, 1) for variant in (3, 4, 5, 6, 7))]
+    assert answer_questions(rows)["What does the number of dense units change?"][0] == (
+        "With 16 dense units instead of 8, the difference is not significant after adjustment for "
+        "six comparisons (-3.0 points, 95 % interval -4.0 to -2.0, adjusted p = 0.092)."
+    )
+
+
+def test_report_says_once_that_intervals_of_differences_are_not_adjusted(page: str) -> None:
+    assert page.count("Intervals of differences are not adjusted.") == 1
+    assert "p is adjusted by Holm&#39;s method; intervals of differences are not adjusted." in page
 
 
 def test_reflection_without_the_base_compares_nothing(chest: Report) -> None:

@@ -25,6 +25,7 @@ from pipelines.runs.predictions import Predictions
 from pipelines.runs.sweeps import LoggedSweep
 from study.config.sweep import Sweep
 from study.config.trial_config import recipe
+from study.statistics.intervals import Estimate
 from study.statistics.predictions import GroupCounts
 from tests.support.store import final_metrics
 from tests.support.store import make_finished_run
@@ -187,6 +188,32 @@ def test_best_on_validation_is_found_on_the_seeds_that_all_configs_share() -> No
     assert block.best is block.rows[1]
     assert describe_best_cell(block.rows)[0].startswith(
         "Config lr=1e-5 head=gap is the best on validation (on the one seed that all share); its"
+    )
+
+
+def test_sweep_of_one_seed_speaks_of_trainings() -> None:
+    block = build_sweep_block(*make_study(seeds=1))
+    one_seed = "One seed cannot show whether another training would also be."
+    assert describe_best_cell(block.rows)[1:] == [
+        "On the test images its one training was significantly more accurate than those of two of "
+        "the three others.",
+        one_seed,
+    ]
+    on_rate = describe_effects(block)[0]
+    assert on_rate.startswith("lr: 1e-4 was better than 1e-5 by ")
+    assert on_rate.endswith(f"averaged over head. {one_seed}")
+    assert build_table([block])["Seeds Compared"].tolist() == ["", "1", "1", "1"]
+    assert build_table([build_sweep_block(*make_study())])["Seeds Compared"].tolist()[1] == "3"
+
+
+def test_effect_that_only_the_adjustment_hides_says_so() -> None:
+    block = build_sweep_block(*make_study())
+    rate, head = block.effects
+    level = dataclasses.replace(head.levels[1], gain=Estimate(0.02, 0.001, 0.039, 0.03), p=0.06)
+    head = dataclasses.replace(head, levels=[head.levels[0], level])
+    assert describe_effects(dataclasses.replace(block, effects=[rate, head]))[1] == (
+        "head: gap does not differ from flatten significantly after adjustment for two comparisons "
+        "(+2.0 points, +0.1 to +3.9, adjusted p = 0.06), averaged over lr."
     )
 
 
