@@ -21,7 +21,17 @@ class DetailedRow(Row):
 
     # One for each run that has one, with columns epoch, loss, accuracy, val_loss and val_accuracy.
     curves: list[pd.DataFrame]
-    answers: Answers | None  # of all seeds and folds together
+    answers_by_run: list[Answers]  # one for each run that has predictions
+
+    @property
+    def answers(self) -> Answers | None:
+        """Return the answers of all seeds and folds together, or None if no run has any."""
+        parts = self.answers_by_run
+        if not parts:
+            return None
+        labels = np.concatenate([part.labels for part in parts])
+        probabilities = np.concatenate([part.probabilities for part in parts])
+        return Answers(parts[0].classes, labels, probabilities)
 
 
 def read_details(block: Block, answers: Mapping[str, Answers]) -> list[DetailedRow]:
@@ -32,7 +42,7 @@ def read_details(block: Block, answers: Mapping[str, Answers]) -> list[DetailedR
             row.verdict,
             row.cell,
             curves=_read_curves(row.runs),
-            answers=_join_answers(row.runs, answers),
+            answers_by_run=[answers[run.run_id] for run in row.runs if run.run_id in answers],
         )
         for row in block.rows
     ]
@@ -48,15 +58,3 @@ def _read_curves(runs: Iterable[FinishedRun]) -> list[pd.DataFrame]:
         except (MlflowException, OSError, ValueError):
             continue
     return curves
-
-
-def _join_answers(
-    runs: Iterable[FinishedRun], answers_by_run: Mapping[str, Answers]
-) -> Answers | None:
-    """Return the answers of all runs as one, or None if no run has any."""
-    parts = [answers_by_run[run.run_id] for run in runs if run.run_id in answers_by_run]
-    if not parts:
-        return None
-    labels = np.concatenate([part.labels for part in parts])
-    probabilities = np.concatenate([part.probabilities for part in parts])
-    return Answers(parts[0].classes, labels, probabilities)

@@ -1,6 +1,7 @@
 """Draw diagnostics: ROC curves, calibration and dead hidden units."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,7 +20,8 @@ from pipelines.page.figure import COLORS
 from pipelines.page.figure import DIAGONAL
 from pipelines.runs.predictions import Answers
 
-POINTS = 200  # per ROC curve: more would not be visible
+# Of a ROC curve: more would not be visible. They are denser on the left, where the curves bend.
+FALSE_POSITIVE_RATES = np.linspace(0, 1, 200) ** 2
 BINS = 10  # of the reliability diagram, with equally many images each
 Array = NDArray[np.float64]
 
@@ -27,30 +29,33 @@ Array = NDArray[np.float64]
 def draw_rocs(rows: Sequence[DetailedRow]) -> Chart | None:
     """Draw a ROC curve per row, with its area.
 
-    Beyond two classes, curve and area are means over each class against the rest.
+    Curve and area are means over the runs of a row, because the scores of two models are not on
+    one scale. Beyond two classes, they are means over each class against the rest, too.
     """
     figure = go.Figure()
     descriptions = []
     for number, row in enumerate(rows):
-        if row.answers is None or not _has_roc(row.answers):
+        rocs = [_compute_roc(answers) for answers in row.answers_by_run if _has_roc(answers)]
+        if not rocs:
             continue
-        area, x, y = _compute_roc(row.answers)
+        area = fmean(area for area, _ in rocs)
         figure.add_scatter(
-            x=x,
-            y=y,
+            x=FALSE_POSITIVE_RATES,
+            y=np.mean([rates for _, rates in rocs], axis=0).round(4),
             mode="lines",
-            name=f"{row.label} (AUC {area:.4f})",
+            name=f"{row.label} (AUC {area:.3f})",
             line={**choose_style(number), "width": 2},
             hovertemplate=f"{row.label}<br>%{{y:.3f}} at %{{x:.3f}}<extra></extra>",
         )
-        descriptions.append(f"AUC of {row.label}: {area:.4f}")
+        descriptions.append(f"AUC of {row.label}: {area:.3f}")
     if not descriptions:
         return None
     figure.add_trace(DIAGONAL)
     figure.update_layout(
         xaxis={"title": "false positive rate"}, yaxis={"title": "true positive rate"}, height=450
     )
-    return Chart("ROC curves", figure, "; ".join(descriptions))
+    words = "Curves and areas are means over the runs of a row, without intervals."
+    return Chart("ROC curves", figure, f"{words} {'; '.join(descriptions)}")
 
 
 def _has_roc(answers: Answers) -> bool:
@@ -59,22 +64,21 @@ def _has_roc(answers: Answers) -> bool:
     return has_every_class and bool(np.isfinite(answers.probabilities).all())
 
 
-def _compute_roc(answers: Answers) -> tuple[float, Array, Array]:
-    """Return the area, the false positive rates and the true positive rates.
+def _compute_roc(answers: Answers) -> tuple[float, Array]:
+    """Return the area, and the true positive rates at `FALSE_POSITIVE_RATES`.
 
     Of two classes the second is the positive one. Of more, each in turn is positive against the
     rest, and area and true positive rates are means over the classes.
     """
-    x = np.linspace(0, 1, POINTS) ** 2  # denser on the left, where the curves bend
     is_binary = len(answers.classes) == 2
     positives = [1] if is_binary else range(len(answers.classes))
     curves = []
     for k in positives:
         false_rates, true_rates, _ = roc_curve(answers.labels == k, answers.probabilities[:, k])
-        curves.append(np.interp(x, false_rates, true_rates))
+        curves.append(np.interp(FALSE_POSITIVE_RATES, false_rates, true_rates))
     scores = answers.probabilities[:, 1] if is_binary else answers.probabilities
     area = roc_auc_score(answers.labels, scores, multi_class="ovr")
-    return float(area), x, np.mean(curves, axis=0).round(4)
+    return float(area), np.mean(curves, axis=0)
 
 
 def draw_reliability(rows: Sequence[DetailedRow]) -> Chart | None:

@@ -252,7 +252,8 @@ ALL_RIGHT = Answers(("a", "b", "c"), np.arange(30) % 3, np.eye(3)[np.arange(30) 
 
 @pytest.mark.parametrize("answers", [ONE_CLASS, DIVERGED, ALL_RIGHT, None])
 def test_row_with_degenerate_predictions_is_drawn(chest: Report, answers: Answers | None) -> None:
-    row = dataclasses.replace(chest.rows[1], answers=answers, curves=[], verdict=Verdict())
+    by_run = [answers] if answers else []
+    row = dataclasses.replace(chest.rows[1], answers_by_run=by_run, curves=[], verdict=Verdict())
     rows = [chest.rows[0], row]
     drawn = [*draw_accuracy_charts(rows), *draw_diagnostics(rows)]
     text = render_report(dataclasses.replace(chest, rows=rows, charts=drawn))
