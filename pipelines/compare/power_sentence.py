@@ -15,8 +15,8 @@ MANY = 100  # more seeds, or more times as many groups, are given as more than s
 def describe_power(rows: Sequence[Row]) -> list[str]:
     """Say what comparisons could have found, and what would find the largest gain.
 
-    Of several rows, this is about the one with the largest gain or loss. Empty if nothing is known
-    about it.
+    Of several rows, this is about the one with the largest gain or loss, which chance has likely
+    made too large. Empty if nothing is known about it.
 
     Args:
         rows: which do not differ significantly from the baseline.
@@ -28,14 +28,23 @@ def describe_power(rows: Sequence[Row]) -> list[str]:
     power = row.verdict.power
     assert power is not None
     noun = GROUP_NOUNS.get(row.config.dataset, "group") if row.verdict.grouped else "test image"
-    sizes = [other.verdict.power.smallest for other in known_rows if other.verdict.power]
-    sentence = _describe_smallest(power, sizes, noun)
+    powers = [other.verdict.power for other in known_rows if other.verdict.power]
+    sentence = _describe_smallest(powers, noun)
     if 0 < _get_size(row) < power.smallest:
-        larger = "larger " if len(known_rows) > 1 else ""
-        difference = f"the {larger}difference of {_format_points(_get_size(row))} that was seen"
+        degree = {1: "", 2: "larger "}.get(len(known_rows), "largest ")
+        difference = f"the {degree}difference of {_format_points(_get_size(row))} that was seen"
         need = _describe_need(power, difference, noun)
-        return [f"{sentence}. {need[0].upper()}{need[1:]}."]
+        return [f"{sentence}. {need[0].upper()}{need[1:]}.{_doubt_need(power, degree)}"]
     return [f"{sentence}."]
+
+
+def _doubt_need(power: Power, degree: str) -> str:
+    """Say that the need of the largest of several differences is likely too low."""
+    has_number = power.groups_needed is not None or power.seeds_needed is not None
+    if not degree or not has_number:
+        return ""
+    several = "two" if degree == "larger " else "several"
+    return f" The {degree}of {several} is likely too large, so more would be needed."
 
 
 def _get_size(row: Row) -> float:
@@ -43,9 +52,11 @@ def _get_size(row: Row) -> float:
     return abs(row.verdict.gain.value)
 
 
-def _describe_smallest(power: Power, sizes: Sequence[float], noun: str) -> str:
-    """Say which differences would have been found, from the smallest ones of some rows."""
-    setting = f"With {describe_study(power.groups, power.seeds, noun)}"
+def _describe_smallest(powers: Sequence[Power], noun: str) -> str:
+    """Say which differences would have been found, from the power of some rows."""
+    sizes = [power.smallest for power in powers]
+    studies = {describe_study(power.groups, power.seeds, noun) for power in powers}
+    setting = f"With {studies.pop()}" if len(studies) == 1 else "With these seeds and test images"
     if math.isinf(min(sizes)):
         return f"{setting}, no difference would have been found, however large"
     low = _format_points(min(sizes))

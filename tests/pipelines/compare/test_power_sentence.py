@@ -65,8 +65,19 @@ def test_sentence_of_several_seeds_says_which_of_both_would_help(
 
 def test_sentence_of_two_rows_is_about_the_larger_difference() -> None:
     (sentence,) = describe_power([a_row(FIVE_SEEDS, 0.01), a_row(ONE_SEED, -0.02)])
-    assert "differences of 4.0 to 8.1 points or more, depending on the config, would" in sentence
-    assert "The larger difference of 2.0 points that was seen" in sentence
+    assert sentence.startswith(
+        "With these seeds and test images, only differences of 4.0 to 8.1 points or more, "
+        "depending on the config, would"
+    )
+    assert "The larger difference of 2.0 points that was seen would take about 30 times" in sentence
+    assert sentence.endswith("The larger of two is likely too large, so more would be needed.")
+
+
+def test_sentence_of_three_rows_states_the_study_that_they_have_in_common() -> None:
+    (sentence,) = describe_power([a_row(ONE_SEED, gain) for gain in (0.01, -0.02, 0.015)])
+    assert sentence.startswith("With one seed, which tests 71 photographs, only differences of 8.1")
+    assert "The largest difference of 2.0 points that was seen" in sentence
+    assert sentence.endswith("The largest of several is likely too large, so more would be needed.")
 
 
 def test_sentence_of_no_difference_does_not_say_what_would_find_it() -> None:
