@@ -118,10 +118,14 @@ class Block:
     @property
     def caption_parts(self) -> list[str]:
         """Return the protocol, and what predicting the most frequent class would reach."""
-        if self.chance is None:
+        chances = self.chances
+        if not chances:
             return [self.protocol]
-        chance = format_percent(self.chance)
-        return [self.protocol, f"Always guessing the most frequent class: {chance}"]
+        texts = [
+            format_percent(chance) + (f" ({split} split)" if len(chances) > 1 else "")
+            for split, chance in chances.items()
+        ]
+        return [self.protocol, f"Always guessing the most frequent class: {', '.join(texts)}"]
 
     @property
     def caption(self) -> str:
@@ -134,10 +138,16 @@ class Block:
         return next((row for row in self.rows if row.cell and row.cell.is_best), None)
 
     @property
-    def chance(self) -> float | None:
-        """Return the mean share, 0 to 1, of the most frequent class among the test images."""
-        shares = [row.verdict.chance for row in self.rows if row.verdict.chance is not None]
-        return fmean(shares) if shares else None
+    def chances(self) -> dict[str, float]:
+        """Return the mean share, 0 to 1, of the most frequent class, by split.
+
+        The share is among the test images. A sweep of splits has several.
+        """
+        shares: dict[str, list[float]] = {}
+        for row in self.rows:
+            if row.verdict.chance is not None:
+                shares.setdefault(row.config.split, []).append(row.verdict.chance)
+        return {split: fmean(values) for split, values in shares.items()}
 
 
 AnyRow = TypeVar("AnyRow", bound=Row)

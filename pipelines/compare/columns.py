@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipelines.compare.formats import format_beside_level
 from pipelines.compare.formats import format_duration
 from pipelines.compare.formats import format_p
 from pipelines.compare.formats import format_percent
@@ -44,8 +45,8 @@ def _format_points_short(points: float) -> str:
 
 
 def format_p_value(p: float) -> str:
-    """Format a p-value to three decimals, or as `<0.001` if it rounds to zero."""
-    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+    """Format a p-value to three decimals, more beside 0.05, or as `<0.001` if it rounds to 0."""
+    return "<0.001" if p < 0.0005 else format_beside_level(p, ".3f", ".4f", ".5f", ".7f", ".9f")
 
 
 def format_milliseconds(milliseconds: float) -> str:
@@ -133,6 +134,8 @@ COLUMNS = (
     Column("Seeds Compared", AGAINST),
     Column("Detectable (points)", AGAINST, "{:.2f}".format, format_detectable, missing=""),
     _make_number_column("P(better)", AGAINST, 2, missing=""),
+    _make_number_column("P(better) Low", AGAINST, 2, missing=""),
+    _make_number_column("P(better) High", AGAINST, 2, missing=""),
     _make_number_column("Time Ratio", AGAINST, 3, "{:.2f}", missing=""),
     _make_text_column("Not Compared", AGAINST),
     _make_text_column("Best on Validation", AGAINST_BEST),

@@ -53,9 +53,17 @@ def format_p(p: float) -> str:
     """Format a p-value with two significant digits, as `0.31`, `1` or `< 0.001`."""
     if p < 0.001:
         return "< 0.001"
-    text = f"{p:.2g}"
-    # Show on which side of the level a p lies that would round to it
-    return f"{p:.3g}" if text == f"{SIGNIFICANCE_LEVEL:g}" else text
+    return format_beside_level(p, ".2g", ".3g", ".4g", ".6g", ".9g")
+
+
+def format_beside_level(p: float, first: str, *longer: str) -> str:
+    """Format a p-value with the first format that shows on which side of 0.05 it lies.
+
+    If none does, it is the first of them.
+    """
+    texts = [format(p, spec) for spec in (first, *longer)]
+    level = f"{SIGNIFICANCE_LEVEL:g}"
+    return next((text for text in texts if f"{float(text):g}" != level), texts[0])
 
 
 def state_p(p: float) -> str:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from statistics import median
 
 from pipelines.compare.blocks import find_baseline
 from pipelines.compare.blocks import Row
@@ -12,7 +11,7 @@ from pipelines.compare.formats import format_distance
 from pipelines.compare.formats import format_duration
 from pipelines.compare.formats import state_p
 from pipelines.compare.power_sentence import describe_power
-from pipelines.compare.row_figures import read_metric
+from pipelines.compare.row_figures import compute_median_fit_seconds
 from study.statistics.intervals import Estimate
 from study.statistics.intervals import SIGNIFICANCE_LEVEL
 
@@ -228,7 +227,7 @@ def _describe_learning_time(others: Sequence[Row], baseline: Row) -> str:
     finite_ratios = [ratio for ratio in ratios if math.isfinite(ratio)]
     if not finite_ratios:
         return "Learning times are not known."
-    seconds = median(filter(math.isfinite, read_metric(baseline.runs, "fit_seconds")))
+    seconds = compute_median_fit_seconds(baseline.runs)
     low = f"{min(finite_ratios):.2f}"
     high = f"{max(finite_ratios):.2f}"
     times = low if low == high else f"{low} to {high}"

@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Iterable
 from statistics import fmean
+from statistics import median
 
 from pipelines.compare.pairing import select_whole_seeds
 from pipelines.runs.finished_run import FinishedRun
@@ -35,6 +36,13 @@ def average_share(counts: list[tuple[int, int] | None]) -> float:
 def read_metric(runs: list[FinishedRun], metric: str) -> list[float]:
     """Return a metric of each run, or NaN where a run lacks it."""
     return [_restore_infinity(run.metrics.get(metric, math.nan)) for run in runs]
+
+
+def compute_median_fit_seconds(runs: Iterable[FinishedRun]) -> float:
+    """Return the median learning time of the runs that logged it, or NaN if none did."""
+    seconds = [run.metrics.get("fit_seconds", math.nan) for run in runs]
+    known_seconds = [value for value in seconds if math.isfinite(value)]
+    return median(known_seconds) if known_seconds else math.nan
 
 
 def average_metric(runs: list[FinishedRun], metric: str) -> float:

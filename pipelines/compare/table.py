@@ -4,7 +4,6 @@ Figures are means over the runs of a row, but for the learning time, which is th
 """
 
 from collections.abc import Sequence
-from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -17,10 +16,10 @@ from pipelines.compare.columns import COLUMNS
 from pipelines.compare.columns import REPORT
 from pipelines.compare.row_figures import average_metric
 from pipelines.compare.row_figures import average_share
+from pipelines.compare.row_figures import compute_median_fit_seconds
 from pipelines.compare.row_figures import format_counts
 from pipelines.compare.row_figures import format_folds
 from pipelines.compare.row_figures import format_seeds
-from pipelines.compare.row_figures import read_metric
 from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import ALWAYS_SHOWN
@@ -74,7 +73,7 @@ def _build_line(row: Row, named: list[str]) -> dict[str, Any]:
         "Dense Count": config.dense_units,
         "Learning Rate": config.lr,
         "Accuracy": 100 * _get_accuracy(row),
-        "Learning Time(ms)": 1000 * median(read_metric(runs, "fit_seconds")),
+        "Learning Time(ms)": 1000 * compute_median_fit_seconds(runs),
         **_build_interval_cells(row),
         **_build_report_cells(row),
         **_build_comparison_cells(row.verdict),
@@ -128,6 +127,7 @@ def _build_interval_cells(row: Row) -> dict[str, Any]:
 
 def _build_comparison_cells(verdict: Verdict) -> dict[str, Any]:
     gain = verdict.gain
+    wins = verdict.wins
     return {
         "Gain (points)": _to_points(gain.value if gain else None),
         "Gain Low": _to_points(gain.low if gain else None),
@@ -135,7 +135,9 @@ def _build_comparison_cells(verdict: Verdict) -> dict[str, Any]:
         "p (Holm)": verdict.p,
         "Seeds Compared": str(verdict.pairs) if gain else "",
         "Detectable (points)": _to_points(verdict.power.smallest if verdict.power else None),
-        "P(better)": verdict.wins.value if verdict.wins else None,
+        "P(better)": wins.value if wins else None,
+        "P(better) Low": wins.low if wins else None,
+        "P(better) High": wins.high if wins else None,
         "Time Ratio": verdict.time_ratio,
         "Not Compared": verdict.obstacle,
     }

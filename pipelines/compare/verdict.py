@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from statistics import fmean
-from statistics import median
 
 from pipelines.compare.pairing import count_by_group
 from pipelines.compare.pairing import list_seeds
 from pipelines.compare.pairing import pair_runs
 from pipelines.compare.pairing import select_whole_seeds
 from pipelines.compare.pairing import Tested
+from pipelines.compare.row_figures import compute_median_fit_seconds
 from pipelines.runs.finished_run import FinishedRun
 from study.statistics.difference_variance import DifferenceVariance
 from study.statistics.difference_variance import estimate_difference_variance
@@ -141,10 +141,6 @@ def _compute_time_ratio(row: Sequence[FinishedRun], baseline: Sequence[FinishedR
 
     The ratio is not a number if either time is unknown, or the baseline's is zero.
     """
-    row_time = median(_list_fit_seconds(row) or [math.nan])
-    baseline_time = median(_list_fit_seconds(baseline) or [math.nan])
+    row_time = compute_median_fit_seconds(row)
+    baseline_time = compute_median_fit_seconds(baseline)
     return row_time / baseline_time if baseline_time else math.nan
-
-
-def _list_fit_seconds(runs: Sequence[FinishedRun]) -> list[float]:
-    return [run.metrics["fit_seconds"] for run in runs if "fit_seconds" in run.metrics]

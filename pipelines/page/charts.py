@@ -11,6 +11,7 @@ from pipelines.compare.blocks import Row
 from pipelines.compare.evidence import DetailedRow
 from pipelines.compare.formats import format_accuracy
 from pipelines.compare.formats import format_percent
+from pipelines.compare.row_figures import compute_median_fit_seconds
 from pipelines.page.figure import Chart
 from pipelines.page.figure import choose_style
 from pipelines.page.figure import COLORS
@@ -139,8 +140,7 @@ def draw_times(rows: Sequence[Row]) -> Chart | None:
     descriptions = []
     marks = []
     for number, row in enumerate(rows):
-        seconds = [run.metrics.get("fit_seconds", np.nan) for run in row.runs]
-        minutes = float(np.median(seconds)) / 60
+        minutes = compute_median_fit_seconds(row.runs) / 60
         if row.verdict.accuracy is None or not np.isfinite(minutes):
             continue
         percent = 100 * row.verdict.accuracy.value

@@ -1,5 +1,6 @@
 import pytest
 
+from pipelines.compare.columns import format_p_value
 from pipelines.compare.formats import format_accuracy
 from pipelines.compare.formats import format_difference
 from pipelines.compare.formats import format_duration
@@ -13,11 +14,23 @@ from study.statistics.intervals import Estimate
     [
         *((1.0, "1"), (0.314, "0.31"), (0.092, "0.092"), (0.0034, "0.0034"), (0.3, "0.3")),
         *((0.001, "0.001"), (0.00099, "< 0.001"), (0.0, "< 0.001")),
-        *((0.0496, "0.0496"), (0.0504, "0.0504")),
+        *((0.0496, "0.0496"), (0.0504, "0.0504"), (0.04996, "0.04996"), (0.050003, "0.050003")),
+        *((0.05, "0.05"), (0.0551, "0.055")),
     ],
 )
 def test_p_value_has_two_digits_and_stays_on_its_side_of_the_level(p: float, text: str) -> None:
     assert format_p(p) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        *((0.314, "0.314"), (0.0004, "<0.001"), (0.0496, "0.0496"), (0.04996, "0.04996")),
+        *((0.0502, "0.0502"), (0.05, "0.050"), (0.051, "0.051")),
+    ],
+)
+def test_p_value_of_the_file_stays_on_its_side_of_the_level(p: float, text: str) -> None:
+    assert format_p_value(p) == text
 
 
 def test_p_value_in_a_sentence_has_one_sign() -> None:

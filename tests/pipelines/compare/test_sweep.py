@@ -346,5 +346,16 @@ def test_sweep_of_splits_keeps_grouped_runs_of_other_groups_apart() -> None:
 
 def test_chance_is_the_share_of_the_most_frequent_class() -> None:
     block = build_sweep_block(*make_study())
-    assert block.chance == pytest.approx(150 / IMAGES)
     assert block.caption.endswith("Always guessing the most frequent class: 75.0 %")
+
+
+def test_chance_of_a_sweep_of_splits_is_that_of_each_split() -> None:
+    runs = make_split_runs()
+    counts = {
+        run.run_id: dataclasses.replace(count_right(run, 150), labels={"a": most, "b": 200 - most})
+        for run, most in zip(runs, (150, 125), strict=True)
+    }
+    (block,) = build_blocks(runs, counts, [log(SPLITS)])
+    assert block.caption.endswith(
+        "Always guessing the most frequent class: 75.0 % (pooled split), 62.5 % (grouped split)"
+    )

@@ -53,3 +53,23 @@ def test_accuracy_without_predictions_is_the_mean_over_all_runs() -> None:
     (texts,) = write_short_rows(block, table, select_short_columns(block, table))
     assert "93.3 %" in texts
     assert "3" in texts
+
+
+def test_chance_to_win_from_two_seeds_has_its_wide_interval() -> None:
+    runs = [make_run(variant, seed) for variant in (1, 2) for seed in (0, 1)]
+    rights = (140, 142, 180, 182)
+    counts = {run.run_id: count_right(run, right) for run, right in zip(runs, rights, strict=True)}
+    line = build_table(build_blocks(runs, counts)).to_dict("records")[1]
+    # Wilson's interval of two wins in two seeds
+    wins = [line[f"P(better){end}"] for end in ("", " Low", " High")]
+    assert wins == pytest.approx([1, 0.342, 1], abs=0.001)
+    assert line["Seeds Compared"] == "2"
+
+
+def test_learning_time_is_the_median_of_the_runs_that_logged_it() -> None:
+    runs = make_seeds()
+    lacking = {name: value for name, value in runs[1].metrics.items() if name != "fit_seconds"}
+    runs[1] = dataclasses.replace(runs[1], metrics=lacking)
+    for ordered in (runs, runs[::-1]):
+        table = build_table(build_blocks(ordered, {}))
+        assert table["Learning Time(ms)"].tolist() == [101_000]
