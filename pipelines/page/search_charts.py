@@ -2,6 +2,8 @@
 
 import contextlib
 from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
 
 import optuna
 import plotly.graph_objects as go
@@ -13,47 +15,99 @@ from optuna.visualization import plot_parallel_coordinate
 from pipelines.page.figure import Chart
 from pipelines.page.figure import COLORS
 from pipelines.runs.finished_run import FinishedRun
+from pipelines.runs.protocol import describe_protocol
+from pipelines.runs.protocol import find_differing_settings
+from pipelines.runs.protocol import join_texts
+from pipelines.runs.protocol import protocol
+from study.search.space import make_ranges
 from study.search.space import make_space
 
-MIN_TRIALS = 8  # trials: the importances of fewer mean nothing
+MIN_TRIALS = 8  # fewer are seen as well in the table
+MIN_IMPORTANCE_TRIALS = 30  # PED-ANOVA compares the best tenth, at least three, with the others
+Trial = list[FinishedRun]  # one config, with a run for each seed
 
 
 def draw_search_charts(runs: Sequence[FinishedRun]) -> list[Chart]:
     """Draw importances and parallel coordinates of a search's finished trials.
 
     The objective is validation accuracy. Importances are by PED-ANOVA (Watanabe et al. 2023): they
-    show which fields set the best tenth of the trials apart.
+    show which fields set the best tenth of the trials apart. Of searches under several protocols or
+    with other seeds, only the one with the most trials is drawn.
 
     Returns:
-        Two charts, or none if there are fewer than `MIN_TRIALS` trials.
+        Two charts. None of fewer than `MIN_TRIALS` trials, and no importances of fewer than
+        `MIN_IMPORTANCE_TRIALS`.
     """
-    study = _rebuild_study([run for run in runs if run.role == "search"])
-    if len(study.trials) < MIN_TRIALS:
+    search_runs = [run for run in runs if run.role == "search"]
+    searches = _group_trials(search_runs)
+    if not searches:
         return []
-    return [_draw_importances(study), _draw_coordinates(study)]
+    trials = searches[0]
+    study = _rebuild_study(trials)
+    shown = len(study.trials)
+    total = sum(map(len, searches))
+    count = str(shown) if shown == total else f"{shown} of {total}"
+    words = _describe_search(trials, search_runs)
+    charts = []
+    if shown >= MIN_IMPORTANCE_TRIALS:
+        charts.append(_draw_importances(study, count, words))
+    if shown >= MIN_TRIALS:
+        charts.append(_draw_coordinates(study, count, words))
+    return charts
 
 
-def _rebuild_study(runs: Sequence[FinishedRun]) -> optuna.Study:
+def _group_trials(runs: Sequence[FinishedRun]) -> list[list[Trial]]:
+    """Group runs into trials, and these by search: the one with the most, or the latest, first."""
+    runs_by_config: dict[tuple[Any, ...], Trial] = {}
+    for run in runs:
+        key = (_list_fixed_settings(run), run.config.replace(seed=0))
+        runs_by_config.setdefault(key, []).append(run)
+    trials_by_search: dict[tuple[Any, ...], list[Trial]] = {}
+    for trial in runs_by_config.values():
+        seeds = tuple(sorted(run.config.seed for run in trial))
+        trials_by_search.setdefault((_list_fixed_settings(trial[0]), seeds), []).append(trial)
+    return sorted(
+        trials_by_search.values(),
+        key=lambda trials: (len(trials), max(trial[0].started for trial in trials)),
+        reverse=True,
+    )
+
+
+def _list_fixed_settings(run: FinishedRun) -> tuple[Any, ...]:
+    """List the values of the settings that no search changes."""
+    searched = make_ranges(run.config)
+    return tuple(value for name, value in protocol(run).items() if name not in searched)
+
+
+def _describe_search(trials: Sequence[Trial], runs: Sequence[FinishedRun]) -> str:
+    """Describe the protocol of the trials that are drawn, among all runs of searches."""
+    run = trials[0][0]
+    searched = make_ranges(run.config)
+    named = [name for name in find_differing_settings(runs) if name not in searched]
+    seeds = join_texts(str(each.config.seed) for each in trials[0])
+    return f"{describe_protocol(run, named, tuple(searched))}, seed {seeds}"
+
+
+def _rebuild_study(trials: Sequence[Trial]) -> optuna.Study:
     """Return the trials as an Optuna study of the fields that vary between them."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
-    configs = [run.config.as_dict() for run in runs]
-    space = make_space(runs[0].config).free if runs else {}
+    configs = [trial[0].config.as_dict() for trial in trials]
     varied = {
         name: distribution
-        for name, distribution in space.items()
+        for name, distribution in make_space(trials[0][0].config).free.items()
         if len({config[name] for config in configs}) > 1
     }
-    for run, config in zip(runs, configs, strict=True):
-        # Leave out runs that lack the metric, or have a value out of range
+    for trial, config in zip(trials, configs, strict=True):
+        # Leave out trials that lack the metric, or have a value out of range
         with contextlib.suppress(KeyError, ValueError):
             params = {name: config[name] for name in varied}
-            value = run.metrics["val_accuracy"]
+            value = fmean(run.metrics["val_accuracy"] for run in trial)
             study.add_trial(create_trial(value=value, params=params, distributions=varied))
     return study
 
 
-def _draw_importances(study: optuna.Study) -> Chart:
+def _draw_importances(study: optuna.Study, count: str, search: str) -> Chart:
     importances = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
     percents = {name: 100 * importance for name, importance in importances.items()}
     figure = go.Figure(
@@ -72,13 +126,17 @@ def _draw_importances(study: optuna.Study) -> Chart:
     )
     words = "; ".join(f"{name}: {percent:.1f} %" for name, percent in percents.items())
     return Chart(
-        f"Importance of each field in the search ({len(study.trials)} trials)", figure, words
+        f"Importance of each field in the search ({count} trials)", figure, f"{search}. {words}"
     )
 
 
-def _draw_coordinates(study: optuna.Study) -> Chart:
+def _draw_coordinates(study: optuna.Study, count: str, search: str) -> Chart:
     figure = plot_parallel_coordinate(study, target_name="validation accuracy")
     figure.update_layout(title=None, height=460)
     best = study.best_trial
     words = ", ".join(f"{name} {value}" for name, value in best.params.items())
-    return Chart("The search's trials", figure, f"Best on validation, {best.value:.4f}: {words}")
+    return Chart(
+        f"The search's trials ({count})",
+        figure,
+        f"{search}. Best on validation, {best.value:.4f}: {words}",
+    )

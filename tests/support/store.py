@@ -151,7 +151,7 @@ def log_sweep(
 
 
 def make_finished_run(
-    config: TrialConfig, name: str, metrics: Mapping[str, float] | None = None
+    config: TrialConfig, name: str, metrics: Mapping[str, float] | None = None, role: str = ""
 ) -> FinishedRun:
     """A run as it is read from MLflow, without any artifact."""
     return FinishedRun(
@@ -167,4 +167,5 @@ def make_finished_run(
         sizes="",
         leak="0/100",
         metrics=dict(metrics or {}),
+        role=role,
     )
