@@ -3,9 +3,9 @@
     python -m pipelines.report --dataset chest
     python -m pipelines.report --dataset chest --pdf --open
 
-It reads MLflow alone. The report is about the protocol under which most variants were trained. The
-tables of the other protocols follow. The page also goes into the study's run in MLflow, unless
---no-upload is given.
+It reads finished runs from MLflow alone. The report is about the table in which most rows are
+compared with the baseline. The tables of the other protocols follow. The page is also uploaded to
+the study's run in MLflow, unless --no-upload is given.
 """
 
 import os

@@ -85,7 +85,7 @@ def render_cases(view: CasesView) -> str:
 
 
 def format_title(run: FinishedRun) -> str:
-    """Return the heading: `Cases of demo (synthetic) · GAP·D(8) · 0.001 · seed 0`.
+    """Return the heading: `Cases of demo (synthetic) · GAP·D(8) · 1e-3 · seed 0`.
 
     Of a folder only the name appears, because its path is private.
     """

@@ -28,7 +28,7 @@ SEEDS = (1, 2, 3, 5, 10)
 COMPARISONS = len(VARIANTS) - 1  # of a grid: each other variant with the baseline
 HINT = "state assumptions, such as --accuracy 0.95 --groups 150 --images 600"
 EXPLANATION = (
-    "Found means p < 0.05 in four of five studies, after Holm's adjustment.\n"
+    '"Found" means p < 0.05 in four of five studies, after Holm\'s adjustment.\n'
     "One seed compares two trainings, and does not show how others would end. From two seeds on,\n"
     "the difference is one between configs, whatever the seed. Two or three seeds hardly show how\n"
     "much the seed matters, so they find only what is large."

@@ -89,7 +89,10 @@ def _mark_reported(reported: Sequence[tuple[float, str]]) -> list[Mark]:
 
 
 def draw_curves(rows: Sequence[DetailedRow]) -> Chart | None:
-    """Draw loss and accuracy over epochs, as the mean of each row's runs."""
+    """Draw loss and accuracy over epochs, as the mean of each row's runs.
+
+    A mean ends with the shortest run, because it would jump where a run no longer counts.
+    """
     if not any(row.curves for row in rows):
         return None
     figure = make_subplots(
@@ -105,17 +108,21 @@ def draw_curves(rows: Sequence[DetailedRow]) -> Chart | None:
         for row in rows
         if row.curves
     ]
+    lengths = [{len(curve) for curve in row.curves} for row in rows]
+    end = " A mean ends with the shortest run." if any(len(each) > 1 for each in lengths) else ""
     return Chart(
         "Loss and accuracy over epochs",
         figure,
-        "Thick lines are of validation, thin ones of training. Select a name in the legend to "
-        f"hide it. Final validation loss: {'; '.join(last_losses)}",
+        f"Thick lines are of validation, thin ones of training.{end} Select a name in the legend "
+        f"to hide it. Validation loss of the last epochs: {'; '.join(last_losses)}",
     )
 
 
 def _add_curves(figure: go.Figure, number: int, row: DetailedRow) -> None:
     """Add a row's loss and accuracy, of validation (thick) and of training (thin)."""
-    mean = pd.concat(row.curves).groupby("epoch").mean(numeric_only=True)
+    length = min(map(len, row.curves))
+    curves = pd.concat([curve[:length] for curve in row.curves])
+    mean = curves.groupby("epoch").mean(numeric_only=True)
     for column, metric in enumerate(("loss", "accuracy"), start=1):
         for prefix, part, width in (("val_", "validation", 2.2), ("", "training", 0.9)):
             figure.add_scatter(

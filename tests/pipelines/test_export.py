@@ -486,7 +486,7 @@ TITLES = [
 
 
 @pytest.mark.usefixtures("here")
-def test_markdown_html_and_latex_have_the_ten_columns_of_a_row() -> None:
+def test_markdown_html_and_latex_have_the_columns_for_readers() -> None:
     page = build_page("chest")
     markdown = render_markdown(page)
     assert f"| {' | '.join(TITLES)} |" in markdown
