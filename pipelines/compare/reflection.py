@@ -114,30 +114,27 @@ def _describe_differences(rows: Sequence[Row], comparison: str) -> list[str]:
     """
     one_training_rows = [row for row in rows if row.is_one_training]
     other_rows = [row for row in rows if not row.is_one_training]
-    sentences = []
-    if other_rows:
-        subject = f"{name_rows(other_rows)} {'is' if len(other_rows) == 1 else 'are'}"
-        sentences.append(_describe_difference(subject, other_rows, f"{comparison} accurate than"))
-    if one_training_rows:
-        subject = f"{name_trainings(one_training_rows)} was"
-        words = f"{comparison} accurate than that of"
-        sentences.append(_describe_difference(subject, one_training_rows, words))
-    return sentences
+    return [
+        _describe_difference(some, comparison) for some in (other_rows, one_training_rows) if some
+    ]
 
 
-def _describe_difference(subject: str, rows: Sequence[Row], comparison: str) -> str:
+def _describe_difference(rows: Sequence[Row], comparison: str) -> str:
+    """Say by how much rows differ, of single trainings as of what happened once."""
+    names = name_rows(rows)
+    subject = f"{names} {'is' if len(rows) == 1 else 'are'}"
+    if rows[0].is_one_training:
+        subject = on_one_seed(f"{names} {'was' if len(rows) == 1 else 'were'}")
     distances = _join_texts([format_distance(_get_gain(row)) for row in rows])
     if _is_too_long(rows):
         sizes = [100 * abs(_get_gain(row).value) for row in rows]
         distances = f"{min(sizes):.1f} to {max(sizes):.1f} points"
-    return f"{subject} significantly {comparison} the baseline, by {distances}."
+    return f"{subject} significantly {comparison} accurate than the baseline, by {distances}."
 
 
-def name_trainings(rows: Sequence[Row]) -> str:
-    """Name the single trainings of rows, as `The one training each of variants 4 and 5`."""
-    names = name_rows(rows)
-    each = "" if len(rows) == 1 else "each "
-    return f"The one training {each}of {names[0].lower()}{names[1:]}"
+def on_one_seed(sentence: str) -> str:
+    """Begin a sentence with words that keep it from being about other seeds."""
+    return f"On the one seed compared, {sentence[0].lower()}{sentence[1:]}"
 
 
 def name_rows(rows: Sequence[Row]) -> str:

@@ -81,7 +81,9 @@ def _count_reported_error(misses: Sequence[Row]) -> list[str]:
     subject = "No difference is"
     if differing:
         names = name_rows(differing)
-        subject = f"The difference of {names[0].lower()}{names[1:]} is"
+        is_one = len(differing) == 1
+        noun = "difference" if is_one else "differences"
+        subject = f"The {noun} of {names[0].lower()}{names[1:]} {'is' if is_one else 'are'}"
     return [
         "Even if the truth were equal, about one in six would lie outside, because a reported "
         f"accuracy has an error of its own. {subject} larger than both errors together (the "

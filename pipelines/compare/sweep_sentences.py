@@ -17,7 +17,7 @@ from pipelines.compare.formats import state_p
 from pipelines.compare.main_effects import Level
 from pipelines.compare.main_effects import MainEffect
 from pipelines.compare.reflection import describe_adjustment
-from pipelines.compare.reflection import name_trainings
+from pipelines.compare.reflection import on_one_seed
 from pipelines.compare.reflection import ONE_SEED
 from pipelines.compare.reflection import spell_count
 from pipelines.runs.protocol import join_texts
@@ -81,11 +81,11 @@ def _describe_leads(rows: Sequence[Row]) -> list[str]:
     if worse_count:
         whom = others if worse_count == count == 1 else f"{spell_count(worse_count)} of {others}"
         whom = f"all of {others}" if worse_count == count > 1 else whom
-        comparison = "it is significantly more accurate than"
+        where = "On the test images it is"
         if one_training:
-            those = "that" if worse_count == 1 else "those"
-            comparison = f"its one training was significantly more accurate than {those} of"
-        sentences.append(f"On the test images {comparison} {whom}.")
+            seeds = "the one seed" if len(one_training) == len(significant) else "the seeds"
+            where = f"On the test images of {seeds} compared, it was"
+        sentences.append(f"{where} significantly more accurate than {whom}.")
     sentences += [_describe_better(row, lead) for row, lead in better]
     return [*sentences, *([ONE_SEED] if one_training else [])]
 
@@ -93,8 +93,8 @@ def _describe_leads(rows: Sequence[Row]) -> list[str]:
 def _describe_better(row: Row, lead: Estimate) -> str:
     distance = format_distance(lead)
     if row.verdict.lead_pairs == 1:
-        name = name_trainings([row])
-        return f"{name} was significantly more accurate than that of the best, by {distance}."
+        words = "was significantly more accurate than it"
+        return on_one_seed(f"config {row.label} {words}, by {distance}.")
     return f"Config {row.label} is significantly more accurate than it, by {distance}."
 
 

@@ -169,8 +169,8 @@ def a_row(variant: int, value: float, p: float, pairs: int = 2) -> Row:
             [
                 "Variant 2 is significantly less accurate than the baseline, by 2.0 points (1.0 to "
                 "3.0).",
-                "The one training each of variants 3 and 4 was significantly less accurate than "
-                "that of the baseline, by 3.0 points (2.0 to 4.0) and 5.0 points (4.0 to 6.0).",
+                "On the one seed compared, variants 3 and 4 were significantly less accurate than "
+                "the baseline, by 3.0 points (2.0 to 4.0) and 5.0 points (4.0 to 6.0).",
                 "One seed cannot show whether another training would also be.",
             ],
         ),

@@ -60,8 +60,8 @@ def test_answer_counts_the_reported_accuracies_within_the_intervals() -> None:
         "One of the three reported accuracies lies within the 95 % interval of this study. "
         "Variant 2 is 2.4 points below the report. Variant 3 is 1.0 points above the report. Even "
         "if the truth were equal, about one in six would lie outside, because a reported accuracy "
-        "has an error of its own. The difference of variants 2 and 3 is larger than both errors "
-        "together (the report's 1170 test images taken as independent)."
+        "has an error of its own. The differences of variants 2 and 3 are larger than both "
+        "errors together (the report's 1170 test images taken as independent)."
     )
     assert answer(*(make_row(number, REPORTED[number]) for number in REPORTED))[0] == (
         "All three reported accuracies lie within the 95 % interval of this study."

@@ -195,8 +195,8 @@ def test_sweep_of_one_seed_speaks_of_trainings() -> None:
     block = build_sweep_block(*make_study(seeds=1))
     one_seed = "One seed cannot show whether another training would also be."
     assert describe_best_cell(block.rows)[1:] == [
-        "On the test images its one training was significantly more accurate than those of two of "
-        "the three others.",
+        "On the test images of the one seed compared, it was significantly more accurate than two "
+        "of the three others.",
         one_seed,
     ]
     on_rate = describe_effects(block)[0]

@@ -11,7 +11,7 @@ from tests.pipelines.compare.test_block_verdicts import make_run
 def make_curve(*losses: float) -> pd.DataFrame:
     names = ("loss", "accuracy", "val_loss", "val_accuracy")
     epochs = range(1, len(losses) + 1)
-    return pd.DataFrame({"epoch": epochs} | dict.fromkeys(names, list(losses)))
+    return pd.DataFrame({"epoch": epochs} | {name: list(losses) for name in names})
 
 
 def make_row(*curves: pd.DataFrame) -> DetailedRow:
