@@ -3,6 +3,7 @@
     python -m experiments.intervals              # all cases, about an hour
     python -m experiments.intervals --short      # a tenth of the studies, every third case
     python -m experiments.intervals --studies 2000 --seed 1 --groups "10 groups of 5"
+    python -m experiments.intervals --groups "seeds that differ"   # half a minute
 
 Simulates studies whose true accuracy is known (`tests/support/simulated.py`), and counts how often
 an interval contains it, how often it lies below or above, and how wide it is in the median. Then
@@ -13,7 +14,9 @@ with `--short`.
 
 import argparse
 import itertools
+from collections.abc import Iterable
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,6 +42,17 @@ ACCURACIES = (0.5, 0.7, 0.84, 0.9, 0.95, 0.99, 0.995)
 CORRELATIONS = (0.02, 0.1, 0.5, 0.9, 0.95)
 # Seeds, and how much of its answers each training has for itself
 TRAININGS = ((1, 0.0), (2, 0.1), (5, 0.1), (10, 0.1), (5, 1.0))
+SINGLE_IMAGES = np.ones(1168, dtype=int)
+SEEDS_DIFFER = "seeds that differ"  # chooses the studies below by --groups
+# By the standard deviation of accuracy between seeds
+SEED_EFFECTS = {
+    "1,168 single images, seeds alike": Study(SINGLE_IMAGES, seed=0.0),
+    "1,168 single images, SD 2 points": Study(SINGLE_IMAGES, seed=0.17),
+    "1,168 single images, SD 4.5 points": Study(SINGLE_IMAGES, seed=0.38),
+    "1,168 single images, 98 % right, SD 1 point": Study(SINGLE_IMAGES, mean=4.5, seed=0.5),
+    "blood's originals, SD 3.5 points": Study(BLOOD, seed=0.3),
+}
+SEED_NUMBERS = (2, 3, 5, 10)
 PAIRED_STUDIES = {
     "blood's originals, 1 seed": Study(BLOOD),
     "blood's originals, 2 seeds": Study(BLOOD, seeds=2),
@@ -49,7 +63,7 @@ PAIRED_STUDIES = {
     "5 seeds, a test set each": Study(np.tile(BLOOD, 3), seeds=5, shared=False),
     "700 patients, 1 seed": Study(PATIENTS, mean=3.0),
     "700 patients, 5 seeds": Study(PATIENTS, mean=3.0, seeds=5),
-    "1,168 single images, 1 seed": Study(np.ones(1168, dtype=int), mean=3.0),
+    "1,168 single images, 1 seed": Study(SINGLE_IMAGES, mean=3.0),
 }
 
 
@@ -66,7 +80,7 @@ def list_cases() -> Iterator[tuple[str, CorrelatedStudy]]:
 
 
 def measure_coverage(
-    study: CorrelatedStudy, studies: int, seed: int
+    study: CorrelatedStudy | Study, studies: int, seed: int
 ) -> tuple[float, float, float, float]:
     """Simulate studies, and measure their intervals.
 
@@ -75,11 +89,12 @@ def measure_coverage(
         it, and the median width.
     """
     rng = np.random.default_rng(seed)
+    truth = study.accuracy if isinstance(study, CorrelatedStudy) else study.accuracy()
     estimates = [estimate_accuracy(study.draw(rng)[0]) for _ in range(studies)]
     lows = np.array([estimate.low for estimate in estimates])
     highs = np.array([estimate.high for estimate in estimates])
-    above = float(np.mean(study.accuracy < lows))
-    below = float(np.mean(study.accuracy > highs))
+    above = float(np.mean(truth < lows))
+    below = float(np.mean(truth > highs))
     return 1 - above - below, above, below, float(np.median(highs - lows))
 
 
@@ -112,6 +127,36 @@ def print_row(*cells: object) -> None:
     print(f"| {' | '.join(texts)} |", flush=True)
 
 
+def print_heading(*titles: str) -> None:
+    """Print the heading of a Markdown table."""
+    print(f"\n| {' | '.join(titles)} |\n{'| --- ' * len(titles)}|")
+
+
+def print_intervals(cases: Iterable[tuple[str, CorrelatedStudy]], studies: int, seed: int) -> None:
+    """Print the coverage of the intervals of some cases."""
+    measured = ("contains the truth", "above", "below", "width")
+    print_heading("groups", "seeds", "own", "rho", "accuracy", *measured)
+    for name, case in cases:
+        print_row(
+            *(name, case.seeds, str(case.own), str(case.correlation), str(case.accuracy)),
+            *measure_coverage(case, studies, seed),
+        )
+
+
+def print_seed_effects(studies: int, seed: int) -> None:
+    """Print the coverage of the intervals where accuracy differs between seeds."""
+    print_heading("studies", "seeds", "contains the truth", "above", "below", "width")
+    for (name, study), seeds in itertools.product(SEED_EFFECTS.items(), SEED_NUMBERS):
+        print_row(name, seeds, *measure_coverage(replace(study, seeds=seeds), studies, seed))
+
+
+def print_paired_tests(studies: int) -> None:
+    """Print how often the paired test finds a difference."""
+    print_heading("studies", "false alarms", "of six, after Holm", "power")
+    for name, study in PAIRED_STUDIES.items():
+        print_row(name, *measure_paired_test(study, studies))
+
+
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(
@@ -122,23 +167,18 @@ def main() -> None:
     )
     parser.add_argument("--studies", type=int, default=STUDIES, help="simulations of each case")
     parser.add_argument("--seed", type=int, default=0, help="of the simulations of intervals")
-    parser.add_argument("--groups", choices=tuple(SIZES), help="only the intervals of these")
+    parser.add_argument(
+        "--groups", choices=(*SIZES, SEEDS_DIFFER), help="only the intervals of these"
+    )
     args = parser.parse_args()
     studies = args.studies // 10 if args.short else args.studies
-    cases = [case for case in list_cases() if args.groups in (None, case[0])]
-    print("| groups | seeds | own | rho | accuracy | contains the truth | above | below | width |")
-    print("| --- " * 9 + "|")
-    for name, case in cases[:: 3 if args.short else 1]:
-        print_row(
-            *(name, case.seeds, str(case.own), str(case.correlation), str(case.accuracy)),
-            *measure_coverage(case, studies, args.seed),
-        )
-    if args.groups:
-        return
-    print("\n| studies | false alarms | of six, after Holm | power |")
-    print("| --- " * 4 + "|")
-    for name, study in PAIRED_STUDIES.items():
-        print_row(name, *measure_paired_test(study, studies))
+    if args.groups != SEEDS_DIFFER:
+        cases = [case for case in list_cases() if args.groups in (None, case[0])]
+        print_intervals(cases[:: 3 if args.short else 1], studies, args.seed)
+    if args.groups in (None, SEEDS_DIFFER):
+        print_seed_effects(studies, args.seed)
+    if args.groups is None:
+        print_paired_tests(studies)
 
 
 if __name__ == "__main__":

@@ -48,20 +48,43 @@ class Estimate:
 def estimate_accuracy(counts: Counts) -> Estimate:
     """Estimate the mean accuracy over the seeds.
 
-    The interval is Jeffreys' at an effective number of images: as many independent images as would
-    give the mean its variance between groups and seeds (Franco et al. 2019). How much the images of
-    a group depend on each other is not known exactly, so the interval averages over what the
-    answers leave possible. For single images and one seed it is Jeffreys' own, which ends at 1 if
-    all answers are right and at 0 if none is (Brown, Cai and DasGupta 2001).
+    The interval is Jeffreys' at an effective number of images: the number of independent images
+    that would give the mean the same variance between groups and seeds (Franco et al. 2019). How
+    much the images of a group depend on each other is not known exactly, so the interval averages
+    over what the answers leave possible. It is at least as wide as Student's t over the seeds
+    alone, and cut off at 0 and 1. For single images and one seed it is Jeffreys' own, which ends at
+    1 if all answers are right and at 0 if none is (Brown, Cai and DasGupta 2001).
     """
     counts = counts.drop_empty_groups()
     value = float(counts.accuracy_by_seed.mean())
+    seeds = estimate_seed_variance(counts)
     effective = estimate_effective_images(counts)
-    images = _include_seeds(effective.images, value, estimate_seed_variance(counts))
+    images = _include_seeds(effective.images, value, seeds)
     effective = EffectiveImages(images, effective.probabilities)
     low = _find_quantile(value, effective, TAIL) if value > 0 else 0.0
     high = _find_quantile(value, effective, 1 - TAIL) if value < 1 else 1.0
-    return Estimate(value, low, high)
+    return _stretch(Estimate(value, low, high), 2 * _compute_seed_half_width(seeds))
+
+
+def _stretch(accuracy: Estimate, width: float) -> Estimate:
+    """Stretch an accuracy's interval to at least a width, and cut it off at 0 and 1."""
+    factor = width / (accuracy.high - accuracy.low)
+    if factor <= 1:
+        return accuracy
+    low = accuracy.value - factor * (accuracy.value - accuracy.low)
+    high = accuracy.value + factor * (accuracy.high - accuracy.value)
+    return Estimate(accuracy.value, max(low, 0.0), min(high, 1.0))
+
+
+def _compute_seed_half_width(seeds: SeedVariance) -> float:
+    """Compute half the width of Student's interval over the seeds alone.
+
+    Two seeds of nearly the same accuracy seem to add nothing to the variance of the groups. That
+    may be chance, and only this width allows for it.
+    """
+    if seeds.total == 0:
+        return 0.0
+    return float(-stdtrit(seeds.freedom, TAIL) * np.sqrt(seeds.total))
 
 
 def _include_seeds(images: Array, accuracy: float, seeds: SeedVariance) -> Array:
@@ -139,10 +162,8 @@ def _compute_half_width(pairs: Counts, seeds: SeedVariance) -> float:
     if variance == 0:
         return 0.0
     freedom = seeds.count_freedom(group_variance, count_group_freedom(pairs.tested))
-    half_width = -stdtrit(freedom, TAIL) * np.sqrt(variance)
-    if seeds.total > 0:
-        half_width = max(half_width, -stdtrit(seeds.freedom, TAIL) * np.sqrt(seeds.total))
-    return float(half_width)
+    half_width = float(-stdtrit(freedom, TAIL) * np.sqrt(variance))
+    return max(half_width, _compute_seed_half_width(seeds))
 
 
 def estimate_chance_to_win(one: Counts, base: Counts) -> Estimate:

@@ -41,6 +41,14 @@ STRONG_GROUPS = {
     "uneven groups": CorrelatedStudy(UNEVEN, 0.7, 0.9),
     "single images, three seeds": CorrelatedStudy(SINGLE, 0.95, 0.02, seeds=3, own=1.0),
 }
+# Where accuracy differs between seeds by a standard deviation of 2 to 6 points, and the test images
+# tell much less of it
+SEED_EFFECTS = {
+    "single images, two seeds": Study(np.ones(1168, dtype=int), seeds=2, seed=0.2),
+    "single images, three seeds": Study(np.ones(1168, dtype=int), seeds=3, seed=0.2),
+    "single images, two seeds, near 1": Study(SINGLE, seeds=2, mean=4.5, seed=0.5),
+    "blood, two seeds": Study(BLOOD, seeds=2, seed=0.6),
+}
 
 
 def counts(right: list[float], tested: list[float]) -> Counts:
@@ -104,6 +112,49 @@ def test_accuracy_interval_covers_the_truth_where_groups_are_strong(world: str) 
     below = np.mean([study.accuracy > estimate.high for estimate in found])
     assert above + below <= at_most(0.08, 300)
     assert above <= at_most(0.05, 300)
+
+
+@pytest.mark.parametrize("world", SEED_EFFECTS)
+def test_accuracy_interval_covers_the_truth_where_seeds_differ(world: str) -> None:
+    """Each share has a standard error of 1.3 points."""
+    study, rng = SEED_EFFECTS[world], np.random.default_rng(11)
+    found = [intervals.estimate_accuracy(study.draw(rng)[0]) for _ in range(300)]
+    misses = [not estimate.low <= study.accuracy() <= estimate.high for estimate in found]
+    assert np.mean(misses) <= at_most(0.05, 300)
+
+
+def answers(images: int, *wrong: range) -> Counts:
+    """Answers to single images, of one seed for each range of images with wrong answers."""
+    right = np.array([[float(image not in each) for each in wrong] for image in range(images)])
+    return Counts(right, np.ones_like(right))
+
+
+def test_accuracy_interval_of_two_seeds_is_as_wide_as_students() -> None:
+    """Though the difference between the seeds is no more than that of their answers to images."""
+    found = intervals.estimate_accuracy(answers(100, range(20), range(20, 37)))
+    assert found.value == pytest.approx(0.815)
+    assert found.high - found.low == pytest.approx(2 * stats.t.isf(0.025, 1) * 0.015)
+
+
+def test_accuracy_interval_of_two_seeds_is_cut_off_at_one() -> None:
+    found = intervals.estimate_accuracy(answers(100, range(0), range(1)))
+    assert found.high == 1.0
+    assert found.value - found.low >= stats.t.isf(0.025, 1) * 0.005
+
+
+def test_accuracy_interval_of_seeds_with_equal_accuracies_is_that_of_their_images() -> None:
+    found = intervals.estimate_accuracy(answers(100, range(20), range(20)))
+    one = intervals.estimate_accuracy(answers(100, range(20)))
+    assert (found.low, found.high) == pytest.approx((one.low, one.high), abs=0.01)
+
+
+@pytest.mark.parametrize(("wrong", "end"), [(range(0), "high"), (range(100), "low")])
+def test_accuracy_interval_of_seeds_that_are_all_alike_ends_at_their_accuracy(
+    wrong: range, end: str
+) -> None:
+    found = intervals.estimate_accuracy(answers(100, wrong, wrong, wrong))
+    assert getattr(found, end) == found.value
+    assert found.high - found.low < 0.03
 
 
 def test_accuracy_interval_of_single_images_is_jeffreys() -> None:
