@@ -26,6 +26,7 @@ from study.variants import VARIANTS
 
 SHARE = 3  # the full grid's compute is divided by this
 SAME = 1e-9  # a smaller difference between two gains is rounding
+VALIDATION_RATIO = 1 / 4  # of validation images to training images, as `study/data/split.py` cuts
 LEVEL = 0.05  # below this p-value by Holm's method, a setting differs from the baseline
 # The fields of a variant that may change, by what sentences call them
 FACTORS = {"hidden layers": "hidden_layers", "dense units": "dense_units", "lr": "lr_factor"}
@@ -50,8 +51,9 @@ def significant_directions(
 ) -> dict[Setting, int]:
     """Test which settings are more or less accurate than the baseline.
 
-    The test is Student's t, paired by seed and fold, with Holm's method over all settings that have
-    two pairs or more. A difference that is the same in each pair is not significant.
+    The test is Student's t, paired by seed, with Holm's method over all settings that have two
+    pairs or more. Several folds share most of their images, so they are paired by seed and fold in
+    the corrected resampled t-test. A difference that is the same in each pair is not significant.
 
     Returns:
         By setting: 1 if it is better, -1 if it is worse, 0 if the difference is not significant.
@@ -65,7 +67,8 @@ def significant_directions(
     gains = {setting: values for setting, values in all_gains.items() if len(values) > 1}
     if not gains:
         return {}
-    p_values = [_compute_p_value(values) for values in gains.values()]
+    has_folds = len({cell.fold for cell in accuracies}) > 1
+    p_values = [_compute_p_value(values, has_folds=has_folds) for values in gains.values()]
     adjusted_p_values = multipletests(p_values, method="holm")[1]
     return {
         setting: int(np.sign(fmean(values))) if p < LEVEL else 0
@@ -89,11 +92,19 @@ def _compute_gains(
     return [accuracies[cell] - baseline_accuracies[cell] for cell in shared_cells]
 
 
-def _compute_p_value(gains: Sequence[float]) -> float:
-    from scipy.stats import ttest_1samp  # imported late, as above
+def _compute_p_value(gains: Sequence[float], *, has_folds: bool) -> float:
+    # Imported late, as above
+    from scipy.stats import ttest_1samp
 
-    are_equal = max(gains) - min(gains) < SAME
-    return 1.0 if are_equal else float(ttest_1samp(gains, 0).pvalue)
+    from study.statistics.cross_validation import estimate_fold_difference
+    from study.statistics.cross_validation import FoldGains
+
+    if max(gains) - min(gains) < SAME:
+        return 1.0
+    if has_folds:
+        weights = np.full(len(gains), 1 / len(gains))
+        return estimate_fold_difference(FoldGains(np.array(gains), weights, VALIDATION_RATIO)).p
+    return float(ttest_1samp(gains, 0).pvalue)
 
 
 def list_factors(plan: GridPlan) -> dict[str, list[Setting]]:

@@ -187,6 +187,30 @@ def test_significant_directions_follow_the_paired_t_test(seed: int) -> None:
     assert list(mean_by_setting(cells).values()) == pytest.approx(list(table.mean(axis=0)))
 
 
+def make_fold_accuracies(gains: list[float]) -> dict[Cell, float]:
+    """Accuracies of the baseline and another variant, on five folds of each seed."""
+    cells = [Cell(BASELINE, *divmod(index, 5)) for index in range(len(gains))]
+    cells = [cell._replace(fold=cell.fold + 1) for cell in cells]
+    bases = {cell: 0.7 for cell in cells}
+    pairs = zip(cells, gains, strict=True)
+    return bases | {cell._replace(setting=SETTINGS[1]): 0.7 + gain for cell, gain in pairs}
+
+
+@pytest.mark.parametrize("folds", [5, 10])  # of one seed, and of two
+@pytest.mark.parametrize("spread", [0.9, 1.1])
+def test_significant_directions_of_folds_follow_the_corrected_t_test(
+    folds: int, spread: float
+) -> None:
+    """The validation images of a fold are a quarter as many as its training images."""
+    deviations = np.tile([-2.0, -1, 0, 1, 2], folds // 5)
+    deviations /= deviations.std(ddof=1)
+    # The spread with which p is 0.05
+    limit = 0.02 / stats.t.isf(0.025, folds - 1) / np.sqrt(1 / folds + 1 / 4)
+    gains = 0.02 + spread * limit * deviations
+    found = significant_directions(make_fold_accuracies(gains.tolist()), BASELINE)
+    assert found == {SETTINGS[1]: int(spread < 1)}
+
+
 def test_gain_that_never_varies_is_not_significant() -> None:
     base = {Cell(BASELINE, seed): value for seed, value in enumerate((0.5, 0.7, 0.8))}
     better = {cell._replace(setting=SETTINGS[1]): value + 0.1 for cell, value in base.items()}
