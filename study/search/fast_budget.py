@@ -22,10 +22,10 @@ from study.search.grid_plan import GridPlan
 from study.search.grid_plan import Setting
 from study.search.grid_plan import VARIANT
 from study.search.grid_plan import variant_setting
+from study.statistics.ties import TOLERANCE
 from study.variants import VARIANTS
 
 SHARE = 3  # the full grid's compute is divided by this
-SAME = 1e-9  # a smaller difference between two gains is rounding
 VALIDATION_RATIO = 1 / 4  # of validation images to training images, as `study/data/split.py` cuts
 LEVEL = 0.05  # below this p-value by Holm's method, a setting differs from the baseline
 # The fields of a variant that may change, by what sentences call them
@@ -99,7 +99,7 @@ def _compute_p_value(gains: Sequence[float], *, has_folds: bool) -> float:
     from study.statistics.cross_validation import estimate_fold_difference
     from study.statistics.cross_validation import FoldGains
 
-    if max(gains) - min(gains) < SAME:
+    if max(gains) - min(gains) < TOLERANCE:
         return 1.0
     if has_folds:
         weights = np.full(len(gains), 1 / len(gains))

@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from study.common.settings import storage_url
 from study.job import Watch
 from study.search.storage import make_storage
+from study.statistics.ties import TOLERANCE
 
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     # No trial is judged in the first fifth of its epochs, or in its first one if that is more.
@@ -159,7 +160,7 @@ def _compare_with_best(values: Figures, others: Figures) -> tuple[float, float]:
     freedom = differences.shape[0] * (differences.shape[1] - 1)
     spread = np.sqrt(differences.var(axis=1, ddof=1).mean())
     mean = (values - best[: len(values)]).mean()
-    if spread == 0:
+    if spread < TOLERANCE:
         return abs(mean), math.nan
     p = float(t.cdf(mean / (spread / np.sqrt(len(values))), freedom))
     return abs(mean), p

@@ -48,8 +48,17 @@ def test_figure_that_is_no_number_prunes_nothing(minimize: bool) -> None:
     assert explain_no_further_seed([0.5], others, minimize=minimize) is None
 
 
-def test_seeds_that_never_differ_prune_nothing() -> None:
-    assert explain_no_further_seed([0.1], [[0.5] * 3, [0.4] * 3], minimize=False) is None
+@pytest.mark.parametrize(
+    ("values", "others"),
+    [
+        ([0.1], [[0.5] * 3, [0.4] * 3]),
+        ([0.895], [[0.90, 0.70], [0.85, 0.65]]),  # the difference varies by a rounding error
+    ],
+)
+def test_difference_that_never_varies_prunes_nothing(
+    values: list[float], others: list[list[float]]
+) -> None:
+    assert explain_no_further_seed(values, others, minimize=False) is None
 
 
 STUDIES = 2000
