@@ -14,7 +14,7 @@ import numpy as np
 from study.statistics.counts import Counts
 from study.statistics.variance import compute_group_variance
 from study.statistics.variance import count_group_freedom
-from study.statistics.variance import estimate_seed_variance
+from study.statistics.variance import estimate_gain_variance
 from study.statistics.variance import SeedVariance
 
 
@@ -85,7 +85,7 @@ def estimate_difference_variance(one: Counts, base: Counts) -> DifferenceVarianc
     if len(influences) < 2 or not influences.any():
         return None
     groups = compute_group_variance(pairs)
-    seeds = estimate_seed_variance(pairs)
+    seeds = estimate_gain_variance(pairs)
     interaction = min(seeds.total - seeds.unexplained, groups)
     return DifferenceVariance(
         groups=groups - interaction,

@@ -22,6 +22,7 @@ from study.statistics.group_correlation import estimate_effective_images
 from study.statistics.sign_flips import compute_sign_flip_p_value
 from study.statistics.variance import compute_group_variance
 from study.statistics.variance import count_group_freedom
+from study.statistics.variance import estimate_gain_variance
 from study.statistics.variance import estimate_seed_variance
 from study.statistics.variance import SeedVariance
 
@@ -115,10 +116,11 @@ def estimate_difference(one: Counts, base: Counts) -> Estimate:
 
     Both are tested on the same images and seeds. The p-value is that of a randomization test over
     groups, with the variance between seeds added, and at least that of Student's t over the seeds
-    alone. The interval is Student's t. If it and the p-value disagree about zero, it is the
-    interval that follows from the p-value (Miettinen 1976). If no image distinguishes the two, the
-    interval holds the differences that this many groups may fail to show. A single group shows
-    nothing: its interval reaches from -1 to 1, and p is 1.
+    alone. Seeds that gain exactly the same are taken to differ by a rounding to whole images. The
+    interval is Student's t. If it and the p-value disagree about zero, it is the interval that
+    follows from the p-value (Miettinen 1976). If no image distinguishes the two, the interval holds
+    the differences that this many groups may fail to show. A single group shows nothing: its
+    interval reaches from -1 to 1, and p is 1.
 
     Args:
         one: of the same groups, in the same order, and the same seeds as `base`.
@@ -129,7 +131,7 @@ def estimate_difference(one: Counts, base: Counts) -> Estimate:
     if len(pairs.tested) < 2:
         return Estimate(value, -1.0, 1.0, 1.0)
     seeds = estimate_seed_variance(pairs)
-    p = _compute_p_value(value, pairs, seeds)
+    p = _compute_p_value(value, pairs, estimate_gain_variance(pairs))
     half_width = _compute_half_width(pairs, seeds)
     groups_agree = half_width < SMALLEST_WIDTH
     if groups_agree and value == 0:
@@ -145,14 +147,17 @@ def _compute_p_value(value: float, pairs: Counts, seeds: SeedVariance) -> float:
     """Compute the p-value of a mean difference, from its groups and seeds."""
     if value == 0:
         return 1.0
-    p = compute_sign_flip_p_value((pairs.right / pairs.tested.sum(axis=0)).mean(axis=1))
-    if seeds.total == 0 or p == 1:
+    groups_p = compute_sign_flip_p_value((pairs.right / pairs.tested.sum(axis=0)).mean(axis=1))
+    if seeds.freedom == 0 or groups_p == 1:
+        return groups_p
+    p = max(groups_p, float(2 * stdtr(seeds.freedom, -abs(value) / np.sqrt(seeds.total))))
+    if seeds.unexplained == 0:
         return p
     # The variance with which a normal test of the groups alone has this p-value
-    group_variance = (value / ndtri(p / 2)) ** 2
+    group_variance = (value / ndtri(groups_p / 2)) ** 2
     variance = group_variance + seeds.unexplained
     both = stdtr(seeds.count_freedom(group_variance), -abs(value) / np.sqrt(variance))
-    return float(2 * max(both, stdtr(seeds.freedom, -abs(value) / np.sqrt(seeds.total))))
+    return max(p, float(2 * both))
 
 
 def _compute_half_width(pairs: Counts, seeds: SeedVariance) -> float:

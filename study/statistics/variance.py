@@ -1,6 +1,7 @@
 """Variance of a mean over test groups and seeds, two crossed random effects."""
 
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -53,6 +54,24 @@ def estimate_seed_variance(counts: Counts) -> SeedVariance:
     total = float(counts.accuracy_by_seed.var(ddof=1)) / seeds
     explained = _compute_explained_variance(counts) / seeds if groups > 1 else 0.0
     return SeedVariance(total, max(total - explained, 0.0), freedom)
+
+
+def estimate_gain_variance(gains: Counts) -> SeedVariance:
+    """Estimate what the seeds add to the variance of the mean gain of one config over another.
+
+    Whole images cannot show a spread between seeds that is smaller than one image, so the total is
+    at least the variance of rounding to whole images (Sheppard's, a twelfth of the squared step).
+    Without it, two seeds that happen to gain the same would count for a certainty.
+
+    Args:
+        gains: how many more answers are right, as `Counts.subtract` returns them.
+    """
+    seeds = estimate_seed_variance(gains)
+    if seeds.freedom == 0:
+        return seeds
+    steps = 1 / gains.tested.sum(axis=0)
+    rounding = float((steps**2).mean()) / 12 / len(steps)
+    return replace(seeds, total=max(seeds.total, rounding))
 
 
 def _compute_explained_variance(counts: Counts) -> float:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from study.statistics.counts import Counts
 from study.statistics.difference_variance import assume_seeds
 from study.statistics.difference_variance import assume_variance
 from study.statistics.difference_variance import average_variances
@@ -26,6 +27,14 @@ def test_estimated_parts_add_up_to_the_variance_between_studies() -> None:
     found = [estimate_difference_variance(one, base) for base, one in draws]
     parts = [each.groups + each.interaction + each.seeds for each in found if each]
     assert np.mean(parts) == pytest.approx(np.var(differences), rel=0.25)
+
+
+def test_seeds_that_gain_the_same_have_the_variance_of_a_rounding_to_whole_images() -> None:
+    tested = np.ones((40, 2))
+    one = Counts(np.repeat([1.0, 0.0], [6, 34])[:, None] * tested, tested)
+    found = estimate_difference_variance(one, Counts(0 * tested, tested))
+    assert found is not None
+    assert found.seed_variance.total == pytest.approx((1 / 40) ** 2 / 12 / 2)
 
 
 def test_average_of_variances_is_that_of_one_seed() -> None:

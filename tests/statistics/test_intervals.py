@@ -238,6 +238,25 @@ def test_difference_with_a_test_set_per_seed_is_a_t_test_over_seeds() -> None:
     assert found.p == pytest.approx(float(stats.ttest_1samp(gains, 0).pvalue), rel=0.05)
 
 
+@pytest.mark.parametrize("gain", [6, 12])
+def test_two_seeds_that_gain_the_same_differ_by_a_rounding_to_whole_images(gain: int) -> None:
+    none = answers(40, range(40), range(40))
+    found = intervals.estimate_difference(answers(40, range(gain, 40), range(gain, 40)), none)
+    next_one = intervals.estimate_difference(
+        answers(40, range(gain, 40), range(gain + 1, 40)), none
+    )
+    # Each gain is rounded to one of 40 images, with a variance of 1/12 of the squared step.
+    assert found.p == pytest.approx(2 * stats.t.sf(gain * np.sqrt(24), 1))
+    assert found.p < next_one.p < 0.05
+
+
+def test_two_seeds_that_gain_all_images_have_no_p_of_zero() -> None:
+    every, none = answers(2000, range(0), range(0)), answers(2000, range(2000), range(2000))
+    found = intervals.estimate_difference(every, none)
+    assert found.p == pytest.approx(2 * stats.t.sf(2000 * np.sqrt(24), 1))
+    assert 0 < found.low < found.value == found.high == 1
+
+
 def test_chance_to_win_counts_ties_half() -> None:
     tested = np.full((1, 4), 10.0)
     base = Counts(np.array([[5.0, 5.0, 5.0, 5.0]]), tested)
