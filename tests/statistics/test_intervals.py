@@ -125,7 +125,7 @@ def test_accuracy_interval_covers_the_truth_where_seeds_differ(world: str) -> No
 
 def answers(images: int, *wrong: range) -> Counts:
     """Answers to single images, of one seed for each range of images with wrong answers."""
-    right = np.array([[float(image not in each) for each in wrong] for image in range(images)])
+    right = np.array([[image not in each for each in wrong] for image in range(images)], float)
     return Counts(right, np.ones_like(right))
 
 

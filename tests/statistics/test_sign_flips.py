@@ -26,6 +26,34 @@ def test_p_of_differences_of_one_size_is_the_sign_test() -> None:
     )
 
 
+@pytest.mark.parametrize(("negative", "count"), [(0, 20), (0, 60), (1, 40), (5, 40), (12, 90)])
+def test_p_beyond_the_random_changes_is_that_of_the_sign_test(negative: int, count: int) -> None:
+    """Its standard error is about 3 %."""
+    differences = np.repeat([0.3, -0.3], [count - negative, negative])
+    coin = stats.binom(count, 0.5)
+    wanted = 2 * (coin.cdf(negative) - coin.pmf(negative) / 2)
+    assert wanted < 1e-4
+    assert compute_sign_flip_p_value(differences) == pytest.approx(wanted, rel=0.1)
+
+
+def test_p_beyond_the_random_changes_is_that_of_all_changes() -> None:
+    differences = np.random.default_rng(2).gamma(2, 1, 18)
+    differences[differences.argmin()] *= -1
+    sums = np.zeros(1)
+    for difference in differences:
+        sums = np.concatenate([sums + difference, sums - difference])
+    larger = np.mean(np.abs(sums) > differences.sum() + 1e-9)
+    wanted = larger + 1 / 2**18  # half of the two that are equal
+    assert 2 / 2**18 < wanted < 1e-4
+    assert compute_sign_flip_p_value(differences) == pytest.approx(wanted, rel=0.1)
+
+
+def test_differences_that_all_agree_have_the_smallest_p_of_their_number() -> None:
+    """Also where their sizes differ much. Holm's method finds it among a thousand comparisons."""
+    differences = np.repeat([1.0, 0.001], [15, 15])
+    assert compute_sign_flip_p_value(differences) == pytest.approx(2.0**-30)
+
+
 @pytest.mark.parametrize("count", [20, 150])
 def test_p_of_many_differences_is_near_the_t_test(count: int) -> None:
     differences = np.random.default_rng(1).normal(0.15, 0.5, count)
