@@ -29,7 +29,7 @@ CORRELATIONS, PRIOR = _make_correlations()
 
 @dataclass(frozen=True)
 class EffectiveImages:
-    """Numbers of independent images that would tell as much, with their probabilities.
+    """Possible effective numbers of images, with their probabilities.
 
     Arrays of one length, an element for each possible correlation within groups.
     """
@@ -55,9 +55,9 @@ def estimate_effective_images(counts: Counts) -> EffectiveImages:
     # the variance that an independent one has (Kish's design effect).
     group_variances = CORRELATIONS + (1 - CORRELATIONS) / tested[:, None]
     images = 1 / (counts.group_weights**2 @ group_variances)
-    # With the half right and half wrong answer of Jeffreys' prior, so that 0 < centre < 1
-    centre = (accuracy * images + 0.5) / (images + 1)
-    log_likelihood = _compute_log_likelihood(counts.right.sum(axis=1), tested, centre)
+    # With the half right and half wrong answer of Jeffreys' prior, so that 0 < center < 1
+    center = (accuracy * images + 0.5) / (images + 1)
+    log_likelihood = _compute_log_likelihood(counts.right.sum(axis=1), tested, center)
     log_posterior = log_likelihood - 0.5 * np.log(images)
     posterior = PRIOR * np.exp(log_posterior - log_posterior.max())
     matters = posterior > NEGLIGIBLE * posterior.max()

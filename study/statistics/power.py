@@ -23,7 +23,9 @@ MOST_TIMES_GROUPS = 10_000
 
 @dataclass(frozen=True)
 class Power:
-    """What a comparison could have found, and what would find what was seen.
+    """The smallest difference that a comparison can detect.
+
+    With it, the seeds or groups needed to detect the observed one.
 
     smallest: the smallest difference, 0 to 1, that four of five such studies would find. It is
         infinite if there are too few groups to find any.
@@ -44,7 +46,9 @@ class Power:
 def compute_power(
     variance: DifferenceVariance, difference: float, level: float = SIGNIFICANCE_LEVEL
 ) -> Power:
-    """Compute what a comparison could have found, and what would find a difference.
+    """Compute the smallest difference that a comparison can detect.
+
+    Also compute the seeds or groups needed to detect the observed one.
 
     Args:
         variance: of the comparison.
@@ -102,7 +106,7 @@ def _find_smallest_by_t(variance: float, freedom: float, level: float) -> float:
 def _find_smallest_by_signs(variance: DifferenceVariance, level: float) -> float:
     """Find the smallest difference that enough groups show.
 
-    In the test by random signs, n groups that all favour one config have p = 1 / 2**n. Groups that
+    In the test by random signs, n groups that all favor one config have p = 1 / 2**n. Groups that
     differ are rare where this matters, so their number is taken as Poisson distributed.
     """
     fewest = math.floor(-math.log2(level)) + 1

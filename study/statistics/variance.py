@@ -104,8 +104,8 @@ def compute_group_variance(counts: Counts) -> float:
 def count_group_freedom(tested: Array) -> float:
     """Count the degrees of freedom of the variance between groups.
 
-    They are for groups whose images are all alike, the cautious choice, because uneven groups then
-    count least.
+    A group weighs as much as it has images, as if these were all alike. This is the cautious
+    choice: uneven groups then have the fewest degrees of freedom.
     """
     squares = tested.sum(axis=1) ** 2
     return float(max(squares.sum() ** 2 / (squares**2).sum() - 1, 1.0))
