@@ -160,6 +160,6 @@ def test_study_page_shows_the_comparison_table(shown: Shown) -> None:
     page = shown.open_artifact(shown.parent, "report/comparison.html")
     table = page.frame_locator("iframe")
     expect(table.get_by_role("heading", name="Comparison table: demo (synthetic)")).to_be_visible()
-    for number in (0, 1):  # of the ten columns, and of all
+    for number in (0, 1):  # of the columns for readers, and of all
         rows = table.locator("table").nth(number).locator("tbody tr")
         expect(rows).to_have_count(len(VARIANTS))
