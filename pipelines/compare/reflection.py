@@ -21,7 +21,7 @@ FACTORS = {
     "Dense units": ("dense_units", (1, 2, 3)),
     "Learning rate": ("lr", (1, 6, 7)),
 }
-ONE_SEED = "One seed cannot show whether another training would also be."
+ONE_SEED = "Another seed may show otherwise."
 MOST_NAMES = 4  # configs to name in a sentence: their names are long
 QUESTIONS = {
     "Hidden layers": "What does the number of hidden layers change?",
