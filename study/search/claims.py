@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 from typing import Literal
 from typing import TypeVar
@@ -102,6 +103,22 @@ class Claims:
         keys = [trial.user_attrs.get("fingerprint") for trial in running_trials]
         return {key for key in keys if key is not None}
 
+    def training_fingerprints(self) -> set[str]:
+        """Return the fingerprints of all trainings of the running claims.
+
+        With several seeds, a claim has a training for each, and the first one's fingerprint.
+        """
+        trials = self.trials(TrialState.RUNNING)
+        further = [trial.user_attrs.get("further_fingerprints", []) for trial in trials]
+        return self.running_fingerprints(trials).union(*further)
+
+    def ended_run_ids(self) -> set[str]:
+        """Return the ids of the MLflow runs of the finished trials."""
+        run_ids: set[str] = set()
+        for trial in self.trials(TrialState.COMPLETE):
+            run_ids |= {*trial.user_attrs.get("run_ids", []), trial.user_attrs.get("run_id", "")}
+        return run_ids
+
     def waiting_message(self) -> str | None:
         """Return a message on the trials that an idle worker waits for, if it is news.
 
@@ -148,19 +165,30 @@ class Claims:
             self.storage.rdb.record_heartbeat(trial._trial_id)
         return trial
 
-    def claim(self, trial: optuna.Trial, key: str) -> None:
+    def claim(self, trial: optuna.Trial, key: str, further_keys: Sequence[str] = ()) -> None:
         """Claim the config whose fingerprint is `key`.
 
         The caller must hold the lock of `under_lock`.
+
+        Args:
+            trial: of the config.
+            key: its fingerprint, with the first seed if there are several.
+            further_keys: its fingerprints with the other seeds.
         """
         if self.shared:
             self.storage.rdb.record_heartbeat(trial._trial_id)
+        if further_keys:
+            trial.set_user_attr("further_fingerprints", list(further_keys))
         trial.set_user_attr("fingerprint", key)
 
     def ask(
-        self, point: Mapping[str, Any], space: dict[str, BaseDistribution], key: str
+        self,
+        point: Mapping[str, Any],
+        space: dict[str, BaseDistribution],
+        key: str,
+        further_keys: Sequence[str] = (),
     ) -> optuna.Trial:
-        """Return a new trial at a given point, claimed.
+        """Return a new trial at a given point, claimed as `claim` does.
 
         The caller must hold the lock of `under_lock`.
         """
@@ -168,7 +196,7 @@ class Claims:
         # Optuna first hands out the points that a dead process enqueued.
         while (trial := self.study.ask(space)).params != point:
             self.fail(trial, "nobody waits for it")
-        self.claim(trial, key)
+        self.claim(trial, key, further_keys)
         return trial
 
     @contextlib.contextmanager

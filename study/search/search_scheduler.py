@@ -81,6 +81,12 @@ class Search(Scheduler[ClaimedTrial]):
         """Return the fingerprint of the config at a point, with its first seed."""
         return fingerprint(self.space.config(point), self.digest)
 
+    def _further_keys(self, point: dict[str, Any]) -> list[str]:
+        """Return the fingerprints of the config at a point with its other seeds."""
+        config = self.space.config(point)
+        seeds = range(config.seed + 1, config.seed + self.seeds)
+        return [fingerprint(config.replace(seed=seed), self.digest) for seed in seeds]
+
     def best(self) -> FrozenTrial | None:
         """Return the best finished trial, or None if there is none."""
         ended = self.claims.finished_by_fingerprint().values()
@@ -132,7 +138,7 @@ class Search(Scheduler[ClaimedTrial]):
             return StepResult.DONE
         # A start is tried once, even if it fails.
         self.starts = [start for start in self.starts if start != point]
-        trial = self.claims.ask(point, self.space.free, self.key(point))
+        trial = self.claims.ask(point, self.space.free, self.key(point), self._further_keys(point))
         return self._make_claimed(trial, known_keys)
 
     def _sample(self, trial: optuna.Trial) -> None:
@@ -156,7 +162,7 @@ class Search(Scheduler[ClaimedTrial]):
         if key in known_keys:
             self._close_repeat(trial, key, ended.get(key))
             return StepResult.DONE
-        self.claims.claim(trial, key)
+        self.claims.claim(trial, key, self._further_keys(trial.params))
         self.repeats = 0
         return self._make_claimed(trial, known_keys)
 

@@ -19,12 +19,13 @@ def open_study_run(claims: Claims, client: MlflowClient, spec: StudySpec) -> Ite
     """Open a study's parent run, and close it after the block.
 
     Runs below it that a dead process left RUNNING are set to KILLED. They continue when their
-    config is claimed again.
+    config is claimed again. A run whose end waits on another machine is left alone.
     """
 
     def open_run() -> Run:
         run = open_parent_run(client, spec)
-        kill_orphaned_runs(client, run.info.run_id, claims.running_fingerprints())
+        alive = claims.training_fingerprints()
+        kill_orphaned_runs(client, run.info.run_id, alive, claims.ended_run_ids())
         return run
 
     with closing_parent_run(client, claims.under_lock(open_run)) as study_run:

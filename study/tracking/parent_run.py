@@ -116,11 +116,20 @@ def closing_parent_run(client: MlflowClient, run: Run) -> Iterator[StudyRun]:
         yield study_run
 
 
-def kill_orphaned_runs(client: MlflowClient, parent: str, alive: Collection[str]) -> int:
+def kill_orphaned_runs(
+    client: MlflowClient, parent: str, alive: Collection[str], ended: Collection[str] = ()
+) -> int:
     """Set the orphaned runs under a parent to KILLED.
 
-    A run is orphaned if it counts as running, although it is not complete and its fingerprint is
-    not in `alive`. The killed runs stay resumable.
+    A run is orphaned if it counts as running, although it is not complete and nobody trains it.
+    The killed runs stay resumable. A confirming run is spared, because its claim is in a study of
+    its own. It goes on or is given up when its config is claimed again.
+
+    Args:
+        client: the MLflow client.
+        parent: the parent's run id.
+        alive: the fingerprints of the configs in training.
+        ended: the ids of runs that ended, though their end may still wait on another machine.
 
     Returns:
         The number of killed runs.
@@ -129,7 +138,10 @@ def kill_orphaned_runs(client: MlflowClient, parent: str, alive: Collection[str]
     orphaned_runs = [
         run
         for run in search_runs_by_tags(client, {MLFLOW_PARENT_RUN_ID: parent}, running)
-        if "finished" not in run.data.tags and run.data.tags.get("fingerprint") not in alive
+        if "finished" not in run.data.tags
+        and run.data.tags.get("role") != "confirm"
+        and run.data.tags.get("fingerprint") not in alive
+        and run.info.run_id not in ended
     ]
     for run in orphaned_runs:
         kill_run(client, run.info.run_id)
