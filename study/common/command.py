@@ -155,7 +155,9 @@ def _interrupt_on_signals() -> Iterator[None]:
     def interrupt(signum: int, frame: object) -> NoReturn:  # noqa: ARG001
         for number in signals:
             signal.signal(number, lambda *_: os._exit(130))
-        os.write(2, b"\nstopping; a second Ctrl-C ends at once\n")
+        # Ctrl-C may have ended the reader of stderr as well, such as `tee`.
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nstopping; a second Ctrl-C ends at once\n")
         raise KeyboardInterrupt
 
     # A shell makes its background commands ignore Ctrl-C. Keep it so.
@@ -176,13 +178,14 @@ def quiet_stderr() -> Iterator[None]:
     the file descriptor, below Python. If an error is raised, the text is shown after all.
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as buffer, os.fdopen(os.dup(2), "wb") as stderr:
+    with tempfile.TemporaryFile() as buffer, os.fdopen(os.dup(2), "wb", 0) as stderr:
         os.dup2(buffer.fileno(), 2)
         try:
             yield
         except BaseException:
             buffer.seek(0)
-            stderr.write(buffer.read())
+            with contextlib.suppress(BrokenPipeError):  # nobody reads on
+                stderr.write(buffer.read())
             raise
         finally:
             os.dup2(stderr.fileno(), 2)

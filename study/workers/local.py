@@ -200,8 +200,9 @@ def _exit_fast() -> None:
 
     A regular exit takes more than a second, because TensorFlow is taken apart.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # the reader has gone
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(0)
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -153,6 +154,47 @@ def test_command_whose_reader_has_gone_ends_quietly(
     assert done.returncode == 141
     assert not done.stdout
     assert not done.stderr
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "os.kill(os.getpid(), signal.SIGINT)",
+        "os.kill(os.getpid(), signal.SIGTERM)",
+        "interrupt_in_quiet()",
+    ],
+)
+def test_interruption_without_a_reader_of_stderr_stays_an_interruption(
+    action: str, tmp_path: Path
+) -> None:
+    code = f"""if True:
+        import os, signal, sys
+        from study.common.command import quiet_stderr, run_command
+        def interrupt_in_quiet():
+            with quiet_stderr():
+                os.write(2, b"of a library")
+                raise KeyboardInterrupt
+        def main():
+            try:
+                {action}
+            except BaseException as error:
+                print(type(error).__name__)
+                raise
+        sys.exit(run_command(main))
+    """
+    read_end, write_end = os.pipe()
+    os.close(read_end)  # as Ctrl-C does to `2>&1 | tee log`
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=write_end,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    os.close(write_end)
+    assert done.returncode == 141
+    assert done.stdout == b"KeyboardInterrupt\n"
 
 
 @pytest.mark.parametrize("streams", [(1,), (2,), (0, 1, 2)])
