@@ -50,9 +50,12 @@ class Claims:
             # make the other processes wait for minutes.
             storage.retry_until_available(self.trials)
         else:
-            # This process holds the storage alone, so nobody is training these.
-            for trial in self.trials(TrialState.RUNNING):
-                self.study.tell(trial.number, state=TrialState.FAIL)
+            storage.retry_until_available(self._fail_running_trials)
+
+    def _fail_running_trials(self) -> None:
+        """Fail all trials. This process holds the storage alone, so nobody is training them."""
+        for trial in self.trials(TrialState.RUNNING):
+            self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def under_lock(self, action: Callable[[], T]) -> T:
         """Run `action` while holding the study's cross-process lock.
@@ -223,8 +226,12 @@ class Claims:
     def _send_heartbeats(self, trial: optuna.Trial, stop: threading.Event) -> None:
         record = self.storage.rdb.record_heartbeat
         while not stop.wait(heartbeat_seconds()):
-            with contextlib.suppress(Exception):  # keep trying for as long as the trial goes on
+            try:
                 self.storage.retry_until_available(lambda: record(trial._trial_id))
+            except KeyboardInterrupt:  # the command ends while the storage does not answer
+                return
+            except Exception:  # keep trying for as long as the trial goes on
+                continue
 
     def complete(self, trial: optuna.Trial, value: float, **attributes: Any) -> None:
         """Mark a trial as finished, with the value of the objective."""

@@ -20,7 +20,7 @@ def import_finished(search: Search) -> int:
         return 0  # a trial of several seeds finds its finished runs one by one
     tags = {"finished": "true", "data_digest": search.digest}
     runs = queries.search_runs_by_tags(search.client, tags)
-    known = search.claims.finished_by_fingerprint()
+    known = search.claims.storage.retry_until_available(search.claims.finished_by_fingerprint)
     trials = [_make_trial(search, run) for run in runs if run.data.tags["fingerprint"] not in known]
     new_trials: dict[str, FrozenTrial] = {}
     for trial in trials:

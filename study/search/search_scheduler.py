@@ -179,7 +179,9 @@ class Search(Scheduler[ClaimedTrial]):
             and time.monotonic() - self.started_at >= self.bounds.seconds
         ):
             return "the time is up"
-        if self.bounds.until_converged and has_converged(self.claims.study):
+        if self.bounds.until_converged and self.claims.storage.retry_until_available(
+            lambda: has_converged(self.claims.study)
+        ):
             return f"no improvement in {STAGNATION} trials"
         if self.repeats >= MAX_REPEATS:
             return f"none of {MAX_REPEATS} proposals was new: the space is exhausted"

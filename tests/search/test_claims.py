@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import event
 
+from study.common.backoff import stopping
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
 from study.common.settings import heartbeat_seconds
@@ -285,6 +286,30 @@ def test_turn_under_the_lock_survives_a_restart_of_postgresql(
     assert claims_on_postgresql.running_fingerprints() == {"a key", "a second key"}
     claims_on_postgresql.complete(trial, 0.5)
     assert claims_on_postgresql.finished_by_fingerprint().keys() == {"a key"}
+
+
+def test_heartbeats_end_quietly_when_the_command_stops_in_an_outage(
+    claims_on_postgresql: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", problems.append)
+    begun = threading.Event()
+
+    def fail(_: int) -> None:
+        begun.set()
+        raise optuna.exceptions.StorageInternalError("gone")
+
+    trial = ask(claims_on_postgresql)
+    monkeypatch.setattr(claims_on_postgresql.storage.rdb, "record_heartbeat", fail)
+    before = set(threading.enumerate())
+    with claims_on_postgresql.alive(trial):
+        (thread,) = set(threading.enumerate()) - before
+        assert begun.wait(60)
+        stopping.set()
+        thread.join(60)
+        stopping.clear()
+    assert not thread.is_alive()
+    assert problems == []
 
 
 def test_storage_that_stays_away_is_an_error_of_two_lines(claims_on_sqlite: Claims) -> None:

@@ -1,10 +1,13 @@
 """Claims of a search's workers: the sampler chooses configs while others claim theirs."""
 
+import itertools
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import optuna
+import pytest
 from mlflow.tracking import MlflowClient
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
@@ -12,6 +15,7 @@ from optuna.trial import TrialState
 from study.config.trial_config import recipe
 from study.search.claims import Claims
 from study.search.confirm import Confirmation
+from study.search.import_finished import import_finished
 from study.search.search_plan import Bounds
 from study.search.search_scheduler import ClaimedTrial
 from study.search.search_scheduler import Search
@@ -126,3 +130,27 @@ def test_trial_thought_dead_while_its_sampler_chose_is_not_claimed(
     thread.join()
     assert claimed == [StepResult.DONE]
     assert first.claims.running_fingerprints() == set()
+
+
+def test_storage_that_fails_every_other_read_ends_no_search(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/study.db")
+    monkeypatch.setattr("study.common.backoff.stopping.wait", lambda _: False)
+    read, count = optuna.Study.get_trials, itertools.count()
+
+    def read_every_other_time(study: optuna.Study, *args: Any, **named: Any) -> Any:
+        if next(count) % 2 == 0:
+            raise optuna.exceptions.StorageInternalError("database is locked")
+        return read(study, *args, **named)
+
+    left = join("a study", RandomSampler(0)).claim_next()  # by a process that was killed
+    assert isinstance(left, ClaimedTrial)
+    monkeypatch.setattr(optuna.Study, "get_trials", read_every_other_time)
+    search = join("a study", RandomSampler(0))
+    search.client = client
+    search.bounds = Bounds(until_converged=True)
+    assert import_finished(search) == 0
+    again = search.claim_next()
+    assert isinstance(again, ClaimedTrial)
+    assert again.trial.params == left.trial.params
