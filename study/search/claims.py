@@ -8,7 +8,6 @@ can be claimed again.
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -77,7 +76,7 @@ class Claims:
             if not {"fingerprint", "sampling"} & trial.user_attrs.keys():
                 self.study.tell(trial.number, state=TrialState.FAIL)
         # After an outage, live processes need time to send a heartbeat again.
-        if time.monotonic() - self.storage.answering_since > heartbeat_seconds() * BEATS_UNTIL_DEAD:
+        if self.storage.has_answered_for(heartbeat_seconds() * BEATS_UNTIL_DEAD):
             fail_stale_trials(self.study)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
@@ -85,7 +84,8 @@ class Claims:
 
         Without states, return all trials.
         """
-        return self.study.get_trials(deepcopy=False, states=states or None)
+        with self.storage.timed():
+            return self.study.get_trials(deepcopy=False, states=states or None)
 
     # These methods accept a pre-fetched trial list, because each fetch queries the storage.
 
@@ -227,7 +227,8 @@ class Claims:
         record = self.storage.rdb.record_heartbeat
         while not stop.wait(heartbeat_seconds()):
             try:
-                self.storage.retry_until_available(lambda: record(trial._trial_id))
+                with self.storage.timed():
+                    self.storage.retry_until_available(lambda: record(trial._trial_id))
             except KeyboardInterrupt:  # the command ends while the storage does not answer
                 return
             except Exception:  # keep trying for as long as the trial goes on

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
+from typing import Any
 from typing import Literal
 from typing import TypeVar
 
@@ -17,6 +18,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from sqlalchemy import Connection
 from sqlalchemy import create_engine
+from sqlalchemy import event
+from sqlalchemy import make_url
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -38,6 +41,17 @@ from study.tracking.schema import find_schema_owner
 
 MAX_STORAGE_OUTAGE_SECONDS = 600.0  # seconds to wait for a storage in the middle of a study
 BEATS_UNTIL_DEAD = 4  # missed in a row
+FREEZE_SECONDS = 60  # after which a process that freezes under a lock loses it
+LOCK_SECONDS = 90  # to wait for a lock, longer than for one of a frozen process
+# Of libpq. Where packets are lost, as in a VPN that is cut off, a call would else wait for hours.
+CONNECTION_LIMITS = {
+    "connect_timeout": 10,  # seconds
+    "keepalives": 1,
+    "keepalives_idle": 15,  # seconds
+    "keepalives_interval": 5,  # seconds
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
 # UpdateFinishedTrialError: another process thought a trial of ours dead, just now.
 OUTAGES = (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError)
 T = TypeVar("T")
@@ -65,21 +79,47 @@ def make_storage(url: str) -> RDBStorage:
     require_utf8(url)
     # Heartbeats are still marked as experimental, after years.
     warnings.simplefilter("ignore", ExperimentalWarning)
-    with create_engine(url, poolclass=NullPool).begin() as connection:
+    limits = _limit_connection(url)
+    with create_engine(url, poolclass=NullPool, connect_args=limits).begin() as connection:
         # Two processes at once would both make the tables, and one would fail.
         _acquire_advisory_lock(connection, "tables")
-        return RDBStorage(
+        storage = RDBStorage(
             url,
             # Connections do not survive a restart of the server, so each is tested before use.
             # Work under the lock takes two of them, and the server has few.
-            engine_kwargs={"pool_pre_ping": True, "pool_size": 2},
+            engine_kwargs={"pool_pre_ping": True, "pool_size": 2, "connect_args": limits},
             heartbeat_interval=seconds,
             grace_period=seconds * BEATS_UNTIL_DEAD,
         )
+        event.listen(storage.engine, "connect", _use_utc)
+        storage.engine.dispose()  # of the connections that were made without the listener
+        return storage
+
+
+def _limit_connection(url: str) -> dict[str, int]:
+    """Return the limits of a connection, without those that the URL itself sets."""
+    set_by_url = make_url(url).query
+    return {name: limit for name, limit in CONNECTION_LIMITS.items() if name not in set_by_url}
+
+
+def _use_utc(connection: Any, _record: object) -> None:
+    """Set a new connection's time zone, in which Optuna writes heartbeats without naming it.
+
+    In a local zone, a change to or from summer time would make all heartbeats an hour old. The
+    setting PGTZ would make them those of another zone. It wins over the options of a connection.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+    connection.commit()  # a rollback would take it back
 
 
 def _acquire_advisory_lock(connection: Connection, name: str) -> None:
     """Wait for a lock of PostgreSQL, and hold it until the transaction ends."""
+    for setting, seconds in (
+        ("idle_in_transaction_session_timeout", FREEZE_SECONDS),
+        ("lock_timeout", LOCK_SECONDS),
+    ):
+        connection.execute(text(f"SET LOCAL {setting} = '{seconds}s'"))
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
@@ -91,6 +131,7 @@ class Storage:
         self.name = name
         self.url = storage_url()
         self.answering_since = time.monotonic()  # of the last failed call, or of the start
+        self._clock_difference = time.time() - time.monotonic()
         self._thread_lock = threading.RLock()
         with _storage_errors_as_study_errors(self.url):
             self.rdb = make_storage(self.url)
@@ -144,10 +185,8 @@ class Storage:
             if not supports_concurrency(self.url):
                 return action()
             with self.rdb.engine.begin() as connection:
-                # A process that freezes while it holds the lock loses it after a minute.
-                for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
-                    connection.execute(text(f"SET LOCAL {name} = '60s'"))
-                _acquire_advisory_lock(connection, self.name)
+                with self.timed():
+                    _acquire_advisory_lock(connection, self.name)
                 return action()
 
     def retry_until_available(
@@ -166,6 +205,26 @@ class Storage:
             )
         except OUTAGES as error:
             raise StudyError(_unreachable_message(self.url, error)) from error
+
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the block, a short call of the storage, as an outage if it takes a heartbeat.
+
+        A storage that freezes answers late, and without an error.
+        """
+        started = time.monotonic()
+        yield
+        if time.monotonic() - started > heartbeat_seconds():
+            self.answering_since = time.monotonic()
+
+    def has_answered_for(self, seconds: float) -> bool:
+        """Return whether the storage has answered for so long, to this process while awake."""
+        clock_difference = time.time() - time.monotonic()
+        # Only one of the clocks goes on while a machine sleeps, perhaps that of the storage.
+        if abs(clock_difference - self._clock_difference) > seconds:
+            self._clock_difference = clock_difference
+            self.answering_since = time.monotonic()
+        return time.monotonic() - self.answering_since > seconds
 
     def _note_outage(self, error: Exception) -> bool:
         """Return True if an error is an outage, and note its time."""

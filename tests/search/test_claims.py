@@ -1,5 +1,6 @@
 """Claims on a real PostgreSQL, by real processes, and on SQLite."""
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -9,12 +10,16 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy import create_engine
 from sqlalchemy import event
+from sqlalchemy.pool import NullPool
 
 from study.common.backoff import stopping
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
 from study.common.settings import heartbeat_seconds
+from study.common.settings import storage_url
+from study.search import storage
 from study.search.claims import Claims
 from study.search.claims import MAX_DEATHS
 from study.search.storage import BEATS_UNTIL_DEAD
@@ -153,10 +158,10 @@ def test_silent_trial_is_orphaned_only_after_the_storage_answers(
     trial = ask(claims_on_postgresql)
     age_heartbeat(claims_on_postgresql, trial)
     claims_on_postgresql.storage.answering_since = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", make_clock_ahead(GRACE - 1))
+    set_clocks_ahead(monkeypatch, GRACE - 1)
     take_empty_turn(claims_on_postgresql)
     assert state(claims_on_postgresql, trial) == TrialState.RUNNING
-    monkeypatch.setattr(time, "monotonic", make_clock_ahead(2))
+    set_clocks_ahead(monkeypatch, 2)
     take_empty_turn(claims_on_postgresql)
     assert state(claims_on_postgresql, trial) == TrialState.FAIL
 
@@ -174,9 +179,78 @@ def test_trial_is_alive_while_its_config_is_chosen(claims_on_postgresql: Claims)
     assert claims.orphaned() == []
 
 
-def make_clock_ahead(seconds: float) -> Callable[[], float]:
-    real = time.monotonic
-    return lambda: real() + seconds
+def set_clocks_ahead(monkeypatch: pytest.MonkeyPatch, seconds: float, *names: str) -> None:
+    for name in names or ("monotonic", "time"):
+        real: Callable[[], float] = getattr(time, name)
+        monkeypatch.setattr(time, name, functools.partial(add, real, seconds))
+
+
+def add(clock: Callable[[], float], seconds: float) -> float:
+    return clock() + seconds
+
+
+def test_trial_is_not_thought_dead_by_a_machine_that_has_just_slept(
+    claims_on_postgresql: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = ask(claims_on_postgresql)
+    age_heartbeat(claims_on_postgresql, trial)
+    claims_on_postgresql.storage.answering_since -= 3600
+    set_clocks_ahead(monkeypatch, GRACE + 1, "time")
+    take_empty_turn(claims_on_postgresql)
+    assert state(claims_on_postgresql, trial) == TrialState.RUNNING
+    set_clocks_ahead(monkeypatch, GRACE + 1)  # awake for so long
+    take_empty_turn(claims_on_postgresql)
+    assert state(claims_on_postgresql, trial) == TrialState.FAIL
+
+
+def test_trial_is_not_thought_dead_after_the_storage_has_frozen(
+    claims_on_postgresql: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = ask(claims_on_postgresql)
+    age_heartbeat(claims_on_postgresql, trial)
+    claims_on_postgresql.storage.answering_since -= 3600
+    read = optuna.Study.get_trials
+
+    def read_slowly(study: optuna.Study, *args: Any, **named: Any) -> Any:
+        time.sleep(1.1)  # longer than a heartbeat
+        return read(study, *args, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "get_trials", read_slowly)
+        take_empty_turn(claims_on_postgresql)
+    assert state(claims_on_postgresql, trial) == TrialState.RUNNING
+
+
+def test_trial_of_a_client_in_another_time_zone_is_alive(
+    claims_on_postgresql: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("PGTZ", "America/New_York")  # behind, so that its heartbeats would look old
+        trial = ask(claims_of(claims_on_postgresql.storage.name))
+    claims_on_postgresql.storage.answering_since -= 3600
+    take_empty_turn(claims_on_postgresql)
+    assert state(claims_on_postgresql, trial) == TrialState.RUNNING
+
+
+def test_storage_opens_although_a_frozen_process_has_locked_the_tables(
+    postgres_study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "FREEZE_SECONDS", 1)
+    engine = create_engine(storage_url(), poolclass=NullPool)
+    with engine.connect() as frozen:
+        storage._acquire_advisory_lock(frozen, "tables")
+        assert Storage(postgres_study).name == postgres_study
+        frozen.invalidate()  # the server has ended it
+
+
+def test_connection_to_postgresql_has_limits_unless_the_address_sets_them(
+    postgres_study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDY_STORAGE", f"{storage_url()}?connect_timeout=7")
+    with Storage(postgres_study).rdb.engine.connect() as connection:
+        dsn = connection.connection.dbapi_connection.get_dsn_parameters()  # type: ignore[union-attr]
+    names = ("connect_timeout", "keepalives", "keepalives_idle", "tcp_user_timeout")
+    assert [dsn[name] for name in names] == ["7", "1", "15", "30000"]
 
 
 def test_trial_without_a_claim_is_failed_and_not_orphaned(claims_on_postgresql: Claims) -> None:
