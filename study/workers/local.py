@@ -30,6 +30,7 @@ from study.workers.gpus import list_gpus
 # Of a GPU's memory, for the trials that share it. Libraries take some of the rest.
 MEMORY_FRACTION = 0.9
 VMSTAT = Path("/proc/vmstat")
+STOP_SECONDS = 2.0  # in which a signal to all processes of a command reaches the driver, too
 # The state of the call under way in this process, if it is a worker's.
 _call_state = {"running": False, "interrupted": False}
 
@@ -52,7 +53,7 @@ class Worker:
         self._cores = cores  # that the process may use; all if empty
         self._pool: ProcessPoolExecutor | None = None
         self._process_id: Future[int] = Future()  # done when the process has started
-        self._interrupted = False
+        self._interrupted = threading.Event()
         # The process starts now and calls this function first, while the caller continues.
         self._preload = self._ensure_pool().submit(_run_function, preload, ()) if preload else None
 
@@ -64,15 +65,15 @@ class Worker:
             *args: its arguments.
 
         Raises:
-            WorkerDied: the process went away. The next call gets a new one.
+            WorkerDied: the process went away, or was told to. The next call gets a new one.
             KeyboardInterrupt: the worker was interrupted.
             Exception: whatever the function raises.
         """
-        if self._interrupted:
+        if self._interrupted.is_set():
             raise KeyboardInterrupt
         kills_before = _count_memory_kills()
         try:
-            return self._ensure_pool().submit(_run_function, function, args).result()
+            return self._await(self._ensure_pool().submit(_run_function, function, args))
         except BrokenProcessPool as error:
             self._pool = None
             if _count_memory_kills() > kills_before:
@@ -87,12 +88,22 @@ class Worker:
             self.close()
             raise
 
+    def _await(self, future: Future[Any]) -> Any:
+        """Return the value of a call, unless its process alone was told to stop."""
+        try:
+            return future.result()
+        except KeyboardInterrupt as error:
+            if not future.done() or self._interrupted.wait(STOP_SECONDS):
+                raise
+            self.close()  # somebody wants this process to end, and perhaps its memory
+            raise WorkerDied("its process was told to stop") from error
+
     def interrupt(self) -> None:
         """End the call under way as Ctrl-C would, and refuse later ones.
 
         Any thread may call this.
         """
-        self._interrupted = True
+        self._interrupted.set()
         if self._pool is not None and self._process_id.done():
             self._send_signal(signal.SIGUSR1)
 
@@ -217,7 +228,8 @@ def _end_call_or_process(signum: int, frame: FrameType | None) -> None:
     """Interrupt the call under way, or end the process if it is idle.
 
     systemd and `timeout` send SIGTERM to all processes of a command. The driver's is then a request
-    to stop, so the worker's must not look like a crash.
+    to stop, so the worker's must not look like a crash. If the driver gets none, somebody stopped
+    this worker alone, and the driver replaces it.
     """
     if not _call_state["running"]:
         os._exit(128 + signum)

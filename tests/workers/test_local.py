@@ -123,16 +123,31 @@ def test_interrupted_worker_ends_its_call_and_refuses_later_ones(tmp_path: Path)
             worker.call("tests.support.launch_tasks:double", 1)
 
 
-def test_sigterm_to_a_worker_ends_its_call_as_ctrl_c_does(tmp_path: Path) -> None:
+def test_sigterm_to_a_worker_alone_cleans_up_and_replaces_its_process(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     with closing(Worker()) as worker:
 
         def terminate() -> None:
             os.kill(int(told.read_text()), signal.SIGTERM)
 
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(WorkerDied, match="was told to stop"):
             call_and_meanwhile(terminate, worker, told)
         assert Path(f"{told}.told").read_text() == "interrupted\n"
+        value, process = worker.call("tests.support.launch_tasks:double", 2)
+        assert (value, process != int(told.read_text())) == (4, True)
+
+
+def test_sigterm_to_all_processes_is_a_request_to_stop(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    with closing(Worker()) as worker:
+
+        def terminate() -> None:
+            os.kill(int(told.read_text()), signal.SIGTERM)
+            wait_until(Path(f"{told}.told").exists)
+            worker.interrupt()  # as the driver does, which hears of it a moment later
+
+        with pytest.raises(KeyboardInterrupt):
+            call_and_meanwhile(terminate, worker, told)
 
 
 def test_sigterm_to_an_idle_worker_ends_its_process() -> None:
