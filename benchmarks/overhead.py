@@ -113,6 +113,9 @@ class StubWorker:
         """Return an outcome with a random score."""
         return Outcome(uuid.uuid4().hex, random.random(), 0.5, 0.5)
 
+    def cancel(self) -> None:
+        """Do nothing, because no call is under way."""
+
     def interrupt(self) -> None:
         """Do nothing, because no call is under way."""
 

@@ -116,6 +116,9 @@ class StubWorker:
         log.log_metrics(dict.fromkeys(FIGURE_NAMES, 0.5) | {METRIC: 1.0}, step=0)
         log.log_tags({"finished": "true"})
 
+    def cancel(self) -> None:
+        """Do nothing, because no process trains."""
+
     def interrupt(self) -> None:
         """Do nothing, because no process trains."""
 

@@ -43,6 +43,7 @@ class Claims:
         self.shared = supports_concurrency(storage.url)
         # Fingerprints of the configs that this process is training
         self.running_here: set[str] = set()
+        self._ended_here: set[int] = set()  # ids of the trials that this process has ended
         self._awaited_count = 0  # of trials elsewhere, when waiting_message was last called
         if self.shared:
             # Optuna keeps ended trials once they are read. A first reading under the lock would
@@ -203,14 +204,22 @@ class Claims:
         return trial
 
     @contextlib.contextmanager
-    def alive(self, trial: optuna.Trial) -> Iterator[None]:
+    def alive(
+        self, trial: optuna.Trial, on_loss: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
         """Send heartbeats for a trial while the block runs.
 
         A KeyboardInterrupt in the block releases the claim.
+
+        Args:
+            trial: that is claimed.
+            on_loss: called again and again, in another thread, once the claim is lost. That is so
+                after this machine has slept or was cut off: others thought this process dead.
         """
         key = trial.user_attrs["fingerprint"]
         stop = threading.Event()
-        thread = threading.Thread(target=self._send_heartbeats, args=(trial, stop), daemon=True)
+        args = (trial, stop, on_loss)
+        thread = threading.Thread(target=self._send_heartbeats, args=args, daemon=True)
         if self.shared:
             thread.start()
         self.running_here.add(key)
@@ -223,16 +232,25 @@ class Claims:
             stop.set()
             self.running_here.discard(key)
 
-    def _send_heartbeats(self, trial: optuna.Trial, stop: threading.Event) -> None:
+    def _send_heartbeats(
+        self, trial: optuna.Trial, stop: threading.Event, on_loss: Callable[[], None]
+    ) -> None:
         record = self.storage.rdb.record_heartbeat
         while not stop.wait(heartbeat_seconds()):
             try:
                 with self.storage.timed():
                     self.storage.retry_until_available(lambda: record(trial._trial_id))
+                if self._has_lost(trial) and not stop.is_set():
+                    on_loss()
             except KeyboardInterrupt:  # the command ends while the storage does not answer
                 return
             except Exception:  # keep trying for as long as the trial goes on
                 continue
+
+    def _has_lost(self, trial: optuna.Trial) -> bool:
+        """Return whether another process has ended a trial that this one claimed."""
+        state = self.storage.rdb.get_trial(trial._trial_id).state
+        return state != TrialState.RUNNING and trial._trial_id not in self._ended_here
 
     def complete(self, trial: optuna.Trial, value: float, **attributes: Any) -> None:
         """Mark a trial as finished, with the value of the objective."""
@@ -286,6 +304,8 @@ class Claims:
         state: TrialState = TrialState.COMPLETE,
         patience: float | None = None,
     ) -> None:
+        self._ended_here.add(trial._trial_id)
+
         def record_end() -> None:
             current_state = self.storage.rdb.get_trial(trial._trial_id).state
             # If not, another process thought it dead, or its end was stored before an outage.

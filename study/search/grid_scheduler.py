@@ -194,7 +194,7 @@ class GridScheduler(Scheduler[ClaimedCell]):
             outcome: Outcome = worker.call("study.trial.train_config:train_config", config, options)
             return outcome
 
-        outcome = run_claimed(self.claims, task.trial, self.client, train_on_worker)
+        outcome = run_claimed(self.claims, task.trial, self.client, train_on_worker, worker.cancel)
         self.claims.complete(task.trial, outcome.val_accuracy, run_id=outcome.run_id)
         self.finished[task.cell] = outcome
         self._print_time_left(task.label)

@@ -1,5 +1,6 @@
 """Train a claimed config, and release or close its claim when that goes wrong."""
 
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -15,8 +16,10 @@ from study.common.errors import TrackingRefused
 from study.common.errors import TrialFailed
 from study.common.errors import WorkerDied
 from study.common.errors import WorkerLost
+from study.common.settings import heartbeat_seconds
 from study.search.claims import Claims
 from study.search.claims import MAX_DEATHS
+from study.search.storage import BEATS_UNTIL_DEAD
 from study.tracking import connection
 from study.tracking import queries
 
@@ -26,30 +29,51 @@ T = TypeVar("T")
 
 
 def run_claimed(
-    claims: Claims, trial: optuna.Trial, client: MlflowClient, train: Callable[[], T]
+    claims: Claims,
+    trial: optuna.Trial,
+    client: MlflowClient,
+    train: Callable[[], T],
+    cancel: Callable[[], None],
 ) -> T:
     """Run `train` for a claimed trial.
 
     The caller reports the outcome to Optuna.
 
+    Args:
+        claims: of the study.
+        trial: that is claimed.
+        client: the MLflow client.
+        train: trains the trial's config.
+        cancel: makes `train` raise WorkerDied. Called if the claim is lost, because the result
+            would not count.
+
     Raises:
         TrialFailed: the training failed. This is recorded in Optuna.
         StudyError: every trial would fail, for example because weights are missing, the split is
             impossible, or a server refuses the login. The claim is released.
-        WorkerLost: its process or its server went away. Its config can be claimed again.
+        WorkerLost: its process, its server or its claim went away. Its config can be claimed again.
         Pruned: the trial's watch ended it. The caller reports that to Optuna.
         KeyboardInterrupt: the worker was interrupted. The claim is released.
         TrackingError: MLflow was away for longer than `MAX_OUTAGE_SECONDS`.
     """
-    with claims.alive(trial):
+    lost = threading.Event()
+
+    def stop_training() -> None:
+        lost.set()
+        cancel()
+
+    with claims.alive(trial, stop_training):
         try:
-            return train()
-        except Pruned:
+            outcome = train()
+            _check_claim(lost)
+            return outcome
+        except (Pruned, WorkerLost):
             raise
         except TrackingRefused:
             claims.release(trial)
             raise
         except (WorkerDied, TrackingError) as error:
+            _check_claim(lost)
             may_retry = _mark_orphaned(claims, trial, client, error)
             kind = WorkerLost if may_retry else TrialFailed
             raise kind(describe_failure(error)) from error
@@ -62,6 +86,13 @@ def run_claimed(
         except Exception as error:  # one failing config does not end a study
             claims.fail(trial, describe_failure(error))
             raise TrialFailed(describe_failure(error)) from error
+
+
+def _check_claim(lost: threading.Event) -> None:
+    """Raise a WorkerLost if a claim was lost."""
+    if lost.is_set():
+        seconds = heartbeat_seconds() * BEATS_UNTIL_DEAD
+        raise WorkerLost(f"its claim was lost, as it gave no sign of life for {seconds} s")
 
 
 def _mark_orphaned(

@@ -219,7 +219,11 @@ class Search(Scheduler[ClaimedTrial]):
         self.progress.say(f"{task.label}{self.space.describe(config)}")
         try:
             outcomes = run_claimed(
-                self.claims, trial, self.client, lambda: self._train_seeds(task, worker)
+                self.claims,
+                trial,
+                self.client,
+                lambda: self._train_seeds(task, worker),
+                worker.cancel,
             )
         except Pruned as error:
             self.claims.prune(trial, pruned=str(error))

@@ -98,14 +98,21 @@ class Worker:
             self.close()  # somebody wants this process to end, and perhaps its memory
             raise WorkerDied("its process was told to stop") from error
 
+    def cancel(self) -> None:
+        """End the call under way with WorkerDied, after its clean-up.
+
+        Any thread may call this, and repeat it.
+        """
+        if self._pool is not None and self._process_id.done():
+            self._send_signal(signal.SIGUSR1)
+
     def interrupt(self) -> None:
         """End the call under way as Ctrl-C would, and refuse later ones.
 
         Any thread may call this.
         """
         self._interrupted.set()
-        if self._pool is not None and self._process_id.done():
-            self._send_signal(signal.SIGUSR1)
+        self.cancel()
 
     def close(self) -> None:
         """End the process, if there is one."""

@@ -37,6 +37,9 @@ class Worker(Protocol):
     def call(self, function: str, *args: Any) -> Any:
         """Call a function (as `package.module:name`) and return its value."""
 
+    def cancel(self) -> None:
+        """End the call under way with WorkerDied, after its clean-up. Later ones are welcome."""
+
     def interrupt(self) -> None:
         """End the call under way with KeyboardInterrupt, and refuse later ones."""
 

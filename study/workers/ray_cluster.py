@@ -132,9 +132,16 @@ class RayWorker:
             ray.wait([self._running_task], timeout=STOP_SECONDS)
             raise
         except ray.exceptions.RayError as error:
-            raise _translate_error(error) from error
+            raise self._translate(error) from error
         finally:
             self._running_task = None
+
+    def _translate(self, error: Any) -> BaseException:
+        """Return the exception to raise instead of Ray's error."""
+        translated = _translate_error(error)
+        if isinstance(translated, KeyboardInterrupt) and not self._interrupted:
+            return WorkerDied("its task was cancelled")
+        return translated
 
     def interrupt(self) -> None:
         """End the call under way as Ctrl-C would, and refuse later ones.
@@ -142,6 +149,13 @@ class RayWorker:
         Any thread may call this. It must be repeated until the call has ended.
         """
         self._interrupted = True
+        self.cancel()
+
+    def cancel(self) -> None:
+        """End the call under way with WorkerDied, after its clean-up.
+
+        Any thread may call this. It must be repeated until the call has ended.
+        """
         task = self._running_task
         now = time.monotonic()
         # Ray may lose a cancellation, but a second one too soon would cut off the clean-up.

@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
+from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 from sqlalchemy import create_engine
 from sqlalchemy import event
@@ -17,11 +18,14 @@ from sqlalchemy.pool import NullPool
 from study.common.backoff import stopping
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
+from study.common.errors import WorkerDied
+from study.common.errors import WorkerLost
 from study.common.settings import heartbeat_seconds
 from study.common.settings import storage_url
 from study.search import storage
 from study.search.claims import Claims
 from study.search.claims import MAX_DEATHS
+from study.search.retry import run_claimed
 from study.search.storage import BEATS_UNTIL_DEAD
 from study.search.storage import Storage
 from tests.support.claim_tasks import age_heartbeat
@@ -303,6 +307,31 @@ def test_result_of_a_trial_declared_dead_is_dropped(claims: Claims) -> None:
     ]
     claims.complete(second, 0.25)
     assert claims.finished_by_fingerprint()["a key"].value == 0.25
+
+
+def test_training_whose_claim_is_lost_is_cancelled(claims_on_postgresql: Claims) -> None:
+    trial = ask(claims_on_postgresql)
+    cancelled = threading.Event()
+
+    def train() -> None:
+        claims_on_postgresql.study.tell(trial.number, state=TrialState.FAIL)  # by another process
+        assert cancelled.wait(60)
+        raise WorkerDied("its process was told to stop")
+
+    client = MlflowClient("http://localhost")  # never called
+    with pytest.raises(
+        WorkerLost, match=r"^its claim was lost, as it gave no sign of life for 4 s"
+    ):
+        run_claimed(claims_on_postgresql, trial, client, train, cancelled.set)
+    assert claims_on_postgresql.study.trials[trial.number].user_attrs == {"fingerprint": "a key"}
+
+
+def test_claim_that_its_own_process_ends_is_not_lost(claims_on_postgresql: Claims) -> None:
+    trial = ask(claims_on_postgresql)
+    lost = threading.Event()
+    with claims_on_postgresql.alive(trial, lost.set):
+        claims_on_postgresql.fail(trial, "no memory")
+        assert not lost.wait(2.5)  # heartbeats
 
 
 def test_enqueued_trial_of_a_dead_process_is_failed(claims: Claims) -> None:

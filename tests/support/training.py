@@ -30,6 +30,9 @@ class InlineWorker:
     def call(self, function: str, *args: Any) -> Any:
         return resolve_name(function)(*args)
 
+    def cancel(self) -> None:
+        """Nothing is left to cancel, as with `interrupt`."""
+
     def interrupt(self) -> None:
         """Nothing is left to interrupt: a call that is under way has raised the error itself."""
 

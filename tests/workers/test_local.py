@@ -137,6 +137,15 @@ def test_sigterm_to_a_worker_alone_cleans_up_and_replaces_its_process(tmp_path: 
         assert (value, process != int(told.read_text())) == (4, True)
 
 
+def test_cancelled_call_cleans_up_and_the_worker_takes_later_ones(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    with closing(Worker()) as worker:
+        with pytest.raises(WorkerDied):
+            call_and_meanwhile(worker.cancel, worker, told)
+        assert Path(f"{told}.told").read_text() == "interrupted\n"
+        assert worker.call("tests.support.launch_tasks:double", 2)[0] == 4
+
+
 def test_sigterm_to_all_processes_is_a_request_to_stop(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     with closing(Worker()) as worker:
