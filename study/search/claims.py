@@ -7,6 +7,7 @@ can be claimed again.
 """
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from study.search.storage import Storage
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_DEATHS = 10  # at the same epoch, after which a config is not tried again
+SLICE = 100  # trials that are added under one lock
 RELEASE_SECONDS = 5.0  # to release an interrupted trial if the storage does not answer
 T = TypeVar("T")
 
@@ -79,6 +81,22 @@ class Claims:
         # After an outage, live processes need time to send a heartbeat again.
         if self.storage.has_answered_for(heartbeat_seconds() * BEATS_UNTIL_DEAD):
             fail_stale_trials(self.study)
+
+    def add_missing(self, trials: Mapping[str, FrozenTrial]) -> None:
+        """Add ended trials by fingerprint, as far as nobody else has added them.
+
+        The lock is taken anew for each slice of them, because it does not last for minutes.
+        """
+        keys = list(trials)
+        for start in range(0, len(keys), SLICE):
+            chosen = {key: trials[key] for key in keys[start : start + SLICE]}
+            self.under_lock(functools.partial(self._add_missing, chosen))
+
+    def _add_missing(self, trials: Mapping[str, FrozenTrial]) -> None:
+        known_keys = self.finished_by_fingerprint().keys()
+        for key, trial in trials.items():
+            if key not in known_keys:
+                self.study.add_trial(trial)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return the trials in these states, earliest first.

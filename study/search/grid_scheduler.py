@@ -65,7 +65,7 @@ class GridScheduler(Scheduler[ClaimedCell]):
         self.trained = 0  # by this call
         self.started_at = time.monotonic()
         self.finished |= self._find_outcomes(grid.configs)
-        claims.under_lock(self._add_finished_trials)
+        self._add_finished_trials()
         # Trials that finished once but are no longer in MLflow: somebody deleted their runs to
         # have them trained again.
         remaining_keys = set(grid.keys.values()) - {grid.keys[cell] for cell in self.finished}
@@ -98,16 +98,18 @@ class GridScheduler(Scheduler[ClaimedCell]):
 
     def _add_finished_trials(self) -> None:
         """Add to Optuna what is finished in MLflow alone."""
-        ended_keys = self.claims.finished_by_fingerprint().keys()
+        retry = self.claims.storage.retry_until_available
+        ended_keys = retry(self.claims.finished_by_fingerprint).keys()
+        missing_trials: dict[str, optuna.trial.FrozenTrial] = {}
         for cell, outcome in self.finished.items():
             if (key := self.grid.keys[cell]) not in ended_keys:
-                trial = create_trial(
+                missing_trials[key] = create_trial(
                     value=outcome.val_accuracy,
                     params=self.grid.point(cell),
                     distributions=self.grid.ranges(),
                     user_attrs={"fingerprint": key, "run_id": outcome.run_id},
                 )
-                self.claims.study.add_trial(trial)
+        self.claims.add_missing(missing_trials)
 
     def _is_pending(self, trial: optuna.trial.FrozenTrial) -> bool:
         """Return True if MLflow has yet to learn of a complete trial's end.

@@ -26,15 +26,8 @@ def import_finished(search: Search) -> int:
     for trial in trials:
         if trial is not None:
             new_trials.setdefault(trial.user_attrs["fingerprint"], trial)
-    search.claims.under_lock(lambda: _add_trials(search, new_trials))
+    search.claims.add_missing(new_trials)
     return len(new_trials)
-
-
-def _add_trials(search: Search, trials: dict[str, FrozenTrial]) -> None:
-    known = search.claims.finished_by_fingerprint()
-    for key, trial in trials.items():
-        if key not in known:
-            search.claims.study.add_trial(trial)
 
 
 def _make_trial(search: Search, run: Run) -> FrozenTrial | None:

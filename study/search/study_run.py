@@ -9,9 +9,10 @@ from mlflow.tracking import MlflowClient
 from study.search.claims import Claims
 from study.tracking.parent_run import closing_parent_run
 from study.tracking.parent_run import kill_orphaned_runs
-from study.tracking.parent_run import open_parent_run
+from study.tracking.parent_run import start_parent_run
 from study.tracking.parent_run import StudyRun
 from study.tracking.parent_run import StudySpec
+from study.tracking.spool import flush_spool
 
 
 @contextlib.contextmanager
@@ -23,10 +24,12 @@ def open_study_run(claims: Claims, client: MlflowClient, spec: StudySpec) -> Ite
     """
 
     def open_run() -> Run:
-        run = open_parent_run(client, spec)
+        run = start_parent_run(client, spec)
         alive = claims.training_fingerprints()
         kill_orphaned_runs(client, run.info.run_id, alive, claims.ended_run_ids())
         return run
 
+    # Before the lock, which does not last for as long as it may take to upload models.
+    flush_spool(client)
     with closing_parent_run(client, claims.under_lock(open_run)) as study_run:
         yield study_run

@@ -60,13 +60,18 @@ class StudyRun:
             self.outbox.append(operation)
 
 
-@mlflow_errors_as_study_errors()
 def open_parent_run(client: MlflowClient, spec: StudySpec) -> Run:
+    """Deliver the spools, in which the run's last end may wait, then do as `start_parent_run`."""
+    flush_spool(client)
+    return start_parent_run(client, spec)
+
+
+@mlflow_errors_as_study_errors()
+def start_parent_run(client: MlflowClient, spec: StudySpec) -> Run:
     """Find or create a study's parent run and set it to RUNNING.
 
     Hold a lock: two processes that call this at the same time may create two runs.
     """
-    flush_spool(client)  # the run's last end may still wait in a spool
     run = find_parent_run(client, spec.name)
     if run is not None:
         client.update_run(run.info.run_id, status="RUNNING")

@@ -415,6 +415,27 @@ def test_heartbeats_end_quietly_when_the_command_stops_in_an_outage(
     assert problems == []
 
 
+def test_missing_trials_are_added_once_and_in_slices(
+    claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.search.claims.SLICE", 2)
+    claims.complete(ask(claims, "key 3"), 0.25)
+    locks: list[object] = []
+    lock = claims.storage.under_lock
+    monkeypatch.setattr(claims.storage, "under_lock", lambda act: (locks.append(act), lock(act)))
+    trials = {
+        f"key {number}": optuna.create_trial(value=0.5, user_attrs={"fingerprint": f"key {number}"})
+        for number in range(5)
+    }
+    claims.add_missing(trials)
+    found = claims.finished_by_fingerprint()
+    assert {key: trial.value for key, trial in found.items()} == {
+        key: 0.25 if key == "key 3" else 0.5 for key in trials
+    }
+    assert len(claims.trials()) == 5
+    assert len(locks) == 3
+
+
 def test_storage_that_stays_away_is_an_error_of_two_lines(claims_on_sqlite: Claims) -> None:
     def fail() -> None:
         raise optuna.exceptions.StorageInternalError("gone")

@@ -1,5 +1,6 @@
 """The run above a study's trials: which runs below it a newcomer leaves alone."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,24 @@ def test_confirming_runs_and_later_seeds_of_a_claim_are_left_alone(
         statuses = {run.info.run_id: run.info.status for run in runs_of(client)}
     assert [statuses[run_id] for run_id in (*alive, confirming)] == ["RUNNING"] * 5
     assert statuses[dead] == "KILLED"
+
+
+def test_records_are_delivered_while_others_can_lock_the_study(
+    client: MlflowClient, postgres_study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = Claims(Storage(postgres_study), "maximize")
+    delivered: list[MlflowClient] = []
+
+    def deliver(client: MlflowClient) -> None:
+        other = Claims(Storage(postgres_study), "maximize")
+        thread = threading.Thread(target=lambda: other.under_lock(lambda: None))
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive()
+        delivered.append(client)
+
+    for module in ("study.search.study_run", "study.tracking.parent_run"):
+        monkeypatch.setattr(f"{module}.flush_spool", deliver)
+    with open_study_run(claims, client, SPEC):
+        pass
+    assert delivered == [client]
