@@ -26,6 +26,10 @@ class TrackingRefused(TrackingError):
     """A request that MLflow refuses for good, so that repeating it is of no use."""
 
 
+class StorageError(StudyError):
+    """An Optuna storage that does not answer in the middle of a study."""
+
+
 class TrialFailed(StudyError):
     """A trial whose training failed, for example because its loss is not a number."""
 

@@ -27,9 +27,8 @@ from study.search.claims import Claims
 from study.search.grid_plan import Cell
 from study.search.grid_plan import Setting
 from study.search.grid_space import Grid
-from study.search.retry import MAX_OUTAGE_SECONDS
 from study.search.retry import run_claimed
-from study.tracking import connection
+from study.search.retry import wait_for_mlflow
 from study.tracking import queries
 from study.workers.pool import Scheduler
 from study.workers.pool import StepResult
@@ -125,7 +124,7 @@ class GridScheduler(Scheduler[ClaimedCell]):
         except TrackingRefused:
             raise
         except TrackingError:
-            connection.wait_for_server(MAX_OUTAGE_SECONDS)
+            wait_for_mlflow()
             return StepResult.DONE
         claimed = self.claims.under_lock(self._claim_first)
         if claimed is not None:

@@ -16,6 +16,7 @@ from study.common.errors import TrackingRefused
 from study.common.errors import TrialFailed
 from study.common.errors import WorkerDied
 from study.common.errors import WorkerLost
+from study.common.progress import Progress
 from study.common.settings import heartbeat_seconds
 from study.search.claims import Claims
 from study.search.claims import MAX_DEATHS
@@ -99,10 +100,26 @@ def _mark_orphaned(
     claims: Claims, trial: optuna.Trial, client: MlflowClient, error: Exception
 ) -> bool:
     """Mark a trial as orphaned, and return whether its config may be tried again."""
-    connection.wait_for_server(MAX_OUTAGE_SECONDS)
+    wait_for_mlflow()
     epochs = queries.count_logged_epochs(client, trial.user_attrs["fingerprint"])
     limit = MAX_OUT_OF_MEMORY if isinstance(error, OutOfMemory) else MAX_DEATHS
     return claims.mark_orphaned(trial, epochs, describe_failure(error), limit)
+
+
+def wait_for_mlflow() -> None:
+    """Wait until MLflow answers, and print a line if it does not at once.
+
+    Raises:
+        TrackingError: it did not answer for `MAX_OUTAGE_SECONDS`, or refuses.
+    """
+    try:
+        connection.connect()
+    except TrackingRefused:
+        raise
+    except TrackingError as error:
+        minutes = f"{MAX_OUTAGE_SECONDS / 60:.0f} minutes"
+        Progress().say(f"{first_line(error)}; waiting for it, for {minutes} at most")
+        connection.wait_for_server(MAX_OUTAGE_SECONDS)
 
 
 def describe_failure(error: Exception) -> str:

@@ -28,6 +28,7 @@ from study.common.backoff import retry_with_backoff
 from study.common.cache import cache_dir
 from study.common.cache import cache_errors_as_data_errors
 from study.common.errors import first_line
+from study.common.errors import StorageError
 from study.common.errors import StudyError
 from study.common.files import exclusive_lock
 from study.common.settings import heartbeat_seconds
@@ -176,7 +177,7 @@ class Storage:
         It is tried again while the storage does not answer, so it must be safe to repeat.
 
         Raises:
-            StudyError: the storage did not answer for `MAX_STORAGE_OUTAGE_SECONDS`.
+            StorageError: the storage did not answer for `MAX_STORAGE_OUTAGE_SECONDS`.
         """
         return self.retry_until_available(lambda: self._run_locked(action))
 
@@ -197,14 +198,14 @@ class Storage:
         `action` must be safe to repeat. The pauses grow from 0.2 to 5 seconds.
 
         Raises:
-            StudyError: the storage did not answer for `patience` seconds.
+            StorageError: the storage did not answer for `patience` seconds.
         """
         try:
             return retry_with_backoff(
                 action, self._note_outage, seconds=patience, first_pause=0.2, longest_pause=5.0
             )
         except OUTAGES as error:
-            raise StudyError(_unreachable_message(self.url, error)) from error
+            raise StorageError(_unreachable_message(self.url, error)) from error
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:

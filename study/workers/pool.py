@@ -8,8 +8,10 @@ import threading
 from abc import ABC
 from abc import abstractmethod
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Sequence
 from concurrent.futures import as_completed
+from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait
 from typing import Any
@@ -19,12 +21,16 @@ from typing import TypeVar
 
 from study.common import backoff
 from study.common.errors import first_line
+from study.common.errors import StorageError
+from study.common.errors import StudyError
+from study.common.errors import TrackingError
 from study.common.errors import TrialFailed
 from study.common.errors import WorkerDied
 from study.common.errors import WorkerLost
 from study.common.progress import Progress
 
 TaskT = TypeVar("TaskT")
+OUTAGES = (TrackingError, StorageError)
 PAUSE = 1.0  # seconds before a worker that has nothing to do asks again
 
 
@@ -95,6 +101,24 @@ class Scheduler(ABC, Generic[TaskT]):
         return StepResult.DONE
 
 
+def _await_all(futures: Collection[Future[None]], stop: threading.Event) -> None:
+    """Wait for all workers, and raise the first error.
+
+    An outage is raised after all have ended, and sets `stop`, so that they take no more steps.
+    """
+    outage: StudyError | None = None
+    for future in as_completed(futures):
+        try:
+            future.result()
+        except OUTAGES as error:
+            stop.set()
+            if outage is None and not all(other.done() for other in futures):
+                Progress().say(f"{first_line(error)}; no more trials start, the running ones go on")
+            outage = outage or error
+    if outage is not None:
+        raise outage
+
+
 def run_workers(workers: Sequence[Worker], step: Callable[[Worker], StepResult]) -> None:
     """Let each worker take steps until there is nothing left to do.
 
@@ -103,7 +127,10 @@ def run_workers(workers: Sequence[Worker], step: Callable[[Worker], StepResult])
         step: takes one turn with a worker, see `Scheduler.step`.
 
     Raises:
-        Exception: the first that a step raises, or KeyboardInterrupt. All workers are interrupted.
+        TrackingError, StorageError: a server was away for too long. No worker takes another step,
+            but those under way go on to their end.
+        Exception: the first other that a step raises, or KeyboardInterrupt. All workers are
+            interrupted.
     """
     stop = threading.Event()
 
@@ -115,12 +142,10 @@ def run_workers(workers: Sequence[Worker], step: Callable[[Worker], StepResult])
     with ThreadPoolExecutor(len(workers)) as pool:
         futures = [pool.submit(take_steps, worker) for worker in workers]
         try:
-            for future in as_completed(futures):
-                future.result()
-        except BaseException as error:
+            _await_all(futures, stop)
+        except BaseException:
             stop.set()
-            if isinstance(error, KeyboardInterrupt):
-                backoff.stopping.set()  # wake the threads that wait for a server
+            backoff.stopping.set()  # wake the threads that wait for a server
             # Interrupt repeatedly, because a worker may be just about to start a call.
             while wait(futures, timeout=0.5).not_done:
                 for worker in workers:

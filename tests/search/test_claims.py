@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 from study.common.backoff import stopping
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
+from study.common.errors import TrackingError
 from study.common.errors import WorkerDied
 from study.common.errors import WorkerLost
 from study.common.settings import heartbeat_seconds
@@ -324,6 +325,31 @@ def test_training_whose_claim_is_lost_is_cancelled(claims_on_postgresql: Claims)
     ):
         run_claimed(claims_on_postgresql, trial, client, train, cancelled.set)
     assert claims_on_postgresql.study.trials[trial.number].user_attrs == {"fingerprint": "a key"}
+
+
+def test_wait_for_mlflow_after_a_death_is_announced(
+    claims_on_sqlite: Claims,
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answers = iter([TrackingError("no MLflow at x: refused\nStart it."), client, client])
+
+    def connect() -> MlflowClient:
+        answer = next(answers)
+        if isinstance(answer, TrackingError):
+            raise answer
+        return answer
+
+    def die() -> None:
+        raise WorkerDied("killed")
+
+    monkeypatch.setattr("study.tracking.connection.connect", connect)
+    for _ in range(2):  # only the first time it does not answer
+        with pytest.raises(WorkerLost, match="killed"):
+            run_claimed(claims_on_sqlite, ask(claims_on_sqlite), client, die, die)
+    expected = "no MLflow at x: refused; waiting for it, for 30 minutes at most\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_claim_that_its_own_process_ends_is_not_lost(claims_on_postgresql: Claims) -> None:

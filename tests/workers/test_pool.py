@@ -8,10 +8,15 @@ import pytest
 
 from study.common.backoff import retry_with_backoff
 from study.common.backoff import stopping
+from study.common.errors import StorageError
+from study.common.errors import StudyError
+from study.common.errors import TrackingError
+from study.common.progress import Progress
 from study.workers import pool
 from study.workers.pool import run_workers
 from study.workers.pool import StepResult
 from study.workers.pool import Worker
+from tests.support.commands import wait_until
 
 
 class BlockingWorker:
@@ -112,7 +117,8 @@ def test_ctrl_c_interrupts_all_workers_and_is_raised(monkeypatch: pytest.MonkeyP
     assert all(worker.interrupted.is_set() for worker in workers)
 
 
-def test_ctrl_c_wakes_a_worker_that_waits_for_a_server() -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("of one")])
+def test_end_of_the_others_wakes_a_worker_that_waits_for_a_server(error: BaseException) -> None:
     begun = threading.Event()
     pressing, waiting = BlockingWorker(), BlockingWorker()
 
@@ -125,11 +131,38 @@ def test_ctrl_c_wakes_a_worker_that_waits_for_a_server() -> None:
             seconds = {"seconds": 3600, "first_pause": 600, "longest_pause": 600}
             retry_with_backoff(ask, lambda _: True, **seconds)
         assert begun.wait(60)
-        raise KeyboardInterrupt
+        raise error
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(error)):
         run_workers([pressing, waiting], step)
     assert not stopping.is_set()  # for what the process does afterwards
+
+
+@pytest.mark.parametrize("error", [TrackingError("no server"), StorageError("no server")])
+def test_outage_lets_running_calls_end_and_starts_no_more(
+    error: StudyError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlucky, training = BlockingWorker(), BlockingWorker()
+    begun = threading.Event()
+    said: list[str] = []
+    monkeypatch.setattr(Progress, "say", lambda _, text: said.append(text))
+    steps: list[Worker] = []
+
+    def step(worker: Worker) -> StepResult:
+        steps.append(worker)
+        if worker is unlucky:
+            assert begun.wait(60)
+            raise error
+        begun.set()
+        wait_until(lambda: bool(said), seconds=60)
+        return StepResult.DONE
+
+    with pytest.raises(type(error)) as caught:
+        run_workers([unlucky, training], step)
+    assert caught.value is error
+    assert said == ["no server; no more trials start, the running ones go on"]
+    assert len(steps) == 2
+    assert not training.interrupted.is_set()
 
 
 def calling(worker: Worker) -> StepResult:
