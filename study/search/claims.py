@@ -9,6 +9,7 @@ can be claimed again.
 import contextlib
 import functools
 import threading
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -36,6 +37,11 @@ RELEASE_SECONDS = 5.0  # to release an interrupted trial if the storage does not
 T = TypeVar("T")
 
 
+def grace_seconds() -> int:
+    """Return the seconds without a sign of life after which a trial counts as dead."""
+    return heartbeat_seconds() * BEATS_UNTIL_DEAD
+
+
 class Claims:
     """The trials of one Optuna study, by the fingerprint of their config."""
 
@@ -45,6 +51,8 @@ class Claims:
         self.shared = supports_concurrency(storage.url)
         # Fingerprints of the configs that this process is training
         self.running_here: set[str] = set()
+        # Times, by time.monotonic, at which trials without a config were first seen
+        self._sampling_since: dict[int, float] = {}
         self._ended_here: set[int] = set()  # ids of the trials that this process has ended
         self._awaited_count = 0  # of trials elsewhere, when waiting_message was last called
         if self.shared:
@@ -75,12 +83,24 @@ class Claims:
         if not self.shared:
             return
         for trial in self.trials(TrialState.RUNNING):
-            # Without either, its process died while holding the lock.
-            if not {"fingerprint", "sampling"} & trial.user_attrs.keys():
-                self.study.tell(trial.number, state=TrialState.FAIL)
+            if self._is_left_over(trial):
+                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         # After an outage, live processes need time to send a heartbeat again.
-        if self.storage.has_answered_for(heartbeat_seconds() * BEATS_UNTIL_DEAD):
+        if self.storage.has_answered_for(grace_seconds()):
             fail_stale_trials(self.study)
+
+    def _is_left_over(self, trial: FrozenTrial) -> bool:
+        """Return whether the process of a running trial died before it claimed a config.
+
+        Optuna looks after trials with a heartbeat alone, which a trial to be sampled may lack.
+        """
+        if "fingerprint" in trial.user_attrs:
+            return False
+        if "sampling" not in trial.user_attrs:
+            return True  # its process died while holding the lock
+        # Not by the trial's own time, which is of another machine's clock and zone.
+        first_seen = self._sampling_since.setdefault(trial.number, time.monotonic())
+        return time.monotonic() - first_seen > grace_seconds()
 
     def add_missing(self, trials: Mapping[str, FrozenTrial]) -> None:
         """Add ended trials by fingerprint, as far as nobody else has added them.
@@ -155,10 +175,9 @@ class Claims:
         subject = (
             "a trial of another process" if count == 1 else f"{count} trials of other processes"
         )
-        seconds = heartbeat_seconds() * BEATS_UNTIL_DEAD
         return (
             f"waiting for {subject} "
-            f"(a process that gives no sign of life for {seconds} s loses its trial)"
+            f"(a process that gives no sign of life for {grace_seconds()} s loses its trial)"
         )
 
     def orphaned(self, trials: list[FrozenTrial] | None = None) -> list[FrozenTrial]:

@@ -17,10 +17,9 @@ from study.common.errors import TrialFailed
 from study.common.errors import WorkerDied
 from study.common.errors import WorkerLost
 from study.common.progress import Progress
-from study.common.settings import heartbeat_seconds
 from study.search.claims import Claims
+from study.search.claims import grace_seconds
 from study.search.claims import MAX_DEATHS
-from study.search.storage import BEATS_UNTIL_DEAD
 from study.tracking import connection
 from study.tracking import queries
 
@@ -92,8 +91,7 @@ def run_claimed(
 def _check_claim(lost: threading.Event) -> None:
     """Raise a WorkerLost if a claim was lost."""
     if lost.is_set():
-        seconds = heartbeat_seconds() * BEATS_UNTIL_DEAD
-        raise WorkerLost(f"its claim was lost, as it gave no sign of life for {seconds} s")
+        raise WorkerLost(f"its claim was lost, as it gave no sign of life for {grace_seconds()} s")
 
 
 def _mark_orphaned(

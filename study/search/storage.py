@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from typing import Literal
 from typing import TypeVar
@@ -26,11 +27,12 @@ from sqlalchemy.pool import NullPool
 
 from study.common.backoff import retry_with_backoff
 from study.common.cache import cache_dir
-from study.common.cache import cache_errors_as_data_errors
 from study.common.errors import first_line
 from study.common.errors import StorageError
 from study.common.errors import StudyError
 from study.common.files import exclusive_lock
+from study.common.files import NO_SPACE_ERRNOS
+from study.common.settings import get_sqlite_file
 from study.common.settings import heartbeat_seconds
 from study.common.settings import storage_url
 from study.common.settings import supports_concurrency
@@ -154,22 +156,38 @@ class Storage:
 
         On PostgreSQL nothing is locked, because several processes may work on the study.
 
+        The lock file stands beside the database, where every process that uses it looks.
+
         Raises:
-            DataError: the cache folder cannot be written.
-            StudyError: another process on this machine holds the lock.
+            StudyError: another process holds the lock, or the folder cannot be written.
         """
         if supports_concurrency(self.url):
             yield
             return
-        name_hash = hashlib.sha256(self.name.encode()).hexdigest()[:16]
         message = (
             f"another process runs {self.name}: wait for it to end, or let both work on "
             "PostgreSQL (STUDY_STORAGE)"
         )
         with contextlib.ExitStack() as stack:
-            with cache_errors_as_data_errors():
-                stack.enter_context(exclusive_lock(cache_dir() / "studies" / name_hash, message))
+            try:
+                stack.enter_context(exclusive_lock(self._choose_lock(), message))
+            except OSError as error:
+                if error.errno in NO_SPACE_ERRNOS:
+                    raise
+                reason = "unable to open database file"  # as SQLite would say a moment later
+                raise StudyError(
+                    explain_unusable_file("STUDY_STORAGE", self.url, reason) or str(error)
+                ) from None
             yield
+
+    def _choose_lock(self) -> Path:
+        """Return the path of the study's lock file, without its ending."""
+        name_hash = hashlib.sha256(self.name.encode()).hexdigest()[:16]
+        file = get_sqlite_file(self.url)
+        if file is None:  # neither SQLite nor PostgreSQL
+            return cache_dir() / "studies" / name_hash
+        real_file = file.resolve()  # the same for all links to it
+        return real_file.with_name(f"{real_file.name}.{name_hash}")
 
     def under_lock(self, action: Callable[[], T]) -> T:
         """Run `action` while holding the study's cross-process lock.

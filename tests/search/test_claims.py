@@ -184,6 +184,23 @@ def test_trial_is_alive_while_its_config_is_chosen(claims_on_postgresql: Claims)
     assert claims.orphaned() == []
 
 
+def test_trial_left_before_its_first_heartbeat_is_failed_after_the_grace_period(
+    claims_on_postgresql: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = claims_on_postgresql
+    with monkeypatch.context() as patch:
+        patch.setattr(claims.storage.rdb, "record_heartbeat", lambda _: None)  # killed before it
+        trial = claims.open_trial()
+    take_empty_turn(claims)
+    set_clocks_ahead(monkeypatch, GRACE - 1)
+    take_empty_turn(claims)
+    assert state(claims, trial) == TrialState.RUNNING
+    set_clocks_ahead(monkeypatch, 2)
+    take_empty_turn(claims)
+    assert state(claims, trial) == TrialState.FAIL
+    assert claims.orphaned() == []
+
+
 def set_clocks_ahead(monkeypatch: pytest.MonkeyPatch, seconds: float, *names: str) -> None:
     for name in names or ("monotonic", "time"):
         real: Callable[[], float] = getattr(time, name)
@@ -384,6 +401,36 @@ def test_sqlite_study_is_held_by_one_process(claims_on_sqlite: Claims) -> None:
             pass
     with second.lock_for_process():
         pass
+
+
+def test_sqlite_study_is_held_for_the_users_of_its_database_alone(
+    claims_on_sqlite: Claims, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "study.db")
+    with claims_on_sqlite.storage.lock_for_process():
+        monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "another"))
+        for name in ("study.db", "link.db"):
+            monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/{name}")
+            with pytest.raises(StudyError, match="another process runs alone"):
+                Storage("alone").lock_for_process().__enter__()
+        monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/of-another-project.db")
+        with Storage("alone").lock_for_process():
+            pass
+
+
+def test_sqlite_study_that_cannot_be_locked_names_the_database(
+    claims_on_sqlite: Claims, tmp_path: Path
+) -> None:
+    held = claims_on_sqlite.storage
+    with held.lock_for_process():
+        (lock,) = tmp_path.glob("study.db.*.lock")
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    with pytest.raises(
+        StudyError, match=rf"cannot use the database {tmp_path}/study\.db: "
+    ) as error:
+        held.lock_for_process().__enter__()
+    assert str(error.value).count("\n") == 1
 
 
 def test_postgresql_study_is_held_by_many_processes(claims_on_postgresql: Claims) -> None:
