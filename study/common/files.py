@@ -45,23 +45,34 @@ def exclusive_lock(
 
     Args:
         target: what is locked, by the file beside it that ends in `.lock`.
-        message: of the error if another process holds the lock, or None for a general one.
+        message: of the error if another process holds the lock, or None for a general one. With
+            `wait`, it is printed before the waiting begins, and None prints nothing.
         wait: for a process that holds the lock now.
 
     Raises:
         StudyError: another process holds the lock, and `wait` is false.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(f"{target}.lock", timeout=-1 if wait else 0)
+    lock = filelock.FileLock(f"{target}.lock")
     try:
-        lock.acquire()
+        lock.acquire(timeout=0)
     except filelock.Timeout:
-        message = message or f"another process is at work on {target}: wait for it to end"
-        raise StudyError(message) from None
+        if not wait:
+            message = message or f"another process is at work on {target}: wait for it to end"
+            raise StudyError(message) from None
+        if message is not None:
+            _announce(message)
+        lock.acquire()
     try:
         yield
     finally:
         lock.release()
+
+
+def _announce(message: str) -> None:
+    from study.common.progress import Progress  # imported late: commands start faster without
+
+    Progress().say(message)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import errno
 import json
 import resource
 import shutil
+import threading
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,28 @@ def test_exclusive_lock_held_by_another_process_is_an_error_with_the_given_messa
             pass
     with exclusive_lock(target, wait=True):
         pass
+
+
+def test_exclusive_lock_that_has_to_wait_says_so_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "a state"
+    entered = threading.Event()
+
+    def wait_for_it() -> None:
+        with exclusive_lock(target, "another process is at it", wait=True):
+            entered.set()
+
+    said = ""
+    with exclusive_lock(target, "another process is at it", wait=True):
+        thread = threading.Thread(target=wait_for_it)
+        thread.start()
+        while not said:
+            said = capsys.readouterr().err
+        assert not entered.is_set()
+    thread.join(60)
+    assert entered.is_set()
+    assert said + capsys.readouterr().err == "another process is at it\n"
 
 
 def test_open_atomically_after_an_error_leaves_the_old_content(tmp_path: Path) -> None:
