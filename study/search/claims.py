@@ -180,7 +180,7 @@ class Claims:
             f"(a process that gives no sign of life for {grace_seconds()} s loses its trial)"
         )
 
-    def orphaned(self, trials: list[FrozenTrial] | None = None) -> list[FrozenTrial]:
+    def orphaned_trials(self, trials: list[FrozenTrial] | None = None) -> list[FrozenTrial]:
         """Return the orphaned trials.
 
         Their process died, and nobody has claimed their config since.

@@ -23,12 +23,12 @@ from study.common.progress import Progress
 from study.job import Options
 from study.job import Outcome
 from study.search.best_setting import find_best_settings
+from study.search.claimed_run import run_claimed
+from study.search.claimed_run import wait_for_mlflow
 from study.search.claims import Claims
 from study.search.grid_plan import Cell
 from study.search.grid_plan import Setting
 from study.search.grid_space import Grid
-from study.search.retry import run_claimed
-from study.search.retry import wait_for_mlflow
 from study.tracking import queries
 from study.workers.pool import Scheduler
 from study.workers.pool import StepResult

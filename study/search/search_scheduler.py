@@ -27,8 +27,8 @@ from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.job import Outcome
 from study.search import pruning
+from study.search.claimed_run import run_claimed
 from study.search.claims import Claims
-from study.search.retry import run_claimed
 from study.search.samplers import has_converged
 from study.search.search_plan import Bounds
 from study.search.search_plan import STAGNATION
@@ -191,7 +191,7 @@ class Search(Scheduler[ClaimedTrial]):
         self, trials: list[FrozenTrial], known_keys: set[str]
     ) -> dict[str, Any] | None:
         """Return the point of an orphaned config, or else the next of the starts, if any."""
-        orphaned_points = [dict(trial.params) for trial in self.claims.orphaned(trials)]
+        orphaned_points = [dict(trial.params) for trial in self.claims.orphaned_trials(trials)]
         points = orphaned_points + self.starts
         return next((point for point in points if self.key(point) not in known_keys), None)
 

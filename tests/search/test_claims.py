@@ -24,9 +24,9 @@ from study.common.errors import WorkerLost
 from study.common.settings import heartbeat_seconds
 from study.common.settings import storage_url
 from study.search import storage
+from study.search.claimed_run import run_claimed
 from study.search.claims import Claims
 from study.search.claims import MAX_DEATHS
-from study.search.retry import run_claimed
 from study.search.storage import BEATS_UNTIL_DEAD
 from study.search.storage import Storage
 from tests.support.claim_tasks import age_heartbeat
@@ -74,7 +74,7 @@ def state(claims: Claims, trial: optuna.Trial) -> TrialState:
 
 
 def orphaned_fingerprints(claims: Claims) -> list[str]:
-    return [trial.user_attrs["fingerprint"] for trial in claims.orphaned()]
+    return [trial.user_attrs["fingerprint"] for trial in claims.orphaned_trials()]
 
 
 def test_config_is_claimed_by_one_process_alone(
@@ -151,7 +151,7 @@ def test_trial_of_a_killed_process_is_orphaned_and_others_are_not(
         wait_until(is_lost, seconds=60)
         assert claims_on_postgresql.running_fingerprints() == {"living"}
         again = ask(claims_on_postgresql, "dying")
-        assert claims_on_postgresql.orphaned() == []
+        assert claims_on_postgresql.orphaned_trials() == []
         claims_on_postgresql.complete(again, 0.5)
     claims_on_postgresql.complete(living, 0.5)
     assert claims_on_postgresql.finished_by_fingerprint().keys() == {"living", "dying"}
@@ -181,7 +181,7 @@ def test_trial_is_alive_while_its_config_is_chosen(claims_on_postgresql: Claims)
     age_heartbeat(claims, trial)  # its process was killed
     take_empty_turn(claims)
     assert state(claims, trial) == TrialState.FAIL
-    assert claims.orphaned() == []
+    assert claims.orphaned_trials() == []
 
 
 def test_trial_left_before_its_first_heartbeat_is_failed_after_the_grace_period(
@@ -198,7 +198,7 @@ def test_trial_left_before_its_first_heartbeat_is_failed_after_the_grace_period(
     set_clocks_ahead(monkeypatch, 2)
     take_empty_turn(claims)
     assert state(claims, trial) == TrialState.FAIL
-    assert claims.orphaned() == []
+    assert claims.orphaned_trials() == []
 
 
 def set_clocks_ahead(monkeypatch: pytest.MonkeyPatch, seconds: float, *names: str) -> None:
@@ -279,7 +279,7 @@ def test_trial_without_a_claim_is_failed_and_not_orphaned(claims_on_postgresql: 
     left = claims_on_postgresql.study.ask(SPACE)  # and was killed before the claim
     take_empty_turn(claims_on_postgresql)
     assert state(claims_on_postgresql, left) == TrialState.FAIL
-    assert claims_on_postgresql.orphaned() == []
+    assert claims_on_postgresql.orphaned_trials() == []
     trial = ask(claims_on_postgresql)
     assert claims_on_postgresql.mark_orphaned(trial, 0, "killed")
 
@@ -298,7 +298,7 @@ def test_config_dying_again_and_again_at_one_epoch_is_given_up(
 
 def test_failed_trial_is_not_orphaned(claims: Claims) -> None:
     claims.fail(ask(claims), "no memory")
-    assert claims.orphaned() == []
+    assert claims.orphaned_trials() == []
     assert claims.finished_by_fingerprint() == {}
     assert claims.study.trials[0].user_attrs["reason"] == "no memory"
 
