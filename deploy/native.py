@@ -46,13 +46,19 @@ def write_client_settings(folder: Path, ports: Ports) -> dict[str, str]:
     Each password is that of the last start, else that of the environment, else a random one.
 
     Raises:
-        StackError: a password of the environment is refused.
+        StackError: a password of the environment is refused, or that of the last start is lost.
     """
     path = folder / "settings.env"
     previous = dotenv_values(path)
 
     def choose_password(name: str) -> str:
-        return previous.get(name) or os.environ.get(name) or os.urandom(24).hex()
+        password = previous.get(name) or os.environ.get(name)
+        if not password and (folder / "postgres").exists():
+            raise StackError(
+                f"{path} has no {name}, but the servers got one at their first start: put it "
+                "there, or choose another FOLDER"
+            )
+        return password or os.urandom(24).hex()
 
     settings = {
         "MLFLOW_TRACKING_URI": f"http://{HOST}:{ports.mlflow}",
@@ -62,10 +68,27 @@ def write_client_settings(folder: Path, ports: Ports) -> dict[str, str]:
         "PGPASSWORD": choose_password("PGPASSWORD"),
     }
     check_passwords(settings)
-    text = format_settings(settings)
-    path.touch(mode=0o600)
-    path.write_text(text)
+    _write_private_file(path, format_settings(settings))
     return settings
+
+
+def _write_private_file(path: Path, text: str) -> None:
+    """Write a file for its owner alone, whose old content stays until the new one is on the disk.
+
+    It is left as it is if it has this content.
+    """
+    if path.exists():
+        path.chmod(0o600)
+        if path.read_text() == text:
+            return
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.unlink(missing_ok=True)
+    unfinished.touch(mode=0o600)
+    with unfinished.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
 
 
 def format_settings(settings: dict[str, str]) -> str:

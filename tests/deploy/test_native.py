@@ -1,5 +1,6 @@
 """The servers as `deploy.native` starts them, without Docker."""
 
+import errno
 import os
 import signal
 import socket
@@ -57,6 +58,51 @@ def test_password_that_a_settings_file_cannot_hold_is_refused(
     with pytest.raises(StackError, match="PGPASSWORD cannot be written"):
         write_client_settings(tmp_path, Ports())
     assert not list(tmp_path.iterdir())
+
+
+def test_settings_file_that_cannot_be_written_whole_keeps_the_old_passwords(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = write_client_settings(tmp_path, Ports())
+
+    def fill_disk(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(os, "fsync", fill_disk)
+        with pytest.raises(OSError, match="No space"):
+            write_client_settings(tmp_path, Ports(mlflow=5001))
+    assert dotenv_values(tmp_path / "settings.env") == settings
+    address = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:5001"}
+    assert write_client_settings(tmp_path, Ports(mlflow=5001)) == settings | address
+    assert [path.name for path in tmp_path.iterdir()] == ["settings.env"]
+
+
+def test_settings_file_that_others_may_read_is_closed_to_them(tmp_path: Path) -> None:
+    write_client_settings(tmp_path, Ports())
+    file = tmp_path / "settings.env"
+    before = file.stat()
+    file.chmod(0o644)
+    write_client_settings(tmp_path, Ports())
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.stat().st_ino == before.st_ino, "written again, with the same content"
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_settings_file_lost_after_the_first_start_is_not_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    file = tmp_path / "settings.env"
+    (tmp_path / "postgres").mkdir()
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(StackError, match=f"{file} has no MLFLOW_TRACKING_PASSWORD, but .*first"):
+        write_client_settings(tmp_path, Ports())
+    passwords = {name: f"{name}-of-the-first-start" for name in PASSWORDS}
+    for name, password in passwords.items():
+        monkeypatch.setenv(name, password)
+    settings = write_client_settings(tmp_path, Ports())
+    assert {name: settings[name] for name in PASSWORDS} == passwords
 
 
 def test_port_in_use_is_refused_before_anything_is_written(
