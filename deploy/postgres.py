@@ -75,22 +75,23 @@ def run_postgres(folder: Path, port: int, environment: dict[str, str]) -> Iterat
 def make_cluster(data: Path, password: str) -> None:
     """Make PostgreSQL's folder, with a password for the user `study`.
 
-    Each connection needs that password.
+    Each connection needs that password. The folder is there completely or not at all, whenever this
+    process is killed.
     """
-    data.mkdir()
-    _give_to_postgres(data)
+    unfinished = data.with_name(f"{data.name}.part")
+    if unfinished.exists():
+        shutil.rmtree(unfinished)
+    unfinished.mkdir()
+    _give_to_postgres(unfinished)
     # A file passes the password on, because other users can see flags
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(password)
         file.flush()
         _give_to_postgres(Path(file.name))
-        flags = ["-D", str(data), "-U", "study", "--pwfile", file.name, "--auth=scram-sha-256"]
-        try:
-            flags += ["--encoding=UTF8", "--no-locale"]
-            _run_postgres_program("initdb", *flags, environment=dict(os.environ))
-        except BaseException:
-            shutil.rmtree(data)
-            raise
+        flags = ["-D", str(unfinished), "-U", "study", "--pwfile", file.name]
+        flags += ["--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"]
+        _run_postgres_program("initdb", *flags, environment=dict(os.environ))
+    unfinished.rename(data)
 
 
 def _make_missing_databases(environment: dict[str, str]) -> None:

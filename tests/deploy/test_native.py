@@ -139,6 +139,19 @@ def test_folder_that_postgresql_may_not_enter_is_explained(tmp_path: Path) -> No
         make_cluster(tmp_path / "postgres", "a2f1-not-guessed")
 
 
+def test_cluster_whose_making_is_cut_off_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        assert list(tmp_path.iterdir()) != []
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_cluster(tmp_path / "postgres", "a2f1-not-guessed")
+    assert not (tmp_path / "postgres").exists()
+
+
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """Not pytest's, into which PostgreSQL, never being root, may not look."""
@@ -151,9 +164,12 @@ def folder() -> Iterator[Path]:
 def stack(folder: Path) -> Iterator[dict[str, str]]:
     """The stack while the tests run: what it says belongs into `.env`.
 
-    Its first start was interrupted before it had made the databases.
+    A first start was killed while it made PostgreSQL's folder, a second one before it had made the
+    databases.
     """
     settings = write_client_settings(folder, find_free_ports())
+    (folder / "postgres.part").mkdir()
+    (folder / "postgres.part" / "PG_VERSION").write_text("18\n")
     make_cluster(folder / "postgres", settings["PGPASSWORD"])
     process = start("deploy.native", str(folder), "--free-ports", cwd=folder)
     assert process.stdout is not None
@@ -172,6 +188,11 @@ def client(stack: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> MlflowClie
     for name, value in stack.items():
         monkeypatch.setenv(name, value)
     return MlflowClient()
+
+
+def test_folder_of_the_stack_keeps_no_unfinished_file(folder: Path, stack: dict[str, str]) -> None:
+    assert stack
+    assert list(folder.glob("*.part")) == []
 
 
 def test_settings_file_is_readable_by_its_owner_alone(folder: Path, stack: dict[str, str]) -> None:
