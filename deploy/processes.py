@@ -16,10 +16,15 @@ PATIENCE = 300  # seconds that a server has to answer, even on a busy machine
 
 CheckAlive = Callable[[], None]  # raises StackError if its server has ended
 
+# Ends the process $0 and its group once the other end of its standard input is closed
+GUARD = 'read -r _; kill -s INT "$0"; sleep 10; kill -s KILL -- "-$0"'
+
 
 @contextlib.contextmanager
 def run_process(name: str, command: list[str], log: Path, **options: Any) -> Iterator[CheckAlive]:
     """Run a server while the block runs, and yield a check that it has not ended.
+
+    If this process is killed, a guard ends the server.
 
     Args:
         name: what messages call it.
@@ -38,10 +43,13 @@ def run_process(name: str, command: list[str], log: Path, **options: Any) -> Ite
             code = process.returncode
             raise StackError(f"{name} ended with code {code}; {_quote_last_line(log, start)}")
 
+    guard = _start_guard(process)
     try:
         yield check_alive
     finally:
         _end_process(process)
+        guard.kill()  # not reached if this process is ended meanwhile: then the guard goes on
+        guard.communicate()
 
 
 def _quote_last_line(log: Path, start: int) -> str:
@@ -49,6 +57,17 @@ def _quote_last_line(log: Path, start: int) -> str:
     lines = log.read_bytes()[start:].decode(errors="replace").split("\n")
     last_line = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f"the last line of {log} is:\n{last_line}" if last_line else f"it wrote nothing to {log}"
+
+
+def _start_guard(process: "subprocess.Popen[bytes]") -> "subprocess.Popen[bytes]":
+    """Start a guard, which ends a process and its group if this process ends first."""
+    return subprocess.Popen(
+        ["sh", "-c", GUARD, str(process.pid)],
+        stdin=subprocess.PIPE,  # closed by the system when this process ends, even if it is killed
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # so that the terminal's signals do not reach it
+    )
 
 
 def _end_process(process: "subprocess.Popen[bytes]") -> None:

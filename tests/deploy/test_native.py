@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,7 +22,9 @@ from deploy import native
 from deploy.errors import StackError
 from deploy.native import write_client_settings
 from deploy.passwords import PASSWORDS
+from deploy.ports import check_ports
 from deploy.ports import find_free_ports
+from deploy.ports import HOST
 from deploy.ports import Ports
 from deploy.postgres import find_postgres_program
 from deploy.postgres import make_cluster
@@ -179,8 +182,12 @@ def stack(folder: Path) -> Iterator[dict[str, str]]:
             pytest.fail(process.communicate()[1])
         yield dict(line.strip().split("=", 1) for line in lines)
     finally:
+        process.send_signal(signal.SIGHUP)  # the terminal is closed
         process.send_signal(signal.SIGINT)
         assert finish(process).returncode == 0
+        mlflow, postgres = re.findall(rf"{HOST}:(\d+)", "".join(lines))
+        ports = find_free_ports()._replace(postgres=int(postgres), mlflow=int(mlflow))
+        check_ports(ports)  # no server is left running
 
 
 @pytest.fixture
