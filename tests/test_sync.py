@@ -350,6 +350,21 @@ def test_spool_not_written_whole_does_not_exist(tmp_path: Path) -> None:
     assert sync_spool() == "nothing to deliver"
 
 
+def test_spool_is_on_the_disk_under_its_last_name(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = cache / "spool"
+    names: list[set[str]] = []  # in the folder of spools, each time that it was synced
+
+    def note(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), root.stat()):
+            names.append({path.name for path in root.iterdir()})
+
+    monkeypatch.setattr(os, "fsync", note)
+    folder = spool.save_spool("a" * 32, [operations.tags({"a": "b"})])
+    assert names[-1] == {folder.name}
+
+
 @pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf"])
 def test_bad_patience_setting_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("STUDY_PATIENCE", text)

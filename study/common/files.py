@@ -79,7 +79,8 @@ def _announce(message: str) -> None:
 def open_atomically(file: Path) -> Iterator[IO[bytes]]:
     """Open a file whose content is replaced when the block has succeeded.
 
-    A reader sees the old content or the new, never a part. The folder must exist.
+    A reader sees the old content or the new, never a part. The folder must exist. It does not wait
+    for the disk, which would make each epoch longer: after a power cut, the file may be cut off.
     """
     unfinished = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
@@ -99,3 +100,12 @@ def atomic_write(file: Path, content: bytes) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with open_atomically(file) as stream:
         stream.write(content)
+
+
+def sync_to_disk(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

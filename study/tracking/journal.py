@@ -2,7 +2,8 @@
 
 This module knows nothing of MLflow. `operations.jsonl` holds one operation per line. The files of
 an operation are in a folder named by the operation's number. Each operation is there completely or
-not at all, so a record survives the end of its process at any moment.
+not at all, and on the disk, so a record survives the end of its process at any moment, and a power
+cut.
 """
 
 import json
@@ -11,6 +12,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from study.common.files import sync_to_disk
 from study.tracking.operations import Operation
 
 OPERATIONS = "operations.jsonl"
@@ -51,6 +53,8 @@ class Journal:
             # An earlier `append` that was cut off may have left this folder.
             shutil.rmtree(self.folder / name, ignore_errors=True)
             shutil.copytree(operation.folder, self.folder / name)
+            for path in (*(self.folder / name).rglob("*"), self.folder / name, self.folder):
+                sync_to_disk(path)
         line = json.dumps({"kind": operation.kind, "body": operation.body, "files": name})
         with (self.folder / OPERATIONS).open("ab") as file:
             # Cuts off a line that was written in part.
@@ -58,6 +62,9 @@ class Journal:
             file.write(f"{line}\n".encode())
             file.flush()
             os.fsync(file.fileno())
+        if not complete_lines:  # the file is new, and the folder may be
+            sync_to_disk(self.folder)
+            sync_to_disk(self.folder.parent)
 
     def check(self) -> None:
         """Do nothing, because a record refuses no operation.

@@ -23,6 +23,7 @@ from study.common.errors import Pruned
 from study.common.errors import shorten
 from study.common.errors import TrackingError
 from study.common.files import no_space_as_study_error
+from study.common.files import sync_to_disk
 from study.common.progress import Progress
 from study.common.settings import server_patience
 from study.tracking.failures import describe_error
@@ -96,7 +97,9 @@ def save_spool(run_id: str, operations: Sequence[Operation]) -> Path:
             record = Journal(unfinished)
             for operation in operations:
                 record.append(operation)
-            return unfinished.rename(root / name)
+            spool = unfinished.rename(root / name)
+            sync_to_disk(root)  # the training state is removed next
+            return spool
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise

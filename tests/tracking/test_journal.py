@@ -1,6 +1,9 @@
 """A record outlives its process at any moment."""
 
+import os
 from pathlib import Path
+
+import pytest
 
 from study.tracking import operations
 from study.tracking.journal import is_finished
@@ -37,3 +40,33 @@ def test_line_cut_off_by_a_kill_was_never_appended(tmp_path: Path) -> None:
     record.append(Operation("files", folder=files))
     assert [each.kind for each in record.operations] == ["batch", "files"]
     assert list((record.folder / "0001").iterdir()) == []
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The inodes of what was written to the disk so far, in order."""
+    inodes: list[int] = []
+    sync = os.fsync
+
+    def note_and_sync(descriptor: int) -> None:
+        inodes.append(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note_and_sync)
+    return inodes
+
+
+def test_operation_with_files_is_on_the_disk_before_its_line(
+    tmp_path: Path, synced: list[int]
+) -> None:
+    record, files = Journal(tmp_path / "record"), tmp_path / "files"
+    (files / "part").mkdir(parents=True)
+    (files / "part" / "a.txt").write_text("a")
+    record.append(operations.tags({"number": "1"}))
+    lines = (record.folder / OPERATIONS).stat().st_ino
+    assert synced == [lines, record.folder.stat().st_ino, tmp_path.stat().st_ino]
+    synced.clear()
+    record.append(Operation("files", folder=files))
+    copy = record.folder / "0001"
+    before = [path.stat().st_ino for path in (copy / "part", copy / "part/a.txt", copy)]
+    assert synced == [*before, record.folder.stat().st_ino, lines]
