@@ -29,10 +29,10 @@ ui: $(if $(wildcard $(BIN)/mlflow),,setup) ## Serve the MLflow UI of the runs he
 		from study.common.settings import tracking_uri; \
 		sys.exit(run_command(lambda: print(tracking_uri())))') || exit 2; \
 	case $$uri in \
-		http*) echo "The runs are on a server: open $$uri" ;; \
+		http*) printf 'The runs are on a server: open %s\n' "$$uri" | sed 's|//.*@|//|' ;; \
 		*) echo "Open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"; \
-			MLFLOW_DISABLE_TELEMETRY=true exec $(BIN)/mlflow ui --port $(PORT) \
-				--backend-store-uri "$$uri" ;; \
+			export MLFLOW_DISABLE_TELEMETRY=true MLFLOW_BACKEND_STORE_URI="$$uri"; \
+			exec $(BIN)/mlflow ui --port $(PORT) ;; \
 	esac
 
 test: $(VENV)/.installed-dev ## Run the tests, three at a time (`.venv/bin/pytest -m slow` runs the slow ones)

@@ -2,7 +2,9 @@
 
 import ast
 import fnmatch
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,3 +160,38 @@ def test_passwords_are_in_no_output_and_no_file(
     for place in (server.folder, folder, session_cache / "trials", session_cache / "spool"):
         written += b"".join(path.read_bytes() for path in place.rglob("*") if path.is_file())
     assert [name for name, word in PASSWORDS.items() if word.encode() in written] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql+psycopg2://me:s3/cret@db/mlflow", "ui --port 5001"),
+        ("http://me:s3cret@host:5000", "The runs are on a server: open http://host:5000"),
+    ],
+)
+def test_make_ui_shows_no_password_and_passes_the_address_on(
+    tmp_path: Path, address: str, shown: str
+) -> None:
+    scripts = {
+        "python": f'exec {sys.executable} "$@"',
+        "mlflow": 'echo "$@"; printf %s "$MLFLOW_BACKEND_STORE_URI" >passed',
+    }
+    (tmp_path / "bin").mkdir()
+    for name, script in scripts.items():
+        program = tmp_path / "bin" / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    environment = os.environ | {"MLFLOW_TRACKING_URI": address, "PYTHONPATH": str(ROOT)}
+    command = ["make", "--no-print-directory", "-f", str(ROOT / "Makefile"), "ui"]
+    done = subprocess.run(
+        [*command, "PORT=5001", f"VENV={tmp_path}"],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[-1] == shown
+    assert "cret" not in done.stdout + done.stderr
+    if not address.startswith("http"):
+        assert (tmp_path / "passed").read_text() == address

@@ -30,11 +30,12 @@ def read_setting(name: str) -> str:
         ConfigError: there is an invisible character within the value.
     """
     value = _trim(name, os.environ.get(name, ""))
-    for character in value:
+    for number, character in enumerate(value, start=1):
         if unicodedata.category(character) == "Cc" or character in ZERO_WIDTH:
+            # The value itself may hold a password
             raise ConfigError(
-                f"{name}={value!r} has an invisible character in it, {character!r}: "
-                "write the value anew"
+                f"{name} has an invisible character in it, {character!r} as its character "
+                f"{number}: write the value anew"
             )
     return value
 

@@ -102,9 +102,10 @@ def require_utf8(uri: str) -> None:
 
 def _check_address(uri: str) -> None:
     """Raise a TrackingRefused if an address is that of a folder, or lacks its scheme."""
-    setting = f"MLFLOW_TRACKING_URI={redact_credentials(uri)}"
-    if re.match(r"[\w.-]+:\d+(/|$)", uri):
-        raise TrackingRefused(f"{setting} lacks its scheme: write http://{redact_credentials(uri)}")
+    address = redact_credentials(uri)
+    setting = f"MLFLOW_TRACKING_URI={address}"
+    if re.match(r"[\w.-]+:\d+(/|$)", address):
+        raise TrackingRefused(f"{setting} lacks its scheme: write http://{address}")
     if uri.startswith("file:") or (":" not in uri and not uri.startswith("databricks")):
         raise TrackingRefused(
             f"{setting} is a folder, which MLflow no longer writes to: use "

@@ -45,9 +45,11 @@ MAX_ERROR_LENGTH = 5000  # characters of an error's first line that are looked t
 def redact_credentials(text: str) -> str:
     """Return a text without user names, passwords and tokens, fit for messages.
 
-    The text is a URI or has URIs in it.
+    The text is a URI or has URIs in it, be it without its scheme. Whatever stands before the last
+    `@` counts as a password, which may have any character.
     """
-    text = re.sub(r"(\w://)[^/\s]*@", r"\1", text)
+    text = re.sub(r"(?<!sqlite)://\S*@", "://", text)
+    text = re.sub(r"""(?<![^\s='"(])(?!models:/)[^\s:/@='"(]+:(?!//)\S*@""", "", text)
     return re.sub(r"((?:password|secret|token)=)[^&\s]*", r"\1...", text, flags=re.IGNORECASE)
 
 

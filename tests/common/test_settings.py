@@ -25,8 +25,10 @@ def test_setting_with_an_invisible_character_within_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", text)
-    with pytest.raises(ConfigError, match="has an invisible character"):
+    with pytest.raises(ConfigError, match="MLFLOW_EXPERIMENT_NAME has an invisible") as caught:
         settings.read_setting("MLFLOW_EXPERIMENT_NAME")
+    assert f"{text[2]!r} as its character 3" in str(caught.value)
+    assert "study" not in str(caught.value), "an address may hold a password"
 
 
 def test_quotes_that_do_not_enclose_the_whole_value_stay(monkeypatch: pytest.MonkeyPatch) -> None:

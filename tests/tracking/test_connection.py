@@ -158,6 +158,7 @@ def test_wait_for_server_that_refuses_does_not_wait(monkeypatch: pytest.MonkeyPa
         ("./mlruns", "MLFLOW_TRACKING_URI=./mlruns is a folder"),
         ("file:///tmp/x", "MLFLOW_TRACKING_URI=file:///tmp/x is a folder"),
         ("127.0.0.1:5068", "lacks its scheme: write http://127.0.0.1:5068"),
+        ("me:s/cret@host:5000", "=host:5000 lacks its scheme: write http://host:5000"),
         ("localhost:5000/mlflow", "lacks its scheme: write http://localhost:5000/mlflow"),
         ("ftp://h", "no MLflow at ftp://h: .*unsupported URI"),
     ],

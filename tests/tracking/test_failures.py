@@ -13,13 +13,37 @@ from study.common.errors import TrackingRefused
 from study.tracking import failures
 
 
-def test_redact_credentials_removes_users_and_passwords() -> None:
-    assert failures.redact_credentials("http://me:secret@host:5000/x") == "http://host:5000/x"
-    assert failures.redact_credentials("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
-    assert failures.redact_credentials("http://me:s@cret@host/x") == "http://host/x"
-    assert failures.redact_credentials("postgresql://h/db?user=a&password=b&c=d").endswith(
-        "?user=a&password=...&c=d"
-    )
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("http://me:secret@host:5000/x", "http://host:5000/x"),
+        ("http://me:s@cret@host/x", "http://host/x"),
+        (
+            "postgresql+psycopg2://study:S3cr/etPass@db/optuna",
+            "postgresql+psycopg2://db/optuna",
+        ),
+        ("no postgresql://a:b@h/x, no http://c:d/e@h/y", "no postgresql://h/x, no http://h/y"),
+        ("me:secret@host:5000", "host:5000"),
+        ("MLFLOW_TRACKING_URI=me:sec/ret@host:5000 is", "MLFLOW_TRACKING_URI=host:5000 is"),
+        ("not parsed: 'me:secret@host/db'", "not parsed: 'host/db'"),
+        ("postgresql://h/db?user=a&password=b&c=d", "postgresql://h/db?user=a&password=...&c=d"),
+    ],
+)
+def test_redact_credentials_removes_users_and_passwords(text: str, redacted: str) -> None:
+    assert failures.redact_credentials(text) == redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sqlite:///mlflow.db",
+        "sqlite:////home/me@work/a:b@c/mlflow.db",
+        "http://host:5000/api: (Caused by an error at 12:00)",
+        "no model models:/demo@champion",
+    ],
+)
+def test_redact_credentials_leaves_a_text_without_credentials(text: str) -> None:
+    assert failures.redact_credentials(text) == text
 
 
 def test_file_in_a_folder_that_cannot_be_written_is_named(
