@@ -8,11 +8,15 @@ cut.
 
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
+from study.common.errors import StudyError
 from study.common.files import sync_to_disk
+from study.tracking.operations import KINDS
 from study.tracking.operations import Operation
 
 OPERATIONS = "operations.jsonl"
@@ -32,16 +36,12 @@ class Journal:
 
     @property
     def operations(self) -> list[Operation]:
-        """Return all operations in the order in which they were appended."""
-        entries = [json.loads(line) for line in self._read_complete_lines().splitlines()]
-        return [
-            Operation(
-                entry["kind"],
-                entry["body"],
-                self.folder / entry["files"] if entry["files"] else None,
-            )
-            for entry in entries
-        ]
+        """Return all operations in the order in which they were appended.
+
+        Raises:
+            StudyError: this code would not have written them so.
+        """
+        return [self._parse_line(line) for line in self._read_complete_lines().splitlines()]
 
     def append(self, operation: Operation) -> None:
         """Append an operation, with a copy of its files."""
@@ -72,6 +72,35 @@ class Journal:
         A record has this method so that it can take the place of an `Outbox`.
         """
 
+    def _parse_line(self, line: bytes) -> Operation:
+        """Return the operation in a line, which may come from another machine.
+
+        Raises:
+            StudyError: it cannot be read, is of an unknown kind, or its files are not the record's.
+        """
+        try:
+            entry = json.loads(line)
+            operation = Operation(entry["kind"], dict(entry["body"]))
+            name = entry["files"]
+        except (ValueError, TypeError, LookupError):
+            raise StudyError(
+                f"{self.folder / OPERATIONS} is damaged: copy the record again, or remove it"
+            ) from None
+        if operation.kind not in KINDS:
+            raise StudyError(
+                f"the record {self.folder} has an operation of an unknown kind, "
+                f"{operation.kind!r}: deliver it with the version of the code that wrote it"
+            )
+        if name is None:
+            return operation
+        is_own = isinstance(name, str) and re.fullmatch(r"[0-9]{4,}", name)
+        if not is_own or _has_links(self.folder / name):
+            raise StudyError(
+                f"the record {self.folder} names files outside of it, by {name!r}: remove it, "
+                "unless you know who wrote it"
+            )
+        return replace(operation, folder=self.folder / name)
+
     def _read_complete_lines(self) -> bytes:
         """Return the lines that were written to their ends."""
         try:
@@ -79,6 +108,11 @@ class Journal:
         except FileNotFoundError:
             return b""
         return content[: content.rfind(NEWLINE) + 1]
+
+
+def _has_links(folder: Path) -> bool:
+    """Return True if a folder, or anything in it, is a link to another place."""
+    return folder.is_symlink() or any(path.is_symlink() for path in folder.rglob("*"))
 
 
 def is_finished(record: Journal) -> bool:

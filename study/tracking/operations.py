@@ -12,14 +12,16 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+KINDS = ("batch", "begin", "dataset", "files", "model", "end")
+
 
 @dataclass(frozen=True)
 class Operation:
     """One request to MLflow, or a few that belong together.
 
     Attributes:
-        kind: `batch` (params, tags, metrics), `dataset`, `files`, `model` or `end`. A record that
-            has no run at MLflow yet starts with a `begin`.
+        kind: one of `KINDS`. A `batch` has params, tags and metrics. A `begin` starts a record that
+            has no run at MLflow yet.
         body: what to write, fit for JSON.
         folder: the files that belong to the operation.
     """

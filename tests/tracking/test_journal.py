@@ -1,10 +1,14 @@
 """A record outlives its process at any moment."""
 
+import json
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from study.common.errors import StudyError
 from study.tracking import operations
 from study.tracking.journal import is_finished
 from study.tracking.journal import Journal
@@ -70,3 +74,48 @@ def test_operation_with_files_is_on_the_disk_before_its_line(
     copy = record.folder / "0001"
     before = [path.stat().st_ino for path in (copy / "part", copy / "part/a.txt", copy)]
     assert synced == [*before, record.folder.stat().st_ino, lines]
+
+
+def write_line(record: Journal, **entry: Any) -> None:
+    record.folder.mkdir(exist_ok=True)
+    line = {"kind": "files", "body": {}, "files": None} | entry
+    (record.folder / OPERATIONS).write_text(json.dumps(line) + "\n")
+
+
+@pytest.mark.parametrize("name", ["/etc", "../secret", "..", ".", "", "0001/../../secret", 1234])
+def test_record_that_names_files_of_another_place_is_refused(
+    tmp_path: Path, name: str | int
+) -> None:
+    (tmp_path / "secret").mkdir()
+    record = Journal(tmp_path / "record")
+    write_line(record, files=name)
+    with pytest.raises(StudyError, match=re.escape(f"names files outside of it, by {name!r}")):
+        _ = record.operations
+
+
+@pytest.mark.parametrize("link", ["0000", "0000/key", "0000/part/key"])
+def test_record_with_a_link_among_its_files_is_refused(tmp_path: Path, link: str) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    record = Journal(tmp_path / "record")
+    write_line(record, files="0000")
+    path = record.folder / link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(secret)
+    with pytest.raises(StudyError, match="names files outside of it, by '0000'"):
+        _ = record.operations
+
+
+@pytest.mark.parametrize("line", ["[]", "{}", "not JSON", '{"kind": [], "body": 1, "files": null}'])
+def test_record_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / OPERATIONS).write_text(line + "\n")
+    with pytest.raises(StudyError, match=f"^{tmp_path / OPERATIONS} is damaged: "):
+        _ = Journal(tmp_path).operations
+
+
+def test_record_with_an_unknown_kind_of_operation_is_named(tmp_path: Path) -> None:
+    record = Journal(tmp_path / "record")
+    write_line(record, kind="trace")
+    message = f"^the record {record.folder} has an operation of an unknown kind, 'trace': deliver"
+    with pytest.raises(StudyError, match=message):
+        _ = record.operations
