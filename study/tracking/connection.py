@@ -203,7 +203,9 @@ def _configure_client() -> None:
     """
     for name in LEFTOVERS:
         os.environ.pop(name, None)
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    # A request whose answer was lost would be repeated at once, and make a second run. This package
+    # looks for the first one before it repeats.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")  # seconds
     # Else MLflow prints two lines at the end of each run, with the unredacted address: a password
     # in it would be shown.

@@ -12,6 +12,7 @@ from pathlib import Path
 import mlflow
 import optuna
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy import create_engine
 from sqlalchemy import text
@@ -106,6 +107,19 @@ def test_server_of_the_same_or_an_unknown_version_is_accepted(
 ) -> None:
     monkeypatch.setattr(Answers, "version", version)
     connection.connect()
+
+
+@pytest.mark.usefixtures("other")
+def test_request_whose_answer_is_lost_is_not_repeated_by_mlflow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Answers, "version", (200, "3.1.0"))
+    client = connection.connect()
+    paths: list[str] = []
+    monkeypatch.setattr(Answers, "do_POST", lambda answers: paths.append(answers.path))
+    with pytest.raises(MlflowException, match="Remote end closed connection without response"):
+        client.create_run("0")
+    assert paths == ["/api/2.0/mlflow/runs/create"]
 
 
 def test_tracking_error_can_be_pickled_and_shows_no_password(

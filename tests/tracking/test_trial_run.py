@@ -1,8 +1,10 @@
 """Which run a trial writes to, how it ends, and that nothing is written twice."""
 
 import time
+from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from study.common.errors import TrackingError
@@ -79,6 +81,28 @@ def test_run_without_an_epoch_is_resumed(client: MlflowClient) -> None:
     with open_run(client, PLACE, resumable=False) as second:
         pass
     assert second.run_id == first.run_id
+
+
+def test_run_whose_id_was_lost_on_its_way_is_used_by_the_next_attempt(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_run = client.create_run
+
+    def lose_answer(*args: Any, **named: Any) -> None:
+        create_run(*args, **named)
+        raise MlflowException("API request failed with exception: Read timed out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "create_run", lose_answer)
+        with (
+            pytest.raises(TrackingError, match="Read timed out"),
+            open_run(client, PLACE, resumable=False),
+        ):
+            pass
+    (lost,) = runs_of(client)
+    with open_run(client, PLACE, resumable=False) as log:
+        assert log.run_id == lost.info.run_id
+    assert [run.info.status for run in runs_of(client)] == ["FINISHED"]
 
 
 def test_run_killed_on_this_machine_is_resumed(client: MlflowClient) -> None:
