@@ -52,6 +52,15 @@ def test_servers_have_health_checks_and_wait_for_the_password_check() -> None:
     assert found["worker"]["profiles"] == ["workers"]
 
 
+def test_logs_of_all_services_are_limited() -> None:
+    limits = {"max-size": "10m", "max-file": "3"}
+    assert [s["logging"]["options"] for s in services().values()] == [limits] * 5
+
+
+def test_worker_that_fails_is_not_started_again_for_ever() -> None:
+    assert services()["worker"]["restart"] == "on-failure:5"
+
+
 def test_data_is_on_named_volumes() -> None:
     named = set(yaml.safe_load(COMPOSE)["volumes"])
     mounts = [mount for service in services().values() for mount in service.get("volumes", ())]
