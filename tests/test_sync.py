@@ -5,9 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
 import pandas as pd
 import pytest
 from mlflow.entities import Run
@@ -17,6 +19,7 @@ from mlflow.tracking import MlflowClient
 from study.common.errors import ConfigError
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
+from study.common.progress import Progress
 from study.common.settings import server_patience
 from study.sync import main
 from study.tracking import operations
@@ -335,6 +338,60 @@ def test_spool_that_fails_for_now_stops_no_other(
     with pytest.raises(TrackingError, match=f"run {first} waits on this machine"):
         _deliver_and_find_runs(client, "f1")
     _deliver_and_find_runs(client, "f2")
+
+
+@pytest.mark.usefixtures("cache")
+def test_spools_of_one_run_arrive_in_the_order_of_writing(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = str(client.create_run("0").info.run_id)
+    for number, status in enumerate(("KILLED", "FINISHED"), start=1):
+        end = Operation("end", {"status": status, "time": number})
+        spool.save_spool(run_id, [operations.tags({"note": status}), end])
+    set_terminated = client.set_terminated
+
+    def fail_once(*_: object) -> None:
+        monkeypatch.setattr(client, "set_terminated", set_terminated)
+        raise_connection_refused()
+
+    monkeypatch.setattr(client, "set_terminated", fail_once)
+    assert list(spool.flush_spool(client).waiting) == [run_id]
+    assert len(spool.list_spools()) == 2
+    assert spool.flush_spool(client).delivered == [run_id, run_id]
+    run = client.get_run(run_id)
+    assert (run.info.status, run.info.end_time) == ("FINISHED", 2)
+    assert run.data.tags["note"] == "FINISHED"
+
+
+def test_spools_that_another_process_delivers_are_waited_for_with_a_line(
+    client: MlflowClient, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = str(client.create_run("0").info.run_id)
+    spool.save_spool(run_id, [operations.tags({"a": "b"})])
+    root = cache / "spool"
+    lines: list[str] = []
+    lock = filelock.FileLock(root / ".lock")
+    lock.acquire()
+
+    def note_and_release(_: Progress, text: str) -> None:
+        lines.append(text)
+        lock.release()
+
+    monkeypatch.setattr(Progress, "say", note_and_release)
+    assert spool.flush_spool(client).delivered == [run_id]
+    assert lines == [f"another process delivers the records in {root}: waiting for it to end"]
+
+
+def test_spool_left_unfinished_is_removed_once_nobody_can_be_writing_it(
+    client: MlflowClient, cache: Path
+) -> None:
+    root = cache / "spool"
+    yesterday = time.time_ns() - 90_000 * 10**9
+    old, new = (root / f"{when}-{'a' * 32}.part" for when in (yesterday, time.time_ns()))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+    assert spool.flush_spool(client).delivered == []
+    assert [path for path in (old, new) if path.exists()] == [new]
 
 
 def raise_connection_refused(*_: object) -> None:

@@ -36,6 +36,7 @@ from study.tracking.outbox import Outbox
 from study.tracking.writer import write_operation as deliver_operation
 
 INTERRUPTED_PATIENCE = 3.0  # seconds to wait for the server after Ctrl-C, at most
+MAX_WRITING_SECONDS = 86_400  # after which nobody can be writing a spool any more
 
 
 @contextlib.contextmanager
@@ -138,27 +139,44 @@ def flush_spool(client: MlflowClient) -> DeliveryReport:
 
     The delivery may be killed and repeated. A spool that MLflow refuses for good is moved to
     `refused_folder`, and a printed line says so. A spool that belongs to another server, or fails
-    for now, stays.
+    for now, stays, and so do later ones of the same run.
     """
     report = DeliveryReport()
-    if not list_spools():
-        return report
     root = cache_dir() / "spool"
+    if not any(root.glob("*-*")):
+        return report
     with cache_errors_as_data_errors():
-        # another process may deliver at the same time
-        lock = filelock.FileLock(root / ".lock").acquire()
+        lock = _wait_for_lock(root)
     with lock:
-        # Delivered spools whose removal was cut off by a kill
-        for leftover in root.glob("*.gone"):
+        for leftover in _list_leftovers(root):
             shutil.rmtree(leftover)
         for folder in list_spools():
             _deliver_spool(client, folder, report)
     return report
 
 
+def _wait_for_lock(root: Path) -> contextlib.AbstractContextManager[object]:
+    """Lock the spools, and print a line if another process delivers them now."""
+    lock = filelock.FileLock(root / ".lock")
+    try:
+        return lock.acquire(timeout=0)
+    except filelock.Timeout:
+        Progress().say(f"another process delivers the records in {root}: waiting for it to end")
+        return lock.acquire()
+
+
+def _list_leftovers(root: Path) -> list[Path]:
+    """Return what a kill left of spools: delivered ones, and ones that were not written whole."""
+    oldest = time.time_ns() - MAX_WRITING_SECONDS * 10**9
+    parts = [path for path in root.glob("*.part") if int(path.name.split("-")[0]) < oldest]
+    return [*root.glob("*.gone"), *parts]
+
+
 def _deliver_spool(client: MlflowClient, folder: Path, report: DeliveryReport) -> None:
     """Deliver one spool and add the result to the report."""
     run_id = folder.name.split("-", 1)[1]
+    if run_id in report.waiting:  # an earlier spool, which would overwrite this one later
+        return
     try:
         if not _run_exists(client, run_id):
             report.unknown.append(run_id)
