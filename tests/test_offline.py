@@ -169,12 +169,26 @@ def test_interrupted_import_is_completed_in_the_same_run(
         with pytest.raises(KeyboardInterrupt):
             sync_folder(records)
     assert finished_of(client) == []
+    (parent,) = [each for each in runs_of(client) if "study" in each.data.tags]
+    assert parent.info.status == "KILLED"  # however the import ended
     assert sync_folder(records) == "1 run delivered, 0 there already"
     (run,) = finished_of(client)
     (parent,) = [each for each in runs_of(client) if each.info.run_id != run.info.run_id]
     assert parent.info.status == "KILLED"  # not running: until study.grid finds it complete
     assert len(history_of(client, run, "val_loss")) == EPOCHS
     assert len(history_of(client, run, "test_loss")) == 1
+
+
+def test_parent_run_that_a_killed_import_left_running_is_closed_by_the_next(
+    run_of: Run, client: MlflowClient, records: Path
+) -> None:
+    parent = run_of.data.tags["mlflow.parentRunId"]
+    client.update_run(parent, status="RUNNING")
+    assert sync_folder(records) == "0 runs delivered, 1 there already"
+    assert client.get_run(parent).info.status == "KILLED"
+    client.set_terminated(parent, "FINISHED")
+    sync_folder(records)
+    assert client.get_run(parent).info.status == "FINISHED"
 
 
 def test_record_that_another_call_finished_meanwhile_is_left_as_it_is(records: Path) -> None:

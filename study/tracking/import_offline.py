@@ -1,5 +1,6 @@
 """Make MLflow runs of the records of trials that were trained without MLflow."""
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -37,17 +38,30 @@ def import_records(client: MlflowClient, records: Sequence[Journal]) -> int:
     parents: dict[str, Run] = {}
     sweeps = _collect_sweeps(records)
     count = 0
-    for record in records:
-        begin, *operations = record.operations
-        run = _find_or_create_run(client, begin.body, parents, sweeps)
-        if run is not None:
-            for operation in operations:
-                write_operation(client, run.info.run_id, operation)
-            count += 1
-    # KILLED, not FINISHED: only `study.grid` can tell that a study is complete.
-    for parent in parents.values():
-        client.set_terminated(parent.info.run_id, "KILLED")
+    parents_to_close: set[str] = set()  # ids
+    try:
+        for record in records:
+            begin, *operations = record.operations
+            imported_run = _find_imported_run(client, begin.body)
+            if imported_run is not None:
+                parents_to_close.add(imported_run.data.tags[MLFLOW_PARENT_RUN_ID])
+            run = _find_or_create_run(client, begin.body, imported_run, parents, sweeps)
+            if run is not None:
+                for operation in operations:
+                    write_operation(client, run.info.run_id, operation)
+                count += 1
+    finally:
+        parents_to_close.update(parent.info.run_id for parent in parents.values())
+        _close_parents(client, parents_to_close)
     return count
+
+
+def _close_parents(client: MlflowClient, run_ids: Iterable[str]) -> None:
+    """End parent runs that this import, or an earlier one that was killed, has left running."""
+    for run_id in run_ids:
+        if queries.is_running(client, run_id):
+            # Not FINISHED: only `study.grid` can tell that a study is complete.
+            client.set_terminated(run_id, "KILLED")
 
 
 def _collect_sweeps(records: Sequence[Journal]) -> dict[str, Sweep]:
@@ -66,9 +80,15 @@ def _collect_sweeps(records: Sequence[Journal]) -> dict[str, Sweep]:
     return sweeps
 
 
+def _find_imported_run(client: MlflowClient, begin: Mapping[str, Any]) -> Run | None:
+    """Return the run that an import has begun for the record with this first body, or None."""
+    return next(iter(queries.search_runs_by_tags(client, {RECORD_TAG: begin["id"]})), None)
+
+
 def _find_or_create_run(
     client: MlflowClient,
     begin: Mapping[str, Any],
+    run: Run | None,
     parents: dict[str, Run],
     sweeps: Mapping[str, Sweep],
 ) -> Run | None:
@@ -79,10 +99,10 @@ def _find_or_create_run(
     Args:
         client: the MLflow client.
         begin: the body of the record's first operation.
+        run: the one that an earlier import has started.
         parents: the parent runs opened so far, by the names of their studies; a new one is added.
         sweeps: by the names of their studies.
     """
-    run = next(iter(queries.search_runs_by_tags(client, {RECORD_TAG: begin["id"]})), None)
     if run is not None and run.info.status == "FINISHED":
         return None
     if run is None and queries.find_finished_run(client, begin["fingerprint"]) is not None:
