@@ -13,6 +13,7 @@ from typing import Any
 from deploy.errors import StackError
 
 PATIENCE = 300  # seconds that a server has to answer, even on a busy machine
+MAX_QUOTED_BYTES = 10_000  # of a log's end
 
 CheckAlive = Callable[[], None]  # raises StackError if its server has ended
 
@@ -54,7 +55,9 @@ def run_process(name: str, command: list[str], log: Path, **options: Any) -> Ite
 
 def _quote_last_line(log: Path, start: int) -> str:
     """Quote the last line that a log holds from byte `start` on."""
-    lines = log.read_bytes()[start:].decode(errors="replace").split("\n")
+    with log.open("rb") as file:
+        file.seek(max(start, log.stat().st_size - MAX_QUOTED_BYTES))
+        lines = file.read().decode(errors="replace").split("\n")
     last_line = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f"the last line of {log} is:\n{last_line}" if last_line else f"it wrote nothing to {log}"
 

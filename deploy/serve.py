@@ -58,6 +58,7 @@ def build_mlflow_command(host: str, port: int, artifacts: str, names: str) -> li
     further_hosts = [name.strip() for name in names.split(",") if name.strip()]
     command = [find_program("mlflow"), "server", "--app-name", "basic-auth"]
     command += ["--host", host, "--port", str(port), "--workers", "2"]
+    command += ["--uvicorn-opts", "--no-access-log"]  # a line per request would fill the disk
     command += ["--backend-store-uri", RUNS]
     command += ["--serve-artifacts", "--artifacts-destination", artifacts]
     command += ["--allowed-hosts", ",".join((*LOCAL_HOSTS, *further_hosts))]

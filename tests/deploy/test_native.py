@@ -224,11 +224,14 @@ def test_mlflow_accepts_the_right_login(client: MlflowClient) -> None:
     assert client.search_experiments(max_results=1)
 
 
-def test_mlflow_refuses_a_foreign_host_header(stack: dict[str, str]) -> None:
+def test_mlflow_refuses_a_foreign_host_header(folder: Path, stack: dict[str, str]) -> None:
     request = urllib.request.Request(stack["MLFLOW_TRACKING_URI"], headers={"Host": "evil.test"})
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request)
     assert caught.value.code == 403
+    log = (folder / "mlflow.log").read_text()
+    assert "Application startup complete" in log
+    assert "GET /" not in log, "a line per request fills the disk"
 
 
 @pytest.mark.parametrize("wrong", ["not-the-password", None])

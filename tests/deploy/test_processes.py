@@ -22,6 +22,7 @@ def refuse() -> None:
     ("program", "words"),
     [
         ("print('starting', end='\\n\\n'); exit('no room\\n')", "the last line of {} is:\nno room"),
+        ("print('x' * 10**6); exit('no room')", "the last line of {} is:\nno room"),
         ("exit(3)", "it wrote nothing to {}"),
     ],
 )
