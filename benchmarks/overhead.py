@@ -49,7 +49,7 @@ from study.search import pruning
 from study.search.claims import Claims
 from study.search.samplers import make_sampler
 from study.search.search_plan import Bounds
-from study.search.search_scheduler import Search
+from study.search.search_scheduler import SearchScheduler
 from study.search.space import make_space
 from study.search.storage import Storage
 
@@ -149,7 +149,7 @@ def measure_turns(trials: int) -> dict[str, list[Cost]]:
     claims.storage.answering_since -= 3600
     claims.study.sampler = make_sampler("tpe", 0)
     client = MlflowClient("http://localhost")  # never called, because no trial fails
-    search = Search(claims, space, METRIC, "0" * 64, client, Bounds())
+    search = SearchScheduler(claims, space, METRIC, "0" * 64, client, Bounds())
     search.progress.console.quiet = True
     steps = [database.measure(lambda: search.step(StubWorker())) for _ in range(TURNS + 1)]
     watches = [_make_watch(search, n) for n in range(3)]
@@ -168,7 +168,7 @@ def _open_claims(trials: int) -> Claims:
     return Claims(Storage(f"overhead-{trials}"), "maximize")
 
 
-def _make_watch(search: Search, number: int) -> Watch:
+def _make_watch(search: SearchScheduler, number: int) -> Watch:
     trial = search.claims.study.ask(search.space.free)
     search.claims.claim(trial, f"watched-{number}")
     return pruning.make_watch(trial, "median", EPOCHS, search.metric)

@@ -30,7 +30,7 @@ from study.search import pruning
 from study.search.claims import Claims
 from study.search.samplers import make_sampler
 from study.search.search_plan import Bounds
-from study.search.search_scheduler import Search
+from study.search.search_scheduler import SearchScheduler
 from study.search.space import make_space
 from study.search.storage import Storage
 from study.tracking import connection
@@ -126,7 +126,7 @@ class StubWorker:
         """Do nothing, because nothing is open."""
 
 
-def _open_search(plan: Plan, clock: Clock) -> Search:
+def _open_search(plan: Plan, clock: Clock) -> SearchScheduler:
     """Open the search as a driver does, with its calls timed."""
     with clock.time_call("joining"):  # reads all trials
         claims = Claims(Storage(plan.study), "maximize")
@@ -145,7 +145,9 @@ def _open_search(plan: Plan, clock: Clock) -> Search:
     space = make_space(recipe("chest"))
     bounds = Bounds(plan.trials)
     options = Options(parent=plan.parent)
-    search = Search(claims, space, METRIC, DIGEST, connection.connect(), bounds, options=options)
+    search = SearchScheduler(
+        claims, space, METRIC, DIGEST, connection.connect(), bounds, options=options
+    )
     search.progress.console.quiet = True
     claim_next = search.claim_next
 
@@ -167,7 +169,7 @@ def run_worker(plan: Plan, ready: Barrier, results: Connection) -> None:
     _silence_libraries()
     clock = Clock()
     gave_up = ""
-    search: Search | None = None
+    search: SearchScheduler | None = None
     try:
         search = _open_search(plan, clock)
     except StudyError as error:

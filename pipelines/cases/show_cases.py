@@ -35,7 +35,7 @@ from study.data.prepare import prepare
 from study.statistics.predictions import PREDICTIONS_FILE
 from study.tracking.failures import describe_error
 from study.tracking.failures import mlflow_errors_as_study_errors
-from study.workers.local import Worker
+from study.workers.local import LocalWorker
 
 MODEL = "model/data/model.keras"  # where MLflow puts a Keras model among a run's artifacts
 
@@ -149,7 +149,7 @@ def _compute_heat_maps(
         )
     file = _download(run.run_id, MODEL, folder)
     # Keras is loaded in the worker's process, never in this one
-    with contextlib.closing(Worker({"KERAS_BACKEND": keras_backend()})) as worker:
+    with contextlib.closing(LocalWorker({"KERAS_BACKEND": keras_backend()})) as worker:
         maps: NDArray[np.float32] = worker.call(
             "study.training.gradcam:compute_heat_maps_of_file", file, np.stack(images), classes
         )

@@ -29,8 +29,9 @@ from study.common.settings import heartbeat_seconds
 from study.common.settings import supports_concurrency
 from study.search.storage import BEATS_UNTIL_DEAD
 from study.search.storage import Storage
+from study.search.trial_states import collect_running_keys
+from study.search.trial_states import find_ended_trials
 
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_DEATHS = 10  # at the same epoch, after which a config is not tried again
 SLICE = 100  # trials that are added under one lock
 RELEASE_SECONDS = 5.0  # to release an interrupted trial if the storage does not answer
@@ -79,6 +80,10 @@ class Claims:
 
         return self.storage.under_lock(fail_dead_and_act)
 
+    def fail_dead_trials(self) -> None:
+        """Fail the trials of dead processes, so that their configs can be claimed again."""
+        self.under_lock(lambda: None)
+
     def _fail_dead_trials(self) -> None:
         if not self.shared:
             return
@@ -113,7 +118,7 @@ class Claims:
             self.under_lock(functools.partial(self._add_missing, chosen))
 
     def _add_missing(self, trials: Mapping[str, FrozenTrial]) -> None:
-        known_keys = self.finished_by_fingerprint().keys()
+        known_keys = find_ended_trials(self.trials()).keys()
         for key, trial in trials.items():
             if key not in known_keys:
                 self.study.add_trial(trial)
@@ -126,48 +131,13 @@ class Claims:
         with self.storage.timed():
             return self.study.get_trials(deepcopy=False, states=states or None)
 
-    # These methods accept a pre-fetched trial list, because each fetch queries the storage.
-
-    def finished_by_fingerprint(
-        self, trials: list[FrozenTrial] | None = None
-    ) -> dict[str, FrozenTrial]:
-        """Return the first finished or pruned trial of each config, by fingerprint."""
-        first_trials: dict[str, FrozenTrial] = {}
-        for trial in self.trials() if trials is None else trials:
-            if trial.state in ENDED:
-                first_trials.setdefault(trial.user_attrs["fingerprint"], trial)
-        return first_trials
-
-    def running_fingerprints(self, trials: list[FrozenTrial] | None = None) -> set[str]:
-        """Return the fingerprints of the configs that any process is training."""
-        candidates = self.trials() if trials is None else trials
-        running_trials = [trial for trial in candidates if trial.state == TrialState.RUNNING]
-        keys = [trial.user_attrs.get("fingerprint") for trial in running_trials]
-        return {key for key in keys if key is not None}
-
-    def training_fingerprints(self) -> set[str]:
-        """Return the fingerprints of all trainings of the running claims.
-
-        With several seeds, a claim has a training for each, and the first one's fingerprint.
-        """
-        trials = self.trials(TrialState.RUNNING)
-        further = [trial.user_attrs.get("further_fingerprints", []) for trial in trials]
-        return self.running_fingerprints(trials).union(*further)
-
-    def ended_run_ids(self) -> set[str]:
-        """Return the ids of the MLflow runs of the finished trials."""
-        run_ids: set[str] = set()
-        for trial in self.trials(TrialState.COMPLETE):
-            run_ids |= {*trial.user_attrs.get("run_ids", []), trial.user_attrs.get("run_id", "")}
-        return run_ids
-
     def waiting_message(self) -> str | None:
         """Return a message on the trials that an idle worker waits for, if it is news.
 
         It is None if there are none, or as many as at the last call.
         """
-        running = self.storage.retry_until_available(self.running_fingerprints)
-        count = len(running - self.running_here)
+        trials = self.storage.retry_until_available(self.trials)
+        count = len(collect_running_keys(trials) - self.running_here)
         last_count = self._awaited_count
         self._awaited_count = count
         if count in (0, last_count):
@@ -179,19 +149,6 @@ class Claims:
             f"waiting for {subject} "
             f"(a process that gives no sign of life for {grace_seconds()} s loses its trial)"
         )
-
-    def orphaned_trials(self, trials: list[FrozenTrial] | None = None) -> list[FrozenTrial]:
-        """Return the orphaned trials.
-
-        Their process died, and nobody has claimed their config since.
-        """
-        candidates = self.trials() if trials is None else trials
-        latest = {trial.user_attrs.get("fingerprint"): trial for trial in candidates}
-        return [
-            trial
-            for key, trial in latest.items()
-            if key and trial.state == TrialState.FAIL and "reason" not in trial.user_attrs
-        ]
 
     def open_trial(self) -> optuna.Trial:
         """Return a new trial without a config, for a sampler to choose one.

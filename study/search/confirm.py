@@ -20,7 +20,7 @@ from study.search.claims import Claims
 from study.search.grid_plan import GridPlan
 from study.search.grid_scheduler import GridScheduler
 from study.search.grid_space import build_grid
-from study.search.search_scheduler import Search
+from study.search.search_scheduler import SearchScheduler
 from study.search.storage import Storage
 from study.serving.chance import explain_no_better_than_chance
 from study.serving.registry import register_model
@@ -44,7 +44,7 @@ class Confirmation:
 
 
 def confirm_best(
-    search: Search, workers: Sequence[Worker], seed_count: int, *, log_model: bool
+    search: SearchScheduler, workers: Sequence[Worker], seed_count: int, *, log_model: bool
 ) -> Confirmation:
     """Train the best config and the start of a search with `seed_count` fresh seeds.
 
@@ -76,7 +76,7 @@ def confirm_best(
 
 
 def train_with_seeds(
-    search: Search,
+    search: SearchScheduler,
     config: TrialConfig,
     seeds: Sequence[int],
     workers: Sequence[Worker],

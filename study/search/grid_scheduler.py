@@ -29,6 +29,8 @@ from study.search.claims import Claims
 from study.search.grid_plan import Cell
 from study.search.grid_plan import Setting
 from study.search.grid_space import Grid
+from study.search.trial_states import collect_running_keys
+from study.search.trial_states import find_ended_trials
 from study.tracking import queries
 from study.workers.pool import Scheduler
 from study.workers.pool import StepResult
@@ -98,7 +100,7 @@ class GridScheduler(Scheduler[ClaimedCell]):
     def _add_finished_trials(self) -> None:
         """Add to Optuna what is finished in MLflow alone."""
         retry = self.claims.storage.retry_until_available
-        ended_keys = retry(self.claims.finished_by_fingerprint).keys()
+        ended_keys = find_ended_trials(retry(self.claims.trials)).keys()
         missing_trials: dict[str, optuna.trial.FrozenTrial] = {}
         for cell, outcome in self.finished.items():
             if (key := self.grid.keys[cell]) not in ended_keys:
@@ -166,7 +168,7 @@ class GridScheduler(Scheduler[ClaimedCell]):
 
     def _claim_first(self) -> ClaimedCell | None:
         """Claim the first cell that is neither running nor finished."""
-        running_keys = self.claims.running_fingerprints()
+        running_keys = collect_running_keys(self.claims.trials())
         finished_keys = {
             trial.user_attrs["fingerprint"]
             for trial in self.claims.trials(TrialState.COMPLETE)

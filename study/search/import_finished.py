@@ -6,11 +6,12 @@ from optuna.trial import FrozenTrial
 
 from study.common.errors import ConfigError
 from study.config.trial_config import parse_value
-from study.search.search_scheduler import Search
+from study.search.search_scheduler import SearchScheduler
+from study.search.trial_states import find_ended_trials
 from study.tracking import queries
 
 
-def import_finished(search: Search) -> int:
+def import_finished(search: SearchScheduler) -> int:
     """Add finished runs in MLflow that belong to the space to Optuna's study.
 
     Returns:
@@ -20,7 +21,7 @@ def import_finished(search: Search) -> int:
         return 0  # a trial of several seeds finds its finished runs one by one
     tags = {"finished": "true", "data_digest": search.digest}
     runs = queries.search_runs_by_tags(search.client, tags)
-    known = search.claims.storage.retry_until_available(search.claims.finished_by_fingerprint)
+    known = find_ended_trials(search.claims.storage.retry_until_available(search.claims.trials))
     trials = [_make_trial(search, run) for run in runs if run.data.tags["fingerprint"] not in known]
     new_trials: dict[str, FrozenTrial] = {}
     for trial in trials:
@@ -30,7 +31,7 @@ def import_finished(search: Search) -> int:
     return len(new_trials)
 
 
-def _make_trial(search: Search, run: Run) -> FrozenTrial | None:
+def _make_trial(search: SearchScheduler, run: Run) -> FrozenTrial | None:
     """Return a finished run as a trial, or None if the run is not of this space."""
     values = search.space.base.as_dict() | run.data.params  # a run may lack newer fields
     try:

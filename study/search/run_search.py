@@ -19,11 +19,12 @@ from study.search.grid_plan import parent_run_title
 from study.search.import_finished import import_finished
 from study.search.samplers import make_sampler
 from study.search.search_plan import SearchPlan
-from study.search.search_scheduler import Search
+from study.search.search_scheduler import SearchScheduler
 from study.search.search_summary import summarize_search
 from study.search.space import Space
 from study.search.storage import Storage
 from study.search.study_run import open_study_run
+from study.search.trial_states import find_ended_trials
 from study.tracking import connection
 from study.tracking.parent_run import StudySpec
 from study.workers.pool import run_workers
@@ -52,7 +53,9 @@ def run_search(space: Space, plan: SearchPlan, workers: Sequence[Worker]) -> Non
         claims.study.sampler = storage.retry_until_available(
             lambda: _make_seeded_sampler(plan.sampler, space.base.seed, claims)
         )
-        search = Search(claims, space, metric, digest, client, plan.bounds, plan.pruner, plan.seeds)
+        search = SearchScheduler(
+            claims, space, metric, digest, client, plan.bounds, plan.pruner, plan.seeds
+        )
         confirmation, doubts = _search_under_parent(search, plan, workers)
     if plan.register:
         if doubts and not plan.force:
@@ -64,7 +67,7 @@ def run_search(space: Space, plan: SearchPlan, workers: Sequence[Worker]) -> Non
 
 
 def _search_under_parent(
-    search: Search, plan: SearchPlan, workers: Sequence[Worker]
+    search: SearchScheduler, plan: SearchPlan, workers: Sequence[Worker]
 ) -> tuple[confirm.Confirmation, list[str]]:
     """Search and confirm below the search's parent run.
 
@@ -109,12 +112,12 @@ def _make_seeded_sampler(kind: str, seed: int, claims: Claims) -> BaseSampler:
     return make_sampler(kind, seed + len(claims.study.trials) if is_alone else None)
 
 
-def _train_trials(search: Search, workers: Sequence[Worker]) -> None:
+def _train_trials(search: SearchScheduler, workers: Sequence[Worker]) -> None:
     search.starts = search.space.starts()
     imported = import_finished(search)
     say = search.progress.say
     origin = f", {imported} of them from earlier runs" if imported > 0 else ""
-    ended = search.claims.storage.retry_until_available(search.claims.finished_by_fingerprint)
+    ended = find_ended_trials(search.claims.storage.retry_until_available(search.claims.trials))
     say(f"{search.claims.storage.name}: {len(ended)} trials ended already{origin}")
     say(f"searched: {', '.join(search.space.free)}")
     search.started_at = time.monotonic()
@@ -124,7 +127,7 @@ def _train_trials(search: Search, workers: Sequence[Worker]) -> None:
 
 
 @contextlib.contextmanager
-def _print_best_at_end(search: Search) -> Iterator[None]:
+def _print_best_at_end(search: SearchScheduler) -> Iterator[None]:
     """Print the best config at the end of the block, even if it raises an error."""
     try:
         yield
@@ -132,12 +135,12 @@ def _print_best_at_end(search: Search) -> Iterator[None]:
         search.claims.storage.retry_until_available(lambda: _print_best(search), RELEASE_SECONDS)
 
 
-def _print_best(search: Search) -> None:
+def _print_best(search: SearchScheduler) -> None:
     best = search.best()
     if best is None:
         return
     config = search.space.config(best.params)
-    ended = len(search.claims.finished_by_fingerprint())
+    ended = len(find_ended_trials(search.claims.trials()))
     search.progress.say(
         f"best of {ended}: {search.metric} {best.value:.4f}, "
         f"{search.space.describe(config)}, run {best.user_attrs['run_ids'][0]}"

@@ -33,6 +33,9 @@ from study.search.samplers import has_converged
 from study.search.search_plan import Bounds
 from study.search.search_plan import STAGNATION
 from study.search.space import Space
+from study.search.trial_states import collect_running_keys
+from study.search.trial_states import find_ended_trials
+from study.search.trial_states import list_orphaned_trials
 from study.workers.pool import Scheduler
 from study.workers.pool import StepResult
 from study.workers.pool import Worker
@@ -53,7 +56,7 @@ class ClaimedTrial:
 
 
 @dataclass
-class Search(Scheduler[ClaimedTrial]):
+class SearchScheduler(Scheduler[ClaimedTrial]):
     """One call of the command, with as many workers as call `step`.
 
     The study, the space and the metric must not change within it.
@@ -89,7 +92,7 @@ class Search(Scheduler[ClaimedTrial]):
 
     def best(self) -> FrozenTrial | None:
         """Return the best finished trial, or None if there is none."""
-        ended = self.claims.finished_by_fingerprint().values()
+        ended = find_ended_trials(self.claims.trials()).values()
         complete_trials = [trial for trial in ended if trial.state == TrialState.COMPLETE]
         choose = min if self.metric == "val_loss" else max
         return choose(complete_trials, key=lambda trial: trial.value or 0.0, default=None)
@@ -107,13 +110,13 @@ class Search(Scheduler[ClaimedTrial]):
             )
         retry = self.claims.storage.retry_until_available
         trials = retry(self.claims.trials)
-        ended = self.claims.finished_by_fingerprint(trials)
-        known_keys = ended.keys() | self.claims.running_fingerprints(trials)
+        ended = find_ended_trials(trials)
+        known_keys = ended.keys() | collect_running_keys(trials)
         if reason := self._find_end_reason(len(ended)):
             self.end_reason = reason
             return StepResult.END
         if self._is_full(known_keys):
-            self.claims.under_lock(lambda: None)  # releases the claims of dead processes
+            self.claims.fail_dead_trials()
             if message := self.claims.waiting_message():
                 self.progress.say(message)
             return StepResult.WAIT
@@ -131,8 +134,8 @@ class Search(Scheduler[ClaimedTrial]):
     def _claim_known(self) -> ClaimedTrial | StepResult:
         """Claim an orphaned config or a start, unless another worker was faster."""
         trials = self.claims.trials()
-        ended = self.claims.finished_by_fingerprint(trials)
-        known_keys = ended.keys() | self.claims.running_fingerprints(trials)
+        ended = find_ended_trials(trials)
+        known_keys = ended.keys() | collect_running_keys(trials)
         point = self._find_known_point(trials, known_keys)
         if point is None or self._is_full(known_keys):
             return StepResult.DONE
@@ -153,8 +156,8 @@ class Search(Scheduler[ClaimedTrial]):
         if trials[trial.number].state != TrialState.RUNNING:  # another process thought it dead
             return StepResult.DONE
         others = [other for other in trials if other.number != trial.number]
-        ended = self.claims.finished_by_fingerprint(others)
-        known_keys = ended.keys() | self.claims.running_fingerprints(others)
+        ended = find_ended_trials(others)
+        known_keys = ended.keys() | collect_running_keys(others)
         if self._is_full(known_keys):
             self.claims.fail(trial, "the search has all its trials")
             return StepResult.DONE
@@ -191,7 +194,7 @@ class Search(Scheduler[ClaimedTrial]):
         self, trials: list[FrozenTrial], known_keys: set[str]
     ) -> dict[str, Any] | None:
         """Return the point of an orphaned config, or else the next of the starts, if any."""
-        orphaned_points = [dict(trial.params) for trial in self.claims.orphaned_trials(trials)]
+        orphaned_points = [dict(trial.params) for trial in list_orphaned_trials(trials)]
         points = orphaned_points + self.starts
         return next((point for point in points if self.key(point) not in known_keys), None)
 

@@ -14,16 +14,18 @@ from study.job import Outcome
 from study.search.confirm import Confirmation
 from study.search.confirm import START
 from study.search.grid_plan import count_trials
-from study.search.search_scheduler import Search
+from study.search.search_scheduler import SearchScheduler
 from study.search.study_page import describe_protocol
 from study.search.study_page import format_link
 from study.search.study_page import format_percent
 from study.search.study_page import make_operations
+from study.search.trial_states import collect_running_keys
+from study.search.trial_states import find_ended_trials
 from study.tracking.operations import Operation
 
 
 def summarize_search(
-    search: Search, confirmation: Confirmation, doubts: Sequence[str], run: Run
+    search: SearchScheduler, confirmation: Confirmation, doubts: Sequence[str], run: Run
 ) -> list[Operation]:
     """Return what to write to a search's parent run.
 
@@ -35,7 +37,7 @@ def summarize_search(
         doubts: why the win did not repeat in them, if so.
         run: the parent run.
     """
-    ended = search.claims.finished_by_fingerprint()
+    ended = find_ended_trials(search.claims.trials())
     complete = sum(trial.state == TrialState.COMPLETE for trial in ended.values())
     failed = _count_failed(search, ended.keys())
     figures = {"finished": float(complete), "failed": float(failed)}
@@ -77,14 +79,14 @@ def _describe_trainings(run: Run, confirmed: Mapping[TrialConfig, Outcome]) -> s
     return f"{format_percent(_compute_test_accuracy(confirmed))}{means_part}: {', '.join(links)}"
 
 
-def _describe_best_trial(run: Run, search: Search, best: FrozenTrial) -> str:
+def _describe_best_trial(run: Run, search: SearchScheduler, best: FrozenTrial) -> str:
     run_ids = best.user_attrs["run_ids"]
     seeds_part = f" (mean of {len(run_ids)} seeds)" if len(run_ids) > 1 else ""
     link = format_link(run, search.space.config(best.params), run_ids[0])
     return f"{link}, {search.metric.replace('_', ' ')} {best.value:.4f}{seeds_part}"
 
 
-def _count_failed(search: Search, ended_keys: Collection[str]) -> int:
+def _count_failed(search: SearchScheduler, ended_keys: Collection[str]) -> int:
     """Count the configs whose training failed, and which neither ended nor are running."""
     failed_keys = {
         trial.user_attrs["fingerprint"]
@@ -92,4 +94,4 @@ def _count_failed(search: Search, ended_keys: Collection[str]) -> int:
         # A trial that was closed before it had a config did not fail
         if {"reason", "fingerprint"} <= trial.user_attrs.keys()
     }
-    return len(failed_keys - set(ended_keys) - search.claims.running_fingerprints())
+    return len(failed_keys - set(ended_keys) - collect_running_keys(search.claims.trials()))

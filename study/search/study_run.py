@@ -7,6 +7,8 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from study.search.claims import Claims
+from study.search.trial_states import collect_finished_run_ids
+from study.search.trial_states import collect_training_keys
 from study.tracking.parent_run import closing_parent_run
 from study.tracking.parent_run import kill_orphaned_runs
 from study.tracking.parent_run import start_parent_run
@@ -25,8 +27,9 @@ def open_study_run(claims: Claims, client: MlflowClient, spec: StudySpec) -> Ite
 
     def open_run() -> Run:
         run = start_parent_run(client, spec)
-        alive = claims.training_fingerprints()
-        kill_orphaned_runs(client, run.info.run_id, alive, claims.ended_run_ids())
+        trials = claims.trials()
+        alive_keys = collect_training_keys(trials)
+        kill_orphaned_runs(client, run.info.run_id, alive_keys, collect_finished_run_ids(trials))
         return run
 
     # Before the lock, which does not last for as long as it may take to upload models.

@@ -35,7 +35,7 @@ STOP_SECONDS = 2.0  # in which a signal to all processes of a command reaches th
 _call_state = {"running": False, "interrupted": False}
 
 
-class Worker:
+class LocalWorker:
     """A process that runs one call at a time and is replaced when it dies.
 
     The process is kept between calls, so it imports its modules only once. It is spawned, not
@@ -137,7 +137,7 @@ class Worker:
         return self._pool
 
 
-def make_local_workers(count: int, preload: str | None = None) -> list[Worker]:
+def make_local_workers(count: int, preload: str | None = None) -> list[LocalWorker]:
     """Make workers, each with a GPU or cores of its own as far as there are enough.
 
     Two trainings on a core each are faster than one training on both cores, because a step keeps
@@ -149,13 +149,13 @@ def make_local_workers(count: int, preload: str | None = None) -> list[Worker]:
     """
     gpus = list_gpus()
     if count == 1:
-        return [Worker(preload=preload)]
+        return [LocalWorker(preload=preload)]
     if not gpus:
-        return [Worker(cores=cores, preload=preload) for cores in divide_cores(count)]
+        return [LocalWorker(cores=cores, preload=preload) for cores in divide_cores(count)]
     memory_settings = _limit_gpu_memory(count / len(gpus))
     devices = [gpus[i % len(gpus)] for i in range(count)]
     return [
-        Worker({"CUDA_VISIBLE_DEVICES": device, **memory_settings}, preload=preload)
+        LocalWorker({"CUDA_VISIBLE_DEVICES": device, **memory_settings}, preload=preload)
         for device in devices
     ]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.workers.local import Worker
+from study.workers.local import LocalWorker
 from tests.support.commands import ROOT
 
 PAGES = 16_384  # in 64 MiB
@@ -40,7 +40,7 @@ def test_kept_memory_is_written_without_new_pages() -> None:
 
 
 def test_worker_keeps_its_memory() -> None:
-    worker = Worker()
+    worker = LocalWorker()
     try:
         assert worker.call(f"{__name__}:count_page_faults") < 2 * PAGES
     finally:

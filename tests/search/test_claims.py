@@ -29,6 +29,9 @@ from study.search.claims import Claims
 from study.search.claims import MAX_DEATHS
 from study.search.storage import BEATS_UNTIL_DEAD
 from study.search.storage import Storage
+from study.search.trial_states import collect_running_keys
+from study.search.trial_states import find_ended_trials
+from study.search.trial_states import list_orphaned_trials
 from tests.support.claim_tasks import age_heartbeat
 from tests.support.claim_tasks import claim_many
 from tests.support.claim_tasks import claims_of
@@ -74,7 +77,7 @@ def state(claims: Claims, trial: optuna.Trial) -> TrialState:
 
 
 def orphaned_fingerprints(claims: Claims) -> list[str]:
-    return [trial.user_attrs["fingerprint"] for trial in claims.orphaned_trials()]
+    return [trial.user_attrs["fingerprint"] for trial in list_orphaned_trials(claims.trials())]
 
 
 def test_config_is_claimed_by_one_process_alone(
@@ -85,7 +88,7 @@ def test_config_is_claimed_by_one_process_alone(
     assert sorted(number for got in answers for number in got) == list(range(20))
     assert sum(bool(got) for got in answers) > 1
     assert len(claims_on_postgresql.study.trials) == 20
-    assert claims_on_postgresql.running_fingerprints() == {
+    assert collect_running_keys(claims_on_postgresql.trials()) == {
         f"key {number}" for number in range(0, 20, 2)
     }
 
@@ -118,7 +121,7 @@ def test_finished_trials_are_not_read_again_under_the_lock(claims_on_postgresql:
         rows.append(cursor.rowcount)
 
     event.listen(newcomer.storage.rdb.engine, "after_cursor_execute", count)
-    assert len(newcomer.under_lock(newcomer.finished_by_fingerprint)) == 10
+    assert len(find_ended_trials(newcomer.under_lock(newcomer.trials))) == 10
     assert max(rows) == 1  # the lock's
 
 
@@ -140,7 +143,7 @@ def test_trial_of_a_killed_process_is_orphaned_and_others_are_not(
         claimed = time.monotonic()
         wait_until(lambda: time.monotonic() - claimed > GRACE + 1)  # both have lived for longer
         take_empty_turn(claims_on_postgresql)
-        assert claims_on_postgresql.running_fingerprints() == {"living", "dying"}
+        assert collect_running_keys(claims_on_postgresql.trials()) == {"living", "dying"}
         process.kill()
         process.communicate()
 
@@ -149,12 +152,12 @@ def test_trial_of_a_killed_process_is_orphaned_and_others_are_not(
             return orphaned_fingerprints(claims_on_postgresql) == ["dying"]
 
         wait_until(is_lost, seconds=60)
-        assert claims_on_postgresql.running_fingerprints() == {"living"}
+        assert collect_running_keys(claims_on_postgresql.trials()) == {"living"}
         again = ask(claims_on_postgresql, "dying")
-        assert claims_on_postgresql.orphaned_trials() == []
+        assert list_orphaned_trials(claims_on_postgresql.trials()) == []
         claims_on_postgresql.complete(again, 0.5)
     claims_on_postgresql.complete(living, 0.5)
-    assert claims_on_postgresql.finished_by_fingerprint().keys() == {"living", "dying"}
+    assert find_ended_trials(claims_on_postgresql.trials()).keys() == {"living", "dying"}
 
 
 def test_silent_trial_is_orphaned_only_after_the_storage_answers(
@@ -177,11 +180,11 @@ def test_trial_is_alive_while_its_config_is_chosen(claims_on_postgresql: Claims)
     claims.storage.answering_since -= 3600
     take_empty_turn(claims)
     assert state(claims, trial) == TrialState.RUNNING
-    assert claims.running_fingerprints() == set()
+    assert collect_running_keys(claims.trials()) == set()
     age_heartbeat(claims, trial)  # its process was killed
     take_empty_turn(claims)
     assert state(claims, trial) == TrialState.FAIL
-    assert claims.orphaned_trials() == []
+    assert list_orphaned_trials(claims.trials()) == []
 
 
 def test_trial_left_before_its_first_heartbeat_is_failed_after_the_grace_period(
@@ -198,7 +201,7 @@ def test_trial_left_before_its_first_heartbeat_is_failed_after_the_grace_period(
     set_clocks_ahead(monkeypatch, 2)
     take_empty_turn(claims)
     assert state(claims, trial) == TrialState.FAIL
-    assert claims.orphaned_trials() == []
+    assert list_orphaned_trials(claims.trials()) == []
 
 
 def set_clocks_ahead(monkeypatch: pytest.MonkeyPatch, seconds: float, *names: str) -> None:
@@ -279,7 +282,7 @@ def test_trial_without_a_claim_is_failed_and_not_orphaned(claims_on_postgresql: 
     left = claims_on_postgresql.study.ask(SPACE)  # and was killed before the claim
     take_empty_turn(claims_on_postgresql)
     assert state(claims_on_postgresql, left) == TrialState.FAIL
-    assert claims_on_postgresql.orphaned_trials() == []
+    assert list_orphaned_trials(claims_on_postgresql.trials()) == []
     trial = ask(claims_on_postgresql)
     assert claims_on_postgresql.mark_orphaned(trial, 0, "killed")
 
@@ -293,13 +296,13 @@ def test_config_dying_again_and_again_at_one_epoch_is_given_up(
         last = death == MAX_DEATHS - 1 and not progress
         assert again is not last
         assert orphaned_fingerprints(claims) == ([] if last else ["a key"])
-    assert claims.running_fingerprints() == set()
+    assert collect_running_keys(claims.trials()) == set()
 
 
 def test_failed_trial_is_not_orphaned(claims: Claims) -> None:
     claims.fail(ask(claims), "no memory")
-    assert claims.orphaned_trials() == []
-    assert claims.finished_by_fingerprint() == {}
+    assert list_orphaned_trials(claims.trials()) == []
+    assert find_ended_trials(claims.trials()) == {}
     assert claims.study.trials[0].user_attrs["reason"] == "no memory"
 
 
@@ -308,7 +311,7 @@ def test_interrupted_trial_is_orphaned_at_once(claims: Claims) -> None:
     with pytest.raises(KeyboardInterrupt), claims.alive(trial):
         raise KeyboardInterrupt
     assert orphaned_fingerprints(claims) == ["a key"]
-    assert claims.running_fingerprints() == set()
+    assert collect_running_keys(claims.trials()) == set()
 
 
 def test_result_of_a_trial_declared_dead_is_dropped(claims: Claims) -> None:
@@ -324,7 +327,7 @@ def test_result_of_a_trial_declared_dead_is_dropped(claims: Claims) -> None:
         TrialState.RUNNING,
     ]
     claims.complete(second, 0.25)
-    assert claims.finished_by_fingerprint()["a key"].value == 0.25
+    assert find_ended_trials(claims.trials())["a key"].value == 0.25
 
 
 def test_training_whose_claim_is_lost_is_cancelled(claims_on_postgresql: Claims) -> None:
@@ -459,9 +462,9 @@ def test_turn_under_the_lock_survives_a_restart_of_postgresql(
     claims_on_postgresql.under_lock(turn)
     restart.join()
     assert turns > 1
-    assert claims_on_postgresql.running_fingerprints() == {"a key", "a second key"}
+    assert collect_running_keys(claims_on_postgresql.trials()) == {"a key", "a second key"}
     claims_on_postgresql.complete(trial, 0.5)
-    assert claims_on_postgresql.finished_by_fingerprint().keys() == {"a key"}
+    assert find_ended_trials(claims_on_postgresql.trials()).keys() == {"a key"}
 
 
 def test_heartbeats_end_quietly_when_the_command_stops_in_an_outage(
@@ -501,7 +504,7 @@ def test_missing_trials_are_added_once_and_in_slices(
         for number in range(5)
     }
     claims.add_missing(trials)
-    found = claims.finished_by_fingerprint()
+    found = find_ended_trials(claims.trials())
     assert {key: trial.value for key, trial in found.items()} == {
         key: 0.25 if key == "key 3" else 0.5 for key in trials
     }

@@ -18,10 +18,11 @@ from study.search.confirm import Confirmation
 from study.search.import_finished import import_finished
 from study.search.search_plan import Bounds
 from study.search.search_scheduler import ClaimedTrial
-from study.search.search_scheduler import Search
+from study.search.search_scheduler import SearchScheduler
 from study.search.search_summary import summarize_search
 from study.search.space import make_space
 from study.search.storage import Storage
+from study.search.trial_states import collect_running_keys
 from study.workers.pool import StepResult
 from tests.support.claim_tasks import age_heartbeat
 
@@ -42,15 +43,17 @@ class SlowSampler(RandomSampler):
         return super().sample_independent(*args)
 
 
-def join(name: str, sampler: optuna.samplers.BaseSampler, trials: int = 9) -> Search:
+def join(name: str, sampler: optuna.samplers.BaseSampler, trials: int = 9) -> SearchScheduler:
     """One more process at work on a study, without starts."""
     claims = Claims(Storage(name), "maximize")
     claims.study.sampler = sampler
     client = MlflowClient("http://localhost")  # never called, because no trial fails
-    return Search(claims, SPACE, "val_accuracy", "0" * 64, client, Bounds(trials=trials))
+    return SearchScheduler(claims, SPACE, "val_accuracy", "0" * 64, client, Bounds(trials=trials))
 
 
-def claim_in_thread(search: Search) -> tuple[threading.Thread, list[ClaimedTrial | StepResult]]:
+def claim_in_thread(
+    search: SearchScheduler,
+) -> tuple[threading.Thread, list[ClaimedTrial | StepResult]]:
     claimed: list[ClaimedTrial | StepResult] = []
     thread = threading.Thread(target=lambda: claimed.append(search.claim_next()))
     thread.start()
@@ -70,7 +73,7 @@ def test_others_claim_while_a_sampler_chooses(postgres_study: str) -> None:
     (earlier,) = claimed
     assert isinstance(earlier, ClaimedTrial)
     assert earlier.trial.number < second.trial.number
-    assert len(first.claims.running_fingerprints()) == 2
+    assert len(collect_running_keys(first.claims.trials())) == 2
 
 
 def test_sampler_that_is_too_late_claims_no_trial_beyond_the_last(postgres_study: str) -> None:
@@ -129,7 +132,7 @@ def test_trial_thought_dead_while_its_sampler_chose_is_not_claimed(
     slow.go_on.set()
     thread.join()
     assert claimed == [StepResult.DONE]
-    assert first.claims.running_fingerprints() == set()
+    assert collect_running_keys(first.claims.trials()) == set()
 
 
 def test_storage_that_fails_every_other_read_ends_no_search(

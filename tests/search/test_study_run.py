@@ -17,7 +17,7 @@ from study.search.grid_plan import plan_variants
 from study.search.run_grid import run_grid
 from study.search.search_plan import Bounds
 from study.search.search_scheduler import ClaimedTrial
-from study.search.search_scheduler import Search
+from study.search.search_scheduler import SearchScheduler
 from study.search.space import make_space
 from study.search.storage import Storage
 from study.search.study_run import open_study_run
@@ -59,7 +59,9 @@ def test_confirming_runs_and_later_seeds_of_a_claim_are_left_alone(
     claims = Claims(Storage("a study"), "maximize")
     claims.study.sampler = RandomSampler(0)
     space = make_space(recipe("demo"))
-    search = Search(claims, space, "val_accuracy", "digest", client, Bounds(trials=2), seeds=2)
+    search = SearchScheduler(
+        claims, space, "val_accuracy", "digest", client, Bounds(trials=2), seeds=2
+    )
     search.starts = space.starts()[:1]
     keys: list[str] = []
     for _ in range(2):  # a start, and what the sampler proposes

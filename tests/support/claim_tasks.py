@@ -12,6 +12,8 @@ from optuna.distributions import IntDistribution
 
 from study.search.claims import Claims
 from study.search.storage import Storage
+from study.search.trial_states import collect_running_keys
+from study.search.trial_states import find_ended_trials
 
 SPACE = {"number": IntDistribution(0, 999)}
 
@@ -25,7 +27,7 @@ def claim_many(barrier: Any, queue: Any, name: str, count: int, keys: int) -> No
     claims = claims_of(name)
 
     def choose() -> int | None:
-        taken = claims.running_fingerprints() | claims.finished_by_fingerprint().keys()
+        taken = collect_running_keys(claims.trials()) | find_ended_trials(claims.trials()).keys()
         free = [number for number in range(keys) if f"key {number}" not in taken]
         if not free:
             return None

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from study.common.errors import StudyError
-from study.workers.local import Worker
+from study.workers.local import LocalWorker
 
 
 def double(number: int) -> tuple[int, int]:
@@ -61,5 +61,5 @@ def sleep_until_interrupted(path: str) -> None:
 
 
 if __name__ == "__main__":
-    with closing(Worker()) as worker:
+    with closing(LocalWorker()) as worker:
         worker.call("tests.support.launch_tasks:sleep_until_interrupted", sys.argv[1])

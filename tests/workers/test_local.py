@@ -14,19 +14,19 @@ import pytest
 from study.common.errors import StudyError
 from study.common.errors import WorkerDied
 from study.workers import gpus
+from study.workers.local import LocalWorker
 from study.workers.local import make_local_workers
-from study.workers.local import Worker
 from tests.support.commands import start
 from tests.support.commands import wait_until
 
 
 @pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    with closing(Worker()) as worker:
+def worker() -> Iterator[LocalWorker]:
+    with closing(LocalWorker()) as worker:
         yield worker
 
 
-def test_call_returns_the_value_from_one_other_process(worker: Worker) -> None:
+def test_call_returns_the_value_from_one_other_process(worker: LocalWorker) -> None:
     (first, process), (second, same) = (
         worker.call("tests.support.launch_tasks:double", number) for number in (21, 4)
     )
@@ -34,13 +34,13 @@ def test_call_returns_the_value_from_one_other_process(worker: Worker) -> None:
     assert process == same != os.getpid()
 
 
-def test_call_that_raises_a_study_error_raises_it_here(worker: Worker) -> None:
+def test_call_that_raises_a_study_error_raises_it_here(worker: LocalWorker) -> None:
     with pytest.raises(StudyError, match=r"^no room$"):
         worker.call("tests.support.launch_tasks:raise_study_error", "no room")
     assert worker.call("tests.support.launch_tasks:double", 1)[0] == 2
 
 
-def test_killed_process_is_replaced(worker: Worker) -> None:
+def test_killed_process_is_replaced(worker: LocalWorker) -> None:
     before = worker.call("tests.support.launch_tasks:double", 1)[1]
     with pytest.raises(WorkerDied, match="killed") as caught:
         worker.call("tests.support.launch_tasks:die")
@@ -53,7 +53,7 @@ def test_killed_process_is_replaced(worker: Worker) -> None:
 def test_worker_with_a_preload_starts_before_its_first_call(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     with closing(
-        Worker({"TOLD": str(told)}, preload="tests.support.launch_tasks:write_process_id")
+        LocalWorker({"TOLD": str(told)}, preload="tests.support.launch_tasks:write_process_id")
     ) as worker:
         wait_until(told.exists, seconds=20)
         assert worker.call("tests.support.launch_tasks:double", 4) == (8, int(told.read_text()))
@@ -62,7 +62,9 @@ def test_worker_with_a_preload_starts_before_its_first_call(tmp_path: Path) -> N
 def test_preload_under_way_ends_with_its_worker(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     with closing(
-        Worker({"TOLD": str(told)}, preload="tests.support.launch_tasks:write_process_id_and_sleep")
+        LocalWorker(
+            {"TOLD": str(told)}, preload="tests.support.launch_tasks:write_process_id_and_sleep"
+        )
     ):
         wait_until(told.exists, seconds=20)
         process = psutil.Process(int(told.read_text()))
@@ -70,14 +72,14 @@ def test_preload_under_way_ends_with_its_worker(tmp_path: Path) -> None:
 
 
 def test_process_that_dies_in_its_preload_is_replaced() -> None:
-    with closing(Worker(preload="tests.support.launch_tasks:die")) as worker:
+    with closing(LocalWorker(preload="tests.support.launch_tasks:die")) as worker:
         with pytest.raises(WorkerDied):
             worker.call("tests.support.launch_tasks:double", 1)
         assert worker.call("tests.support.launch_tasks:double", 2)[0] == 4
 
 
 def test_process_ends_with_its_worker() -> None:
-    with closing(Worker()) as worker:
+    with closing(LocalWorker()) as worker:
         process = psutil.Process(worker.call("tests.support.launch_tasks:double", 1)[1])
         assert process.is_running()
     wait_until(lambda: not process.is_running(), seconds=20)
@@ -94,7 +96,7 @@ def test_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: not is_alive(process), seconds=20)
 
 
-def call_and_meanwhile(do: Callable[[], None], worker: Worker, told: Path) -> None:
+def call_and_meanwhile(do: Callable[[], None], worker: LocalWorker, told: Path) -> None:
     """Have a worker sleep, and do something once it does."""
     thread = threading.Thread(target=lambda: (wait_until(told.exists), do()))
     thread.start()
@@ -106,7 +108,7 @@ def call_and_meanwhile(do: Callable[[], None], worker: Worker, told: Path) -> No
 
 def test_interrupted_worker_ends_its_call_and_refuses_later_ones(tmp_path: Path) -> None:
     told = tmp_path / "pid"
-    with closing(Worker()) as worker:
+    with closing(LocalWorker()) as worker:
         process = worker.call("tests.support.launch_tasks:double", 1)[1]
 
         def interrupt() -> None:
@@ -125,7 +127,7 @@ def test_interrupted_worker_ends_its_call_and_refuses_later_ones(tmp_path: Path)
 
 def test_sigterm_to_a_worker_alone_cleans_up_and_replaces_its_process(tmp_path: Path) -> None:
     told = tmp_path / "pid"
-    with closing(Worker()) as worker:
+    with closing(LocalWorker()) as worker:
 
         def terminate() -> None:
             os.kill(int(told.read_text()), signal.SIGTERM)
@@ -139,7 +141,7 @@ def test_sigterm_to_a_worker_alone_cleans_up_and_replaces_its_process(tmp_path: 
 
 def test_cancelled_call_cleans_up_and_the_worker_takes_later_ones(tmp_path: Path) -> None:
     told = tmp_path / "pid"
-    with closing(Worker()) as worker:
+    with closing(LocalWorker()) as worker:
         with pytest.raises(WorkerDied):
             call_and_meanwhile(worker.cancel, worker, told)
         assert Path(f"{told}.told").read_text() == "interrupted\n"
@@ -148,7 +150,7 @@ def test_cancelled_call_cleans_up_and_the_worker_takes_later_ones(tmp_path: Path
 
 def test_sigterm_to_all_processes_is_a_request_to_stop(tmp_path: Path) -> None:
     told = tmp_path / "pid"
-    with closing(Worker()) as worker:
+    with closing(LocalWorker()) as worker:
 
         def terminate() -> None:
             os.kill(int(told.read_text()), signal.SIGTERM)
@@ -160,7 +162,7 @@ def test_sigterm_to_all_processes_is_a_request_to_stop(tmp_path: Path) -> None:
 
 
 def test_sigterm_to_an_idle_worker_ends_its_process() -> None:
-    with closing(Worker()) as worker:
+    with closing(LocalWorker()) as worker:
         process = psutil.Process(worker.call("tests.support.launch_tasks:double", 1)[1])
         process.terminate()
         wait_until(lambda: not is_alive(process), seconds=20)
@@ -168,14 +170,14 @@ def test_sigterm_to_an_idle_worker_ends_its_process() -> None:
 
 def test_worker_interrupted_before_its_first_call_starts_nothing() -> None:
     before = psutil.Process().children()
-    with closing(Worker()) as worker:
+    with closing(LocalWorker()) as worker:
         worker.interrupt()
         with pytest.raises(KeyboardInterrupt):
             worker.call("tests.support.launch_tasks:double", 1)
         assert psutil.Process().children() == before
 
 
-def test_process_ignores_ctrl_c_in_the_terminal(worker: Worker) -> None:
+def test_process_ignores_ctrl_c_in_the_terminal(worker: LocalWorker) -> None:
     process = worker.call("tests.support.launch_tasks:double", 1)[1]
     status = Path(f"/proc/{process}/status").read_text().splitlines()
     (ignored,) = (line.split()[1] for line in status if line.startswith("SigIgn"))
@@ -184,7 +186,7 @@ def test_process_ignores_ctrl_c_in_the_terminal(worker: Worker) -> None:
     assert worker.call("tests.support.launch_tasks:double", 1)[1] == process
 
 
-def test_process_is_replaced_after_an_error_of_a_library(worker: Worker) -> None:
+def test_process_is_replaced_after_an_error_of_a_library(worker: LocalWorker) -> None:
     before = worker.call("tests.support.launch_tasks:double", 1)[1]
     with pytest.raises(StudyError):
         worker.call("tests.support.launch_tasks:raise_study_error", "one of ours")
