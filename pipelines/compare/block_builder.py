@@ -12,8 +12,8 @@ from pipelines.compare.block_verdicts import judge_rows
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import list_runs
 from pipelines.compare.blocks import Row
-from pipelines.compare.cells import Cell
 from pipelines.compare.cells import name_field
+from pipelines.compare.cells import SweepCell
 from pipelines.compare.main_effects import estimate_main_effects
 from pipelines.compare.ranking import rank_on_validation
 from pipelines.runs.finished_run import FinishedRun
@@ -119,7 +119,7 @@ def build_sweep_block(
             Row(
                 runs,
                 verdict,
-                Cell(place, index == baseline, index == best, len(ties) > 1 and index in ties),
+                SweepCell(place, index == baseline, index == best, len(ties) > 1 and index in ties),
             )
             for index, (runs, verdict, place) in enumerate(zip(rows, verdicts, places, strict=True))
         ],

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from statsmodels.stats.multitest import multipletests
 
+from pipelines.compare.pairing import CountsByRun
 from pipelines.compare.pairing import list_seeds
 from pipelines.compare.pairing import pair_runs
 from pipelines.compare.pairing import select_whole_seeds
-from pipelines.compare.pairing import Tested
 from pipelines.compare.verdict import BASELINE
 from pipelines.compare.verdict import compare_with_baseline
 from pipelines.compare.verdict import judge_alone
@@ -31,12 +31,12 @@ class MixedProtocolsError(StudyError):
 Rows = Sequence[Sequence[FinishedRun]]
 
 
-def judge_rows(rows: Rows, tested: Tested) -> list[Verdict]:
+def judge_rows(rows: Rows, counts_by_run: CountsByRun) -> list[Verdict]:
     """Return a verdict on each row.
 
     Args:
         rows: the runs of each config, of one protocol, with any seeds and folds.
-        tested: the test images of each run by group, by run ID. A run that is not among them
+        counts_by_run: the test images of each run by group, by run ID. A run that is not among them
             counts only in the learning times.
 
     Raises:
@@ -44,9 +44,9 @@ def judge_rows(rows: Rows, tested: Tested) -> list[Verdict]:
     """
     _check_protocols(rows)
     baseline = next((row for row in rows if find_variant(row[0].config) == BASELINE), None)
-    verdicts = [judge_alone(row, tested) for row in rows]
+    verdicts = [judge_alone(row, counts_by_run) for row in rows]
     verdicts = [
-        verdict if row is baseline else _compare_or_explain(verdict, row, baseline, tested)
+        verdict if row is baseline else _compare_or_explain(verdict, row, baseline, counts_by_run)
         for verdict, row in zip(verdicts, rows, strict=True)
     ]
     return _adjust_for_family(verdicts, [find_variant(row[0].config) is not None for row in rows])
@@ -54,7 +54,7 @@ def judge_rows(rows: Rows, tested: Tested) -> list[Verdict]:
 
 def judge_cells(
     rows: Rows,
-    tested: Tested,
+    counts_by_run: CountsByRun,
     *,
     baseline: int | None,
     best: int | None,
@@ -66,7 +66,7 @@ def judge_cells(
 
     Args:
         rows: the runs of each config.
-        tested: the test images of each run by group, by run ID.
+        counts_by_run: the test images of each run by group, by run ID.
         baseline: the index of the row that the others are compared with, if it was trained.
         best: the index of the best row on validation, if known.
         swept: the config fields in which rows may differ.
@@ -75,25 +75,27 @@ def judge_cells(
         MixedProtocolsError: the runs differ in other settings.
     """
     _check_protocols(rows, swept)
-    verdicts = [judge_alone(row, tested) for row in rows]
-    verdicts = _add_gains(verdicts, rows, tested, baseline)
+    verdicts = [judge_alone(row, counts_by_run) for row in rows]
+    verdicts = _add_gains(verdicts, rows, counts_by_run, baseline)
     if best is not None and best != baseline:
-        verdicts = _add_leads(verdicts, rows, tested, best)
+        verdicts = _add_leads(verdicts, rows, counts_by_run, best)
     return _adjust_cells(verdicts, baseline, best)
 
 
 def _add_gains(
-    verdicts: Sequence[Verdict], rows: Rows, tested: Tested, baseline: int | None
+    verdicts: Sequence[Verdict], rows: Rows, counts_by_run: CountsByRun, baseline: int | None
 ) -> list[Verdict]:
     """Add to the verdict on each cell how it compares with the baseline, if that was trained."""
     base = None if baseline is None else rows[baseline]
     return [
-        verdict if index == baseline else _compare_or_explain(verdict, row, base, tested)
+        verdict if index == baseline else _compare_or_explain(verdict, row, base, counts_by_run)
         for index, (verdict, row) in enumerate(zip(verdicts, rows, strict=True))
     ]
 
 
-def _add_leads(verdicts: Sequence[Verdict], rows: Rows, tested: Tested, best: int) -> list[Verdict]:
+def _add_leads(
+    verdicts: Sequence[Verdict], rows: Rows, counts_by_run: CountsByRun, best: int
+) -> list[Verdict]:
     """Add to the verdict on each cell its lead over the best on validation.
 
     This is fair, because the best is chosen on other images than it is tested on. The highest test
@@ -103,7 +105,7 @@ def _add_leads(verdicts: Sequence[Verdict], rows: Rows, tested: Tested, best: in
     if rows[best][0].config.folds:
         return list(verdicts)
     return [
-        verdict if index == best else _add_lead(verdict, row, rows[best], tested)
+        verdict if index == best else _add_lead(verdict, row, rows[best], counts_by_run)
         for index, (verdict, row) in enumerate(zip(verdicts, rows, strict=True))
     ]
 
@@ -112,24 +114,24 @@ def _compare_or_explain(
     verdict: Verdict,
     row: Sequence[FinishedRun],
     baseline: Sequence[FinishedRun] | None,
-    tested: Tested,
+    counts_by_run: CountsByRun,
 ) -> Verdict:
     """Compare a row with the baseline, or say why that is not possible."""
     if baseline is not None:
-        verdict = compare_with_baseline(verdict, row, baseline, tested)
+        verdict = compare_with_baseline(verdict, row, baseline, counts_by_run)
     if verdict.gain is not None or verdict.obstacle:
         return verdict
-    return replace(verdict, obstacle=_name_obstacle(row, baseline, tested))
+    return replace(verdict, obstacle=_name_obstacle(row, baseline, counts_by_run))
 
 
 def _name_obstacle(
-    row: Sequence[FinishedRun], baseline: Sequence[FinishedRun] | None, tested: Tested
+    row: Sequence[FinishedRun], baseline: Sequence[FinishedRun] | None, counts_by_run: CountsByRun
 ) -> str:
     """Name in a few words what a comparison with the baseline lacks."""
     if baseline is None:
         return "baseline not trained"
     seeds, base_seeds = (
-        set(list_seeds(select_whole_seeds(run for run in runs if run.run_id in tested)))
+        set(list_seeds(select_whole_seeds(run for run in runs if run.run_id in counts_by_run)))
         for runs in (row, baseline)
     )
     missing = "folds or predictions" if baseline[0].config.folds else "predictions"
@@ -141,9 +143,12 @@ def _name_obstacle(
 
 
 def _add_lead(
-    verdict: Verdict, row: Sequence[FinishedRun], best: Sequence[FinishedRun], tested: Tested
+    verdict: Verdict,
+    row: Sequence[FinishedRun],
+    best: Sequence[FinishedRun],
+    counts_by_run: CountsByRun,
 ) -> Verdict:
-    pairs = pair_runs(row, best, tested)
+    pairs = pair_runs(row, best, counts_by_run)
     if pairs is None:
         return verdict
     return replace(verdict, lead=pairs.estimate_gain(), lead_pairs=len(pairs.seeds))

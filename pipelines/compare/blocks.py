@@ -7,7 +7,7 @@ from dataclasses import field
 from statistics import fmean
 from typing import TypeVar
 
-from pipelines.compare.cells import Cell
+from pipelines.compare.cells import SweepCell
 from pipelines.compare.columns import format_learning_rate
 from pipelines.compare.formats import format_percent
 from pipelines.compare.main_effects import MainEffect
@@ -29,7 +29,7 @@ class Row:
 
     runs: list[FinishedRun]
     verdict: Verdict
-    cell: Cell | None = None  # of a sweep
+    cell: SweepCell | None = None  # of a sweep
 
     @property
     def is_baseline(self) -> bool:
@@ -63,7 +63,7 @@ class Row:
         report = read_reported(self.config.dataset).get(self.variant or 0)
         return report if report and report.backbone == self.config.backbone else None
 
-    def _has_report_settings(self, cell: Cell) -> bool:
+    def _has_report_settings(self, cell: SweepCell) -> bool:
         """Return whether a sweep changes none of the settings that the report left alone."""
         base = recipe(self.config.dataset).as_dict()
         return all(base[name] == value for name, value in cell.values.items() if name not in VARIED)

@@ -8,7 +8,7 @@ from study.config.sweep import Value
 
 
 @dataclass(frozen=True)
-class Cell:
+class SweepCell:
     """A row's place in a sweep.
 
     values: of the swept fields, in the order of the sweep.

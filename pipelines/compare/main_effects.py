@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from statsmodels.stats.multitest import multipletests
 
-from pipelines.compare.pairing import count_by_group
+from pipelines.compare.pairing import align_counts
+from pipelines.compare.pairing import CountsByRun
 from pipelines.compare.pairing import list_seeds
 from pipelines.compare.pairing import pair_runs
 from pipelines.compare.pairing import select_whole_seeds
-from pipelines.compare.pairing import Tested
 from pipelines.runs.finished_run import FinishedRun
 from study.config.sweep import Sweep
 from study.config.sweep import Value
@@ -54,7 +54,9 @@ class MainEffect:
     is_one_seed: bool = False
 
 
-def estimate_main_effects(sweep: Sweep, cells: Cells, tested: Tested) -> list[MainEffect]:
+def estimate_main_effects(
+    sweep: Sweep, cells: Cells, counts_by_run: CountsByRun
+) -> list[MainEffect]:
     """Estimate the main effect of each field of a sweep of two fields or more.
 
     The contrasts are paired by image, by seed and by the values of the other fields. Only the
@@ -70,17 +72,19 @@ def estimate_main_effects(sweep: Sweep, cells: Cells, tested: Tested) -> list[Ma
     whole_cells = {
         cell: whole_runs
         for cell, runs in cells.items()
-        if (whole_runs := select_whole_seeds(run for run in runs if run.run_id in tested))
+        if (whole_runs := select_whole_seeds(run for run in runs if run.run_id in counts_by_run))
     }
     effects = [
         effect
         for name in sweep.fields
-        if (effect := _estimate_effect(name, sweep, whole_cells, tested)) is not None
+        if (effect := _estimate_effect(name, sweep, whole_cells, counts_by_run)) is not None
     ]
     return _adjust(effects)
 
 
-def _estimate_effect(name: str, sweep: Sweep, cells: Cells, tested: Tested) -> MainEffect | None:
+def _estimate_effect(
+    name: str, sweep: Sweep, cells: Cells, counts_by_run: CountsByRun
+) -> MainEffect | None:
     position = list(sweep.fields).index(name)
     baseline = sweep.baseline[name]
     cells_by_value: dict[Value, dict[tuple[Value, ...], Sequence[FinishedRun]]] = {}
@@ -96,7 +100,7 @@ def _estimate_effect(name: str, sweep: Sweep, cells: Cells, tested: Tested) -> M
     if not runs_by_value[baseline]:
         return None
     levels = [
-        _estimate_level(value, runs_by_value[value], runs_by_value[baseline], tested)
+        _estimate_level(value, runs_by_value[value], runs_by_value[baseline], counts_by_run)
         for value in sweep.fields[name]
         if value in runs_by_value
     ]
@@ -122,10 +126,13 @@ def _select_shared_seeds(
 
 
 def _estimate_level(
-    value: Value, runs: Sequence[FinishedRun], base: Sequence[FinishedRun], tested: Tested
+    value: Value,
+    runs: Sequence[FinishedRun],
+    base: Sequence[FinishedRun],
+    counts_by_run: CountsByRun,
 ) -> Level:
-    (counts,) = count_by_group([runs], list_seeds(runs), tested)
-    pairs = pair_runs(runs, base, tested)
+    (counts,) = align_counts([runs], list_seeds(runs), counts_by_run)
+    pairs = pair_runs(runs, base, counts_by_run)
     return Level(value, estimate_accuracy(counts), pairs.estimate_gain() if pairs else None)
 
 

@@ -16,7 +16,7 @@ from study.statistics.intervals import Estimate
 from study.statistics.intervals import estimate_difference
 from study.statistics.predictions import GroupCounts
 
-Tested = Mapping[str, GroupCounts]  # the test images of each run by group, by run ID
+CountsByRun = Mapping[str, GroupCounts]  # the test images of each run by group, by run ID
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def list_seeds(runs: Iterable[FinishedRun]) -> list[int]:
 
 
 def pair_runs(
-    one: Iterable[FinishedRun], base: Iterable[FinishedRun], tested: Tested
+    one: Iterable[FinishedRun], base: Iterable[FinishedRun], counts_by_run: CountsByRun
 ) -> Pairs | None:
     """Count the runs of the seeds that two configs have in common.
 
@@ -66,34 +66,35 @@ def pair_runs(
     Args:
         one: the runs of one.
         base: the runs to compare them with.
-        tested: the test images. Runs that are not among them do not count.
+        counts_by_run: the test images. Runs that are not among them do not count.
 
     Returns:
         None if there is no such seed, or if the test images are not the same.
     """
     one_runs, base_runs = (
-        select_whole_seeds(run for run in runs if run.run_id in tested) for runs in (one, base)
+        select_whole_seeds(run for run in runs if run.run_id in counts_by_run)
+        for runs in (one, base)
     )
     seeds = sorted(set(list_seeds(one_runs)).intersection(list_seeds(base_runs)))
     rows = [[run for run in runs if run.config.seed in seeds] for runs in (one_runs, base_runs)]
     if not seeds:
         return None
-    one_counts, base_counts = count_by_group(rows, seeds, tested)
+    one_counts, base_counts = align_counts(rows, seeds, counts_by_run)
     if not np.array_equal(one_counts.tested, base_counts.tested):
         return None
-    folds = _measure_folds(rows, tested) if one_runs[0].config.folds else None
+    folds = _measure_folds(rows, counts_by_run) if one_runs[0].config.folds else None
     return Pairs(one_counts, base_counts, seeds, folds)
 
 
-def count_by_group(
-    rows: Sequence[Sequence[FinishedRun]], seeds: Sequence[int], tested: Tested
+def align_counts(
+    rows: Sequence[Sequence[FinishedRun]], seeds: Sequence[int], counts_by_run: CountsByRun
 ) -> list[Counts]:
     """Count the test images of each row over the same groups and seeds.
 
     The folds of a seed count together, and so do the configs of a row.
     """
     # Runs of one test set share one array of group names, so each is looked up only once.
-    parts = [tested[run.run_id] for row in rows for run in row]
+    parts = [counts_by_run[run.run_id] for row in rows for run in row]
     groups_by_id = {id(part.groups): part.groups for part in parts}
     names = np.unique(np.concatenate(list(groups_by_id.values())))
     indices_by_id = {key: np.searchsorted(names, groups) for key, groups in groups_by_id.items()}
@@ -101,7 +102,7 @@ def count_by_group(
     for row in rows:
         right, total = np.zeros((2, len(names), len(seeds)))
         for run in row:
-            part = tested[run.run_id]
+            part = counts_by_run[run.run_id]
             column = seeds.index(run.config.seed)
             indices = indices_by_id[id(part.groups)]
             right[indices, column] += part.right
@@ -110,7 +111,7 @@ def count_by_group(
     return counts
 
 
-def _measure_folds(rows: Sequence[Sequence[FinishedRun]], tested: Tested) -> FoldGains:
+def _measure_folds(rows: Sequence[Sequence[FinishedRun]], counts_by_run: CountsByRun) -> FoldGains:
     """Measure the difference between two rows on each fold of each seed."""
     draws = sorted({(run.config.seed, run.config.fold) for run in rows[0]})
     right = np.zeros((2, len(draws)))
@@ -118,8 +119,8 @@ def _measure_folds(rows: Sequence[Sequence[FinishedRun]], tested: Tested) -> Fol
     for number, row in enumerate(rows):
         for run in row:
             index = draws.index((run.config.seed, run.config.fold))
-            right[number, index] += tested[run.run_id].right.sum()
-            total[index] += tested[run.run_id].tested.sum() / 2  # both rows count
+            right[number, index] += counts_by_run[run.run_id].right.sum()
+            total[index] += counts_by_run[run.run_id].tested.sum() / 2  # both rows count
     seeds = np.array([seed for seed, _ in draws])
     totals_of_seeds = np.array([total[seeds == seed].sum() for seed in seeds])
     weights = total / totals_of_seeds / len(set(seeds.tolist()))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from dataclasses import replace
 from statistics import fmean
 
-from pipelines.compare.pairing import count_by_group
+from pipelines.compare.pairing import align_counts
+from pipelines.compare.pairing import CountsByRun
 from pipelines.compare.pairing import list_seeds
 from pipelines.compare.pairing import pair_runs
 from pipelines.compare.pairing import select_whole_seeds
-from pipelines.compare.pairing import Tested
 from pipelines.compare.row_figures import compute_median_fit_seconds
 from pipelines.runs.finished_run import FinishedRun
 from study.statistics.difference_variance import DifferenceVariance
@@ -69,26 +69,26 @@ class Verdict:
     chance: float | None = None
 
 
-def judge_alone(row: Sequence[FinishedRun], tested: Tested) -> Verdict:
+def judge_alone(row: Sequence[FinishedRun], counts_by_run: CountsByRun) -> Verdict:
     """Judge a row by itself, without the baseline."""
-    tested_runs = [run for run in row if run.run_id in tested]
+    tested_runs = [run for run in row if run.run_id in counts_by_run]
     whole_runs = select_whole_seeds(tested_runs)
     seeds = list_seeds(whole_runs)
     if not seeds:
         return Verdict(obstacle=_describe_missing_folds(row, tested_runs))
-    (counts,) = count_by_group([whole_runs], seeds, tested)
+    (counts,) = align_counts([whole_runs], seeds, counts_by_run)
     deviation = float(counts.accuracy_by_seed.std(ddof=1)) if len(seeds) > 1 else None
-    grouped = all(tested[run.run_id].grouped for run in whole_runs)
+    grouped = all(counts_by_run[run.run_id].grouped for run in whole_runs)
     return Verdict(
         estimate_accuracy(counts),
         deviation,
         seeds=len(seeds),
         grouped=grouped,
-        chance=_compute_chance(whole_runs, tested),
+        chance=_compute_chance(whole_runs, counts_by_run),
     )
 
 
-def _compute_chance(runs: Sequence[FinishedRun], tested: Tested) -> float | None:
+def _compute_chance(runs: Sequence[FinishedRun], counts_by_run: CountsByRun) -> float | None:
     """Compute the mean accuracy of always predicting the most frequent class.
 
     The mean is over seeds.
@@ -98,12 +98,14 @@ def _compute_chance(runs: Sequence[FinishedRun], tested: Tested) -> float | None
     """
     labels_by_seed: dict[int, Counter[str]] = {}
     for run in runs:
-        labels_by_seed.setdefault(run.config.seed, Counter()).update(tested[run.run_id].labels)
+        labels_by_seed.setdefault(run.config.seed, Counter()).update(
+            counts_by_run[run.run_id].labels
+        )
     shares = [max(labels.values()) / labels.total() for labels in labels_by_seed.values() if labels]
     return fmean(shares) if shares else None
 
 
-def _describe_missing_folds(row: Sequence[FinishedRun], tested: Sequence[FinishedRun]) -> str:
+def _describe_missing_folds(row: Sequence[FinishedRun], tested_runs: Sequence[FinishedRun]) -> str:
     """Say what a cross-validation without a verdict lacks.
 
     Returns:
@@ -115,16 +117,19 @@ def _describe_missing_folds(row: Sequence[FinishedRun], tested: Sequence[Finishe
     trained_count = max(Counter(run.config.seed for run in row).values())
     if trained_count < folds:
         return f"{trained_count} of {folds} folds: no verdict yet"
-    tested_count = max(Counter(run.config.seed for run in tested).values(), default=0)
+    tested_count = max(Counter(run.config.seed for run in tested_runs).values(), default=0)
     return f"predictions of {folds - tested_count} of {folds} folds missing: no verdict"
 
 
 def compare_with_baseline(
-    verdict: Verdict, row: Sequence[FinishedRun], baseline: Sequence[FinishedRun], tested: Tested
+    verdict: Verdict,
+    row: Sequence[FinishedRun],
+    baseline: Sequence[FinishedRun],
+    counts_by_run: CountsByRun,
 ) -> Verdict:
     """Add to a verdict how its row compares with the baseline."""
     verdict = replace(verdict, time_ratio=_compute_time_ratio(row, baseline))
-    pairs = pair_runs(row, baseline, tested)
+    pairs = pair_runs(row, baseline, counts_by_run)
     if pairs is None:
         return verdict
     gain = pairs.estimate_gain()
