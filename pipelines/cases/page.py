@@ -19,8 +19,8 @@ from pipelines.cases.selection import select_mistakes
 from pipelines.compare.statement import format_dataset_name
 from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import describe_protocol
-from pipelines.runs.protocol import pluralize
 from study.common.html import render_page
+from study.common.words import pluralize
 from study.config.names import data_name
 from study.config.names import make_trial_title
 

@@ -11,7 +11,6 @@ from pipelines.compare.best_sentence import describe_best
 from pipelines.compare.best_sentence import find_best
 from pipelines.compare.blocks import Row
 from pipelines.compare.formats import format_interval
-from pipelines.compare.formats import format_percent
 from pipelines.compare.formats import format_signed_points
 from pipelines.compare.formats import state_p
 from pipelines.compare.power_sentence import describe_power
@@ -23,8 +22,9 @@ from pipelines.compare.reflection import summarize_study
 from pipelines.compare.reproduction import describe_reproduction
 from pipelines.compare.sweep_sentences import describe_best_cell
 from pipelines.runs.finished_run import FinishedRun
-from pipelines.runs.protocol import join_texts
-from pipelines.runs.protocol import pluralize
+from study.common.words import format_percent
+from study.common.words import join_distinct
+from study.common.words import pluralize
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _describe_subset(runs: Sequence[FinishedRun]) -> list[str]:
     limits = sorted({run.config.limit for run in runs if run.config.limit})
     if not limits:
         return []
-    return [f"Only about {join_texts(map(str, limits))} images were used."]
+    return [f"Only about {join_distinct(map(str, limits))} images were used."]
 
 
 def _describe_leak(runs: Sequence[FinishedRun]) -> str:

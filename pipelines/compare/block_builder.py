@@ -19,11 +19,11 @@ from pipelines.compare.ranking import rank_on_validation
 from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import describe_protocol
 from pipelines.runs.protocol import find_differing_settings
-from pipelines.runs.protocol import join_texts
 from pipelines.runs.protocol import protocol
 from pipelines.runs.protocol import VARIED
 from pipelines.runs.sweeps import group_cells
 from pipelines.runs.sweeps import LoggedSweep
+from study.common.words import join_distinct
 from study.config.sweep import Sweep
 from study.config.sweep import Value
 from study.statistics.predictions import GroupCounts
@@ -111,7 +111,7 @@ def build_sweep_block(
     ties = rank_on_validation(rows).best
     best = ties[0] if ties else None
     verdicts = judge_cells(rows, counts, baseline=baseline, best=best, swept=sweep.fields)
-    names = join_texts(name_field(name) for name in sweep.fields)
+    names = join_distinct(name_field(name) for name in sweep.fields)
     total = math.prod(len(values) for values in sweep.fields.values())
     return Block(
         f"Sweep of {names}: {describe_protocol(rows[0][0], named, sweep.fields)}",

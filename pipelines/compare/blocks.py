@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from pipelines.compare.cells import SweepCell
 from pipelines.compare.columns import format_learning_rate
-from pipelines.compare.formats import format_percent
 from pipelines.compare.main_effects import MainEffect
 from pipelines.compare.verdict import BASELINE
 from pipelines.compare.verdict import Verdict
 from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import VARIED
+from study.common.words import format_percent
 from study.config.sweep import Sweep
 from study.config.trial_config import recipe
 from study.config.trial_config import TrialConfig

@@ -9,8 +9,8 @@ from pipelines.compare.blocks import list_runs
 from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.predictions import Predictions
 from pipelines.runs.protocol import format_share
-from pipelines.runs.protocol import join_texts
-from pipelines.runs.protocol import pluralize
+from study.common.words import join_distinct
+from study.common.words import pluralize
 from study.config.trial_config import TrialConfig
 from study.statistics.predictions import GroupCounts
 
@@ -56,7 +56,7 @@ def _warn_of_subsets(runs: Sequence[FinishedRun]) -> list[str]:
     if not subset_runs:
         return []
     limits = sorted({run.config.limit for run in subset_runs})
-    sizes = join_texts(str(limit) for limit in limits)
+    sizes = join_distinct(str(limit) for limit in limits)
     return [f"Subset: {format_share(subset_runs, runs)} used only about {sizes} images."]
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 from pipelines.compare.formats import format_beside_level
 from pipelines.compare.formats import format_duration
 from pipelines.compare.formats import format_p
-from pipelines.compare.formats import format_percent
 from pipelines.compare.formats import format_signed_points
+from study.common.words import format_percent
 
 
 def format_learning_rate(lr: float) -> str:

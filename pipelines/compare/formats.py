@@ -1,12 +1,8 @@
 """Format shares, differences, p-values and times with the digits readers need."""
 
+from study.common.words import format_percent
 from study.statistics.intervals import Estimate
 from study.statistics.intervals import SIGNIFICANCE_LEVEL
-
-
-def format_percent(share: float) -> str:
-    """Format a share, 0 to 1, as `97.6 %`."""
-    return f"{100 * share:.1f} %"
 
 
 def format_signed_points(difference: float) -> str:

@@ -11,11 +11,11 @@ from pipelines.compare.power_sentence import describe_study
 from pipelines.compare.power_sentence import GROUP_NOUNS
 from pipelines.runs.finished_run import NoRunsError
 from pipelines.runs.predictions import read_predictions
-from pipelines.runs.protocol import pluralize
 from pipelines.runs.read_runs import read_runs
 from pipelines.runs.sweeps import read_sweeps
 from pipelines.runs.table_runs import select_table_runs
 from study.common.errors import StudyError
+from study.common.words import pluralize
 from study.statistics.difference_variance import assume_seeds
 from study.statistics.difference_variance import assume_variance
 from study.statistics.difference_variance import average_variances

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from pipelines.compare.blocks import Row
-from pipelines.runs.protocol import pluralize
+from study.common.words import pluralize
 from study.statistics.power import Power
 
 # What a test group of each data set is. Of others, it is called a group.

@@ -12,6 +12,7 @@ from pipelines.compare.formats import format_duration
 from pipelines.compare.formats import state_p
 from pipelines.compare.power_sentence import describe_power
 from pipelines.compare.row_figures import compute_median_fit_seconds
+from study.common.words import join_texts
 from study.statistics.intervals import Estimate
 from study.statistics.intervals import SIGNIFICANCE_LEVEL
 
@@ -125,7 +126,7 @@ def _describe_difference(rows: Sequence[Row], comparison: str) -> str:
     subject = f"{names} {'is' if len(rows) == 1 else 'are'}"
     if rows[0].is_one_training:
         subject = on_one_seed(f"{names} {'was' if len(rows) == 1 else 'were'}")
-    distances = _join_texts([format_distance(_get_gain(row)) for row in rows])
+    distances = join_texts([format_distance(_get_gain(row)) for row in rows])
     if _is_too_long(rows):
         sizes = [100 * abs(_get_gain(row).value) for row in rows]
         distances = f"{min(sizes):.1f} to {max(sizes):.1f} points"
@@ -143,7 +144,7 @@ def name_rows(rows: Sequence[Row]) -> str:
         return f"{spell_count(len(rows)).capitalize()} {choose_noun(rows)}"
     noun = choose_noun(rows).capitalize()
     names = [str(row.variant) if noun == "Variants" else row.label for row in rows]
-    return f"{noun if len(rows) > 1 else noun.removesuffix('s')} {_join_texts(names)}"
+    return f"{noun if len(rows) > 1 else noun.removesuffix('s')} {join_texts(names)}"
 
 
 def _is_too_long(rows: Sequence[Row]) -> bool:
@@ -160,12 +161,6 @@ def spell_count(count: int) -> str:
     """Spell a count of up to nine: `seven`, but `12`."""
     words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     return words[count] if count < len(words) else str(count)
-
-
-def _join_texts(texts: Sequence[str]) -> str:
-    """Join texts as in `a`, `a and b`, `a, b and c`."""
-    *others, last = texts
-    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _get_gain(row: Row) -> Estimate:

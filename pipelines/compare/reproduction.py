@@ -10,7 +10,7 @@ from pipelines.compare.reflection import name_rows
 from pipelines.compare.reflection import spell_count
 from pipelines.compare.statement import list_departures
 from pipelines.runs.finished_run import FinishedRun
-from pipelines.runs.protocol import join_texts
+from study.common.words import join_distinct
 from study.reported import read_reported
 from study.reported import TEST_IMAGES
 from study.statistics.intervals import SIGNIFICANCE_LEVEL
@@ -112,7 +112,7 @@ def _describe_departures(runs: Sequence[FinishedRun]) -> list[str]:
     names = [name.replace("_", " ") for run in runs for name in list_departures(run)]
     if not names:
         return []
-    different = f"different: {join_texts(names)}"
+    different = f"different: {join_distinct(names)}"
     return [
         f"The protocol is not the report's ({different}), so this neither confirms nor refutes it."
     ]

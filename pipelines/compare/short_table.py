@@ -17,7 +17,7 @@ from pipelines.compare.formats import format_accuracy
 from pipelines.compare.formats import format_difference
 from pipelines.compare.formats import format_duration
 from pipelines.compare.formats import format_p
-from pipelines.compare.formats import format_percent
+from study.common.words import format_percent
 from study.config.sweep import Value
 from study.statistics.intervals import Estimate
 

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 
 from pipelines.runs.finished_run import FinishedRun
-from pipelines.runs.protocol import describe_split
 from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import format_setting
 from pipelines.runs.protocol import format_share
-from pipelines.runs.protocol import join_texts
-from pipelines.runs.protocol import pluralize
 from pipelines.runs.protocol import protocol
+from study.common.words import join_distinct
+from study.common.words import pluralize
 from study.config.backbones import BACKBONES
 from study.config.names import data_name
+from study.config.names import describe_split
 from study.config.trial_config import recipe
 from study.config.trial_config import TrialConfig
 from study.reported import read_reported
@@ -68,14 +68,14 @@ def describe_runs(
     configs = [run.config for run in runs]
     image_sizes = sorted({config.image_size for config in configs})
     epoch_counts = sorted({config.epochs for config in configs})
-    models = join_texts(BACKBONES[config.backbone].title for config in configs)
-    sizes = join_texts(f"{size} x {size}" for size in image_sizes)
-    epochs = join_texts(str(count) for count in epoch_counts)
-    weights = join_texts(describe_weights(run) for run in runs)
+    models = join_distinct(BACKBONES[config.backbone].title for config in configs)
+    sizes = join_distinct(f"{size} x {size}" for size in image_sizes)
+    epochs = join_distinct(str(count) for count in epoch_counts)
+    weights = join_distinct(describe_weights(run) for run in runs)
     sentences = [
         f"Data set: {format_dataset_name(runs[-1])}.",
         *_describe_synthetic_images(configs[0].dataset),
-        f"{models} with {weights}, {join_texts(describe_split(run) for run in runs)},"
+        f"{models} with {weights}, {join_distinct(describe_split(run.config) for run in runs)},"
         f" images of {sizes} pixels, at most {epochs} {'epoch' if epochs == '1' else 'epochs'}.",
         f"{pluralize(len(runs), 'run')} in {pluralize(rows, 'row')}."
         " Figures are means over the seeds of a row, but learning times are medians.",
@@ -171,7 +171,7 @@ def _describe_unusual_settings(runs: Sequence[FinishedRun]) -> list[str]:
                 values.setdefault(name, set()).add(format_setting(name, value))
     usual = {name: format_setting(name, base[name]) for name in values}
     unusual = [
-        f"{name.replace('_', ' ')} {join_texts(sorted(texts))} (usual: {usual[name]})"
+        f"{name.replace('_', ' ')} {join_distinct(sorted(texts))} (usual: {usual[name]})"
         for name, texts in values.items()
         if texts != {usual[name]}
     ]
@@ -186,7 +186,9 @@ def _compare_with_report_protocol(runs: Sequence[FinishedRun]) -> list[str]:
     if not departing_runs:
         image_counts = _describe_test_image_counts(runs)
         return [f"This is the report's protocol, as far as it is known{image_counts}."]
-    settings = join_texts(name.replace("_", " ") for names in departures_of_runs for name in names)
+    settings = join_distinct(
+        name.replace("_", " ") for names in departures_of_runs for name in names
+    )
     return [
         f"In {format_share(departing_runs, runs)}, the protocol is not the report's (different:"
         f" {settings}), so the accuracy neither confirms nor refutes a reported one."
@@ -196,4 +198,6 @@ def _compare_with_report_protocol(runs: Sequence[FinishedRun]) -> list[str]:
 def _describe_test_image_counts(runs: Sequence[FinishedRun]) -> str:
     total = TEST_IMAGES.get(runs[0].config.dataset)
     counts = sorted({run.part_sizes[2] for run in runs if run.part_sizes} - {total})
-    return f", on {join_texts(map(str, counts))} test images instead of {total}" if counts else ""
+    return (
+        f", on {join_distinct(map(str, counts))} test images instead of {total}" if counts else ""
+    )

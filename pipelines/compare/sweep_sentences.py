@@ -20,8 +20,8 @@ from pipelines.compare.reflection import describe_adjustment
 from pipelines.compare.reflection import on_one_seed
 from pipelines.compare.reflection import ONE_SEED
 from pipelines.compare.reflection import spell_count
-from pipelines.runs.protocol import join_texts
-from pipelines.runs.protocol import pluralize
+from study.common.words import join_distinct
+from study.common.words import pluralize
 from study.statistics.intervals import Estimate
 from study.statistics.intervals import SIGNIFICANCE_LEVEL
 
@@ -118,7 +118,7 @@ def _describe_effect(effect: MainEffect, comparisons: int) -> str:
         for level in effect.levels
         if level.gain is not None
     ]
-    others = join_texts(name_field(name) for name in effect.others)
+    others = join_distinct(name_field(name) for name in effect.others)
     sentence = f"{name_field(effect.field)}: {'; '.join(contrasts)}, averaged over {others}."
     has_claim = any(level.p is not None and level.p < SIGNIFICANCE_LEVEL for level in effect.levels)
     return f"{sentence} {ONE_SEED}" if effect.is_one_seed and has_claim else sentence

@@ -10,7 +10,6 @@ from plotly.subplots import make_subplots
 from pipelines.compare.blocks import Row
 from pipelines.compare.evidence import DetailedRow
 from pipelines.compare.formats import format_accuracy
-from pipelines.compare.formats import format_percent
 from pipelines.compare.row_figures import compute_median_fit_seconds
 from pipelines.page.figure import Chart
 from pipelines.page.figure import choose_style
@@ -19,6 +18,7 @@ from pipelines.page.gain_charts import draw_factors
 from pipelines.page.zoom import Mark
 from pipelines.page.zoom import zoom_sideways
 from pipelines.page.zoom import zoom_upright
+from study.common.words import format_percent
 from study.statistics.intervals import Estimate
 
 

@@ -21,7 +21,7 @@ from pipelines.compare.short_table import select_short_columns
 from pipelines.compare.short_table import ShortColumn
 from pipelines.compare.short_table import write_short_rows
 from pipelines.compare.sweep_sentences import describe_sweep
-from pipelines.runs.protocol import pluralize
+from study.common.words import pluralize
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ from pipelines.page.html_table import build_block_tables
 from pipelines.page.html_table import build_effects_table
 from pipelines.page.render import NOTES
 from pipelines.page.render import Page
-from pipelines.runs.protocol import describe_split
 from pipelines.runs.protocol import describe_weights
-from pipelines.runs.protocol import join_texts
-from pipelines.runs.protocol import pluralize
 from study.common.html import read_files
 from study.common.html import render_page
+from study.common.words import join_distinct
+from study.common.words import pluralize
 from study.config.backbones import BACKBONES
+from study.config.names import describe_split
 
 HERE = Path(__file__).parent
 
@@ -74,11 +74,11 @@ def render_report(report: Report) -> str:
 
 
 def _write_question(report: Report) -> str:
-    models = join_texts(BACKBONES[row.config.backbone].title for row in report.rows)
+    models = join_distinct(BACKBONES[row.config.backbone].title for row in report.rows)
     name = report.page.title.partition(": ")[2]
     factors = "its hidden layers, dense units and learning rate"
     if sweep := report.main_block.sweep:
-        factors = join_texts(name_field(field) for field in sweep.fields)
+        factors = join_distinct(name_field(field) for field in sweep.fields)
     be = "are" if " and " in models else "is"
     verb = "does" if sweep and len(sweep.fields) == 1 else "do"
     is_pretrained = any(run.weights_kind != "none" for row in report.rows for run in row.runs)
@@ -94,12 +94,12 @@ def _describe_protocol(rows: Sequence[Row]) -> list[str]:
     group_counts = [
         round(run.metrics["test_groups"]) for run in runs if "test_groups" in run.metrics
     ]
-    models = join_texts(BACKBONES[run.config.backbone].title for run in runs)
-    weights = join_texts(describe_weights(run) for run in runs)
-    pixels = join_texts(f"{run.config.image_size} x {run.config.image_size}" for run in runs)
-    epochs = join_texts(str(run.config.epochs) for run in runs)
-    batches = join_texts(str(run.config.batch_size) for run in runs)
-    splits = join_texts(describe_split(run) for run in runs)
+    models = join_distinct(BACKBONES[run.config.backbone].title for run in runs)
+    weights = join_distinct(describe_weights(run) for run in runs)
+    pixels = join_distinct(f"{run.config.image_size} x {run.config.image_size}" for run in runs)
+    epochs = join_distinct(str(run.config.epochs) for run in runs)
+    batches = join_distinct(str(run.config.batch_size) for run in runs)
+    splits = join_distinct(describe_split(run.config) for run in runs)
     sizes = format_counts([run.sizes for run in runs])
     return [
         f"Model: {models}, {weights}, all images {pixels} pixels.",
@@ -107,7 +107,7 @@ def _describe_protocol(rows: Sequence[Row]) -> list[str]:
         f"{batches}, Adam, weights of the last epoch.",
         f"Data: {splits}, {sizes} images for training, validation and test. "
         f"{_describe_groups(group_counts)}",
-        f"{'Seed' if len(seeds) == 1 else 'Seeds'} {join_texts(map(str, seeds))}; "
+        f"{'Seed' if len(seeds) == 1 else 'Seeds'} {join_distinct(map(str, seeds))}; "
         f"{pluralize(len(runs), 'run')}.",
         _describe_tests(rows),
     ]

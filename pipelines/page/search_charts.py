@@ -17,8 +17,8 @@ from pipelines.page.figure import COLORS
 from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import describe_protocol
 from pipelines.runs.protocol import find_differing_settings
-from pipelines.runs.protocol import join_texts
 from pipelines.runs.protocol import protocol
+from study.common.words import join_distinct
 from study.search.space import make_ranges
 from study.search.space import make_space
 
@@ -84,7 +84,7 @@ def _describe_search(trials: Sequence[Trial], runs: Sequence[FinishedRun]) -> st
     run = trials[0][0]
     searched = make_ranges(run.config)
     named = [name for name in find_differing_settings(runs) if name not in searched]
-    seeds = join_texts(str(each.config.seed) for each in trials[0])
+    seeds = join_distinct(str(each.config.seed) for each in trials[0])
     return f"{describe_protocol(run, named, tuple(searched))}, seed {seeds}"
 
 

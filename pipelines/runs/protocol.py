@@ -7,12 +7,13 @@ learning rate) and those of which a row is the mean (the seed, and the fold of a
 """
 
 from collections.abc import Collection
-from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
 from pipelines.runs.finished_run import FinishedRun
+from study.common.words import pluralize
 from study.config.backbones import BACKBONES
+from study.config.names import describe_split
 
 VARIED = ("hidden_layers", "dense_units", "lr")
 AVERAGED = ("seed", "fold")
@@ -92,7 +93,7 @@ def describe_protocol(run: FinishedRun, named: Sequence[str], swept: Collection[
     fields = protocol(run)
     parts = {
         "backbone": BACKBONES[fields["backbone"]].title,
-        "split": describe_split(run),
+        "split": describe_split(run.config),
         "weights": describe_weights(run),
         "image_size": f"{fields['image_size']} x {fields['image_size']} pixels",
         "epochs": f"at most {pluralize(fields['epochs'], 'epoch')}",
@@ -116,27 +117,6 @@ def describe_weights(run: FinishedRun) -> str:
     return f"{text} ({equal} of {total} tensors)" if has_counts else text
 
 
-def describe_split(run: FinishedRun) -> str:
-    """Describe the split of a run: `pooled split`, or `grouped split in 5 folds`."""
-    folds = run.config.folds
-    text = f"{run.config.split} split"
-    return f"{text} in {folds} folds" if folds > 0 else text
-
-
-def pluralize(count: int, noun: str) -> str:
-    """Return a count with its noun, as `1 run` or `14 runs`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def format_share(some: Sequence[FinishedRun], runs: Sequence[FinishedRun]) -> str:
     """Return how many of the runs some are, as `all runs` or `2 of 7 runs`."""
     return "all runs" if len(some) == len(runs) else f"{len(some)} of {pluralize(len(runs), 'run')}"
-
-
-def join_texts(texts: Iterable[str]) -> str:
-    """Join texts as in `a`, `a and b`, `a, b and c`.
-
-    Each appears once, in the order of first appearance.
-    """
-    *others, last = dict.fromkeys(texts)
-    return f"{', '.join(others)} and {last}" if others else last

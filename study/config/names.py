@@ -69,6 +69,12 @@ def make_trial_title(config: TrialConfig, digest: str) -> str:
     )
 
 
+def describe_split(config: TrialConfig) -> str:
+    """Describe the split, as `grouped split in 5 folds`, or without the folds."""
+    folds = f" in {config.folds} folds" if config.folds > 0 else ""
+    return f"{config.split} split{folds}"
+
+
 def resolve_dataset(dataset: str) -> str:
     """Return the name of a data set, where a path alone is that of a folder.
 

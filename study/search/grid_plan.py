@@ -15,9 +15,11 @@ from typing import Any
 from typing import NamedTuple
 
 from study.common.errors import ConfigError
+from study.common.words import pluralize
 from study.config.fingerprint import fingerprint
 from study.config.initial_weights import weights_kind
 from study.config.names import data_name
+from study.config.names import describe_split
 from study.config.names import MAX_STUDY_DATASET_LENGTH
 from study.config.names import select_named_fields
 from study.config.names import shorten_name
@@ -185,7 +187,7 @@ class GridPlan:
         counts = {"seeds": len(self.seeds or [0]), "folds": len(self.folds or [0])}
         words = [f"{count} {name}" for name, count in counts.items() if count > 1]
         total = len(self.settings) * math.prod(counts.values())
-        return f"{count_trials(total)}: {' x '.join([self.describe_sweep(), *words])}"
+        return f"{pluralize(total, 'trial')}: {' x '.join([self.describe_sweep(), *words])}"
 
     def title(self, *, fast: bool = False) -> str:
         """Return the parent run's name.
@@ -198,11 +200,6 @@ class GridPlan:
         else:
             kind = f"{'fast sweep' if fast else 'sweep'} of {', '.join(swept_fields)}"
         return parent_run_title(kind, self.base, swept_fields)
-
-
-def count_trials(count: int) -> str:
-    """Return a number of trials with its noun."""
-    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def plan_variants(
@@ -241,9 +238,3 @@ def parent_run_title(kind: str, base: TrialConfig, swept_fields: Sequence[str] =
     return " · ".join(
         [data_name(base.dataset, compute_name_digest(base.dataset)), kind, *shown_words]
     )
-
-
-def describe_split(base: TrialConfig) -> str:
-    """Describe the split, as `grouped split in 5 folds`, or without the folds."""
-    folds = f" in {base.folds} folds" if base.folds > 0 else ""
-    return f"{base.split} split{folds}"

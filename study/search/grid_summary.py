@@ -17,8 +17,8 @@ from study.search.grid_plan import GridPlan
 from study.search.grid_plan import Setting
 from study.search.grid_scheduler import GridScheduler
 from study.search.study_page import describe_protocol
+from study.search.study_page import format_known_percent
 from study.search.study_page import format_link
-from study.search.study_page import format_percent
 from study.search.study_page import make_operations
 from study.tracking.operations import Operation
 
@@ -65,8 +65,8 @@ def _describe_best_setting(scheduler: GridScheduler, run: Run) -> tuple[str, dic
     link = format_link(run, grid.configs[cell], finished[cell].run_id)
     text = (
         f"**{heading}**, {link}: validation accuracy "
-        f"{format_percent(means.val_accuracy)}, test accuracy "
-        f"{format_percent(means.test_accuracy)}{means_part}"
+        f"{format_known_percent(means.val_accuracy)}, test accuracy "
+        f"{format_known_percent(means.test_accuracy)}{means_part}"
     )
     return text, {
         "best_cell_val_accuracy_mean": means.val_accuracy,
@@ -125,7 +125,7 @@ def _describe_chance(outcomes: Iterable[Outcome]) -> list[str]:
         return []
     return [
         "Always predicting the most frequent class has a test accuracy of "
-        f"{format_percent(fmean(shares))}."
+        f"{format_known_percent(fmean(shares))}."
     ]
 
 

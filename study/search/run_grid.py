@@ -3,10 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 
+from study.common.words import pluralize
 from study.data.prepare import compute_data_digest
 from study.job import Options
 from study.search.claims import Claims
-from study.search.grid_plan import count_trials
 from study.search.grid_plan import GridPlan
 from study.search.grid_scheduler import GridScheduler
 from study.search.grid_space import build_grid
@@ -78,7 +78,7 @@ def _print_size(scheduler: GridScheduler, digest: str, worker_count: int) -> Non
     say = scheduler.progress.say
     say(grid.plan.describe_size())
     finished_part = f"{len(scheduler.finished)} finished already"
-    say(f"{grid.name}: {count_trials(len(grid.configs))}, {finished_part}")
+    say(f"{grid.name}: {pluralize(len(grid.configs), 'trial')}, {finished_part}")
     remaining = [config for cell, config in grid.configs.items() if cell not in scheduler.finished]
     if remaining:
         pause_after_epoch = scheduler.options.pause_after_epoch

@@ -9,15 +9,15 @@ from mlflow.entities import Run
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState
 
+from study.common.words import pluralize
 from study.config.trial_config import TrialConfig
 from study.job import Outcome
 from study.search.confirm import Confirmation
 from study.search.confirm import START
-from study.search.grid_plan import count_trials
 from study.search.search_scheduler import SearchScheduler
 from study.search.study_page import describe_protocol
+from study.search.study_page import format_known_percent
 from study.search.study_page import format_link
-from study.search.study_page import format_percent
 from study.search.study_page import make_operations
 from study.search.trial_states import collect_running_keys
 from study.search.trial_states import find_ended_trials
@@ -61,7 +61,7 @@ def summarize_search(
     if doubts:
         paragraphs.append(f"**The win did not repeat:** {'; '.join(doubts)}.")
     paragraphs.append(
-        f"Search over {', '.join(search.space.free)}: {count_trials(complete)} finished, "
+        f"Search over {', '.join(search.space.free)}: {pluralize(complete, 'trial')} finished, "
         f"{len(ended) - complete} pruned, {failed} failed. "
         f"{describe_protocol(search.space.base, search.space.free)}."
     )
@@ -76,7 +76,9 @@ def _describe_trainings(run: Run, confirmed: Mapping[TrialConfig, Outcome]) -> s
     """Describe the mean test accuracy of confirming runs, with a link to each."""
     means_part = f" (mean of {len(confirmed)} trainings)" if len(confirmed) > 1 else ""
     links = [format_link(run, config, outcome.run_id) for config, outcome in confirmed.items()]
-    return f"{format_percent(_compute_test_accuracy(confirmed))}{means_part}: {', '.join(links)}"
+    return (
+        f"{format_known_percent(_compute_test_accuracy(confirmed))}{means_part}: {', '.join(links)}"
+    )
 
 
 def _describe_best_trial(run: Run, search: SearchScheduler, best: FrozenTrial) -> str:

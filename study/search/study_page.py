@@ -9,13 +9,14 @@ from collections.abc import Sequence
 
 from mlflow.entities import Run
 
+from study.common.words import format_percent
 from study.config.backbones import BACKBONES
 from study.config.initial_weights import weights_kind
 from study.config.names import data_name
+from study.config.names import describe_split
 from study.config.names import make_trial_title
 from study.config.trial_config import TrialConfig
 from study.data.prepare import compute_name_digest
-from study.search.grid_plan import describe_split
 from study.tracking import operations
 from study.tracking import ui_links
 from study.tracking.operations import now_ms
@@ -91,6 +92,6 @@ def format_link(parent: Run, config: TrialConfig, run_id: str) -> str:
     return f"[{title}]({ui_links.run_link(parent.info.experiment_id, run_id)})"
 
 
-def format_percent(share: float) -> str:
+def format_known_percent(share: float) -> str:
     """Format a share (0 to 1) as `97.5 %`, or say that it is not known yet."""
-    return f"{share:.1%}".replace("%", " %") if math.isfinite(share) else "not delivered yet"
+    return format_percent(share) if math.isfinite(share) else "not delivered yet"

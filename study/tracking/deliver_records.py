@@ -8,6 +8,7 @@ from study.common.errors import StudyError
 from study.common.errors import TrackingError
 from study.common.files import exclusive_lock
 from study.common.settings import tracking_uri
+from study.common.words import pluralize
 from study.tracking import import_offline
 from study.tracking import spool
 from study.tracking.connection import connect
@@ -35,17 +36,17 @@ def sync_spool() -> str:
         report = spool.flush_spool(connect())
     except TrackingError as error:
         raise TrackingError(f"{first_line(error)}; {_format_left(count)}") from None
-    summary = f"{_format_runs(len(report.delivered))} delivered"
+    summary = f"{pluralize(len(report.delivered), 'run')} delivered"
     for problem in report.waiting.values():
         raise TrackingError(f"{summary}; {problem}; {_format_left(len(report.waiting))}")
     if report.refused:
         raise StudyError(
-            f"{summary}, {_format_runs(len(report.refused))} refused: see the lines above"
+            f"{summary}, {pluralize(len(report.refused), 'run')} refused: see the lines above"
         )
     if report.unknown:
         raise StudyError(
             f"{summary}; MLflow at {redact_credentials(tracking_uri())} does not know "
-            f"{_format_runs(len(report.unknown))}: set MLFLOW_TRACKING_URI to the server on "
+            f"{pluralize(len(report.unknown), 'run')}: set MLFLOW_TRACKING_URI to the server on "
             "which their training started"
         )
     return summary
@@ -68,7 +69,7 @@ def sync_folder(folder: Path) -> str:
     finished = [record for record in records if is_finished(record)]
     with exclusive_lock(folder / "sync"):
         delivered = import_offline.import_records(connect(), finished)
-    summary = f"{_format_runs(delivered)} delivered, {len(finished) - delivered} there already"
+    summary = f"{pluralize(delivered, 'run')} delivered, {len(finished) - delivered} there already"
     unfinished = len(records) - len(finished)
     return f"{summary}, {unfinished} not finished yet" if unfinished > 0 else summary
 
@@ -79,8 +80,4 @@ def _lengthen_http_timeout() -> None:
 
 
 def _format_left(count: int) -> str:
-    return f"{_format_runs(count)} still to deliver, nothing is lost"
-
-
-def _format_runs(count: int) -> str:
-    return f"{count} run" if count == 1 else f"{count} runs"
+    return f"{pluralize(count, 'run')} still to deliver, nothing is lost"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from study.common.words import pluralize
 from study.data.audit.file_names import match_groups
 from study.data.audit.file_names import Pattern
 from study.data.audit.findings import add_twins
@@ -29,7 +30,6 @@ from study.data.audit.splits import PROTOCOLS
 from study.data.audit.splits import SplitFacts
 from study.data.audit.suggestion import suggest_groups
 from study.data.audit.suggestion import Suggestion
-from study.data.audit.texts import format_count
 from study.data.listing import FoundBy
 from study.data.listing import Listing
 from study.data.prepare import build_samples
@@ -143,7 +143,7 @@ def _note_joined(sets: Sequence[ImageSet], named: Mapping[str, str]) -> list[str
     first, second = sorted({named[image] for image in sets[0]})[:2]
     return [
         f"images of several patients by file name, such as {first} and {second}, are "
-        f"near-duplicates ({format_count(len(sets), 'group')}): these patients are one group"
+        f"near-duplicates ({pluralize(len(sets), 'group')}): these patients are one group"
     ]
 
 

@@ -1,13 +1,13 @@
 """Describe an audit's groups, and the leaks of its splits, in words and tables."""
 
+from study.common.words import pluralize
 from study.data.audit.facts import Audit
 from study.data.audit.splits import Interval
 from study.data.audit.splits import SplitFacts
 from study.data.audit.suggestion import Suggestion
+from study.data.audit.texts import describe_share
 from study.data.audit.texts import escape_unprintable
-from study.data.audit.texts import format_count
 from study.data.audit.texts import format_number
-from study.data.audit.texts import format_percent
 from study.data.audit.texts import format_sets
 from study.data.audit.texts import Section
 from study.data.audit.texts import show_file_name
@@ -37,7 +37,7 @@ def question_groups(audit: Audit) -> list[str]:
         for p in possible
     ]
     lines = [
-        f"File names suggest {format_count(suggestion.groups, 'patient')}, such as "
+        f"File names suggest {pluralize(suggestion.groups, 'patient')}, such as "
         f"{escape_unprintable(pattern.group)} of {show_file_name(pattern.image)}: is that so?"
     ]
     if leaks:
@@ -50,8 +50,8 @@ def describe_groups(audit: Audit) -> Section:
     """Describe the groups that the grouped split keeps together."""
     groups = audit.groups
     lines = [
-        f"Source: {groups.source}. {format_count(groups.count, 'group')}; the largest has "
-        f"{format_count(groups.largest, 'image')}, the median group {groups.median:g}."
+        f"Source: {groups.source}. {pluralize(groups.count, 'group')}; the largest has "
+        f"{pluralize(groups.largest, 'image')}, the median group {groups.median:g}."
     ]
     if groups.found_by == "near-duplicates":
         lines.append("An image without a near-duplicate is a group of its own.")
@@ -65,7 +65,7 @@ def describe_groups(audit: Audit) -> Section:
 def describe_suggestion(suggestion: Suggestion) -> Section:
     """Describe the groups that file names suggest."""
     lines = [
-        f"{format_count(suggestion.groups, 'group')} by the beginnings that file names share. "
+        f"{pluralize(suggestion.groups, 'group')} by the beginnings that file names share. "
         "Only you can tell what they are."
     ]
     if unmatched := suggestion.unmatched:
@@ -104,9 +104,9 @@ def describe_agreement(audit: Audit) -> list[Section]:
         return [Section(title, [f"{source}: nothing to compare with."])]
     lines = [
         f"Of {agreement.found_pairs:,} pairs found to be near-duplicates, {agreement.both:,} lie "
-        f"in one known group: precision {format_percent(agreement.precision)}.",
+        f"in one known group: precision {describe_share(agreement.precision)}.",
         f"Of {agreement.known_pairs:,} pairs in one known group, {agreement.both:,} were found: "
-        f"recall {format_percent(agreement.recall)}.",
+        f"recall {describe_share(agreement.recall)}.",
         "Groups of near-duplicates that span several known groups: "
         f"{format_sets(agreement.spanning, 'group')}.",
         f"Equal images in several known groups: {format_sets(agreement.identical_spanning)}.",
@@ -180,7 +180,7 @@ def format_leak(protocol: SplitFacts, noun: str = "") -> str:
     counted = f"{protocol.leaking:,} of {test:,} {noun}".rstrip()
     if protocol.is_minimum:
         return f"at least {counted}"
-    return f"{counted} ({format_percent(protocol.leaking / test)})"
+    return f"{counted} ({describe_share(protocol.leaking / test)})"
 
 
 def _name_split(audit: Audit, protocol: SplitFacts) -> str:

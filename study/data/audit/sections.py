@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
+from study.common.words import pluralize
 from study.data.audit.facts import Audit
 from study.data.audit.findings import sort_by_size
 from study.data.audit.group_sections import describe_agreement
@@ -13,7 +14,6 @@ from study.data.audit.group_sections import describe_suggestion
 from study.data.audit.group_sections import format_leak
 from study.data.audit.group_sections import question_groups
 from study.data.audit.texts import escape_unprintable
-from study.data.audit.texts import format_count
 from study.data.audit.texts import format_number
 from study.data.audit.texts import format_sets
 from study.data.audit.texts import Section
@@ -25,7 +25,7 @@ def summarize_audit(audit: Audit) -> str:
     """Summarize the audit in one sentence."""
     files = audit.files
     return (
-        f"{format_count(files.listed, 'image file')} in {len(audit.classes)} classes, "
+        f"{pluralize(files.listed, 'image file')} in {len(audit.classes)} classes, "
         f"{files.bytes / 1e6:,.1f} MB; {files.usable:,} usable."
     )
 
@@ -37,12 +37,10 @@ def list_cautions(audit: Audit) -> list[str]:
     """
     warnings = [f"{note[0].upper()}{note[1:]}." for note in audit.notes]
     if unusable := len(audit.files.unusable):
-        warnings.append(
-            f"{format_count(unusable, 'file')} cannot be used; training leaves them out."
-        )
+        warnings.append(f"{pluralize(unusable, 'file')} cannot be used; training leaves them out.")
     if unusual := len(audit.files.unusual):
         warnings.append(
-            f"{format_count(unusual, 'file')} of unusual form: see below what training does."
+            f"{pluralize(unusual, 'file')} of unusual form: see below what training does."
         )
     for protocol in audit.protocols:
         if protocol.leaking:
@@ -54,11 +52,11 @@ def list_cautions(audit: Audit) -> list[str]:
     if audit.mixed:
         warnings.append(
             "Near-duplicates or equal images have different classes in "
-            f"{format_count(len(audit.mixed), 'group')}: a label may be wrong."
+            f"{pluralize(len(audit.mixed), 'group')}: a label may be wrong."
         )
     if audit.agreement and (sets := audit.agreement.identical_spanning):
         warnings.append(
-            f"Equal images are in different known groups ({format_count(len(sets), 'set')}): the "
+            f"Equal images are in different known groups ({pluralize(len(sets), 'set')}): the "
             "grouped split may put one in training and the other in test."
         )
     return warnings

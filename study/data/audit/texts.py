@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 
+from study.common.words import format_percent
+from study.common.words import pluralize
 from study.data.audit.findings import ImageSet
 
 
@@ -43,7 +45,7 @@ def format_sets(sets: Sequence[ImageSet], word: str = "set") -> str:
     """Return `2 sets, 5 images in all`, or `none`."""
     if not sets:
         return "none"
-    return f"{format_count(len(sets), word)}, {sum(map(len, sets)):,} images in all"
+    return f"{pluralize(len(sets), word)}, {sum(map(len, sets)):,} images in all"
 
 
 def tabulate_sets(
@@ -59,15 +61,9 @@ def tabulate_sets(
     return [Table(["images", "count"], rows, more=len(sets) - len(rows))] if rows else []
 
 
-def format_percent(share: float | None) -> str:
+def describe_share(share: float | None) -> str:
     """Return a share of 0 to 1 as `38.2 %`, or `unknown`."""
-    return "unknown" if share is None else f"{100 * share:.1f} %"
-
-
-def format_count(count: int, word: str) -> str:
-    """Return `1 image` or `1,168 images`."""
-    ending = "" if count == 1 else "s"
-    return f"{count:,} {word}{ending}"
+    return "unknown" if share is None else format_percent(share)
 
 
 def format_number(count: int) -> str:
