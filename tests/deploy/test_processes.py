@@ -10,6 +10,7 @@ import pytest
 from deploy.errors import StackError
 from deploy.processes import run_process
 from deploy.processes import wait_for_answer
+from tests.support.commands import restore_ctrl_c
 from tests.support.commands import ROOT
 from tests.support.commands import wait_until
 
@@ -55,13 +56,14 @@ with run_process("The server", [sys.executable, "-c", sys.argv[1]], Path(sys.arg
 def test_server_is_ended_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     log.touch()
-    starter = subprocess.Popen([sys.executable, "-c", STARTER, SERVER, str(log)], cwd=ROOT)
+    command = [sys.executable, "-c", STARTER, SERVER, str(log)]
+    starter = subprocess.Popen(command, cwd=ROOT, preexec_fn=restore_ctrl_c)
     try:
         wait_until(lambda: log.read_text().endswith("\n"))
     finally:
         starter.kill()
         starter.wait()
-    left_behind = int(log.read_text())
+    left_behind = int(log.read_text().splitlines()[0])  # the server may have written more since
     wait_until(lambda: not is_running(left_behind), seconds=60)
     assert "KeyboardInterrupt" in log.read_text(), "the server itself got the time to end"
 

@@ -48,7 +48,7 @@ def start(module: str, *flags: str, cwd: Path, **settings: str) -> "subprocess.P
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_restore_ctrl_c,
+        preexec_fn=restore_ctrl_c,
     )
 
 
@@ -77,8 +77,8 @@ def _environment(settings: Mapping[str, str]) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT)} | cache | dict(settings)
 
 
-def _restore_ctrl_c() -> None:
-    # A shell that starts the tests in the background has its children ignore Ctrl-C.
+def restore_ctrl_c() -> None:
+    """Let a new process be ended by Ctrl-C, even if the tests run in the background of a shell."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
