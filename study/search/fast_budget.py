@@ -3,7 +3,7 @@
 A trial's compute is epochs x images x pixels. Nothing is scheduled over epochs, so a trial's first
 third is the same as that of the whole training. Each trial is paused there, and the full grid goes
 on from where the fast one stopped. Dropping variants early to train the others for longer was
-tried, too, and was no better on either data set: benchmarks/README.md.
+tried, too, and was no better on either data set: experiments/README.md.
 """
 
 from collections.abc import Mapping

@@ -17,7 +17,7 @@ PERCENT = re.compile(r"\d+\.\d %")
 
 def list_documents() -> list[Path]:
     """README and all other pages, but for licenses and tables that a command wrote."""
-    folders = ("docs", "results", "benchmarks")
+    folders = ("docs", "results", "benchmarks", "experiments")
     pages = [path for folder in folders for path in (ROOT / folder).rglob("*.md")]
     return [*ROOT.glob("*.md"), *(path for path in pages if path.name != "comparison.md")]
 
