@@ -44,7 +44,7 @@ PAIRS = 500  # random pairs of disjoint choices, to see whether both find the sa
 
 
 class Result(NamedTuple):
-    """What one way of spending compute finds in one repeat."""
+    """The findings of one way of spending compute in one repeat."""
 
     best: int  # variant
     directions: Mapping[Setting, int]  # as `significant_directions` returns them

@@ -83,7 +83,7 @@ def _parse_minutes(text: str | None) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class OfflinePlan:
-    """What the flags ask for."""
+    """The grid that the flags ask for, the end of its time, and the workers."""
 
     grid: GridPlan
     end: float  # by time.monotonic

@@ -17,7 +17,7 @@ from study.tracking import failures
 
 @dataclass
 class WorkerResult:
-    """What a worker did: the seconds of each call by its purpose, and the failures."""
+    """The seconds of each call of a worker by its purpose, and the failures."""
 
     seconds: dict[str, list[float]]
     errors: dict[str, int]

@@ -1,4 +1,4 @@
-"""What a study is assumed to be like where there are no runs to tell."""
+"""Assumptions about a study for which there are no runs yet."""
 
 from dataclasses import dataclass
 

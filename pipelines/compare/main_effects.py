@@ -38,7 +38,7 @@ class Level:
 
 @dataclass(frozen=True)
 class MainEffect:
-    """What one swept field changes.
+    """The effect of one swept field.
 
     others: the fields that the means are over.
     cells: how many cells each mean is over.

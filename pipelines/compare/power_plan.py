@@ -37,7 +37,7 @@ EXPLANATION = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What a table is based on: a title, and the variance of a study with one seed."""
+    """The basis of a table: a title, and the variance of a study with one seed."""
 
     title: str
     variance: DifferenceVariance

@@ -69,8 +69,7 @@ def _measure_groups(data: Samples, rows: Rows, needed: int) -> tuple[Rows, npt.N
             noun = "group" if group_count == 1 else "groups"
             fewer_folds = f", use {group_count} folds" if group_count > 2 else ""
             raise DataError(
-                f"class {name!r} has {group_count} {noun}, but this split puts some into "
-                f"each part, so it needs {needed}: add images of other groups{fewer_folds}, or "
-                "remove the class"
+                f"class {name!r} has {group_count} {noun}, but this split needs {needed} of each "
+                f"class: add images of other groups{fewer_folds}, or remove the class"
             )
     return group_of_row, counts / counts.sum(0)

@@ -1,4 +1,4 @@
-"""What is known of a data set before any of its files is read."""
+"""The listing of a data set, made before any of its files is read."""
 
 from collections.abc import Callable
 from collections.abc import Mapping

@@ -115,7 +115,7 @@ def _decode_into_array(
 
 
 class _NoteLists(NamedTuple):
-    """What has been noted so far of a data set's images."""
+    """Notes on the images of a data set that were read so far."""
 
     skipped: list[tuple[str, str]]
     unusual: list[tuple[str, str]]

@@ -33,7 +33,7 @@ START = "the search's first config (variant 1)"
 
 @dataclasses.dataclass(frozen=True)
 class Confirmation:
-    """What fresh seeds show of a search's best config and of the one it started with.
+    """The outcomes of a search's best config and its start with fresh seeds.
 
     winner: the outcomes of the best config, by the config with its seed.
     start: those of the start (variant 1) with the same seeds; none if it is the best config.

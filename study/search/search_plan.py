@@ -36,7 +36,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """How a search is run: what the flags say of it, besides the configs."""
+    """The options of a search, apart from the fields of its configs."""
 
     bounds: Bounds
     objective: str  # the validation figure to judge by: accuracy, balanced_accuracy, auc or loss

@@ -35,7 +35,7 @@ def estimate_time(
     durations = _read_durations(client, digest)
     keys = [tuple(str(getattr(config, name)) for name in DECISIVE_FIELDS) for config in configs]
     if not all(key in durations for key in keys):
-        return "the first trial will tell how long they take"
+        return "time left: known after the first trial"
     medians = {key: median(durations[key]) for key in keys}
     share = fmean(min(1.0, epochs / config.epochs) for config in configs) if epochs else 1.0
     seconds = sum(medians[key] for key in keys) * share / workers

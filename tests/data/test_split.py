@@ -144,7 +144,7 @@ def test_folds_test_every_image_once(data: Data, seed: int, folds: int) -> None:
     splits = []
     for fold in range(1, folds + 1):
         if fewest < needed:
-            with pytest.raises(DataError, match=rf"has \d groups.* needs {needed}"):
+            with pytest.raises(DataError, match=rf"has \d groups.* needs {needed} of"):
                 make_split(data, "grouped", seed, fold=fold, folds=folds)
         else:
             splits.append(make_split(data, "grouped", seed, fold=fold, folds=folds))
@@ -354,9 +354,13 @@ def test_class_with_too_few_groups_is_refused_with_their_count() -> None:
     with pytest.raises(DataError, match=r"'class1' has 3 groups.* needs 5.* use 3 folds"):
         make_split(data, "grouped", 0, fold=1, folds=5)
     data = data_of([0] * 30 + [1] * 3, groups[:-1], [*folders[:-2], "test"])
-    with pytest.raises(DataError, match=r"'class1' has 2 groups.* needs 3: add images"):
+    with pytest.raises(
+        DataError, match=r"'class1' has 2 groups.* needs 3 of each class: add images"
+    ):
         make_split(data, "grouped", 0)
-    with pytest.raises(DataError, match=r"'class1' has 1 group,.* needs 2: add images"):
+    with pytest.raises(
+        DataError, match=r"'class1' has 1 group,.* needs 2 of each class: add images"
+    ):
         make_split(data, "official", 0)
 
 

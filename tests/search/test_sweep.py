@@ -244,7 +244,7 @@ def test_sweep_registers_the_best_training_of_the_best_config(
 
 
 def test_sweep_without_finished_runs_like_it_gives_no_time(swept: Swept) -> None:
-    assert "the first trial will tell how long they take\n" in swept.said
+    assert "time left: known after the first trial\n" in swept.said
 
 
 def test_real_sweep_is_resumed_and_its_time_estimated(folder: Path) -> None:

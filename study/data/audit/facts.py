@@ -142,8 +142,8 @@ def _note_joined(sets: Sequence[ImageSet], named: Mapping[str, str]) -> list[str
         return []
     first, second = sorted({named[image] for image in sets[0]})[:2]
     return [
-        f"images of several patients by file name, such as {first} and {second}, are "
-        f"near-duplicates ({pluralize(len(sets), 'group')}): these patients are one group"
+        f"near-duplicates join patients that file names keep apart, such as {first} and {second} "
+        f"({pluralize(len(sets), 'group')}): they count as one group"
     ]
 
 

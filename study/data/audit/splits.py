@@ -55,8 +55,8 @@ def examine_split(
         name: "pooled", "official" or "grouped".
         data: the usable images. The split is drawn from these as training would draw it.
         group_of: the group of each usable image, which a grouped split keeps together.
-        sibling_of: the group of each usable image by which siblings are counted, if another.
-        is_minimum: whether these may miss siblings.
+        sibling_of: the groups by which siblings are counted. By default, those of `group_of`.
+        is_minimum: whether these groups may miss siblings.
     """
     data_with_groups = replace(data, groups=tuple(group_of[image] for image in data.images))
     siblings = group_of if sibling_of is None else sibling_of

@@ -249,7 +249,7 @@ def test_groups_from_file_names_are_written_joined_and_never_leak(
     flags = ("--groups-from", PERSON)
     found: dict = audit(monkeypatch, f"folder:{xrays}", "out", *flags)  # type: ignore[type-arg]
     text = " ".join(capsys.readouterr().out.split())
-    assert "such as person1 and person7, are near-duplicates (1 group): these patients" in text
+    assert "keep apart, such as person1 and person7 (1 group): they count as one group" in text
     assert "1 of 122 file names match no --groups-from, such as 'other.png'" in text
     assert f"cp out/groups.csv '{xrays}/groups.csv'" in text
     assert found["suggestion"] is None
