@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+from uuid import uuid4
 
 import filelock
 
@@ -82,7 +83,8 @@ def open_atomically(file: Path) -> Iterator[IO[bytes]]:
     A reader sees the old content or the new, never a part. The folder must exist. It does not wait
     for the disk, which would make each epoch longer: after a power cut, the file may be cut off.
     """
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}.part")
+    # Containers that share a folder often have the same process ids
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}-{uuid4().hex[:8]}.part")
     try:
         with unfinished.open("wb") as stream:
             yield stream
