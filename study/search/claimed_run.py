@@ -1,7 +1,9 @@
 """Train a claimed config, and release or close its claim when that goes wrong."""
 
+import contextlib
 import threading
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TypeVar
 
 import optuna
@@ -62,30 +64,38 @@ def run_claimed(
         lost.set()
         cancel()
 
-    with claims.alive(trial, stop_training):
-        try:
-            outcome = train()
-            _check_claim(lost)
-            return outcome
-        except (Pruned, WorkerLost):
-            raise
-        except TrackingRefused:
-            claims.release(trial)
-            raise
-        except (WorkerDied, TrackingError) as error:
-            _check_claim(lost)
-            may_retry = _mark_orphaned(claims, trial, client, error)
-            kind = WorkerLost if may_retry else TrialFailed
-            raise kind(describe_failure(error)) from error
-        except TrialFailed as error:
-            claims.fail(trial, describe_failure(error))
-            raise
-        except StudyError:
-            claims.release(trial)
-            raise
-        except Exception as error:  # one failing config does not end a study
-            claims.fail(trial, describe_failure(error))
-            raise TrialFailed(describe_failure(error)) from error
+    with claims.alive(trial, stop_training), _release_or_close(claims, trial, client, lost):
+        outcome = train()
+        _check_claim(lost)
+        return outcome
+
+
+@contextlib.contextmanager
+def _release_or_close(
+    claims: Claims, trial: optuna.Trial, client: MlflowClient, lost: threading.Event
+) -> Iterator[None]:
+    """Release or close a claim if the block raises an error, and raise as `run_claimed` does."""
+    try:
+        yield
+    except (Pruned, WorkerLost):
+        raise
+    except TrackingRefused:
+        claims.release(trial)
+        raise
+    except (WorkerDied, TrackingError) as error:
+        _check_claim(lost)
+        may_retry = _mark_orphaned(claims, trial, client, error)
+        kind = WorkerLost if may_retry else TrialFailed
+        raise kind(describe_failure(error)) from error
+    except TrialFailed as error:
+        claims.fail(trial, describe_failure(error))
+        raise
+    except StudyError:
+        claims.release(trial)
+        raise
+    except Exception as error:  # one failing config does not end a study
+        claims.fail(trial, describe_failure(error))
+        raise TrialFailed(describe_failure(error)) from error
 
 
 def _check_claim(lost: threading.Event) -> None:

@@ -46,18 +46,13 @@ def summarize_search(
     if best is not None:
         figures[f"best_{search.metric}"] = best.value or 0.0
         paragraphs.append(f"**Best on validation:** {_describe_best_trial(run, search, best)}")
-    if confirmation.winner:
-        figures["confirmed_test_accuracy_mean"] = _compute_test_accuracy(confirmation.winner)
-        paragraphs.append(
-            "**Trained again with other seeds**, its test accuracy is "
-            f"{_describe_trainings(run, confirmation.winner)}"
-        )
-    if confirmation.start:
-        figures["start_test_accuracy_mean"] = _compute_test_accuracy(confirmation.start)
-        paragraphs.append(
-            f"**With the same seeds**, that of {START} is "
-            f"{_describe_trainings(run, confirmation.start)}"
-        )
+    for name, confirmed, words in (
+        ("confirmed", confirmation.winner, "Trained again with other seeds**, its test accuracy"),
+        ("start", confirmation.start, f"With the same seeds**, that of {START}"),
+    ):
+        if confirmed:
+            figures[f"{name}_test_accuracy_mean"] = _compute_test_accuracy(confirmed)
+            paragraphs.append(f"**{words} is {_describe_trainings(run, confirmed)}")
     if doubts:
         paragraphs.append(f"**The win did not repeat:** {'; '.join(doubts)}.")
     paragraphs.append(
