@@ -20,7 +20,6 @@ from optuna.storages import RDBStorage
 from sqlalchemy import Connection
 from sqlalchemy import create_engine
 from sqlalchemy import event
-from sqlalchemy import make_url
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -36,25 +35,17 @@ from study.common.settings import get_sqlite_file
 from study.common.settings import heartbeat_seconds
 from study.common.settings import storage_url
 from study.common.settings import supports_concurrency
-from study.tracking.connection import require_utf8
 from study.tracking.connection import schema_lock
 from study.tracking.failures import explain_unusable_file
 from study.tracking.failures import redact_credentials
+from study.tracking.postgres import limit_connection
+from study.tracking.postgres import require_utf8
 from study.tracking.schema import find_schema_owner
 
 MAX_STORAGE_OUTAGE_SECONDS = 600.0  # seconds to wait for a storage in the middle of a study
 BEATS_UNTIL_DEAD = 4  # missed in a row
 FREEZE_SECONDS = 60  # after which a process that freezes under a lock loses it
 LOCK_SECONDS = 90  # to wait for a lock, longer than for one of a frozen process
-# Of libpq. Where packets are lost, as in a VPN that is cut off, a call would else wait for hours.
-CONNECTION_LIMITS = {
-    "connect_timeout": 10,  # seconds
-    "keepalives": 1,
-    "keepalives_idle": 15,  # seconds
-    "keepalives_interval": 5,  # seconds
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,  # milliseconds
-}
 # UpdateFinishedTrialError: another process thought a trial of ours dead, just now.
 OUTAGES = (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError)
 T = TypeVar("T")
@@ -82,7 +73,7 @@ def make_storage(url: str) -> RDBStorage:
     require_utf8(url)
     # Heartbeats are still marked as experimental, after years.
     warnings.simplefilter("ignore", ExperimentalWarning)
-    limits = _limit_connection(url)
+    limits = limit_connection(url)
     with create_engine(url, poolclass=NullPool, connect_args=limits).begin() as connection:
         # Two processes at once would both make the tables, and one would fail.
         _acquire_advisory_lock(connection, "tables")
@@ -97,12 +88,6 @@ def make_storage(url: str) -> RDBStorage:
         event.listen(storage.engine, "connect", _use_utc)
         storage.engine.dispose()  # of the connections that were made without the listener
         return storage
-
-
-def _limit_connection(url: str) -> dict[str, int]:
-    """Return the limits of a connection, without those that the URL itself sets."""
-    set_by_url = make_url(url).query
-    return {name: limit for name, limit in CONNECTION_LIMITS.items() if name not in set_by_url}
 
 
 def _use_utc(connection: Any, _record: object) -> None:

@@ -12,9 +12,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
-from sqlalchemy import create_engine
-from sqlalchemy import text
-from sqlalchemy.pool import NullPool
 
 from study.common.backoff import retry_with_backoff
 from study.common.cache import cache_dir
@@ -31,6 +28,7 @@ from study.tracking.failures import is_login_refusal
 from study.tracking.failures import is_retryable
 from study.tracking.failures import redact_credentials
 from study.tracking.moved_artifacts import check_artifact_paths
+from study.tracking.postgres import require_utf8
 from study.tracking.schema import find_outdated_revision
 from study.tracking.schema import find_schema_owner
 from study.tracking.schema import is_newer_schema
@@ -79,25 +77,6 @@ def connect() -> MlflowClient:
     _check_version(uri)
     check_artifact_paths(uri)
     return client
-
-
-def require_utf8(uri: str) -> None:
-    """Check that a PostgreSQL database stores text in UTF-8, as run names need.
-
-    Any other address passes.
-
-    Raises:
-        TrackingRefused: it has another encoding.
-    """
-    if not uri.startswith("postgresql"):
-        return
-    with create_engine(uri, poolclass=NullPool).connect() as connection:
-        encoding = connection.execute(text("SHOW server_encoding")).scalar()
-    if encoding != "UTF8":
-        raise TrackingRefused(
-            f"the database at {redact_credentials(uri)} is encoded in {encoding}, but the names of "
-            'runs need UTF8: see docs/cluster.md, "A database in another encoding"'
-        )
 
 
 def _check_address(uri: str) -> None:

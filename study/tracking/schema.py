@@ -17,6 +17,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from study.tracking.postgres import limit_connection
+
 
 def find_schema_owner(url: str) -> str:
     """Return whose tables a database has: `MLflow`, `Optuna`, or `""`.
@@ -26,7 +28,8 @@ def find_schema_owner(url: str) -> str:
     if not re.match(r"(sqlite|postgresql|mysql|mssql)\b", url):
         return ""
     try:
-        with create_engine(url, poolclass=NullPool).connect() as connection:
+        engine = create_engine(url, poolclass=NullPool, connect_args=limit_connection(url))
+        with engine.connect() as connection:
             tables = set(inspect(connection).get_table_names())
             query = text("SELECT version_num FROM alembic_version")
             revision = connection.execute(query).scalar() if "alembic_version" in tables else None
