@@ -370,7 +370,7 @@ def test_spools_that_another_process_delivers_are_waited_for_with_a_line(
     spool.save_spool(run_id, [operations.tags({"a": "b"})])
     root = cache / "spool"
     lines: list[str] = []
-    lock = filelock.FileLock(root / ".lock")
+    lock = filelock.FileLock(root / "delivery.lock")
     lock.acquire()
 
     def note_and_release(_: Progress, text: str) -> None:

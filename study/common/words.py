@@ -10,7 +10,8 @@ def format_percent(share: float) -> str:
 
 def pluralize(count: int, noun: str) -> str:
     """Return a count with its noun, as `1 run` or `1,168 runs`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    ending = "" if count == 1 else "s"
+    return f"{count:,} {noun}{ending}"
 
 
 def join_texts(texts: Iterable[str]) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
 
-import filelock
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -22,6 +21,7 @@ from study.common.cache import cache_errors_as_data_errors
 from study.common.errors import Pruned
 from study.common.errors import shorten
 from study.common.errors import TrackingError
+from study.common.files import exclusive_lock
 from study.common.files import no_space_as_study_error
 from study.common.files import sync_to_disk
 from study.common.progress import Progress
@@ -145,24 +145,15 @@ def flush_spool(client: MlflowClient) -> DeliveryReport:
     root = cache_dir() / "spool"
     if not any(root.glob("*-*")):
         return report
-    with cache_errors_as_data_errors():
-        lock = _wait_for_lock(root)
-    with lock:
+    message = f"another process delivers the records in {root}: waiting for it to end"
+    with contextlib.ExitStack() as stack:
+        with cache_errors_as_data_errors():
+            stack.enter_context(exclusive_lock(root / "delivery", message, wait=True))
         for leftover in _list_leftovers(root):
             shutil.rmtree(leftover)
         for folder in list_spools():
             _deliver_spool(client, folder, report)
     return report
-
-
-def _wait_for_lock(root: Path) -> contextlib.AbstractContextManager[object]:
-    """Lock the spools, and print a line if another process delivers them now."""
-    lock = filelock.FileLock(root / ".lock")
-    try:
-        return lock.acquire(timeout=0)
-    except filelock.Timeout:
-        Progress().say(f"another process delivers the records in {root}: waiting for it to end")
-        return lock.acquire()
 
 
 def _list_leftovers(root: Path) -> list[Path]:

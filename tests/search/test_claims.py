@@ -166,12 +166,7 @@ def test_silent_trial_is_orphaned_only_after_the_storage_answers(
     trial = ask(claims_on_postgresql)
     age_heartbeat(claims_on_postgresql, trial)
     claims_on_postgresql.storage.answering_since = time.monotonic()
-    set_clocks_ahead(monkeypatch, GRACE - 1)
-    take_empty_turn(claims_on_postgresql)
-    assert state(claims_on_postgresql, trial) == TrialState.RUNNING
-    set_clocks_ahead(monkeypatch, 2)
-    take_empty_turn(claims_on_postgresql)
-    assert state(claims_on_postgresql, trial) == TrialState.FAIL
+    assert_failed_after_grace_period(claims_on_postgresql, trial, monkeypatch)
 
 
 def test_trial_is_alive_while_its_config_is_chosen(claims_on_postgresql: Claims) -> None:
@@ -195,13 +190,20 @@ def test_trial_left_before_its_first_heartbeat_is_failed_after_the_grace_period(
         patch.setattr(claims.storage.rdb, "record_heartbeat", lambda _: None)  # killed before it
         trial = claims.open_trial()
     take_empty_turn(claims)
+    assert_failed_after_grace_period(claims, trial, monkeypatch)
+    assert list_orphaned_trials(claims.trials()) == []
+
+
+def assert_failed_after_grace_period(
+    claims: Claims, trial: optuna.Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial runs until a second before the end of the grace period, and has failed after it."""
     set_clocks_ahead(monkeypatch, GRACE - 1)
     take_empty_turn(claims)
     assert state(claims, trial) == TrialState.RUNNING
     set_clocks_ahead(monkeypatch, 2)
     take_empty_turn(claims)
     assert state(claims, trial) == TrialState.FAIL
-    assert list_orphaned_trials(claims.trials()) == []
 
 
 def set_clocks_ahead(monkeypatch: pytest.MonkeyPatch, seconds: float, *names: str) -> None:
