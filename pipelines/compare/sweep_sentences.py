@@ -31,6 +31,8 @@ def describe_sweep(block: Block) -> list[str]:
 
     There are none for a block of variants.
     """
+    if not any(row.cell for row in block.rows):
+        return []
     return [
         *filter(None, [" ".join(describe_best_cell(block.rows))]),
         *describe_effects(block),
