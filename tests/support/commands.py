@@ -121,12 +121,13 @@ def run_here(
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
+        # before the settings: forgetting an address takes MLFLOW_TRACKING_URI away, too
+        mlflow.set_tracking_uri(None)
         _set_environment(patch, _environment(settings))
         patch.chdir(cwd)
         patch.setattr(sys, "argv", [module, *flags])
         patch.setattr("study.data.warnings._warned", set())
         use_worker(patch, worker or InlineWorker())
-        mlflow.set_tracking_uri(None)
         try:
             code: Any = run_command(find_main(module))
         except SystemExit as ended:
