@@ -29,6 +29,7 @@ from study.tracking.operations import Operation
 from tests.support.commands import client_of
 from tests.support.commands import finish
 from tests.support.commands import finished_of
+from tests.support.commands import JAX
 from tests.support.commands import history_of
 from tests.support.commands import refusal
 from tests.support.commands import ROOT
@@ -43,7 +44,7 @@ from tests.support.commands import wait_until
 EPOCHS = 5
 FLAGS = (*TINY, "--epochs", str(EPOCHS), "--variant", "1", "--out", "records")
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-BARE = {"KERAS_BACKEND": "jax", "PYTHONPATH": f"{ROOT / 'tests' / 'support' / 'bare'}:{ROOT}"}
+BARE = JAX | {"PYTHONPATH": f"{ROOT / 'tests' / 'support' / 'bare'}:{ROOT}"}
 
 
 def start_offline(folder: Path) -> "subprocess.Popen[str]":

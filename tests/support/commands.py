@@ -36,6 +36,8 @@ TINY = (
     *("--dataset", "demo", "--image-size", "32", "--alpha", "0.25", "--weights", "none"),
     *("--limit", "80", "--batch-size", "16"),
 )
+# JAX's programs run for a second here, and to compile them with all passes takes many
+JAX = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_llvm_disable_expensive_passes=true"}
 
 
 def start(module: str, *flags: str, cwd: Path, **settings: str) -> "subprocess.Popen[str]":

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from unittest import mock
 
 import keras
 import numpy as np
@@ -56,9 +57,9 @@ def same_start(folder: Path) -> None:
                 variable.assign(rng.normal(0, scale, variable.shape).astype(np.float32))
         return model
 
-    fit.build_compiled_model = compiled
     backend = keras.backend.backend()
-    result = fit.fit(CONFIG.replace(class_weights="balanced"), arrays(), folder / backend)
+    with mock.patch.object(fit, "build_compiled_model", compiled):
+        result = fit.fit(CONFIG.replace(class_weights="balanced"), arrays(), folder / backend)
     tell(folder, backend, result)
     averages = [
         each.numpy() for each in result.model.non_trainable_variables if "moving" in each.path
@@ -100,9 +101,11 @@ def whole(folder: Path) -> None:
     told["left"] = living() - before
     there = batches_of(same)
     loop_jax._images_on_device.clear()
+    share = loop_jax.IMAGE_MEMORY_SHARE
     loop_jax.IMAGE_MEMORY_SHARE = 0.0  # no room on the device
     told["same"] = there == batches_of(same)
     told["resident"] = len(loop_jax._images_on_device)
+    loop_jax.IMAGE_MEMORY_SHARE = share
     (folder / "told.json").write_text(json.dumps(told))
 
 

@@ -11,6 +11,7 @@ import pytest
 from study.common.errors import StudyError
 from study.training.fit import fit
 from tests.support.commands import finish
+from tests.support.commands import JAX
 from tests.support.commands import start
 from tests.support.fit_jax_tasks import arrays
 from tests.support.fit_jax_tasks import RANDOM
@@ -18,8 +19,8 @@ from tests.support.fit_jax_tasks import RANDOM
 MODULE = "tests.support.fit_jax_tasks"
 
 
-def start_tasks(folder: Path, *tasks: str, backend: str = "jax") -> "subprocess.Popen[str]":
-    return start(MODULE, str(folder), *tasks, cwd=folder, KERAS_BACKEND=backend)
+def start_tasks(folder: Path, *tasks: str) -> "subprocess.Popen[str]":
+    return start(MODULE, str(folder), *tasks, cwd=folder, **JAX)
 
 
 def read_report(folder: Path, name: str) -> tuple[list[dict[str, float]], Any]:
@@ -36,13 +37,12 @@ def outputs(folder: Path, name: str) -> dict[str, Any]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all tasks have left what they came to."""
     folder = tmp_path_factory.mktemp("jax")
-    other = start_tasks(folder, "same_start", backend="tensorflow")
+    other = start(MODULE, str(folder), "same_start", cwd=folder, KERAS_BACKEND="tensorflow")
     killed = finish(start_tasks(folder, "killed"))
     assert killed.returncode == -9, killed.stderr
     assert finish(other).returncode == 0
-    for tasks in (("resumed", "whole"), ("same_start",)):
-        done = finish(start_tasks(folder, *tasks))
-        assert done.returncode == 0, done.stderr
+    done = finish(start_tasks(folder, "resumed", "whole", "same_start"))
+    assert done.returncode == 0, done.stderr
     return folder
 
 
