@@ -29,8 +29,8 @@ from study.tracking.operations import Operation
 from tests.support.commands import client_of
 from tests.support.commands import finish
 from tests.support.commands import finished_of
-from tests.support.commands import JAX
 from tests.support.commands import history_of
+from tests.support.commands import JAX
 from tests.support.commands import refusal
 from tests.support.commands import ROOT
 from tests.support.commands import run

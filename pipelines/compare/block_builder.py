@@ -16,6 +16,7 @@ from pipelines.compare.cells import name_field
 from pipelines.compare.cells import SweepCell
 from pipelines.compare.main_effects import estimate_main_effects
 from pipelines.compare.ranking import rank_on_validation
+from pipelines.compare.search_block import build_search_blocks
 from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import describe_protocol
 from pipelines.runs.protocol import find_differing_settings
@@ -40,8 +41,8 @@ def build_blocks(
 
     Each protocol has a block: one row for each of the seven variants, and then one for each
     further head and learning rate that is in no sweep. Each sweep has a block with a row for each
-    of its cells. A protocol's own block is left out where one of a sweep has all its rows, unless
-    it has all seven variants.
+    of its cells. Each search has one with variant 1 and its best config. A protocol's own block is
+    left out where one of a sweep or a search has all its rows, unless it has all seven variants.
 
     Args:
         runs: of one data set.
@@ -55,32 +56,35 @@ def build_blocks(
         for logged in sweeps
         for cells in group_cells(logged, runs)
     ]
-    swept_runs = [{run.run_id for run in list_runs([block])} for block in sweep_blocks]
+    search_blocks = build_search_blocks(runs, counts, named)
+    shown_runs = [
+        {run.run_id for run in list_runs([block])} for block in (*sweep_blocks, *search_blocks)
+    ]
     own_blocks = [
         Block(
             describe_protocol(rows[0][0], named),
             [Row(*pair) for pair in zip(rows, judge_rows(rows, counts), strict=True)],
         )
-        for rows in _leave_out_swept(_group_runs(runs), swept_runs)
+        for rows in _leave_out_shown(_group_runs(runs), shown_runs)
     ]
-    return [*own_blocks, *sweep_blocks]
+    return [*own_blocks, *search_blocks, *sweep_blocks]
 
 
-def _leave_out_swept(
-    blocks: list[list[list[FinishedRun]]], swept_runs: Sequence[set[str]]
+def _leave_out_shown(
+    blocks: list[list[list[FinishedRun]]], shown_runs: Sequence[set[str]]
 ) -> list[list[list[FinishedRun]]]:
-    """Leave out the rows that the block of a sweep shows.
+    """Leave out the rows that the block of a sweep or a search shows.
 
-    A block that one sweep shows completely is left out, unless it has all seven variants. Of the
+    A block that one of these shows completely is left out, unless it has all seven variants. Of the
     other blocks, the rows of variants stay.
     """
-    anywhere = set().union(*swept_runs)
+    anywhere = set().union(*shown_runs)
     remaining = []
     for rows in blocks:
         run_ids = {run.run_id for row in rows for run in row}
         variants = {find_variant(row[0].config) for row in rows} - {None}
-        is_swept = any(run_ids <= swept for swept in swept_runs)
-        if not is_swept or len(variants) == len(VARIANTS):
+        is_shown = any(run_ids <= shown for shown in shown_runs)
+        if not is_shown or len(variants) == len(VARIANTS):
             remaining.append(
                 [
                     row

@@ -31,18 +31,21 @@ class MixedProtocolsError(StudyError):
 Rows = Sequence[Sequence[FinishedRun]]
 
 
-def judge_rows(rows: Rows, counts_by_run: CountsByRun) -> list[Verdict]:
+def judge_rows(
+    rows: Rows, counts_by_run: CountsByRun, searched: Collection[str] = ()
+) -> list[Verdict]:
     """Return a verdict on each row.
 
     Args:
         rows: the runs of each config, of one protocol, with any seeds and folds.
         counts_by_run: the test images of each run by group, by run ID. A run that is not among them
             counts only in the learning times.
+        searched: the settings in which rows may differ all the same.
 
     Raises:
         MixedProtocolsError: the runs are of several protocols.
     """
-    _check_protocols(rows)
+    _check_protocols(rows, searched)
     baseline = next((row for row in rows if find_variant(row[0].config) == BASELINE), None)
     verdicts = [judge_alone(row, counts_by_run) for row in rows]
     verdicts = [

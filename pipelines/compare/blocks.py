@@ -30,6 +30,7 @@ class Row:
     runs: list[FinishedRun]
     verdict: Verdict
     cell: SweepCell | None = None  # of a sweep
+    is_found: bool = False  # by a search: then it is no variant, whatever its head and rate are
 
     @property
     def is_baseline(self) -> bool:
@@ -44,7 +45,7 @@ class Row:
     @property
     def variant(self) -> int | None:
         """Return the number of the variant, 1 to 7, or None for any other config."""
-        return find_variant(self.config)
+        return None if self.is_found else find_variant(self.config)
 
     @property
     def label(self) -> str:
@@ -104,6 +105,8 @@ class Block:
     sweep: Sweep | None = None
     effects: list[MainEffect] = field(default_factory=list)  # of a sweep of several fields
     missing_cells: int = 0  # of a sweep, without a finished run
+    # The settings in which the rows of a search differ, besides head and rate; None of other blocks
+    searched: tuple[str, ...] | None = None
 
     @property
     def comparisons(self) -> int:

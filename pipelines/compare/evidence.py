@@ -41,6 +41,7 @@ def read_details(block: Block, answers: Mapping[str, Answers]) -> list[DetailedR
             row.runs,
             row.verdict,
             row.cell,
+            row.is_found,
             curves=_read_curves(row.runs),
             answers_by_run=[answers[run.run_id] for run in row.runs if run.run_id in answers],
         )

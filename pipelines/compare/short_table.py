@@ -17,6 +17,7 @@ from pipelines.compare.formats import format_accuracy
 from pipelines.compare.formats import format_difference
 from pipelines.compare.formats import format_duration
 from pipelines.compare.formats import format_p
+from pipelines.runs.protocol import describe_settings
 from study.common.words import format_percent
 from study.config.sweep import Value
 from study.statistics.intervals import Estimate
@@ -58,9 +59,12 @@ def select_short_columns(block: Block, table: pd.DataFrame) -> list[ShortColumn]
     """Return the columns that a block can fill, in order.
 
     A sweep has a column for each swept field in place of the variant, its head and its rate, and
-    two more for the comparison with the best on validation.
+    two more for the comparison with the best on validation. A search has one for all settings in
+    which its rows differ besides head and rate.
     """
     columns = [column for column in SHORT_COLUMNS if not column.needs or _has(table, column.needs)]
+    if block.searched:
+        columns.insert(len(VARIANT_COLUMNS), _make_settings_column(block.searched))
     if block.sweep is None:
         return columns
     against_best = BEST_COLUMNS if any(row.verdict.lead for row in block.rows) else ()
@@ -84,6 +88,14 @@ def _make_field_column(name: str, values: Sequence[Value]) -> ShortColumn:
         name_field(name),
         lambda line: format_value(name, line[ROW].cell.values[name]),
         is_numeric=is_numeric,
+    )
+
+
+def _make_settings_column(names: Sequence[str]) -> ShortColumn:
+    return ShortColumn(
+        "Other settings",
+        lambda line: describe_settings(line[ROW].runs[0], names),
+        is_numeric=False,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipelines.compare.block_sentences import describe_block
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import Row
 from pipelines.compare.cells import format_value
@@ -20,7 +21,6 @@ from pipelines.compare.formats import format_p
 from pipelines.compare.short_table import select_short_columns
 from pipelines.compare.short_table import ShortColumn
 from pipelines.compare.short_table import write_short_rows
-from pipelines.compare.sweep_sentences import describe_sweep
 from study.common.words import pluralize
 
 
@@ -49,13 +49,13 @@ class BlockTables:
 
     short: HtmlTable
     whole: HtmlTable
-    sentences: list[str]  # on a sweep
+    sentences: list[str]  # on a sweep or a search
 
 
 def build_block_tables(block: Block, table: pd.DataFrame) -> BlockTables:
     """Build the HTML tables of a block from its part of the table."""
     return BlockTables(
-        _build_short_table(block, table), _build_whole_table(block, table), describe_sweep(block)
+        _build_short_table(block, table), _build_whole_table(block, table), describe_block(block)
     )
 
 

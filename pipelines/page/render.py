@@ -15,12 +15,12 @@ from rich.box import Box
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from pipelines.compare.block_sentences import describe_block
 from pipelines.compare.blocks import Block
 from pipelines.compare.columns import format_cells
 from pipelines.compare.columns import select_columns
 from pipelines.compare.short_table import select_short_columns
 from pipelines.compare.short_table import write_short_rows
-from pipelines.compare.sweep_sentences import describe_sweep
 from pipelines.compare.table import build_table
 from pipelines.page.html_table import build_block_tables
 from study.common.html import render_page
@@ -81,7 +81,7 @@ def render_markdown(page: Page) -> str:
         lines.append(_render_markdown_row(alignments, raw=True))
         lines += [_render_markdown_row(row) for row in write_short_rows(block, rows, columns)]
         parts += [f"## {_escape_markdown(block.caption)}", "\n".join(lines)]
-        parts += [_escape_markdown(sentence) for sentence in describe_sweep(block)]
+        parts += [_escape_markdown(sentence) for sentence in describe_block(block)]
     if page.notes:
         parts += [f"## {NOTES}", "\n".join(f"- {_escape_markdown(note)}" for note in page.notes)]
     return "\n\n".join(parts) + "\n"
@@ -125,7 +125,7 @@ def print_page(page: Page) -> None:
         if console.width < max(WIDE, width):
             table = _build_terminal_table(block, rows, box, is_wide=False)
         console.print(table)
-        for sentence in describe_sweep(block):
+        for sentence in describe_block(block):
             console.print(f"\n{sentence}")
 
 

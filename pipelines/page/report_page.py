@@ -7,6 +7,7 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
+from pipelines.compare.answer import AnswerLine
 from pipelines.compare.answer import write_answer
 from pipelines.compare.blocks import Block
 from pipelines.compare.blocks import Row
@@ -14,6 +15,8 @@ from pipelines.compare.cells import name_field
 from pipelines.compare.evidence import DetailedRow
 from pipelines.compare.reflection import answer_questions
 from pipelines.compare.row_figures import format_counts
+from pipelines.compare.search_sentences import answer_for_search
+from pipelines.compare.search_sentences import describe_search
 from pipelines.compare.sweep_sentences import describe_effects
 from pipelines.compare.sweep_sentences import describe_missing_cells
 from pipelines.page.figure import Chart
@@ -58,7 +61,7 @@ def render_report(report: Report) -> str:
         page=page,
         question=_write_question(report),
         protocol=_describe_protocol(report.rows),
-        answer=write_answer(report.rows),
+        answer=[*write_answer(report.rows), *_answer_for_searches(page.blocks)],
         reflection=answer_questions(report.rows),
         missing_cells=describe_missing_cells(report.main_block),
         effects=describe_effects(report.main_block),
@@ -71,6 +74,14 @@ def render_report(report: Report) -> str:
         notes_heading=NOTES,
         scripts=_list_scripts(report.charts),
     )
+
+
+def _answer_for_searches(blocks: Sequence[Block]) -> list[AnswerLine]:
+    return [
+        AnswerLine("Did a search find better?", " ".join([answer_for_search(block), *sentences]))
+        for block in blocks
+        if (sentences := describe_search(block))
+    ]
 
 
 def _write_question(report: Report) -> str:

@@ -99,11 +99,19 @@ def describe_protocol(run: FinishedRun, named: Sequence[str], swept: Collection[
         "epochs": f"at most {pluralize(fields['epochs'], 'epoch')}",
     }
     for name in named:
-        if name == "limit":
-            parts[name] = format_setting(name, fields[name])
-        elif name == "head" or name not in ALWAYS_SHOWN:
-            parts[name] = f"{name.replace('_', ' ')} {format_setting(name, fields[name])}"
+        if name == "head" or name not in ALWAYS_SHOWN:
+            parts[name] = describe_settings(run, [name])
     return ", ".join(text for name, text in parts.items() if not may_differ(name, swept))
+
+
+def describe_settings(run: FinishedRun, names: Sequence[str]) -> str:
+    """Describe some settings of a run, as `dropout 0.2, batch size 40`."""
+    fields = protocol(run)
+    return ", ".join(
+        text if name == "limit" else f"{name.replace('_', ' ')} {text}"
+        for name in names
+        for text in [format_setting(name, fields[name])]
+    )
 
 
 def describe_weights(run: FinishedRun) -> str:

@@ -65,6 +65,20 @@ def page(chest: Report) -> str:
     return render_report(chest)
 
 
+def test_report_says_whether_a_search_found_better(client: MlflowClient, tmp_path: Path) -> None:
+    place = client.create_experiment("search", artifact_location=str(tmp_path))
+    tags = {"role": "confirm", "mlflow.parentRunId": "the search"}
+    for seed in (1, 2, 3):
+        for fields, share in (({}, 0.7), ({"dropout": 0.2}, 0.9)):
+            fields = {"seed": seed, **fields}
+            log_run(client, place, fields=fields, tags=tags, metrics={"test_accuracy": share})
+    page = render_report(build_report("chest"))
+    answer = page.split("<strong>Did a search find better?</strong> ")[1].split("</p>")[0]
+    assert answer.startswith("Yes. With the same three fresh seeds, variant 1 is right on 70.0")
+    assert " with dropout 0.2, on 90.0" in answer
+    assert "Best of a search, with fresh seeds: MobileNet" in page
+
+
 def test_report_rendered_twice_is_the_same_bytes(chest: Report, page: str) -> None:
     assert render_report(chest) == page
 
