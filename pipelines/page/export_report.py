@@ -18,6 +18,7 @@ from pipelines.page.report_page import Report
 from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.predictions import read_predictions
 from pipelines.runs.read_runs import read_runs
+from pipelines.runs.searches import read_objectives
 from pipelines.runs.sweeps import read_sweeps
 from pipelines.runs.table_runs import select_table_runs
 from pipelines.runs.upload import upload_files
@@ -88,4 +89,4 @@ def _draw_search(runs: Sequence[FinishedRun]) -> list[Chart]:
     # Late, because Optuna's charts load matplotlib, and a report of a grid alone has none of them
     from pipelines.page.search_charts import draw_search_charts
 
-    return draw_search_charts(search_runs)
+    return draw_search_charts(search_runs, read_objectives(run.parent for run in search_runs))

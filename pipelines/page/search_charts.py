@@ -1,6 +1,7 @@
 """Draw a search: how important each field is, and where the good configs lie."""
 
 import contextlib
+from collections.abc import Mapping
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
@@ -19,20 +20,29 @@ from pipelines.runs.protocol import describe_protocol
 from pipelines.runs.protocol import find_differing_settings
 from pipelines.runs.protocol import protocol
 from study.common.words import join_distinct
+from study.common.words import name_metric
 from study.search.space import make_ranges
 from study.search.space import make_space
 
 MIN_TRIALS = 8  # fewer are seen as well in the table
+AXIS_WIDTH = 100  # pixels, so that the values of neighboring axes do not overlap
 MIN_IMPORTANCE_TRIALS = 30  # PED-ANOVA compares the best tenth, at least three, with the others
 Trial = list[FinishedRun]  # one config, with a run for each seed
 
 
-def draw_search_charts(runs: Sequence[FinishedRun]) -> list[Chart]:
+def draw_search_charts(
+    runs: Sequence[FinishedRun], objectives: Mapping[str, str] | None = None
+) -> list[Chart]:
     """Draw importances and parallel coordinates of a search's finished trials.
 
-    The objective is validation accuracy. Importances are by PED-ANOVA (Watanabe et al. 2023): they
-    show which fields set the best tenth of the trials apart. Of searches under several protocols or
-    with other seeds, only the one with the most trials is drawn.
+    Importances are by PED-ANOVA (Watanabe et al. 2023): they show which fields set the best tenth
+    of the trials apart. Of searches under several protocols or with other seeds, only the one with
+    the most trials is drawn.
+
+    Args:
+        runs: of searches and others.
+        objectives: the metric that a search judges by, by the run ID of its parent. By default it
+            is the validation accuracy.
 
     Returns:
         Two charts. None of fewer than `MIN_TRIALS` trials, and no importances of fewer than
@@ -43,7 +53,8 @@ def draw_search_charts(runs: Sequence[FinishedRun]) -> list[Chart]:
     if not searches:
         return []
     trials = searches[0]
-    study = _rebuild_study(trials)
+    metric = (objectives or {}).get(trials[0][0].parent, "val_accuracy")
+    study = _rebuild_study(trials, metric)
     shown = len(study.trials)
     total = sum(map(len, searches))
     count = str(shown) if shown == total else f"{shown} of {total}"
@@ -52,7 +63,7 @@ def draw_search_charts(runs: Sequence[FinishedRun]) -> list[Chart]:
     if shown >= MIN_IMPORTANCE_TRIALS:
         charts.append(_draw_importances(study, count, words))
     if shown >= MIN_TRIALS:
-        charts.append(_draw_coordinates(study, count, words))
+        charts.append(_draw_coordinates(study, name_metric(metric), count, words))
     return charts
 
 
@@ -88,10 +99,10 @@ def _describe_search(trials: Sequence[Trial], runs: Sequence[FinishedRun]) -> st
     return f"{describe_protocol(run, named, tuple(searched))}, seed {seeds}"
 
 
-def _rebuild_study(trials: Sequence[Trial]) -> optuna.Study:
+def _rebuild_study(trials: Sequence[Trial], metric: str) -> optuna.Study:
     """Return the trials as an Optuna study of the fields that vary between them."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize")
+    study = optuna.create_study(direction="minimize" if metric == "val_loss" else "maximize")
     configs = [trial[0].config.as_dict() for trial in trials]
     varied = {
         name: distribution
@@ -102,7 +113,7 @@ def _rebuild_study(trials: Sequence[Trial]) -> optuna.Study:
         # Leave out trials that lack the metric, or have a value out of range
         with contextlib.suppress(KeyError, ValueError):
             params = {name: config[name] for name in varied}
-            value = fmean(run.metrics["val_accuracy"] for run in trial)
+            value = fmean(run.metrics[metric] for run in trial)
             study.add_trial(create_trial(value=value, params=params, distributions=varied))
     return study
 
@@ -130,13 +141,15 @@ def _draw_importances(study: optuna.Study, count: str, search: str) -> Chart:
     )
 
 
-def _draw_coordinates(study: optuna.Study, count: str, search: str) -> Chart:
-    figure = plot_parallel_coordinate(study, target_name="validation accuracy")
-    figure.update_layout(title=None, height=460)
+def _draw_coordinates(study: optuna.Study, metric: str, count: str, search: str) -> Chart:
+    figure = plot_parallel_coordinate(study, target_name=metric)
+    figure.update_layout(title=None, height=460, margin={"l": 60, "r": 60})
+    axes = len(study.best_params) + 1
     best = study.best_trial
     words = ", ".join(f"{name} {value}" for name, value in best.params.items())
     return Chart(
         f"The search's trials ({count})",
         figure,
-        f"{search}. Best on validation, {best.value:.4f}: {words}",
+        f"{search}. Best {metric}, {best.value:.4f}: {words}",
+        min_width=AXIS_WIDTH * axes,
     )

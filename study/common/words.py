@@ -23,3 +23,8 @@ def join_texts(texts: Iterable[str]) -> str:
 def join_distinct(texts: Iterable[str]) -> str:
     """Join texts, each once, in the order of first appearance."""
     return join_texts(dict.fromkeys(texts))
+
+
+def name_metric(metric: str) -> str:
+    """Name a logged metric for readers: `validation AUC` for `val_auc`."""
+    return metric.replace("val_", "validation ").replace("_", " ").replace("auc", "AUC")

@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from study.common.errors import StudyError
 from study.common.progress import Progress
+from study.common.words import name_metric
 from study.config.fingerprint import fingerprint
 from study.config.sweep import Sweep
 from study.config.trial_config import TrialConfig
@@ -122,7 +123,7 @@ def print_accuracies(outcomes: Collection[Outcome], name: str, progress: Progres
     for metric in ("val_accuracy", "test_accuracy"):
         values = [getattr(outcome, metric) for outcome in outcomes]
         listing = ", ".join(f"{value:.4f}" for value in values)
-        title = f"{_format_metric(metric)} of {name}"
+        title = f"{name_metric(metric)} of {name}"
         if len(values) == 1:
             progress.say(f"{title} with a fresh seed: {listing}")
         else:
@@ -152,7 +153,7 @@ def find_doubts(metric: str, confirmation: Confirmation) -> list[str]:
         start_value = _compute_mean(metric, confirmation.start)
         if value > start_value if metric == "val_loss" else value < start_value:
             doubts.append(
-                f"with fresh seeds, its {_format_metric(metric)} is {value:.4f}, worse than the "
+                f"with fresh seeds, its {name_metric(metric)} is {value:.4f}, worse than the "
                 f"{start_value:.4f} of {START} with the same seeds"
             )
     if reason := explain_no_better_than_chance(confirmation.winner.values()):
@@ -162,10 +163,6 @@ def find_doubts(metric: str, confirmation: Confirmation) -> list[str]:
 
 def _compute_mean(metric: str, outcomes: Mapping[TrialConfig, Outcome]) -> float:
     return fmean(getattr(outcome, metric) for outcome in outcomes.values())
-
-
-def _format_metric(metric: str) -> str:
-    return metric.replace("val_", "validation ").replace("_", " ").replace("auc", "AUC")
 
 
 def register_best(

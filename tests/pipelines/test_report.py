@@ -238,7 +238,7 @@ def test_report_of_a_search_charts_what_mattered(
     assert [row.variant for row in found.rows] == [1]
     titles = [chart.title for chart in found.charts]
     assert titles[-1] == "The search's trials (12)"
-    assert "Best on validation, 0.7100" in found.charts[-1].words
+    assert "Best validation accuracy, 0.7100" in found.charts[-1].words
 
 
 def test_report_without_runs_is_refused_in_one_line(

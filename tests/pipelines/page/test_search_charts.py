@@ -29,7 +29,7 @@ def test_search_charts_are_of_the_protocol_with_the_most_trials() -> None:
     for chart in (importances, trials):
         assert "pooled split" in chart.words
         assert "all images, seed 0. " in chart.words
-    assert "Best on validation, 0.8000: lr 0.00432" in trials.words
+    assert "Best validation accuracy, 0.8000: lr 0.00432" in trials.words
 
 
 def test_importances_need_thirty_trials() -> None:
@@ -45,4 +45,14 @@ def test_trial_of_several_seeds_counts_once_with_their_mean() -> None:
         run.metrics["val_accuracy"] += (number >= 8) / 5  # all of seed 1
     (trials,) = draw_search_charts(runs)
     assert trials.title == "The search's trials (8)"
-    assert "seed 0 and 1. Best on validation, 0.6700" in trials.words
+    assert "seed 0 and 1. Best validation accuracy, 0.6700" in trials.words
+
+
+def test_search_is_drawn_by_its_own_objective() -> None:
+    runs = make_search(30)
+    for number, run in enumerate(runs):
+        run.metrics["val_loss"] = abs(number - 3) / 100
+    _, trials = draw_search_charts(runs, {"": "val_loss"})
+    assert trials.figure.layout.xaxis.ticktext[0] == "validation loss"
+    assert "Best validation loss, 0.0000: lr 0.00115" in trials.words
+    assert trials.min_width == 200  # the objective, and the rate
