@@ -29,6 +29,7 @@ from study.search.claims import Claims
 from study.search.grid_plan import Cell
 from study.search.grid_plan import Setting
 from study.search.grid_space import Grid
+from study.search.time_estimate import extrapolate_time
 from study.search.trial_states import collect_running_keys
 from study.search.trial_states import find_ended_trials
 from study.tracking import queries
@@ -64,6 +65,7 @@ class GridScheduler(Scheduler[ClaimedCell]):
         self.finished: dict[Cell, Outcome] = {}
         self.failed: dict[Cell, str] = {}
         self.trained = 0  # by this call
+        self.in_training = 0  # on the workers of this call
         self.started_at = time.monotonic()
         self.finished |= self._find_outcomes(grid.configs)
         self._add_finished_trials()
@@ -197,7 +199,13 @@ class GridScheduler(Scheduler[ClaimedCell]):
             outcome: Outcome = worker.call("study.trial.train_config:train_config", config, options)
             return outcome
 
-        outcome = run_claimed(self.claims, task.trial, self.client, train_on_worker, worker.cancel)
+        self.in_training += 1
+        try:
+            outcome = run_claimed(
+                self.claims, task.trial, self.client, train_on_worker, worker.cancel
+            )
+        finally:
+            self.in_training -= 1
         self.claims.complete(task.trial, outcome.val_accuracy, run_id=outcome.run_id)
         self.finished[task.cell] = outcome
         self._print_time_left(task.label)
@@ -210,7 +218,8 @@ class GridScheduler(Scheduler[ClaimedCell]):
     def _print_time_left(self, label: str) -> None:
         self.trained += 1
         if count := len(self._list_remaining()):
-            seconds = count * (time.monotonic() - self.started_at) / self.trained
+            elapsed = time.monotonic() - self.started_at
+            seconds = extrapolate_time(elapsed, self.trained, self.in_training, count)
             self.progress.say(
                 f"{label}done; about {format_duration(seconds)} for the other {count}"
             )

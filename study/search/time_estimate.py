@@ -45,6 +45,18 @@ def estimate_time(
     return f"about {duration} for the remaining {len(keys)}, judging by {noun} like them"
 
 
+def extrapolate_time(elapsed: float, trained: int, in_training: int, remaining: int) -> float:
+    """Extrapolate the seconds until all trials have ended from those that have.
+
+    Args:
+        elapsed: seconds since the first trial began.
+        trained: how many have ended since.
+        in_training: how many are under way. Each counts as half done.
+        remaining: how many have not ended, those under way included.
+    """
+    return elapsed * (remaining - in_training / 2) / (trained + in_training / 2)
+
+
 def _read_durations(client: MlflowClient, digest: str) -> dict[Key, list[float]]:
     """Return the seconds that the finished runs of a data set took."""
     durations: dict[Key, list[float]] = {}
