@@ -22,6 +22,7 @@ from PIL import Image
 
 from study.common.cache import cache_dir
 from study.common.command import run_command
+from study.common.folder_names import make_folder_name
 from study.data.audit.facts import build_audit
 from study.data.audit.facts import ImageEvidence
 from study.data.audit.scan import scan_images
@@ -59,7 +60,7 @@ def measure_scan(root: Path) -> Cost:
     """Audit a folder in this process, which should have done nothing else."""
     start_memory = read_peak_memory()
     marks = [time.perf_counter()]
-    listing = get_dataset(f"folder:{root}").find()
+    listing = get_dataset(make_folder_name(root)).find()
     marks.append(time.perf_counter())
     hashes = hash_files(listing, None, remember=False)
     digest = compute_digest(listing, hashes)

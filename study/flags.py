@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from study.common.errors import ConfigError
+from study.common.folder_names import get_folder_path
+from study.common.folder_names import make_folder_name
 from study.common.parser import Parser
 from study.common.paths import list_writes_inside
 from study.config.names import resolve_dataset
@@ -64,7 +66,7 @@ def _format_defaults(name: str) -> str:
 
 def _format_recipe_values(get_value: Callable[[str], str]) -> str:
     """Format the value for folders, and those of named data sets that differ."""
-    common = get_value("folder:x")
+    common = get_value(make_folder_name("x"))
     values = {dataset: get_value(dataset) for dataset in RECIPES}
     exceptions = [f"{value} for {key}" for key, value in values.items() if value != common]
     return ", ".join([common, *exceptions])
@@ -156,8 +158,8 @@ def config_from_flags(args: argparse.Namespace) -> TrialConfig:
 
 def _note_writes_inside(dataset: str) -> None:
     """Say on stderr what the command would write into the data set's own folder."""
-    kind, _, path = dataset.partition(":")
-    writes = list_writes_inside(Path(path)) if kind == "folder" and path else []
+    path = get_folder_path(dataset)
+    writes = list_writes_inside(Path(path)) if path else []
     if writes:
         print(
             f"note: the study writes into the data set, {', '.join(writes)}. None of these is "

@@ -44,6 +44,7 @@ from benchmarks.settings import make_parser
 from benchmarks.settings import run_module
 from study.common.command import run_command
 from study.common.errors import StudyError
+from study.common.folder_names import make_folder_name
 from study.config.trial_config import recipe
 from study.config.trial_config import TrialConfig
 from study.data.split import PART_NAMES
@@ -103,7 +104,7 @@ def run_turns(who: list[str], settings: TrialConfig, images: Path, folder: Path)
         images: the folder of files.
         folder: does not exist yet, and is deleted at the end.
     """
-    base = settings.replace(dataset=f"folder:{images}", split="official")
+    base = settings.replace(dataset=make_folder_name(images), split="official")
     configs = [base.replace(**variant_fields(each.number, base)) for each in VARIANTS]
     for name in who:
         own_folder = folder / name.replace(" ", "-")

@@ -7,6 +7,7 @@ from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import format_setting
 from pipelines.runs.protocol import format_share
 from pipelines.runs.protocol import protocol
+from study.common.folder_names import is_folder_name
 from study.common.words import join_distinct
 from study.common.words import pluralize
 from study.config.backbones import BACKBONES
@@ -47,7 +48,7 @@ def format_dataset_name(run: FinishedRun) -> str:
     private.
     """
     dataset = run.config.dataset
-    if dataset.startswith("folder:"):
+    if is_folder_name(dataset):
         return f"folder {data_name(dataset, run.name_digest)}"
     return {"demo": "demo (synthetic)"}.get(dataset, dataset)
 

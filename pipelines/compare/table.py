@@ -27,7 +27,9 @@ from pipelines.runs.protocol import describe_weights
 from pipelines.runs.protocol import find_differing_settings
 from pipelines.runs.protocol import format_setting
 from pipelines.runs.protocol import protocol
-from pipelines.runs.read_runs import resolve_folder
+from study.common.folder_names import is_folder_name
+from study.common.folder_names import make_folder_name
+from study.common.paths import resolve_folder
 from study.config.backbones import BACKBONES
 from study.reported import read_reported
 
@@ -98,8 +100,9 @@ def _name_dataset(dataset: str) -> str:
 
     A folder is `folder:NAME`, because its path stays private.
     """
-    kind, _, path = dataset.partition(":")
-    return f"{kind}:{resolve_folder(dataset).name}" if path else kind
+    if not is_folder_name(dataset):
+        return dataset
+    return make_folder_name(resolve_folder(dataset).name)
 
 
 def _get_accuracy(row: Row) -> float:

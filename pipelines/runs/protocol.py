@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.runs.finished_run import FinishedRun
+from study.common.folder_names import drop_folder_path
 from study.common.words import pluralize
 from study.config.backbones import BACKBONES
 from study.config.names import describe_split
@@ -37,7 +38,7 @@ def protocol(run: FinishedRun) -> dict[str, Any]:
     settings = run.config.as_dict().items()
     fields = {name: value for name, value in settings if name not in (*VARIED, *AVERAGED)}
     fields |= {
-        "dataset": run.config.dataset.split(":")[0],
+        "dataset": drop_folder_path(run.config.dataset),
         "weights": run.weights_kind,
         "weights_file": run.weights_file,
         "weights_digest": run.weights_digest,

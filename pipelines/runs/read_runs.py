@@ -9,7 +9,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from collections.abc import Sequence
-from pathlib import Path
 
 from mlflow.entities import Run
 from mlflow.entities import ViewType
@@ -23,7 +22,9 @@ from pipelines.runs.finished_run import parse_run
 from study.common.errors import ConfigError
 from study.common.errors import DataError
 from study.common.errors import TrackingError
-from study.common.paths import resolve_path
+from study.common.folder_names import FOLDER_PREFIX
+from study.common.folder_names import is_folder_name
+from study.common.paths import resolve_folder
 from study.common.settings import tracking_uri
 from study.config.trial_config import RECIPES
 from study.data.prepare import list_recorded_digests
@@ -61,7 +62,7 @@ def read_runs(dataset: str, experiment: str | None = None) -> list[FinishedRun]:
     runs = _keep_first_by_fingerprint(
         run for run in map(_parse_or_warn, logged_runs) if run is not None
     )
-    if dataset.startswith("folder:"):
+    if is_folder_name(dataset):
         runs = _select_folder(runs, dataset)
     if not runs:
         raise NoRunsError(_explain_no_runs(dataset, experiment))
@@ -111,7 +112,7 @@ def find_experiment_ids(client: MlflowClient, name: str | None) -> list[str]:
 def _search_runs(client: MlflowClient, experiment_ids: list[str], dataset: str) -> Iterator[Run]:
     # The server returns the runs of all folders, because a path may be spelled in many ways.
     # `read_runs` then compares images and folders. `mlflow run` logs some of the paths in quotes.
-    condition = f"= '{dataset}'" if dataset in RECIPES else "LIKE '%folder:%'"
+    condition = f"= '{dataset}'" if dataset in RECIPES else f"LIKE '%{FOLDER_PREFIX}%'"
     query = f"{COMPLETE} and params.dataset {condition}"
     token: str | None = None
     while experiment_ids and (token is None or token):
@@ -142,11 +143,6 @@ def _compute_digests(dataset: str) -> set[str]:
         return list_recorded_digests(dataset)
     except DataError:
         return set()
-
-
-def resolve_folder(dataset: str) -> Path:
-    """Return the absolute path of the folder that `folder:PATH` names."""
-    return resolve_path(dataset.removeprefix("folder:").strip())
 
 
 def _parse_or_warn(run: Run) -> FinishedRun | None:

@@ -15,8 +15,9 @@ from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import AVERAGED
 from pipelines.runs.protocol import protocol
 from pipelines.runs.read_runs import find_experiment_ids
-from pipelines.runs.read_runs import resolve_folder
 from study.common.errors import ConfigError
+from study.common.folder_names import is_folder_name
+from study.common.paths import resolve_folder
 from study.config.sweep import Sweep
 from study.config.sweep import SWEEP_TAG
 from study.config.sweep import Value
@@ -152,7 +153,7 @@ def _has_value(run: FinishedRun, name: str, value: Value) -> bool:
 def _is_of(run: Run, dataset: str) -> bool:
     """Return whether a parent run names this data set."""
     name = strip_shell_quotes(run.data.params.get("dataset", ""))
-    if dataset.startswith("folder:") and name.startswith("folder:"):
+    if is_folder_name(dataset) and is_folder_name(name):
         return resolve_folder(name) == resolve_folder(dataset)
     return name == dataset
 

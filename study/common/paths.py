@@ -4,6 +4,8 @@ from pathlib import Path
 
 from study.common.cache import cache_dir
 from study.common.errors import StudyError
+from study.common.folder_names import FOLDER_PREFIX
+from study.common.folder_names import get_folder_path
 from study.common.settings import get_sqlite_file
 from study.common.settings import storage_url
 from study.common.settings import tracking_uri
@@ -19,6 +21,15 @@ def resolve_path(text: str) -> Path:
         return Path(text).expanduser().resolve()
     except (RuntimeError, OSError) as error:
         raise StudyError(f"cannot follow the path {text!r} ({error}): check it") from None
+
+
+def resolve_folder(dataset: str) -> Path:
+    """Return the absolute path of the folder that `folder:PATH` names.
+
+    Raises:
+        StudyError: the path cannot be followed.
+    """
+    return resolve_path(dataset.removeprefix(FOLDER_PREFIX).strip())
 
 
 def parse_path(text: str) -> Path:
@@ -60,12 +71,12 @@ def check_outside(out: Path | None, dataset: str) -> None:
     Raises:
         StudyError: the folder is within the data set.
     """
-    kind, _, folder = dataset.partition(":")
-    if out is None or kind != "folder" or not folder.strip():
+    folder = get_folder_path(dataset)
+    if out is None or not folder:
         return
-    if is_within(out, Path(folder.strip())):
+    if is_within(out, Path(folder)):
         raise StudyError(
-            f"{out} is within the data set {folder.strip()}, where each folder is a class: "
+            f"{out} is within the data set {folder}, where each folder is a class: "
             "choose another with --out"
         )
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from study.common.folder_names import drop_folder_path
 from study.config.initial_weights import starts_from_published
 from study.config.trial_config import TrialConfig
 from study.weights import hash_file
@@ -23,7 +24,7 @@ def fingerprint(config: TrialConfig, data_digest: str) -> str:
     """
     defaults = {spec.name: spec.default for spec in dataclasses.fields(config)}
     content = {k: v for k, v in config.as_dict().items() if v != defaults[k]}
-    content["dataset"] = config.dataset.split(":", 1)[0]
+    content["dataset"] = drop_folder_path(config.dataset)
     if starts_from_published(config):
         content.pop("weights", None)  # like the default, `imagenet`
     elif config.weights != "none":

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from study.common.folder_names import get_folder_path
+from study.common.folder_names import make_folder_name
 from study.common.paths import resolve_path
 from study.config.initial_weights import starts_from_published
 from study.config.trial_config import RECIPES
@@ -86,11 +88,11 @@ def resolve_dataset(dataset: str) -> str:
     Raises:
         StudyError: the path cannot be followed.
     """
-    kind, colon, path = dataset.partition(":")
-    if dataset not in RECIPES and kind != "folder" and _is_path(dataset):
-        return f"folder:{resolve_path(dataset)}"
-    if kind + colon == "folder:" and path.strip():
-        return f"folder:{resolve_path(path.strip())}"
+    path = get_folder_path(dataset)
+    if path:
+        return make_folder_name(resolve_path(path))
+    if path is None and dataset not in RECIPES and _is_path(dataset):
+        return make_folder_name(resolve_path(dataset))
     return dataset
 
 
@@ -115,10 +117,10 @@ def data_name(dataset: str, digest: str) -> str:
         dataset: `blood`, or `folder:PATH`.
         digest: the digest of the data; `""` if it is not known.
     """
-    kind, _, path = dataset.partition(":")
-    if kind != "folder":
+    path = get_folder_path(dataset)
+    if path is None:
         return dataset
-    folder_name = re.sub(r"[^\w-]+", "-", resolve_path(path.strip()).name).strip("-") or "folder"
+    folder_name = re.sub(r"[^\w-]+", "-", resolve_path(path).name).strip("-") or "folder"
     parts = [folder_name[:MAX_FOLDER_NAME_LENGTH], digest[:DIGEST_LENGTH]]
     return "-".join(part for part in parts if part)
 

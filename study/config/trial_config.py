@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from study.common.errors import ConfigError
+from study.common.folder_names import get_folder_path
 from study.config.backbones import BACKBONES
 from study.config.backbones import MOBILENET_ALPHAS
 from study.config.knobs import check_value
@@ -220,13 +221,13 @@ def _check_folds(config: TrialConfig) -> None:
 def _check_dataset(dataset: str) -> None:
     if dataset in RECIPES:
         return
-    prefix, _, path = dataset.partition(":")
-    if prefix != "folder":
+    path = get_folder_path(dataset)
+    if path is None:
         raise ConfigError(
             f"dataset={dataset!r} is unknown: choose one of {', '.join(RECIPES)}, or the path of a "
             "folder, as folder:PATH"
         )
-    if not path.strip():
+    if not path:
         raise ConfigError("dataset=folder: has no path: use folder:PATH")
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from study.common.errors import DataError
+from study.common.folder_names import is_folder_name
 from study.data.names import format_audit_command
 from study.data.prepare import Samples
 
@@ -57,7 +58,7 @@ def _measure_groups(data: Samples, rows: Rows, needed: int) -> tuple[Rows, npt.N
     """
     if data.groups is None:
         reason = f" ({data.why_no_groups})" if data.why_no_groups else ""
-        is_folder = data.dataset.startswith("folder:")
+        is_folder = is_folder_name(data.dataset)
         command = f"`{format_audit_command(data.dataset)}`"
         advice = f", or find groups with {command}" if is_folder else ""
         raise DataError(f"no groups known for {data.dataset}{reason}: use the pooled split{advice}")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from study.common.errors import DataError
+from study.common.folder_names import is_folder_name
 from study.data.digest import compute_digest
 from study.data.digest import hash_files
 from study.data.listing import FoundBy
@@ -112,7 +113,7 @@ def compute_name_digest(dataset: str) -> str:
     Raises:
         DataError: the folder cannot be found.
     """
-    return compute_data_digest(dataset, "pooled") if dataset.startswith("folder:") else ""
+    return compute_data_digest(dataset, "pooled") if is_folder_name(dataset) else ""
 
 
 def list_recorded_digests(dataset: str) -> set[str]:

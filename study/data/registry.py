@@ -3,6 +3,7 @@
 from functools import partial
 
 from study.common.errors import DataError
+from study.common.folder_names import get_folder_path
 from study.data import folder
 from study.data.blood import BLOOD
 from study.data.chest import CHEST
@@ -18,9 +19,8 @@ def get_dataset(name: str) -> DataSet:
     Raises:
         DataError: there is no data set of that name.
     """
-    kind, _, path = name.partition(":")
-    if kind == "folder" and path.strip():
-        return DataSet(partial(folder.find_images, path.strip()))
+    if path := get_folder_path(name):
+        return DataSet(partial(folder.find_images, path))
     if name not in DATASETS:
         raise DataError(
             f"dataset {name!r} is unknown: choose one of {', '.join(DATASETS)}, or the path of a "

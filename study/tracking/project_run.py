@@ -19,6 +19,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 
 from study.common.errors import TrackingRefused
+from study.common.folder_names import is_folder_name
+from study.common.folder_names import make_folder_name
 from study.common.settings import read_setting
 from study.common.settings import tracking_uri
 from study.config.trial_config import RECIPES
@@ -149,11 +151,11 @@ def _check_recorded_path(run: Run, config: TrialConfig) -> None:
         TrackingRefused: the run has the path alone.
     """
     path = strip_shell_quotes(run.data.params.get("dataset", "demo"))
-    is_path_alone = path not in RECIPES and not path.startswith("folder:")
-    if config.dataset.startswith("folder:") and is_path_alone:
+    is_path_alone = path not in RECIPES and not is_folder_name(path)
+    if is_folder_name(config.dataset) and is_path_alone:
         raise TrackingRefused(
             f"mlflow run has recorded the data set as {path}, by which no table finds the folder: "
-            f"write -P dataset=folder:{path}"
+            f"write -P dataset={make_folder_name(path)}"
         )
 
 

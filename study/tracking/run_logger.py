@@ -14,6 +14,7 @@ from typing import Any
 from typing import TYPE_CHECKING
 
 from study.common.errors import TrackingError
+from study.common.folder_names import is_folder_name
 from study.config.trial_config import parse_value
 from study.tracking import operations
 from study.tracking.operations import now_ms
@@ -135,6 +136,6 @@ def has_param_value(name: str, text: str, values: Mapping[str, Any]) -> bool:
     its images tells whether they differ.
     """
     value = parse_value(name, strip_shell_quotes(text))
-    if name == "dataset" and str(value).startswith("folder:"):
-        return str(values[name]).startswith("folder:")
+    if name == "dataset" and is_folder_name(str(value)):
+        return is_folder_name(str(values[name]))
     return bool(value == values[name])

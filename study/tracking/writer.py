@@ -13,6 +13,7 @@ from mlflow.entities import RunTag
 from mlflow.models import Model
 from mlflow.tracking import MlflowClient
 
+from study.common.folder_names import drop_folder_path
 from study.tracking.operations import Operation
 
 MODEL = "model"  # the name of a logged model in its run
@@ -52,7 +53,7 @@ def _write_dataset(client: MlflowClient, run_id: str, operation: Operation) -> N
     digest = operation.body["digest"]
     kind = "code" if source == "synthetic" else "http" if "://" in source else "local"
     origin = json.dumps({"url" if kind == "http" else "uri": source})
-    dataset = Dataset(name.split(":")[0], digest[:36], kind, origin)  # 36: MLflow's limit
+    dataset = Dataset(drop_folder_path(name), digest[:36], kind, origin)  # 36: MLflow's limit
     input_tags = [InputTag("mlflow.data.context", "training")]
     client.log_inputs(run_id, [DatasetInput(dataset, input_tags)])
 

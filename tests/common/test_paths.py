@@ -6,6 +6,7 @@ from study.common.errors import StudyError
 from study.common.paths import check_outside
 from study.common.paths import list_writes_inside
 from study.common.paths import parse_path
+from study.common.paths import resolve_folder
 from study.common.paths import resolve_path
 
 
@@ -17,6 +18,13 @@ def test_resolve_path_that_leads_nowhere_is_refused(
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(StudyError, match=f"cannot follow the path '{text}'"):
         resolve_path(text)
+
+
+def test_resolve_folder_returns_the_absolute_path_in_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve_folder("folder: a/../my cells/ ") == tmp_path.resolve() / "my cells"
 
 
 def test_writes_inside_are_the_databases_and_the_cache(

@@ -23,6 +23,8 @@ from pathlib import Path
 
 from study.common.command import run_command
 from study.common.errors import DataError
+from study.common.folder_names import FOLDER_PREFIX
+from study.common.folder_names import is_folder_name
 from study.common.parser import Parser
 from study.common.paths import check_outside
 from study.common.paths import parse_path
@@ -56,7 +58,7 @@ def main() -> None:
     """Run the command."""
     args = _parse_args()
     patterns = [parse_pattern(text) for text in args.groups_from]
-    if patterns and not args.dataset.startswith("folder:"):
+    if patterns and not is_folder_name(args.dataset):
         raise DataError(
             f"--groups-from works only with a folder: give the path of {args.dataset}'s images"
         )
@@ -74,7 +76,7 @@ def main() -> None:
         report = audit_dataset(args.dataset, progress, patterns)
     finally:
         progress.close()
-    out = args.out or place / report.audit.dataset.removeprefix("folder:")
+    out = args.out or place / report.audit.dataset.removeprefix(FOLDER_PREFIX)
     write_report(report, out)
     flags = f" --out {shlex.quote(str(args.out))}" if args.out else ""
     print_audit(report.audit, format_closing_lines(report, out, args.dataset, flags))

@@ -13,6 +13,9 @@ from study.common.cache import cache_dir
 from study.common.cache import cache_lock
 from study.common.errors import DataError
 from study.common.files import atomic_write
+from study.common.folder_names import get_folder_path
+from study.common.folder_names import is_folder_name
+from study.common.folder_names import make_folder_name
 from study.common.paths import parse_path
 from study.common.progress import Progress
 from study.config.names import data_name
@@ -129,8 +132,8 @@ def _load_or_find_near_groups(
 
 def name_without_path(dataset: str, digest: str) -> str:
     """Return a data set's name fit to be shown, such as `folder:cells-3f2a9c`."""
-    prefix = "folder:" if dataset.startswith("folder:") else ""
-    return prefix + data_name(dataset, digest)
+    name = data_name(dataset, digest)
+    return make_folder_name(name) if is_folder_name(dataset) else name
 
 
 def write_report(report: Report, out: Path) -> None:
@@ -160,9 +163,9 @@ def format_closing_lines(report: Report, out: Path, dataset: str, flags: str) ->
         flags: further flags of the user's command, with a blank before them.
     """
     lines = [f"Written: {out / 'audit.html'}, audit.json and {GROUPS_FILE} beside it."]
-    kind, _, root = dataset.partition(":")
+    root = get_folder_path(dataset)
     groups = report.audit.groups
-    if kind != "folder":
+    if root is None:
         return lines
     if suggestion := report.audit.suggestion:
         patterns = [f" --groups-from {shlex.quote(p.regex)}" for p in suggestion.patterns]
@@ -171,7 +174,7 @@ def format_closing_lines(report: Report, out: Path, dataset: str, flags: str) ->
             f"  {format_audit_command(dataset)}{''.join(patterns)}{flags}",
         ]
     if not groups.known and groups.members:
-        target = Path(parse_path(root.strip())) / GROUPS_FILE
+        target = parse_path(root) / GROUPS_FILE
         lines += [
             f"{'If not' if suggestion else 'Next'}, look at the groups, copy the file, and train:",
             f"  cp {shlex.quote(str(out / GROUPS_FILE))} {shlex.quote(str(target))}",
