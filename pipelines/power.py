@@ -18,7 +18,7 @@ from study.common.errors import ConfigError
 from study.common.parser import parse_count
 from study.common.parser import parse_number
 from study.common.parser import Parser
-from study.config.names import resolve_dataset
+from study.config.dataset_names import resolve_dataset
 from study.config.trial_config import recipe
 
 LARGEST_COUNT = 10_000_000

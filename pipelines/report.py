@@ -22,7 +22,7 @@ from study.common.errors import StudyError
 from study.common.parser import Parser
 from study.common.paths import check_outside
 from study.common.paths import parse_path
-from study.config.names import resolve_dataset
+from study.config.dataset_names import resolve_dataset
 from study.config.trial_config import recipe
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")

@@ -15,7 +15,7 @@ from study.common.folder_names import get_folder_path
 from study.common.folder_names import make_folder_name
 from study.common.parser import Parser
 from study.common.paths import list_writes_inside
-from study.config.names import resolve_dataset
+from study.config.dataset_names import resolve_dataset
 from study.config.sweep import format_value
 from study.config.trial_config import parse_value
 from study.config.trial_config import recipe

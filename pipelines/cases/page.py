@@ -21,7 +21,7 @@ from pipelines.runs.finished_run import FinishedRun
 from pipelines.runs.protocol import describe_protocol
 from study.common.html import render_page
 from study.common.words import pluralize
-from study.config.names import data_name
+from study.config.dataset_names import data_name
 from study.config.names import make_trial_title
 
 HERE = Path(__file__).parent

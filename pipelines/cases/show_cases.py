@@ -27,7 +27,7 @@ from study.common.paths import check_outside
 from study.common.progress import Progress
 from study.common.settings import keras_backend
 from study.config.backbones import BACKBONES
-from study.config.names import resolve_dataset
+from study.config.dataset_names import resolve_dataset
 from study.data.names import escape_name
 from study.data.prepare import Data
 from study.data.prepare import list_recorded_digests

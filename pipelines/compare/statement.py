@@ -11,7 +11,7 @@ from study.common.folder_names import is_folder_name
 from study.common.words import join_distinct
 from study.common.words import pluralize
 from study.config.backbones import BACKBONES
-from study.config.names import data_name
+from study.config.dataset_names import data_name
 from study.config.names import describe_split
 from study.config.trial_config import recipe
 from study.config.trial_config import TrialConfig

@@ -20,7 +20,7 @@ from pipelines.runs.sweeps import LoggedSweep
 from pipelines.runs.sweeps import read_sweeps
 from pipelines.runs.table_runs import select_table_runs
 from pipelines.runs.upload import upload_files
-from study.config.names import data_name
+from study.config.dataset_names import data_name
 from study.tracking.connection import connect
 
 

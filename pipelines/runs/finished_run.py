@@ -12,7 +12,7 @@ from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from study.common.errors import StudyError
-from study.config.names import read_name_digest
+from study.config.dataset_names import read_name_digest
 from study.config.trial_config import parse_value
 from study.config.trial_config import TrialConfig
 from study.tracking.queries import list_missing_figures

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from study.common.errors import ConfigError
 from study.common.parser import parse_count
 from study.common.parser import Parser
+from study.config.dataset_names import resolve_dataset
 from study.config.knobs import check_value
-from study.config.names import resolve_dataset
 from study.config.sweep import format_value
 from study.config.sweep import Sweep
 from study.config.sweep import Value

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from study.common.errors import ConfigError
 from study.common.words import pluralize
+from study.config.dataset_names import data_name
 from study.config.fingerprint import fingerprint
 from study.config.initial_weights import weights_kind
-from study.config.names import data_name
 from study.config.names import describe_split
 from study.config.names import MAX_STUDY_DATASET_LENGTH
 from study.config.names import select_named_fields

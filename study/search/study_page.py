@@ -11,8 +11,8 @@ from mlflow.entities import Run
 
 from study.common.words import format_percent
 from study.config.backbones import BACKBONES
+from study.config.dataset_names import data_name
 from study.config.initial_weights import weights_kind
-from study.config.names import data_name
 from study.config.names import describe_split
 from study.config.names import make_trial_title
 from study.config.trial_config import TrialConfig

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from mlflow.entities import Run
 
 from study.config.backbones import BACKBONES
-from study.config.names import data_name
-from study.config.names import read_name_digest
+from study.config.dataset_names import data_name
+from study.config.dataset_names import read_name_digest
 from study.tracking.run_logger import strip_shell_quotes
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from mlflow.tracking import MlflowClient
 
 from study.common.errors import StudyError
 from study.common.progress import Progress
-from study.config.names import data_name
-from study.config.names import DIGEST_LENGTH
-from study.config.names import read_name_digest
+from study.config.dataset_names import data_name
+from study.config.dataset_names import DIGEST_LENGTH
+from study.config.dataset_names import read_name_digest
 from study.config.trial_config import TrialConfig
 from study.serving.model_card import format_card
 from study.statistics.predictions import count_by_group

@@ -1,11 +1,10 @@
-"""The titles of trials, and the names of data sets."""
+"""The titles of trials."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from study.config.names import data_name
 from study.config.names import make_trial_title
 from study.config.trial_config import recipe
 
@@ -50,22 +49,3 @@ def test_title_of_a_long_folder_name_leaves_out_the_rest(tmp_path: Path) -> None
 def test_title_always_names_another_split(tmp_path: Path) -> None:
     config = recipe(f"folder:{tmp_path / ('x' * 70)}").replace(split="official", dropout=0.2)
     assert make_trial_title(config, DIGEST).endswith(" · seed 0 · split=official …")
-
-
-@pytest.mark.parametrize(
-    ("dataset", "name"),
-    [
-        ("blood", "blood"),
-        ("folder:/data/chest", "chest-3f2a9c"),
-        ("folder:/data/my cells", "my-cells-3f2a9c"),
-        ("folder:/data/v1.2/", "v1-2-3f2a9c"),
-        ("folder:x:y", "x-y-3f2a9c"),
-        ("folder:/", "folder-3f2a9c"),
-    ],
-)
-def test_data_sets_are_named_after_their_folder_and_content(dataset: str, name: str) -> None:
-    assert data_name(dataset, DIGEST) == name
-
-
-def test_data_set_without_a_digest_has_the_folders_name() -> None:
-    assert data_name("folder:/data/cells", "") == "cells"

@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from study.common.errors import StudyError
 from study.common.progress import Progress
-from study.config.names import data_name
+from study.config.dataset_names import data_name
 from study.config.trial_config import recipe
 from study.data.prepare import compute_data_digest
 from study.serving.registry import _move_alias_if_better

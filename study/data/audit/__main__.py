@@ -29,7 +29,7 @@ from study.common.parser import Parser
 from study.common.paths import check_outside
 from study.common.paths import parse_path
 from study.common.progress import Progress
-from study.config.names import resolve_dataset
+from study.config.dataset_names import resolve_dataset
 from study.data.audit.file_names import parse_pattern
 from study.data.audit.report_folder import check_writable
 

@@ -18,7 +18,7 @@ from study.common.folder_names import is_folder_name
 from study.common.folder_names import make_folder_name
 from study.common.paths import parse_path
 from study.common.progress import Progress
-from study.config.names import data_name
+from study.config.dataset_names import data_name
 from study.data.audit import near_duplicates
 from study.data.audit.facts import Audit
 from study.data.audit.facts import build_audit
