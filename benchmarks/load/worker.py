@@ -36,6 +36,7 @@ from study.search.storage import Storage
 from study.tracking import connection
 from study.tracking import failures
 from study.tracking import queries
+from study.tracking.end_runs import find_finished_run
 from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec
@@ -92,7 +93,7 @@ class StubWorker:
         client = TimedClient(self.clock)
         with self.clock.time_call("finding"):
             connection.connect()
-            if (run := queries.find_finished_run(client, key)) is not None:
+            if (run := find_finished_run(client, key)) is not None:
                 return queries.read_outcome(run)
         spec = RunSpec("chest", make_trial_title(config, DIGEST), key, options.parent)
         with contextlib.ExitStack() as stack:

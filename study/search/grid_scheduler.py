@@ -33,6 +33,7 @@ from study.search.time_estimate import extrapolate_time
 from study.search.trial_states import collect_running_keys
 from study.search.trial_states import find_ended_trials
 from study.tracking import queries
+from study.tracking.end_runs import choose_finished_run
 from study.workers.pool import Scheduler
 from study.workers.pool import StepResult
 from study.workers.pool import Worker
@@ -92,7 +93,7 @@ class GridScheduler(Scheduler[ClaimedCell]):
         """Return the outcome of a cell by its runs, or None if it needs more training."""
         if self.options.pause_after_epoch:
             return queries.find_outcome_after(self.client, runs, self.options.pause_after_epoch)
-        run = queries.choose_finished_run(self.client, runs)
+        run = choose_finished_run(self.client, runs)
         return None if run is None else queries.read_outcome(run)
 
     def _list_complete_trials(self, keys: set[str]) -> list[optuna.trial.FrozenTrial]:

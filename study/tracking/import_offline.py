@@ -12,6 +12,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from study.config.sweep import Sweep
 from study.tracking import experiments
 from study.tracking import queries
+from study.tracking.end_runs import find_finished_run
 from study.tracking.failures import mlflow_errors_as_study_errors
 from study.tracking.journal import Journal
 from study.tracking.parent_run import open_parent_run
@@ -105,7 +106,7 @@ def _find_or_create_run(
     """
     if run is not None and run.info.status == "FINISHED":
         return None
-    if run is None and queries.find_finished_run(client, begin["fingerprint"]) is not None:
+    if run is None and find_finished_run(client, begin["fingerprint"]) is not None:
         return None
     dataset = begin["dataset"]
     study = begin["study"]

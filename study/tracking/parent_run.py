@@ -18,11 +18,11 @@ from study.common.version import code_version
 from study.config.sweep import Sweep
 from study.config.sweep import SWEEP_TAG
 from study.tracking import ui_links
+from study.tracking.end_runs import kill_run
 from study.tracking.experiments import experiment_id
 from study.tracking.failures import mlflow_errors_as_study_errors
 from study.tracking.operations import Operation
 from study.tracking.outbox import Outbox
-from study.tracking.queries import kill_run
 from study.tracking.queries import search_runs_by_tags
 from study.tracking.spool import end_run_on_exit
 from study.tracking.spool import flush_spool

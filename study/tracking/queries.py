@@ -107,22 +107,13 @@ def find_runs_by_fingerprint(
     return runs_by_fingerprint
 
 
-def find_finished_run(client: MlflowClient, fingerprint: str) -> Run | None:
-    """Return the first complete run of a config on its data, or None."""
-    return choose_finished_run(client, find_runs(client, fingerprint))
-
-
-def choose_finished_run(client: MlflowClient, runs: Iterable[Run]) -> Run | None:
+def choose_complete_run(runs: Iterable[Run]) -> Run | None:
     """Return the first complete one of a config's runs, or None.
 
-    A run whose process was killed after the tag `finished` and before the run's end is ended here.
     Runs that lack a figure are left out with a warning, because this code never writes such runs.
     """
-    finished_runs = (run for run in runs if run.data.tags.get("finished") == "true")
-    run = next(filter(_has_outcome, finished_runs), None)
-    if run is not None and run.info.status != "FINISHED":
-        terminate_run(client, run, "FINISHED")
-    return run
+    complete_runs = (run for run in runs if run.data.tags.get("finished") == "true")
+    return next(filter(_has_outcome, complete_runs), None)
 
 
 def _has_outcome(run: Run) -> bool:
@@ -177,7 +168,7 @@ def is_running(client: MlflowClient, run_id: str) -> bool:
 
 
 def read_outcome(run: Run) -> Outcome:
-    """Return the outcome of a complete run, as `find_finished_run` returns it."""
+    """Return the outcome of a complete run, as `choose_complete_run` returns it."""
     figures = run.data.metrics
     return Outcome(
         run.info.run_id,
@@ -218,23 +209,3 @@ def find_outcome_after(client: MlflowClient, runs: Iterable[Run], epochs: int) -
 def fetch_curve(client: MlflowClient, run_id: str, name: str) -> dict[int, float]:
     """Return a metric's value at each step (epochs, from 1)."""
     return {point.step: point.value for point in client.get_metric_history(run_id, name)}
-
-
-@mlflow_errors_as_study_errors()
-def kill_run(client: MlflowClient, run_id: str) -> None:
-    """Set a run to KILLED, unless its process finishes it meanwhile.
-
-    A process that was thought dead may tag its run as finished and end it after the caller has
-    read it. It sets the tag first, so a run without the tag after the kill will still be ended by
-    its own process.
-    """
-    client.set_terminated(run_id, "KILLED")
-    run = client.get_run(run_id)
-    if run.data.tags.get("finished") == "true":
-        terminate_run(client, run, "FINISHED")
-
-
-@mlflow_errors_as_study_errors()
-def terminate_run(client: MlflowClient, run: Run, status: str) -> None:
-    """End a run with a status such as `FINISHED`."""
-    client.set_terminated(run.info.run_id, status)

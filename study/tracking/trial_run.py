@@ -19,12 +19,12 @@ from study.common.errors import Paused
 from study.common.errors import Pruned
 from study.common.settings import server_patience
 from study.tracking import operations
+from study.tracking.end_runs import kill_run
 from study.tracking.experiments import experiment_id
 from study.tracking.failures import describe_error
 from study.tracking.failures import mlflow_errors_as_study_errors
 from study.tracking.outbox import Outbox
 from study.tracking.queries import find_runs
-from study.tracking.queries import kill_run
 from study.tracking.queries import PAUSED_TAG
 from study.tracking.queries import select_unfinished_runs
 from study.tracking.run_logger import RunLog

@@ -32,6 +32,7 @@ from study.job import Outcome
 from study.tracking import connection
 from study.tracking import queries
 from study.tracking import spool
+from study.tracking.end_runs import choose_finished_run
 from study.tracking.project_run import point_to_finished_run
 from study.tracking.project_run import take_project_run
 from study.tracking.run_logger import RunLog
@@ -63,7 +64,7 @@ def train_config(config: TrialConfig, options: Options | None = None) -> Outcome
     key = fingerprint(config, compute_data_digest(config.dataset, config.split))
     with _lock_state_folder(key, wait=options.wait_for_lock) as folder:
         runs = _deliver_and_find_runs(client, key)
-        finished_run = None if options.retrain else queries.choose_finished_run(client, runs)
+        finished_run = None if options.retrain else choose_finished_run(client, runs)
         if finished_run is not None:
             with contextlib.suppress(OSError):  # not empty: a run that was killed at its very end
                 folder.rmdir()
