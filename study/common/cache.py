@@ -9,6 +9,7 @@ from filelock import FileLock
 from filelock import Timeout
 
 from study.common.errors import DataError
+from study.common.files import exclusive_lock
 from study.common.files import NO_SPACE_ERRNOS
 from study.common.settings import read_folder
 
@@ -78,6 +79,24 @@ def cache_errors_as_data_errors() -> Iterator[None]:
         raise DataError(
             f"cannot write to the cache folder {cache_dir()} ({error.strerror or error}): {advice}"
         ) from None
+
+
+@contextlib.contextmanager
+def exclusive_cache_lock(
+    target: Path, message: str | None = None, *, wait: bool = False
+) -> Iterator[None]:
+    """Lock a file or folder in the cache folder, as `exclusive_lock` does.
+
+    Unlike with `cache_lock`, errors of the block stay as they are: it does more than write there.
+
+    Raises:
+        DataError: the cache folder cannot be written.
+        StudyError: another process holds the lock, and `wait` is false.
+    """
+    with contextlib.ExitStack() as stack:
+        with cache_errors_as_data_errors():
+            stack.enter_context(exclusive_lock(target, message, wait=wait))
+        yield
 
 
 @contextlib.contextmanager

@@ -15,11 +15,10 @@ from mlflow.utils.rest_utils import http_request
 
 from study.common.backoff import retry_with_backoff
 from study.common.cache import cache_dir
-from study.common.cache import cache_errors_as_data_errors
+from study.common.cache import exclusive_cache_lock
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
 from study.common.errors import TrackingRefused
-from study.common.files import exclusive_lock
 from study.common.settings import get_sqlite_file
 from study.common.settings import tracking_uri
 from study.tracking.failures import describe_error
@@ -153,9 +152,7 @@ def schema_lock(uri: str) -> Iterator[None]:
         yield
         return
     lock = cache_dir() / "locks" / f"tables-{hashlib.sha256(os.fsencode(file)).hexdigest()[:16]}"
-    with contextlib.ExitStack() as stack:
-        with cache_errors_as_data_errors():  # of the lock alone, not of the block
-            stack.enter_context(exclusive_lock(lock, wait=True))
+    with exclusive_cache_lock(lock, wait=True):
         yield
 
 

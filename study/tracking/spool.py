@@ -17,11 +17,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from study.common.cache import cache_dir
-from study.common.cache import cache_errors_as_data_errors
+from study.common.cache import exclusive_cache_lock
 from study.common.errors import Pruned
 from study.common.errors import shorten
 from study.common.errors import TrackingError
-from study.common.files import exclusive_lock
 from study.common.files import no_space_as_study_error
 from study.common.files import sync_to_disk
 from study.common.progress import Progress
@@ -146,9 +145,7 @@ def flush_spool(client: MlflowClient) -> DeliveryReport:
     if not any(root.glob("*-*")):
         return report
     message = f"another process delivers the records in {root}: waiting for it to end"
-    with contextlib.ExitStack() as stack:
-        with cache_errors_as_data_errors():
-            stack.enter_context(exclusive_lock(root / "delivery", message, wait=True))
+    with exclusive_cache_lock(root / "delivery", message, wait=True):
         for leftover in _list_leftovers(root):
             shutil.rmtree(leftover)
         for folder in list_spools():

@@ -15,10 +15,10 @@ from mlflow.tracking import MlflowClient
 
 from study.common.cache import cache_dir
 from study.common.cache import cache_errors_as_data_errors
+from study.common.cache import exclusive_cache_lock
 from study.common.errors import Paused
 from study.common.errors import Pruned
 from study.common.errors import TrackingError
-from study.common.files import exclusive_lock
 from study.common.progress import format_duration
 from study.common.progress import Progress
 from study.config.fingerprint import fingerprint
@@ -188,8 +188,7 @@ def _lock_state_folder(key: str, *, wait: bool) -> Iterator[Path]:
     """
     folder = cache_dir() / "trials" / key
     message = "another process is training this config: wait for it to end"
-    with contextlib.ExitStack() as stack:
+    with exclusive_cache_lock(folder, message, wait=wait):
         with cache_errors_as_data_errors():
-            stack.enter_context(exclusive_lock(folder, message, wait=wait))
             folder.mkdir(exist_ok=True)
         yield folder

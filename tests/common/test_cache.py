@@ -10,6 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from study.common.cache import cache_dir
 from study.common.cache import cache_errors_as_data_errors
+from study.common.cache import exclusive_cache_lock
 from study.common.errors import ConfigError
 from study.common.errors import DataError
 from study.config.trial_config import TrialConfig
@@ -88,6 +89,13 @@ def test_full_disk_also_offers_to_train_without_the_cache() -> None:
 def test_lock_that_is_held_is_not_mistaken_for_an_unwritable_cache(tmp_path: Path) -> None:
     with pytest.raises(filelock.Timeout), cache_errors_as_data_errors():
         raise filelock.Timeout(str(tmp_path / "lock"))
+
+
+def test_cache_lock_that_is_exclusive_leaves_the_errors_of_its_block_as_they_are(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(OSError, match="full"), exclusive_cache_lock(tmp_path / "state"):
+        raise OSError(errno.ENOSPC, "full")
 
 
 def test_cache_dir_of_an_unknown_users_home_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
