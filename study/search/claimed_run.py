@@ -20,8 +20,8 @@ from study.common.errors import WorkerDied
 from study.common.errors import WorkerLost
 from study.common.progress import Progress
 from study.search.claims import Claims
-from study.search.claims import grace_seconds
 from study.search.claims import MAX_DEATHS
+from study.search.heartbeats import grace_seconds
 from study.tracking import connection
 from study.tracking import queries
 

@@ -8,8 +8,6 @@ can be claimed again.
 
 import contextlib
 import functools
-import threading
-import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -20,14 +18,13 @@ from typing import TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.storages import fail_stale_trials
 from optuna.trial import create_trial
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState
 
-from study.common.settings import heartbeat_seconds
 from study.common.settings import supports_concurrency
-from study.search.storage import BEATS_UNTIL_DEAD
+from study.search.heartbeats import grace_seconds
+from study.search.heartbeats import Heartbeats
 from study.search.storage import Storage
 from study.search.trial_states import collect_running_keys
 from study.search.trial_states import find_ended_trials
@@ -38,11 +35,6 @@ RELEASE_SECONDS = 5.0  # to release an interrupted trial if the storage does not
 T = TypeVar("T")
 
 
-def grace_seconds() -> int:
-    """Return the seconds without a sign of life after which a trial counts as dead."""
-    return heartbeat_seconds() * BEATS_UNTIL_DEAD
-
-
 class Claims:
     """The trials of one Optuna study, by the fingerprint of their config."""
 
@@ -50,10 +42,9 @@ class Claims:
         self.storage = storage
         self.study = storage.study(direction)
         self.shared = supports_concurrency(storage.url)
+        self.heartbeats = Heartbeats(storage, self.study)
         # Fingerprints of the configs that this process is training
         self.running_here: set[str] = set()
-        # Times, by time.monotonic, at which trials without a config were first seen
-        self._sampling_since: dict[int, float] = {}
         self._ended_here: set[int] = set()  # ids of the trials that this process has ended
         self._awaited_count = 0  # of trials elsewhere, when waiting_message was last called
         if self.shared:
@@ -75,7 +66,8 @@ class Claims:
         """
 
         def fail_dead_and_act() -> T:
-            self._fail_dead_trials()
+            if self.shared:
+                self.heartbeats.fail_dead_trials(self.trials(TrialState.RUNNING))
             return action()
 
         return self.storage.under_lock(fail_dead_and_act)
@@ -83,29 +75,6 @@ class Claims:
     def fail_dead_trials(self) -> None:
         """Fail the trials of dead processes, so that their configs can be claimed again."""
         self.under_lock(lambda: None)
-
-    def _fail_dead_trials(self) -> None:
-        if not self.shared:
-            return
-        for trial in self.trials(TrialState.RUNNING):
-            if self._is_left_over(trial):
-                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-        # After an outage, live processes need time to send a heartbeat again.
-        if self.storage.has_answered_for(grace_seconds()):
-            fail_stale_trials(self.study)
-
-    def _is_left_over(self, trial: FrozenTrial) -> bool:
-        """Return whether the process of a running trial died before it claimed a config.
-
-        Optuna looks after trials with a heartbeat alone, which a trial to be sampled may lack.
-        """
-        if "fingerprint" in trial.user_attrs:
-            return False
-        if "sampling" not in trial.user_attrs:
-            return True  # its process died while holding the lock
-        # Not by the trial's own time, which is of another machine's clock and zone.
-        first_seen = self._sampling_since.setdefault(trial.number, time.monotonic())
-        return time.monotonic() - first_seen > grace_seconds()
 
     def add_missing(self, trials: Mapping[str, FrozenTrial]) -> None:
         """Add ended trials by fingerprint, as far as nobody else has added them.
@@ -160,7 +129,7 @@ class Claims:
         storage = self.study._storage
         trial = optuna.Trial(self.study, storage.create_new_trial(self.study._study_id, template))
         if self.shared:
-            self.storage.rdb.record_heartbeat(trial._trial_id)
+            self.heartbeats.record(trial)
         return trial
 
     def claim(self, trial: optuna.Trial, key: str, further_keys: Sequence[str] = ()) -> None:
@@ -174,7 +143,7 @@ class Claims:
             further_keys: its fingerprints with the other seeds.
         """
         if self.shared:
-            self.storage.rdb.record_heartbeat(trial._trial_id)
+            self.heartbeats.record(trial)
         if further_keys:
             trial.set_user_attr("further_fingerprints", list(further_keys))
         trial.set_user_attr("fingerprint", key)
@@ -211,35 +180,18 @@ class Claims:
                 after this machine has slept or was cut off: others thought this process dead.
         """
         key = trial.user_attrs["fingerprint"]
-        stop = threading.Event()
-        args = (trial, stop, on_loss)
-        thread = threading.Thread(target=self._send_heartbeats, args=args, daemon=True)
-        if self.shared:
-            thread.start()
-        self.running_here.add(key)
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.release(trial)
-            raise
-        finally:
-            stop.set()
-            self.running_here.discard(key)
-
-    def _send_heartbeats(
-        self, trial: optuna.Trial, stop: threading.Event, on_loss: Callable[[], None]
-    ) -> None:
-        record = self.storage.rdb.record_heartbeat
-        while not stop.wait(heartbeat_seconds()):
+        with contextlib.ExitStack() as stack:
+            if self.shared:
+                is_lost = functools.partial(self._has_lost, trial)
+                stack.enter_context(self.heartbeats.sending(trial, is_lost, on_loss))
+            self.running_here.add(key)
             try:
-                with self.storage.timed():
-                    self.storage.retry_until_available(lambda: record(trial._trial_id))
-                if self._has_lost(trial) and not stop.is_set():
-                    on_loss()
-            except KeyboardInterrupt:  # the command ends while the storage does not answer
-                return
-            except Exception:  # keep trying for as long as the trial goes on
-                continue
+                yield
+            except KeyboardInterrupt:
+                self.release(trial)
+                raise
+            finally:
+                self.running_here.discard(key)
 
     def _has_lost(self, trial: optuna.Trial) -> bool:
         """Return whether another process has ended a trial that this one claimed."""

@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from study.common.settings import storage_url
 from study.job import Watch
-from study.search.storage import make_storage
+from study.search.optuna_database import make_storage
 from study.statistics.ties import TOLERANCE
 
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {

@@ -1,7 +1,11 @@
 """Fixtures of the tests of searches and grids."""
 
+from pathlib import Path
+
 import pytest
 
+from study.search.claims import Claims
+from tests.support.claim_tasks import claims_of
 from tests.support.servers import Postgres
 
 
@@ -14,3 +18,16 @@ def postgres_study(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("STUDY_HEARTBEAT", "1")
     return str(request.node.name)
+
+
+@pytest.fixture
+def claims_on_postgresql(postgres_study: str) -> Claims:
+    """Of an empty study on PostgreSQL, with a heartbeat each second."""
+    return claims_of(postgres_study)
+
+
+@pytest.fixture
+def claims_on_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Claims:
+    """Of an empty study on SQLite."""
+    monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/study.db")
+    return claims_of("alone")

@@ -1,4 +1,4 @@
-"""What other processes do with the claims of a study; apart from the tests, to start fast.
+"""What tests and other processes do with the claims of a study; apart, to start fast.
 
 Run as a module, it claims a config and gives signs of life until it is killed.
 """
@@ -9,17 +9,35 @@ from typing import Any
 
 import optuna
 from optuna.distributions import IntDistribution
+from optuna.trial import TrialState
 
 from study.search.claims import Claims
 from study.search.storage import Storage
 from study.search.trial_states import collect_running_keys
 from study.search.trial_states import find_ended_trials
+from study.search.trial_states import list_orphaned_trials
 
 SPACE = {"number": IntDistribution(0, 999)}
 
 
 def claims_of(name: str) -> Claims:
     return Claims(Storage(name), "maximize")
+
+
+def ask(claims: Claims, key: str = "a key") -> optuna.Trial:
+    return claims.under_lock(lambda: claims.ask({"number": 1}, SPACE, key))
+
+
+def take_empty_turn(claims: Claims) -> None:
+    claims.under_lock(lambda: None)
+
+
+def state(claims: Claims, trial: optuna.Trial) -> TrialState:
+    return claims.study.trials[trial.number].state
+
+
+def orphaned_fingerprints(claims: Claims) -> list[str]:
+    return [trial.user_attrs["fingerprint"] for trial in list_orphaned_trials(claims.trials())]
 
 
 def claim_many(barrier: Any, queue: Any, name: str, count: int, keys: int) -> None:
