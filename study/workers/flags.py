@@ -17,7 +17,7 @@ from study.common.settings import supports_concurrency
 from study.common.settings import tracking_uri
 from study.job import MAX_WORKERS
 from study.job import PRELOAD
-from study.workers import ray_cluster
+from study.workers import ray_machines
 from study.workers.local import make_local_workers
 from study.workers.pool import Worker
 from study.workers.ray_cluster import RayWorker
@@ -69,7 +69,7 @@ def open_workers(args: argparse.Namespace) -> Iterator[Sequence[Worker]]:
     if args.engine == "ray":
         _check_servers("--engine ray")
         keras_backend()  # checks the name alone: it need not be installed here
-        capacity = ray_cluster.connect(args.ray_address, gpus)
+        capacity = ray_machines.connect(args.ray_address, gpus)
         workers: Sequence[Worker] = [RayWorker(gpus) for _ in range(count or capacity)]
     else:
         if gpus or args.ray_address != "auto":

@@ -6,8 +6,6 @@ its environment or `.env`. Addresses and passwords of the servers come from the 
 """
 
 import functools
-import importlib
-import logging
 import math
 import os
 import pickle
@@ -21,13 +19,13 @@ from typing import Any
 
 from dotenv import load_dotenv
 
-from study.common.errors import first_line
 from study.common.errors import StudyError
 from study.common.errors import WorkerDied
 from study.common.memory import keep_freed_memory
-from study.common.settings import read_setting
 from study.common.settings import trim_environment
 from study.config.fingerprint import PROTOCOL_VERSION
+from study.workers.ray_machines import count_cores
+from study.workers.ray_machines import load_ray
 
 RETRIES = 3  # by Ray, on any machine, if the process or machine of a call went away
 CANCEL_AGAIN_SECONDS = 10
@@ -50,55 +48,14 @@ GPU_SHARING_SETTINGS = {
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
-# With these settings, the driver shows only lines that begin with a label, such as `[3/7] `, and
-# shows them unchanged. Ray reads the settings when it is imported.
-LOG_SETTINGS = {
-    "RAY_DISABLE_WORKER_LOG_PREFIX": "1",
-    "RAY_DEDUP_LOGS": "1",
-    "RAY_DEDUP_LOGS_ALLOW_REGEX": r"^\[",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
-    "RAY_SCHEDULER_EVENTS": "0",
-}
-
-
-def connect(address: str, gpus: float = 0) -> int:
-    """Join a running cluster and return how many calls it can run at once.
-
-    Args:
-        address: `auto` for the cluster that this machine is part of, or HOST:PORT of its head.
-        gpus: GPUs that a call takes, such as 1 or 0.5. With 0 it takes the cores of a machine.
-
-    Raises:
-        StudyError: there is no Ray, no such cluster, no such GPUs, or no MLflow that all machines
-            can reach.
-    """
-    if not 0 <= gpus < 1 and gpus != round(gpus):
-        raise StudyError(f"gpus={gpus:g} is neither a fraction of one GPU nor a whole number")
-    uri = read_setting("MLFLOW_TRACKING_URI")
-    if not uri or re.match(r"sqlite:///(?!/)", uri):
-        raise StudyError("--engine ray needs an MLflow server: set MLFLOW_TRACKING_URI")
-    ray = _ray()
-    try:
-        _check_reachable(address)
-        ray.init(address, logging_level=logging.CRITICAL, ignore_reinit_error=True)
-    except Exception as error:  # the address, the versions or the login may be wrong
-        raise StudyError(f"no Ray cluster at {address}: {first_line(error)}") from error
-    machines = _list_machines(gpus)
-    cores = _count_cores(gpus)
-    if not machines:
-        requirement = f"{gpus:g} GPU" if gpus else "a core"
-        raise StudyError(f"no machine of the Ray cluster has {requirement}: see ray status")
-    return sum(
-        int(machine["GPU"] / gpus if gpus else machine["CPU"] / cores) for machine in machines
-    )
 
 
 class RayWorker:
     """A worker that runs one call at a time on some machine of the cluster.
 
-    `connect` must be called first. Each call has a process of its own. A call whose process or
-    machine goes away is run again, so it must be safe to repeat. A call waits until the cluster
-    has room for it.
+    `ray_machines.connect` must be called first. Each call has a process of its own. A call whose
+    process or machine goes away is run again, so it must be safe to repeat. A call waits until the
+    cluster has room for it.
     """
 
     def __init__(self, gpus: float = 0) -> None:
@@ -121,8 +78,8 @@ class RayWorker:
         """
         if self._interrupted:
             raise KeyboardInterrupt
-        ray = _ray()
-        task = _make_task().options(num_gpus=self._gpus, num_cpus=_count_cores(self._gpus))
+        ray = load_ray()
+        task = _make_task().options(num_gpus=self._gpus, num_cpus=count_cores(self._gpus))
         work = pickle.dumps((function, args))
         self._running_task = task.remote(work, _collect_settings(self._gpus), PROTOCOL_VERSION)
         try:
@@ -161,55 +118,11 @@ class RayWorker:
         # Ray may lose a cancellation, but a second one too soon would cut off the clean-up.
         if task is not None and now - self._cancel_time > CANCEL_AGAIN_SECONDS:
             self._cancel_time = now
-            _ray().cancel(task, force=False)
+            load_ray().cancel(task, force=False)
 
     def close(self) -> None:
         """End the call under way, if there is one."""
         self.interrupt()
-
-
-def _ray() -> Any:
-    try:
-        os.environ.update(LOG_SETTINGS)
-        # Imported late, because it takes a second and most commands do without.
-        return importlib.import_module("ray")
-    except ImportError:
-        raise StudyError("--engine ray needs the package ray: pip install ray") from None
-
-
-def _check_reachable(address: str) -> None:
-    """Raise if nothing answers at the address.
-
-    Ray itself would try for minutes, and print about it.
-    """
-    services = importlib.import_module("ray._private.services")
-    host, _, port = services.canonicalize_bootstrap_address(address).rpartition(":")
-    socket.create_connection((host, int(port)), timeout=5).close()
-
-
-def _list_machines(gpus: float) -> list[dict[str, float]]:
-    """Return the resources of the machines that can run a call.
-
-    The resources are numbers by name, such as `CPU` and `GPU`.
-    """
-    machines = [node["Resources"] for node in _ray().nodes() if node["Alive"]]
-    return [
-        machine
-        for machine in machines
-        if machine.get("CPU", 0) >= 1 and machine.get("GPU", 0) >= gpus
-    ]
-
-
-def _count_cores(gpus: float) -> int:
-    """Return how many cores a call takes.
-
-    Without GPUs, these are all cores of the smallest machine. With GPUs, they are the part of a
-    machine's cores that matches the call's part of its GPUs, on the machine where that is least.
-    """
-    shares = [
-        machine["CPU"] * (gpus / machine["GPU"] if gpus else 1) for machine in _list_machines(gpus)
-    ]
-    return int(min(shares, default=1))
 
 
 def _collect_settings(gpus: float) -> dict[str, str]:
@@ -233,7 +146,7 @@ def _make_task() -> Any:
 
     # Each trial gets a new process, although its imports take some seconds. A process that is kept
     # would also keep TensorFlow's leaks, memory of a GPU, and the GPU that it first had.
-    return _ray().remote(max_calls=1, max_retries=RETRIES, retry_exceptions=False)(trial)
+    return load_ray().remote(max_calls=1, max_retries=RETRIES, retry_exceptions=False)(trial)
 
 
 def run_here(work: bytes, protocol: int) -> Any:
@@ -263,7 +176,7 @@ def run_here(work: bytes, protocol: int) -> Any:
 def _translate_error(error: Any) -> BaseException:
     """Return the exception to raise instead of Ray's error."""
     cause = getattr(error, "cause", None)
-    if isinstance(error, _ray().exceptions.TaskCancelledError):
+    if isinstance(error, load_ray().exceptions.TaskCancelledError):
         return KeyboardInterrupt()
     own_modules = ("study", "study.workers.ray_cluster")
     if isinstance(cause, ModuleNotFoundError) and cause.name in own_modules:

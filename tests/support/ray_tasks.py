@@ -16,8 +16,8 @@ from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.job import Outcome
 from study.variants import resolve_config
-from study.workers.ray_cluster import connect
 from study.workers.ray_cluster import RayWorker
+from study.workers.ray_machines import connect
 
 
 def raise_value_error(name: str) -> None:

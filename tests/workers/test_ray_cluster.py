@@ -28,8 +28,9 @@ from study.config.fingerprint import fingerprint
 from study.config.fingerprint import PROTOCOL_VERSION
 from study.data.prepare import compute_data_digest
 from study.workers import ray_cluster
-from study.workers.ray_cluster import connect
 from study.workers.ray_cluster import RayWorker
+from study.workers.ray_machines import connect
+from study.workers.ray_machines import load_ray
 from tests.support.commands import client_of
 from tests.support.commands import finish
 from tests.support.commands import history_of
@@ -40,7 +41,7 @@ from tests.support.commands import wait_until
 from tests.support.ray_tasks import tiny
 
 try:
-    ray_cluster._ray()  # before Ray is imported by anything else: it sets what Ray then reads
+    load_ray()  # before Ray is imported by anything else: it sets what Ray then reads
     from ray.cluster_utils import Cluster
 except StudyError:
     if os.environ.get("CI") == "true":
@@ -66,7 +67,7 @@ def cluster(session_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         for _ in range(2):
             cluster.add_node(**NODE)
         yield cluster
-        ray_cluster._ray().shutdown()
+        load_ray().shutdown()
         cluster.shutdown()
     shutil.rmtree(short)
 
