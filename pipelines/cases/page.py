@@ -90,8 +90,8 @@ def format_title(run: FinishedRun) -> str:
     Of a folder only the name appears, because its path is private.
     """
     title = make_trial_title(run.config, run.name_digest)
-    settings = title.removeprefix(data_name(run.config.dataset, run.name_digest))
-    return f"Cases of {format_dataset_name(run)}{settings}"
+    rest = title.removeprefix(data_name(run.config.dataset, run.name_digest))
+    return f"Cases of {format_dataset_name(run)}{rest}"
 
 
 def _describe_run(view: CasesView, wrong: Sequence[Case]) -> Iterator[str]:

@@ -100,7 +100,7 @@ class Row:
 class Block:
     """The rows that share a protocol, so that they may be compared."""
 
-    protocol: str  # in one line
+    title: str  # its protocol, or its sweep and protocol, in one line
     rows: list[Row]
     sweep: Sweep | None = None
     effects: list[MainEffect] = field(default_factory=list)  # of a sweep of several fields
@@ -120,15 +120,15 @@ class Block:
 
     @property
     def caption_parts(self) -> list[str]:
-        """Return the protocol, and what predicting the most frequent class would reach."""
+        """Return the title, and what predicting the most frequent class would reach."""
         chances = self.chances
         if not chances:
-            return [self.protocol]
+            return [self.title]
         texts = [
             format_percent(chance) + (f" ({split} split)" if len(chances) > 1 else "")
             for split, chance in chances.items()
         ]
-        return [self.protocol, f"Always guessing the most frequent class: {', '.join(texts)}"]
+        return [self.title, f"Always guessing the most frequent class: {', '.join(texts)}"]
 
     @property
     def caption(self) -> str:

@@ -107,7 +107,7 @@ def _estimate(block: Block, points: float | None, noun: str) -> Plan | None:
     seeds = max(variance.seed_count for variance in variances)
     comparisons = block.comparisons if block.sweep else COMPARISONS
     title = (
-        f"{block.protocol}\nfrom {pluralize(len(variances), 'comparison')} with the baseline, "
+        f"{block.title}\nfrom {pluralize(len(variances), 'comparison')} with the baseline, "
         f"averaged, on {describe_study(variance.group_count, seeds, noun)}"
     )
     if points is None:

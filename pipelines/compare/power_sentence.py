@@ -56,9 +56,9 @@ def _describe_smallest(powers: Sequence[Power], noun: str) -> str:
     """Say which differences would have been found, from the power of some rows."""
     sizes = [power.smallest for power in powers]
     studies = {describe_study(power.groups, power.seeds, noun) for power in powers}
-    setting = f"With {studies.pop()}" if len(studies) == 1 else "With these seeds and test images"
+    condition = f"With {studies.pop()}" if len(studies) == 1 else "With these seeds and test images"
     if math.isinf(min(sizes)):
-        return f"{setting}, no difference would have been found, however large"
+        return f"{condition}, no difference would have been found, however large"
     low = _format_points(min(sizes))
     high = _format_points(max(sizes))
     smallest = f"{low} or more"
@@ -67,7 +67,7 @@ def _describe_smallest(powers: Sequence[Power], noun: str) -> str:
     elif low != high:
         smallest = f"{low.removesuffix(' points')} to {high} or more, depending on the config,"
     return (
-        f"{setting}, only differences of {smallest} would have been found in four of five studies"
+        f"{condition}, only differences of {smallest} would have been found in four of five studies"
     )
 
 

@@ -197,8 +197,8 @@ def describe_adjustment(comparisons: int) -> str:
 
 def _describe_gain(row: Row, baseline: Row, field: str, comparisons: int) -> str:
     """Say in one sentence how a row differs from the baseline, and whether by chance."""
-    setting = _name_setting(field, format_factor_value(row, field))
-    change = f"{setting} instead of {format_factor_value(baseline, field)}"
+    level = _name_level(field, format_factor_value(row, field))
+    change = f"{level} instead of {format_factor_value(baseline, field)}"
     if row.verdict.gain is None or row.verdict.p is None:
         return f"With {change}, no comparison is possible: {row.verdict.obstacle}."
     interval = f"{_format_gain(row)}, adjusted {state_p(row.verdict.p)}"
@@ -226,8 +226,8 @@ def _describe_learning_time(others: Sequence[Row], baseline: Row) -> str:
     return f"Learning took {times} times as long as the baseline ({format_duration(seconds)})."
 
 
-def _name_setting(field: str, value: str) -> str:
-    """Name a setting, as `2 hidden layers` or `a learning rate of 5e-5`."""
+def _name_level(field: str, value: str) -> str:
+    """Name the level of a factor, as `2 hidden layers` or `a learning rate of 5e-5`."""
     return f"a learning rate of {value}" if field == "lr" else f"{value} {field.replace('_', ' ')}"
 
 

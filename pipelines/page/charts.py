@@ -1,4 +1,4 @@
-"""Draw accuracy: beside the reported figures, over epochs and by time."""
+"""Draw accuracy: beside the reported one, over epochs and by time."""
 
 from collections.abc import Sequence
 

@@ -101,7 +101,7 @@ def _build_whole_table(block: Block, table: pd.DataFrame) -> HtmlTable:
     groups = itertools.groupby(column.group for column in columns)
     lines = format_cells(table, columns, page=True)
     return HtmlTable(
-        name=f"All columns: {block.protocol}",
+        name=f"All columns: {block.title}",
         groups=[(group, len(list(members))) for group, members in groups],
         headings=[HtmlCell(column.title, _choose_css(column)) for column in columns],
         rows=[

@@ -149,10 +149,10 @@ def _describe_groups(counts: Sequence[int]) -> str:
 
 
 def _list_scripts(charts: Sequence[Chart]) -> list[str]:
-    """Return plotly, the data of the figures, and the script that draws them."""
+    """Return plotly, the data of the charts, and the script that draws them."""
     figures = [json.loads(chart.figure.to_json()) for chart in charts]
     for figure in figures:
-        # The page has its own look, and plotly's takes 7 kB per figure
+        # The page has its own look, and plotly's takes 7 kB per chart
         figure["layout"].pop("template", None)
     # "</script>" in a label would end the script
     data = json.dumps(figures, separators=(",", ":")).replace("</", "<\\/")

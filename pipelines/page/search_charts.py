@@ -71,12 +71,12 @@ def _group_trials(runs: Sequence[FinishedRun]) -> list[list[Trial]]:
     """Group runs into trials, and these by search: the one with the most, or the latest, first."""
     runs_by_config: dict[tuple[Any, ...], Trial] = {}
     for run in runs:
-        key = (_list_fixed_settings(run), run.config.replace(seed=0))
+        key = (_list_fixed_values(run), run.config.replace(seed=0))
         runs_by_config.setdefault(key, []).append(run)
     trials_by_search: dict[tuple[Any, ...], list[Trial]] = {}
     for trial in runs_by_config.values():
         seeds = tuple(sorted(run.config.seed for run in trial))
-        trials_by_search.setdefault((_list_fixed_settings(trial[0]), seeds), []).append(trial)
+        trials_by_search.setdefault((_list_fixed_values(trial[0]), seeds), []).append(trial)
     return sorted(
         trials_by_search.values(),
         key=lambda trials: (len(trials), max(trial[0].started for trial in trials)),
@@ -84,8 +84,8 @@ def _group_trials(runs: Sequence[FinishedRun]) -> list[list[Trial]]:
     )
 
 
-def _list_fixed_settings(run: FinishedRun) -> tuple[Any, ...]:
-    """List the values of the settings that no search changes."""
+def _list_fixed_values(run: FinishedRun) -> tuple[Any, ...]:
+    """List the values of the fields that no search changes."""
     searched = make_ranges(run.config)
     return tuple(value for name, value in protocol(run).items() if name not in searched)
 

@@ -49,6 +49,6 @@ class DataSet:
     find: Callable[[], Listing]
     # official split: use the set's own val folder
     has_usable_val: bool = True
-    # protocol -> images in train, val and test of the report
+    # kind of split -> images in train, val and test of the report
     report_sizes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     image_count: int = 0  # image files of the complete set; 0 if it has no known number

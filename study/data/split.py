@@ -27,7 +27,7 @@ class Split:
 
 
 def make_split(
-    data: Samples, protocol: str, seed: int, limit: int = 0, fold: int = 0, folds: int = 0
+    data: Samples, kind: str, seed: int, limit: int = 0, fold: int = 0, folds: int = 0
 ) -> Split:
     """Draw a split.
 
@@ -35,7 +35,7 @@ def make_split(
 
     Args:
         data: the images.
-        protocol: "pooled" (64/16/20 per class, at random, as in the reports), "official" (the
+        kind: "pooled" (64/16/20 per class, at random, as in the reports), "official" (the
             set's own test folder) or "grouped" (close to 64/16/20, no group in two parts).
         seed: the seed of all random draws.
         limit: keep about this many images in all: the same share of every class of every part,
@@ -46,21 +46,21 @@ def make_split(
             0 for no folds.
 
     Raises:
-        DataError: the protocol is unknown or not possible for this data set, or a class has too few
+        DataError: the kind is unknown or not possible for this data set, or a class has too few
             images or groups to be in every part.
     """
     draws = {"pooled": _draw_pooled, "official": _draw_official, "grouped": _draw_grouped}
-    draw = draws.get(protocol)
+    draw = draws.get(kind)
     if draw is None:
-        raise DataError(f"split {protocol!r} is unknown: choose pooled, official or grouped")
-    if (fold or folds) and (protocol != "grouped" or not 1 <= fold <= folds):
+        raise DataError(f"split {kind!r} is unknown: choose pooled, official or grouped")
+    if (fold or folds) and (kind != "grouped" or not 1 <= fold <= folds):
         raise DataError(
-            f"fold {fold} of {folds} is not possible in the {protocol} split: "
+            f"fold {fold} of {folds} is not possible in the {kind} split: "
             "use the grouped split, and a fold from 1 to the number of folds"
         )
     rng = np.random.default_rng(seed)
     parts = _draw_fold(data, rng, fold, folds) if folds else draw(data, rng)
-    _check_classes(data, protocol, parts)
+    _check_classes(data, kind, parts)
     if limit:
         parts = _limit_parts(data, parts, limit, rng)
     return Split(*(np.sort(part) for part in parts))
@@ -85,16 +85,16 @@ def count_test_groups(data: Samples, split: Split) -> int | None:
     return None if data.groups is None else len({data.groups[row] for row in split.test})
 
 
-def get_report_sizes(dataset: str, protocol: str) -> tuple[int, int, int] | None:
+def get_report_sizes(dataset: str, kind: str) -> tuple[int, int, int] | None:
     """Return the numbers of images in train, val and test of the report.
 
     They are those of the full data set. Returns None if there is no report on this data set
-    and protocol.
+    and split.
 
     Raises:
         DataError: the data set is unknown.
     """
-    return get_dataset(dataset).report_sizes.get(protocol)
+    return get_dataset(dataset).report_sizes.get(kind)
 
 
 def _draw_pooled(data: Samples, rng: np.random.Generator) -> list[Rows]:
@@ -170,7 +170,7 @@ def _cut_by_group(data: Samples, rows: Rows, rng: np.random.Generator) -> tuple[
     return rest, cut
 
 
-def _check_classes(data: Samples, protocol: str, parts: list[Rows]) -> None:
+def _check_classes(data: Samples, kind: str, parts: list[Rows]) -> None:
     """Raise DataError if a class is missing from a part."""
     for label, name in enumerate(data.classes):
         sizes = [int((data.y[part] == label).sum()) for part in parts]
@@ -180,8 +180,8 @@ def _check_classes(data: Samples, protocol: str, parts: list[Rows]) -> None:
                 f"{part} {size}" for part, size in zip(PART_NAMES, sizes, strict=True)
             )
             raise DataError(
-                f"class {name!r} is missing from {missing} in the {protocol} split ({counts} of "
-                f"its usable images): add images{' or groups' if protocol == 'grouped' else ''} "
+                f"class {name!r} is missing from {missing} in the {kind} split ({counts} of "
+                f"its usable images): add images{' or groups' if kind == 'grouped' else ''} "
                 "of it, or remove the class"
             )
 

@@ -24,7 +24,7 @@ STEP_FIELDS = ("epochs", "batch_size", "backbone", "bn_momentum", "trainable")
 MAX_KEPT_SHARE = 0.05  # of a moving average's first value, at the end of training
 
 # What this process, which may train a whole grid, has warned about: images with their split, and
-# settings that decide the number of steps and what it does
+# fields that decide the number of steps and what it does
 _warned: set[tuple[object, ...]] = set()
 
 
@@ -79,11 +79,11 @@ def _describe_departure(config: TrialConfig, data: Data, split: Split) -> list[s
     listed = len(data.images) + len(data.skipped)
     complete = get_dataset(config.dataset).image_count
     facts = []
-    report = get_report_sizes(config.dataset, config.split)
-    if report is not None and format_sizes(report) != format_split(split):
+    report_sizes = get_report_sizes(config.dataset, config.split)
+    if report_sizes is not None and format_sizes(report_sizes) != format_split(split):
         facts.append(
             f"split {format_split(split)} (train/val/test) differs from the report's "
-            f"{format_sizes(report)}"
+            f"{format_sizes(report_sizes)}"
         )
     if complete and listed != complete:
         facts.append(

@@ -79,10 +79,10 @@ def _use_utc(connection: Any, _record: object) -> None:
 
 def acquire_advisory_lock(connection: Connection, name: str) -> None:
     """Wait for a lock of PostgreSQL, and hold it until the transaction ends."""
-    for setting, seconds in (
+    for parameter, seconds in (
         ("idle_in_transaction_session_timeout", FREEZE_SECONDS),
         ("lock_timeout", LOCK_SECONDS),
     ):
-        connection.execute(text(f"SET LOCAL {setting} = '{seconds}s'"))
+        connection.execute(text(f"SET LOCAL {parameter} = '{seconds}s'"))
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})

@@ -77,7 +77,7 @@ def _search_under_parent(
     base = search.space.base
     title = parent_run_title("search", base)
     name = search.claims.storage.name
-    spec = StudySpec(base.dataset, name, title, search.space.settings())
+    spec = StudySpec(base.dataset, name, title, search.space.shared_fields())
     confirmation = confirm.Confirmation()
     doubts: list[str] = []
     with open_study_run(search.claims, search.client, spec) as study_run:

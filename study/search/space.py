@@ -99,15 +99,15 @@ class Space:
         points = [self.point(self.base.as_dict() | changes) for changes in fields]
         return [point for i, point in enumerate(points) if point not in points[:i]]
 
-    def settings(self) -> dict[str, Any]:
+    def shared_fields(self) -> dict[str, Any]:
         """Return the fields that all trials share."""
         return {name: value for name, value in self.base.as_dict().items() if name not in self.free}
 
     def name(self, *more: str) -> str:
-        """Return the study's name, the same for the same settings, ranges and `more`."""
+        """Return the study's name, the same for the same fields, ranges and `more`."""
         free = {name: distribution_to_json(values) for name, values in self.free.items()}
-        settings = select_named_fields(self.settings())
-        content = json.dumps([settings, self.point(self.base.as_dict()), free, *more])
+        fields = select_named_fields(self.shared_fields())
+        content = json.dumps([fields, self.point(self.base.as_dict()), free, *more])
         content_hash = hashlib.sha256(content.encode()).hexdigest()[:8]
         dataset = shorten_name(self.base.dataset, MAX_STUDY_DATASET_LENGTH)
         return f"search-{dataset}-{self.base.epochs}ep-{content_hash}"

@@ -33,20 +33,20 @@ def sync_spool() -> str:
         return "nothing to deliver"
     _lengthen_http_timeout()
     try:
-        report = spool.flush_spool(connect())
+        result = spool.flush_spool(connect())
     except TrackingError as error:
         raise TrackingError(f"{first_line(error)}; {_format_left(count)}") from None
-    summary = f"{pluralize(len(report.delivered), 'run')} delivered"
-    for problem in report.waiting.values():
-        raise TrackingError(f"{summary}; {problem}; {_format_left(len(report.waiting))}")
-    if report.refused:
+    summary = f"{pluralize(len(result.delivered), 'run')} delivered"
+    for problem in result.waiting.values():
+        raise TrackingError(f"{summary}; {problem}; {_format_left(len(result.waiting))}")
+    if result.refused:
         raise StudyError(
-            f"{summary}, {pluralize(len(report.refused), 'run')} refused: see the lines above"
+            f"{summary}, {pluralize(len(result.refused), 'run')} refused: see the lines above"
         )
-    if report.unknown:
+    if result.unknown:
         raise StudyError(
             f"{summary}; MLflow at {redact_credentials(tracking_uri())} does not know "
-            f"{pluralize(len(report.unknown), 'run')}: set MLFLOW_TRACKING_URI to the server on "
+            f"{pluralize(len(result.unknown), 'run')}: set MLFLOW_TRACKING_URI to the server on "
             "which their training started"
         )
     return summary

@@ -117,7 +117,7 @@ def refused_folder() -> Path:
 
 
 @dataclass
-class DeliveryReport:
+class DeliveryResult:
     """Results of delivering spools, by the ids of their runs.
 
     Attributes:
@@ -133,24 +133,24 @@ class DeliveryReport:
     waiting: dict[str, str] = field(default_factory=dict)
 
 
-def flush_spool(client: MlflowClient) -> DeliveryReport:
+def flush_spool(client: MlflowClient) -> DeliveryResult:
     """Deliver this machine's spools and remove each when it has arrived.
 
     The delivery may be killed and repeated. A spool that MLflow refuses for good is moved to
     `refused_folder`, and a printed line says so. A spool that belongs to another server, or fails
     for now, stays, and so do later ones of the same run.
     """
-    report = DeliveryReport()
+    result = DeliveryResult()
     root = cache_dir() / "spool"
     if not any(root.glob("*-*")):
-        return report
+        return result
     message = f"another process delivers the records in {root}: waiting for it to end"
     with exclusive_cache_lock(root / "delivery", message, wait=True):
         for leftover in _list_leftovers(root):
             shutil.rmtree(leftover)
         for folder in list_spools():
-            _deliver_spool(client, folder, report)
-    return report
+            _deliver_spool(client, folder, result)
+    return result
 
 
 def _list_leftovers(root: Path) -> list[Path]:
@@ -160,22 +160,22 @@ def _list_leftovers(root: Path) -> list[Path]:
     return [*root.glob("*.gone"), *parts]
 
 
-def _deliver_spool(client: MlflowClient, folder: Path, report: DeliveryReport) -> None:
-    """Deliver one spool and add the result to the report."""
+def _deliver_spool(client: MlflowClient, folder: Path, result: DeliveryResult) -> None:
+    """Deliver one spool and add what became of it to the result."""
     run_id = folder.name.split("-", 1)[1]
-    if run_id in report.waiting:  # an earlier spool, which would overwrite this one later
+    if run_id in result.waiting:  # an earlier spool, which would overwrite this one later
         return
     try:
         if not _run_exists(client, run_id):
-            report.unknown.append(run_id)
+            result.unknown.append(run_id)
             return
         for operation in Journal(folder).operations:
             deliver_operation(client, run_id, operation)
     except Exception as error:
         if is_retryable(error) or is_login_refusal(error) or isinstance(error, OSError):
-            report.waiting[run_id] = describe_error(error)
+            result.waiting[run_id] = describe_error(error)
             return
-        report.refused.append(run_id)
+        result.refused.append(run_id)
         refused_folder().mkdir(exist_ok=True)
         new_folder = folder.rename(refused_folder() / folder.name)
         Progress().say(
@@ -183,7 +183,7 @@ def _deliver_spool(client: MlflowClient, folder: Path, report: DeliveryReport) -
             f"kept in {new_folder}"
         )
     else:
-        report.delivered.append(run_id)
+        result.delivered.append(run_id)
         # Rename it first, so that a kill during the removal leaves no part to be delivered again.
         shutil.rmtree(folder.rename(folder.with_suffix(".gone")))
 

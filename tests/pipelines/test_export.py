@@ -110,7 +110,7 @@ def table_of(runs: list[FinishedRun]) -> pd.DataFrame:
 
 def protocols_of(runs: list[FinishedRun]) -> list[str]:
     """What each block of the table has in common."""
-    return [block.protocol for block in build_blocks(runs, {})]
+    return [block.title for block in build_blocks(runs, {})]
 
 
 def warnings_of(runs: list[FinishedRun]) -> list[str]:
@@ -181,7 +181,7 @@ def test_learning_rates_are_written_as_in_the_reports() -> None:
 @pytest.mark.usefixtures("here")
 def test_runs_with_another_dropout_are_a_block_of_their_own() -> None:
     page = build_page("chest")
-    blocks = {block.protocol: list(rows["Variant"].dropna()) for block, rows in page.list_tables()}
+    blocks = {block.title: list(rows["Variant"].dropna()) for block, rows in page.list_tables()}
     assert [name.rsplit(", ", 1)[1] for name in blocks] == ["dropout 0.2", "dropout 0.5"]
     assert list(blocks.values()) == [[1, 2], [1, 2, 3, 4, 5, 6, 7]]
 

@@ -49,7 +49,7 @@ def test_fixed_field_is_not_searched() -> None:
     space = make_space(recipe("chest").replace(lr=1e-4), {"lr", "hidden_layers"})
     assert not {"lr", "hidden_layers"} & space.free.keys()
     assert [p["dense_units"] for p in space.starts()] == [8, 16, 32]
-    assert space.settings()["lr"] == 1e-4
+    assert space.shared_fields()["lr"] == 1e-4
 
 
 def test_study_name_depends_on_settings_ranges_and_objective() -> None:

@@ -68,18 +68,18 @@ def main() -> None:
     # Late, because SciPy and OpenCV take seconds to load: --help and bad flags do not need them
     from study.data.audit.run_audit import audit_dataset
     from study.data.audit.run_audit import format_closing_lines
-    from study.data.audit.run_audit import write_report
+    from study.data.audit.run_audit import write_result
     from study.data.audit.terminal import print_audit
 
     progress = Progress()
     try:
-        report = audit_dataset(args.dataset, progress, patterns)
+        result = audit_dataset(args.dataset, progress, patterns)
     finally:
         progress.close()
-    out = args.out or place / report.audit.dataset.removeprefix(FOLDER_PREFIX)
-    write_report(report, out)
+    out = args.out or place / result.audit.dataset.removeprefix(FOLDER_PREFIX)
+    write_result(result, out)
     flags = f" --out {shlex.quote(str(args.out))}" if args.out else ""
-    print_audit(report.audit, format_closing_lines(report, out, args.dataset, flags))
+    print_audit(result.audit, format_closing_lines(result, out, args.dataset, flags))
 
 
 if __name__ == "__main__":

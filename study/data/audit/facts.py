@@ -26,8 +26,8 @@ from study.data.audit.findings import name_groups
 from study.data.audit.findings import select_spanning
 from study.data.audit.scan import ImageRecord
 from study.data.audit.splits import examine_split
-from study.data.audit.splits import PROTOCOLS
 from study.data.audit.splits import SplitFacts
+from study.data.audit.splits import SPLITS
 from study.data.audit.suggestion import suggest_groups
 from study.data.audit.suggestion import Suggestion
 from study.data.listing import FoundBy
@@ -192,7 +192,7 @@ def build_audit(evidence: ImageEvidence) -> Audit:
             None if found_by else measure_agreement(evidence.groups, evidence.twins, group_of)
         ),
         protocols=[
-            examine_split(name, samples, group_of, is_minimum=is_minimum) for name in PROTOCOLS
+            examine_split(name, samples, group_of, is_minimum=is_minimum) for name in SPLITS
         ],
         suggestion=(
             suggest_groups(evidence.listing.entries, samples, evidence.groups, group_of)

@@ -168,26 +168,26 @@ def describe_intervals(audit: Audit) -> Section:
     return Section(title, lines, [Table(["measure", *(p.name for p in possible)], rows)])
 
 
-def format_leak(protocol: SplitFacts, noun: str = "") -> str:
+def format_leak(split: SplitFacts, noun: str = "") -> str:
     """Format the leak as `446 of 1,168 (38.2 %)`.
 
     The noun, if any, stands before the bracket. Where siblings may be missed, the leak is
     `at least 3 of 80` or `none found`.
     """
-    if protocol.is_minimum and not protocol.leaking:
+    if split.is_minimum and not split.leaking:
         return "none found"
-    test = protocol.sizes["test"]
-    counted = f"{protocol.leaking:,} of {test:,} {noun}".rstrip()
-    if protocol.is_minimum:
+    test = split.sizes["test"]
+    counted = f"{split.leaking:,} of {test:,} {noun}".rstrip()
+    if split.is_minimum:
         return f"at least {counted}"
-    return f"{counted} ({describe_share(protocol.leaking / test)})"
+    return f"{counted} ({describe_share(split.leaking / test)})"
 
 
-def _name_split(audit: Audit, protocol: SplitFacts) -> str:
+def _name_split(audit: Audit, split: SplitFacts) -> str:
     """Name a split, and what its groups are where there are two answers."""
-    if protocol.name != "grouped" or audit.suggestion is None:
-        return protocol.name
-    by = "file names" if protocol is audit.suggestion.grouped else "near-duplicates"
+    if split.name != "grouped" or audit.suggestion is None:
+        return split.name
+    by = "file names" if split is audit.suggestion.grouped else "near-duplicates"
     return f"grouped by {by}"
 
 

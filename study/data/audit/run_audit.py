@@ -50,7 +50,7 @@ QUICK_FLAGS = "--image-size 64 --epochs 10 --bn-momentum 0.9"
 
 
 @dataclass(frozen=True)
-class Report:
+class AuditResult:
     """An audit and what is written beside it."""
 
     audit: Audit
@@ -58,7 +58,9 @@ class Report:
     strips: list[Strip]
 
 
-def audit_dataset(dataset: str, progress: Progress, patterns: Sequence[Pattern] = ()) -> Report:
+def audit_dataset(
+    dataset: str, progress: Progress, patterns: Sequence[Pattern] = ()
+) -> AuditResult:
     """Audit every image of a data set.
 
     An audit that was stopped continues with the images that it has not yet read.
@@ -91,10 +93,10 @@ def audit_dataset(dataset: str, progress: Progress, patterns: Sequence[Pattern] 
         )
         if patterns:
             evidence = group_by_names(evidence, patterns)
-        result = build_audit(evidence)
+        audit = build_audit(evidence)
         parts = draw_pooled_parts(evidence.samples)
-        group_strips = make_strips(result.groups.members, evidence, parts, folder / "pictures")
-    return Report(result, evidence.group_of, group_strips)
+        group_strips = make_strips(audit.groups.members, evidence, parts, folder / "pictures")
+    return AuditResult(audit, evidence.group_of, group_strips)
 
 
 def _check_patterns(listing: Listing, patterns: Sequence[Pattern]) -> Listing:
@@ -136,16 +138,16 @@ def name_without_path(dataset: str, digest: str) -> str:
     return make_folder_name(name) if is_folder_name(dataset) else name
 
 
-def write_report(report: Report, out: Path) -> None:
+def write_result(result: AuditResult, out: Path) -> None:
     """Write audit.json, audit.html and groups.csv into a folder.
 
     Raises:
         DataError: the folder cannot be written.
     """
-    groups = format_groups_csv(report.group_of, report.audit.groups.found_by)
+    groups = format_groups_csv(result.group_of, result.audit.groups.found_by)
     contents = {
-        "audit.json": report.audit.as_json().encode(),
-        "audit.html": render_audit(report.audit, report.strips).encode(),
+        "audit.json": result.audit.as_json().encode(),
+        "audit.html": render_audit(result.audit, result.strips).encode(),
         GROUPS_FILE: groups.encode("utf-8", "surrogateescape"),
     }
     with write_errors_as_data_errors(out):
@@ -153,21 +155,21 @@ def write_report(report: Report, out: Path) -> None:
             atomic_write(out / name, content)
 
 
-def format_closing_lines(report: Report, out: Path, dataset: str, flags: str) -> list[str]:
+def format_closing_lines(result: AuditResult, out: Path, dataset: str, flags: str) -> list[str]:
     """Return lines that say what was written and what to do next.
 
     Args:
-        report: what was found.
+        result: what was found.
         out: the folder that it was written to.
         dataset: as the user named it.
         flags: further flags of the user's command, with a blank before them.
     """
     lines = [f"Written: {out / 'audit.html'}, audit.json and {GROUPS_FILE} beside it."]
     root = get_folder_path(dataset)
-    groups = report.audit.groups
+    groups = result.audit.groups
     if root is None:
         return lines
-    if suggestion := report.audit.suggestion:
+    if suggestion := result.audit.suggestion:
         patterns = [f" --groups-from {shlex.quote(p.regex)}" for p in suggestion.patterns]
         lines += [
             "If the file names do identify patients, take the groups from them:",

@@ -42,10 +42,10 @@ def list_cautions(audit: Audit) -> list[str]:
         warnings.append(
             f"{pluralize(unusual, 'file')} of unusual form: see below what training does."
         )
-    for protocol in audit.protocols:
-        if protocol.leaking:
+    for split in audit.protocols:
+        if split.leaking:
             warnings.append(
-                f"The {protocol.name} split leaks: {format_leak(protocol, 'test images')} have a "
+                f"The {split.name} split leaks: {format_leak(split, 'test images')} have a "
                 "sibling in training."
             )
     warnings += question_groups(audit)

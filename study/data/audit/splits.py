@@ -15,7 +15,7 @@ from study.data.split import make_split
 from study.data.split import PART_NAMES
 from study.data.split import Split
 
-PROTOCOLS = ("pooled", "official", "grouped")
+SPLITS = ("pooled", "official", "grouped")
 SEED = 0
 
 
@@ -49,7 +49,7 @@ def examine_split(
     *,
     is_minimum: bool = False,
 ) -> SplitFacts:
-    """Draw the split of a protocol and examine its test set.
+    """Draw a split and examine its test set.
 
     Args:
         name: "pooled", "official" or "grouped".

@@ -15,8 +15,8 @@ from study.data.audit.findings import ImageSet
 from study.data.audit.findings import join_groups
 from study.data.audit.findings import select_spanning
 from study.data.audit.splits import examine_split
-from study.data.audit.splits import PROTOCOLS
 from study.data.audit.splits import SplitFacts
+from study.data.audit.splits import SPLITS
 from study.data.listing import Entry
 from study.data.prepare import Samples
 
@@ -70,7 +70,7 @@ def suggest_groups(
         groups=len(set(named.values())),
         unmatched=[image for image in samples.images if image not in named],
         spanning=select_spanning(named_near, named),
-        protocols=[examine_split(name, samples, group_of, joined) for name in PROTOCOLS],
+        protocols=[examine_split(name, samples, group_of, joined) for name in SPLITS],
         grouped=examine_split("grouped", samples, joined),
     )
 

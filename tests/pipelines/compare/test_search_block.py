@@ -56,8 +56,8 @@ def test_best_of_a_search_is_compared_with_variant_1_on_the_same_seeds() -> None
     assert gain is not None
     assert gain.value == pytest.approx(0.2, abs=0.01)
     assert best.verdict.p == gain.p < 0.001
-    assert block.protocol.startswith("Best of a search, with fresh seeds: MobileNet, pooled split")
-    assert "dropout" not in block.protocol
+    assert block.title.startswith("Best of a search, with fresh seeds: MobileNet, pooled split")
+    assert "dropout" not in block.title
 
 
 def test_table_of_a_search_names_the_settings_in_which_its_rows_differ() -> None:

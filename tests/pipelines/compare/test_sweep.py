@@ -95,7 +95,7 @@ def test_sweep_has_one_block_with_its_cells_in_the_order_of_its_values() -> None
         "lr=1e-4 head=flatten",
         "lr=1e-4 head=gap",
     ]
-    assert block.protocol.startswith("Sweep of lr and head: MobileNet, pooled split")
+    assert block.title.startswith("Sweep of lr and head: MobileNet, pooled split")
     baseline = find_baseline(block.rows)
     assert baseline is block.rows[0]
 
@@ -332,7 +332,7 @@ def test_sweep_of_splits_with_a_groups_file_has_one_block() -> None:
     counts = {run.run_id: count_right(run, 150) for run in (pooled, grouped)}
     (block,) = build_blocks([pooled, grouped], counts, [log(SPLITS)])
     assert [row.label for row in block.rows] == ["split=pooled", "split=grouped"]
-    assert "digest" not in block.protocol
+    assert "digest" not in block.title
     assert describe_missing_cells(block) == []
 
 
