@@ -31,7 +31,7 @@ from study.common.paths import parse_path
 from study.common.progress import Progress
 from study.config.dataset_names import resolve_dataset
 from study.data.audit.file_names import parse_pattern
-from study.data.audit.report_folder import check_writable
+from study.data.audit.result_folder import check_writable
 
 
 def _parse_args() -> argparse.Namespace:

@@ -29,7 +29,7 @@ from study.data.audit.file_names import check_groups
 from study.data.audit.file_names import Pattern
 from study.data.audit.findings import ImageSet
 from study.data.audit.html import render_audit
-from study.data.audit.report_folder import write_errors_as_data_errors
+from study.data.audit.result_folder import write_errors_as_data_errors
 from study.data.audit.scan import scan_images
 from study.data.audit.splits import draw_pooled_parts
 from study.data.audit.thumbnails import make_strips
