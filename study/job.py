@@ -33,6 +33,7 @@ class Options:
     plain_progress: bool = False  # print lines instead of bars: several trials share the terminal
     parent: str | None = None  # MLflow run id of the run above this one
     role: str = ""  # the purpose of the trial, a tag of its run
+    planned_key: str = ""  # the fingerprint that the driver planned with, if there is a driver
     watch: Watch | None = None
     pause_after_epoch: int = 0  # pause after this many epochs; 0 trains to the end
     hide_test_metrics: bool = False  # print no figures of the test images

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import math
+import platform
 import shutil
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from study.tpe import parse_fix
 from study.variants import find_variant
 from tests.support.commands import client_of
 from tests.support.commands import finish
+from tests.support.commands import finished_of
 from tests.support.commands import history_of
 from tests.support.commands import refusal
 from tests.support.commands import run_here
@@ -38,6 +40,8 @@ from tests.support.commands import start
 from tests.support.commands import succeed_here
 from tests.support.commands import TINY
 from tests.support.commands import wait_until
+from tests.support.images import class_folders
+from tests.support.training import ImagesChange
 from tests.support.training import make_outcome
 from tests.support.training import StubTraining
 
@@ -285,6 +289,25 @@ def test_search_with_more_trials_continues_from_the_earlier(search_with_stub: Co
     best = max(configs, key=lambda config: config.lr)
     assert more[6:8] == [best.replace(seed=1), best.replace(seed=2)]
     assert more[8:] == [first[0].replace(seed=1), first[0].replace(seed=2)]
+
+
+def test_images_that_change_before_a_trial_end_the_search(
+    empty_database: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    root = class_folders(tmp_path / "cells", {"a": 12, "b": 12})
+    flags = ("--dataset", f"folder:{root}", "--split", "pooled", "--weights", "none")
+    worker = ImagesChange(lambda config: make_outcome(config.lr), root / "a" / "new.png")
+    done = run_here("study.tpe", *flags, "--trials", "9", cwd=tmp_path, worker=worker)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"error: the images or groups of folder:{root} on {platform.node()} are not those that "
+        "this command began with: repeat it when nobody changes them"
+    )
+    (study,) = studies(tmp_path).values()
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.FAIL]
+    assert "reason" not in study.trials[1].user_attrs  # so it can be claimed again
+    assert finished_of(client_of(tmp_path)) == []
 
 
 def test_search_of_an_exhausted_space_ends(search_with_stub: Command) -> None:

@@ -193,7 +193,8 @@ class GridScheduler(Scheduler[ClaimedCell]):
             WorkerLost: the worker or a server went away, and the cell can be claimed again.
             TrialFailed: the training failed.
         """
-        options = dataclasses.replace(self.options, label=task.label)
+        planned_key = self.grid.keys[task.cell]
+        options = dataclasses.replace(self.options, label=task.label, planned_key=planned_key)
         config = self.grid.configs[task.cell]
 
         def train_on_worker() -> Outcome:

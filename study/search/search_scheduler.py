@@ -257,6 +257,7 @@ class SearchScheduler(Scheduler[ClaimedTrial]):
         outcomes: list[Outcome] = []
         for i in range(self.seeds):
             seed_config: TrialConfig = config.replace(seed=config.seed + i)
+            options = replace(options, planned_key=fingerprint(seed_config, self.digest))
             outcome = worker.call("study.trial.train_config:train_config", seed_config, options)
             outcomes.append(outcome)
             if not math.isfinite(getattr(outcome, self.metric)):

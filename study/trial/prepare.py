@@ -1,6 +1,7 @@
 """Read and split a trial's images, and measure what the split leaks."""
 
 import functools
+import platform
 import time
 from dataclasses import dataclass
 
@@ -60,6 +61,23 @@ def check_images_unchanged(trial: PreparedTrial, key: str) -> None:
         raise DataError(
             f"the images or groups of {trial.config.dataset} changed after this command began: "
             "repeat it when nobody changes them"
+        )
+
+
+def check_planned(config: TrialConfig, key: str, planned_key: str) -> None:
+    """Check that a config has the fingerprint that its driver planned with.
+
+    It has another one if files changed since then, or are others on this machine. The trial would
+    be trained on data that the driver knows nothing of.
+
+    Raises:
+        DataError: the two differ.
+    """
+    if key != planned_key:
+        weights_part = "" if config.weights in ("imagenet", "none") else ", or the weights file,"
+        raise DataError(
+            f"the images or groups of {config.dataset}{weights_part} on {platform.node()} are not "
+            "those that this command began with: repeat it when nobody changes them"
         )
 
 

@@ -39,6 +39,7 @@ from study.tracking.run_logger import RunLog
 from study.tracking.trial_run import open_run
 from study.tracking.trial_run import RunSpec
 from study.trial.prepare import check_images_unchanged
+from study.trial.prepare import check_planned
 from study.trial.prepare import compute_majority
 from study.trial.prepare import prepare_trial
 from study.trial.prepare import PreparedTrial
@@ -62,6 +63,8 @@ def train_config(config: TrialConfig, options: Options | None = None) -> Outcome
     progress.say(title)
     project_run = None if options.parent else take_project_run(client, config)
     key = fingerprint(config, compute_data_digest(config.dataset, config.split))
+    if options.planned_key:
+        check_planned(config, key, options.planned_key)
     with _lock_state_folder(key, wait=options.wait_for_lock) as folder:
         runs = _deliver_and_find_runs(client, key)
         finished_run = None if options.retrain else choose_finished_run(client, runs)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.distributions import FloatDistribution
 from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial
+from optuna.trial import TrialState
 
 from study.common.errors import TrialFailed
 from study.config.sweep import Sweep
@@ -28,6 +30,8 @@ from tests.support.commands import run_here
 from tests.support.commands import runs_of
 from tests.support.commands import succeed_here
 from tests.support.commands import TINY
+from tests.support.images import class_folders
+from tests.support.training import ImagesChange
 from tests.support.training import make_outcome
 from tests.support.training import StubTraining
 
@@ -212,6 +216,27 @@ def test_failed_cell_of_a_sweep_is_named_by_its_values(folder: Path) -> None:
     done = run_here("study.grid", *TWO_FIELDS, cwd=folder, worker=StubTraining(train))
     assert done.returncode == 2
     assert "2 of 4 trials failed, such as lr=1e-3 head=gap with seed 0: no memory" in done.stderr
+
+
+def test_images_that_change_before_a_trial_end_the_grid_and_are_planned_anew(folder: Path) -> None:
+    root = class_folders(folder / "cells", {"a": 12, "b": 12})
+    flags = ("--dataset", f"folder:{root}", "--sweep", "lr=1e-3,5e-3", "--weights", "none")
+    worker = ImagesChange(judge, root / "a" / "new.png")
+    done = run_here("study.grid", *flags, cwd=folder, worker=worker)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"error: the images or groups of folder:{root} on {platform.node()} are not those that "
+        "this command began with: repeat it when nobody changes them"
+    )
+    (first, second) = trials_of(folder)
+    assert (first.state, second.state) == (TrialState.COMPLETE, TrialState.FAIL)
+    assert "reason" not in second.user_attrs  # so it can be claimed again
+    assert finished_of(client_of(folder)) == []
+    assert find_parent(folder).info.status == "FAILED"
+    stub = StubTraining(judge)
+    done = run_here("study.grid", *flags, cwd=folder, worker=stub)
+    assert "2 trials, 0 finished already" in done.stderr
+    assert [config.lr for config in stub.asked] == [1e-3, 5e-3]
 
 
 def test_fast_sweep_describes_the_effect_of_each_field(folder: Path) -> None:

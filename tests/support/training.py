@@ -8,6 +8,7 @@ has loaded Keras.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -17,6 +18,7 @@ from study.config.trial_config import TrialConfig
 from study.job import Options
 from study.job import Outcome
 from study.workers.pool import Worker
+from tests.support.images import write_noise_image
 
 
 def make_outcome(value: float, *, run_id: str = "run", test_accuracy: float = 0.5) -> Outcome:
@@ -53,6 +55,22 @@ class StubTraining(InlineWorker):
         assert isinstance(options, Options)
         self.asked.append(config)
         return self.answer(config)
+
+
+class ImagesChange(StubTraining):
+    """A worker that adds an image after its first answer, and does train all later configs."""
+
+    def __init__(self, answer: Callable[[TrialConfig], Outcome], image: Path) -> None:
+        super().__init__(answer)
+        self.image = image
+
+    def call(self, function: str, *args: Any) -> Outcome:
+        if self.asked:
+            outcome: Outcome = InlineWorker.call(self, function, *args)
+            return outcome
+        outcome = super().call(function, *args)
+        write_noise_image(self.image, seed=999)
+        return outcome
 
 
 def use_worker(monkeypatch: pytest.MonkeyPatch, worker: Worker) -> None:
