@@ -46,10 +46,10 @@ class Journal:
     def append(self, operation: Operation) -> None:
         """Append an operation, with a copy of its files."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        complete_lines = self._read_complete_lines()
+        complete_length = self._measure_complete_lines()
         name = None
         if operation.folder is not None:
-            name = f"{complete_lines.count(NEWLINE):04}"
+            name = f"{self._read_complete_lines().count(NEWLINE):04}"
             # An earlier `append` that was cut off may have left this folder.
             shutil.rmtree(self.folder / name, ignore_errors=True)
             shutil.copytree(operation.folder, self.folder / name)
@@ -58,11 +58,11 @@ class Journal:
         line = json.dumps({"kind": operation.kind, "body": operation.body, "files": name})
         with (self.folder / OPERATIONS).open("ab") as file:
             # Cuts off a line that was written in part.
-            file.truncate(len(complete_lines))
+            file.truncate(complete_length)
             file.write(f"{line}\n".encode())
             file.flush()
             os.fsync(file.fileno())
-        if not complete_lines:  # the file is new, and the folder may be
+        if complete_length == 0:  # the file is new, and the folder may be
             sync_to_disk(self.folder)
             sync_to_disk(self.folder.parent)
 
@@ -100,6 +100,22 @@ class Journal:
                 "unless you know who wrote it"
             )
         return replace(operation, folder=self.folder / name)
+
+    def _measure_complete_lines(self) -> int:
+        """Return how many bytes the lines take that were written to their ends.
+
+        All of the file is read only if its last line was cut off. Else the time of an append would
+        grow with the epochs.
+        """
+        try:
+            with (self.folder / OPERATIONS).open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(size - 1, 0))
+                if file.read() == NEWLINE:
+                    return size
+        except FileNotFoundError:
+            return 0
+        return len(self._read_complete_lines())
 
     def _read_complete_lines(self) -> bytes:
         """Return the lines that were written to their ends."""

@@ -46,6 +46,39 @@ def test_line_cut_off_by_a_kill_was_never_appended(tmp_path: Path) -> None:
     assert list((record.folder / "0001").iterdir()) == []
 
 
+@pytest.mark.parametrize("length", [0, 1, 20, -1])
+def test_append_after_a_kill_within_a_line_keeps_all_whole_lines(
+    tmp_path: Path, length: int
+) -> None:
+    for number in "12":
+        Journal(tmp_path / "killed").append(operations.tags({"number": number}))
+    file = tmp_path / "killed" / OPERATIONS
+    first, second = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(first + second[:length])
+    record = Journal(tmp_path / "killed")
+    record.append(operations.tags({"number": "3"}))
+    record.append(operations.tags({"number": "4"}))
+    assert record.operations == [operations.tags({"number": number}) for number in "134"]
+
+
+def test_two_processes_that_append_in_turn_lose_no_line(tmp_path: Path) -> None:
+    one, other = Journal(tmp_path / "record"), Journal(tmp_path / "record")
+    for number in range(6):
+        (one, other)[number % 2].append(operations.tags({"number": str(number)}))
+    assert one.operations == [operations.tags({"number": str(number)}) for number in range(6)]
+
+
+def test_append_to_a_whole_file_does_not_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Journal(tmp_path / "record")
+    record.append(operations.tags({"number": "1"}))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read"))
+        record.append(operations.tags({"number": "2"}))
+    assert record.operations == [operations.tags({"number": number}) for number in "12"]
+
+
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The inodes of what was written to the disk so far, in order."""
