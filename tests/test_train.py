@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import DEFAULT
 from unittest.mock import Mock
 
 import numpy as np
@@ -17,6 +18,7 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from study.common.command import run_command
+from study.common.errors import TrackingError
 from study.common.progress import Progress
 from study.config.fingerprint import fingerprint
 from study.config.names import make_trial_title
@@ -27,6 +29,7 @@ from study.data.prepare import prepare
 from study.data.split import count_test_groups
 from study.data.split import make_split
 from study.job import Options
+from study.tracking import connection
 from study.tracking.queries import find_runs
 from study.train import main
 from study.trial.prepare import format_leak
@@ -409,11 +412,27 @@ def test_absent_server_is_an_error_without_the_password(tmp_path: Path) -> None:
     uri = f"http://somebody:secret@127.0.0.1:{port}"
     done = run_here("study.train", *TINY, cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
     assert done.returncode == 2
-    assert 1 <= len(done.stderr.splitlines()) <= 2
-    assert f"http://127.0.0.1:{port}" in done.stderr
+    waiting, *error = done.stderr.splitlines()
+    assert waiting.endswith("; waiting for it, for 3 s at most")
+    assert 1 <= len(error) <= 2
+    assert error[0].startswith(f"error: no MLflow at http://127.0.0.1:{port}: ")
     assert "MLFLOW_TRACKING_URI" in done.stderr
     assert "secret" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_server_that_drops_the_first_requests_does_not_end_the_training(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look-up of the config's runs drops, too, after the connection."""
+    error = TrackingError("no MLflow at x: too many 502 error responses")
+    connects = Mock(side_effect=[error, DEFAULT], wraps=connection.connect)
+    look_ups = Mock(side_effect=[error, DEFAULT], wraps=find_runs)
+    monkeypatch.setattr("study.tracking.connection.connect", connects)
+    monkeypatch.setattr("study.tracking.queries.find_runs", look_ups)
+    output = succeed_here("study.train", *FLAGS, cwd=trained.folder)
+    assert f", run {trained.run.info.run_id} (--again trains it anew)\n" in output
+    assert output.count("too many 502 error responses; waiting for it, for 30 s at most\n") == 2
 
 
 @pytest.mark.slow

@@ -13,9 +13,8 @@ from pathlib import Path
 from study.common.errors import ConfigError
 
 BACKENDS = ("tensorflow", "jax")
-DEFAULT_SERVER_PATIENCE = (
-    30.0  # seconds that a trial waits at its end for a server that does not answer
-)
+# Seconds that a trial waits at its start or end for a server that does not answer
+DEFAULT_SERVER_PATIENCE = 30.0
 # The settings that are trimmed in the environment, because libraries read some of them there.
 PREFIXES = ("MLFLOW_", "STUDY_", "KERAS_")
 NAMES = ("DATA_DIR", "KAGGLEHUB_CACHE", "PGPASSWORD")

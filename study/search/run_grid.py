@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+from study.common.progress import Progress
 from study.common.words import pluralize
 from study.data.prepare import compute_data_digest
 from study.job import Options
@@ -37,7 +38,7 @@ def run_grid(plan: GridPlan, options: Options, workers: Sequence[Worker]) -> Gri
     Raises:
         StudyError: the data or a server is not available, or another process runs this grid.
     """
-    client = connection.connect()
+    client = connection.retry_at_start(connection.connect, Progress())
     project_run = take_grid_run(client)
     digest = compute_data_digest(plan.base.dataset, plan.base.split)
     grid = make_grid(plan, digest)

@@ -9,6 +9,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from study.common.errors import StudyError
+from study.common.progress import Progress
 from study.data.prepare import compute_data_digest
 from study.data.prepare import has_groups
 from study.job import Options
@@ -44,7 +45,7 @@ def run_search(space: Space, plan: SearchPlan, workers: Sequence[Worker]) -> Non
             f"no groups known for {space.base.dataset}: add --split pooled or --split official"
         )
     digest = compute_data_digest(space.base.dataset, space.base.split)
-    client = connection.connect()
+    client = connection.retry_at_start(connection.connect, Progress())
     metric = f"val_{plan.objective}"
     seed_words = [f"{plan.seeds} seeds"] if plan.seeds > 1 else []
     storage = Storage(space.name(metric, digest, *seed_words))

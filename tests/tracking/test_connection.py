@@ -3,7 +3,9 @@
 import pickle
 import shutil
 import threading
+import time
 import traceback
+from collections.abc import Callable
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from http.server import ThreadingHTTPServer
@@ -20,6 +22,7 @@ from sqlalchemy import text
 from study.common import backoff
 from study.common.errors import TrackingError
 from study.common.errors import TrackingRefused
+from study.common.progress import Progress
 from study.tracking import connection
 from study.tracking import operations
 from study.tracking.writer import write_operation
@@ -120,6 +123,80 @@ def test_request_whose_answer_is_lost_is_not_repeated_by_mlflow(
     with pytest.raises(MlflowException, match="Remote end closed connection without response"):
         client.create_run("0")
     assert paths == ["/api/2.0/mlflow/runs/create"]
+
+
+def drop_request(_: Answers) -> None:
+    """Close the connection without an answer."""
+
+
+def answer_bad_gateway(answers: Answers) -> None:
+    answers.answer(502, "")
+
+
+@pytest.mark.parametrize(
+    ("fail", "reason"),
+    [(drop_request, "Connection aborted"), (answer_bad_gateway, "too many 502 error responses")],
+)
+@pytest.mark.usefixtures("other")
+def test_server_that_is_restarted_at_the_start_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fail: Callable[[Answers], None],
+    reason: str,
+) -> None:
+    answer = Answers.do_POST
+    failures = iter([fail, fail])
+    monkeypatch.setattr(Answers, "version", (200, "3.1.0"))
+    monkeypatch.setattr(Answers, "do_POST", lambda answers: next(failures, answer)(answers))
+    monkeypatch.setattr(backoff.stopping, "wait", lambda _: False)
+    client = connection.retry_at_start(connection.connect, Progress())
+    assert isinstance(client, MlflowClient)
+    assert list(failures) == []
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reason in line
+    assert line.endswith("; waiting for it, for 30 s at most")
+
+
+@pytest.mark.usefixtures("other")
+def test_server_that_fails_at_the_start_is_waited_for_as_long_as_the_setting_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(Answers, "do_POST", answer_bad_gateway)
+    monkeypatch.setattr(backoff.stopping, "wait", pauses.append)
+    monkeypatch.setenv("STUDY_PATIENCE", "4")
+    with pytest.raises(TrackingError, match="too many 502 error responses"):
+        connection.retry_at_start(connection.connect, Progress())
+    assert pauses == [0.5, 1, 2]
+    pauses.clear()
+    monkeypatch.setenv("STUDY_PATIENCE", "0")
+    with pytest.raises(TrackingError, match="too many 502 error responses"):
+        connection.retry_at_start(connection.connect, Progress())
+    assert pauses == []
+
+
+def test_address_at_which_nothing_listens_is_given_up_after_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started = time.monotonic()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(
+        TrackingError, match=r"no MLflow at http://127\.0\.0\.1:9: .*refused\nStart"
+    ):
+        connection.retry_at_start(connection.connect, Progress())
+    assert 1 < time.monotonic() - started < 10
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("Connection refused; waiting for it, for 3 s at most")
+
+
+@pytest.mark.parametrize("uri", ["http://no.such.host.invalid", "./mlruns"])
+def test_address_that_cannot_be_meant_is_given_up_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(TrackingError):
+        connection.retry_at_start(connection.connect, Progress())
+    assert capsys.readouterr().err == ""
 
 
 def test_tracking_error_can_be_pickled_and_shows_no_password(
