@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import platform
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,10 @@ from study.tracking.epoch_log import EpochLog
 from study.tracking.run_logger import RunLog
 from study.training import artifacts
 from study.training.arrays import Arrays
+from study.trial.devices import join_tags
+from study.trial.devices import read_devices
+from study.trial.devices import save_devices
+from study.trial.devices import Tags
 from study.trial.prepare import compute_majority
 from study.trial.prepare import format_leak
 from study.trial.prepare import measure_independence
@@ -143,19 +148,32 @@ def _fit(
 
     images = len(trial.split.train)
     epoch_log = EpochLog(trial.config.epochs, images, log, trial.progress, options)
+    devices: list[Tags] = []
 
     def on_start(history: "list[Epoch]", weights_digest: str) -> None:
-        log.log_tags(runtime.collect_tags())
+        devices.extend(read_devices(folder) if history else [])
+        devices.append({**runtime.collect_tags(), **_collect_place()})
+        log.log_tags(join_tags(devices))
         if weights_digest:
             log.log_tags({"weights_digest": weights_digest})
         epoch_log.resume(history)
 
+    def on_epoch(epoch: "Epoch") -> None:
+        if not epoch_log.seconds:  # the first one here: without an epoch, a device does not count
+            save_devices(folder, devices)
+        epoch_log.on_epoch(epoch)
+
     data = trial.data
     split = trial.split
     arrays = Arrays(data.x, data.y, split.train, split.val, split.test, len(data.classes))
-    callbacks = fit.Callbacks(on_start, epoch_log.on_step, epoch_log.on_epoch)
+    callbacks = fit.Callbacks(on_start, epoch_log.on_step, on_epoch)
     with no_space_as_study_error("the training state", folder):
         return fit.fit(trial.config, arrays, folder, callbacks), sum(epoch_log.earlier_seconds)
+
+
+def _collect_place() -> dict[str, str]:
+    """Return the tags of the machine and the code that train here."""
+    return {"machine": platform.node(), "code_version": code_version()}
 
 
 def _make_tags(trial: PreparedTrial) -> dict[str, str]:
