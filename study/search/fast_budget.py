@@ -22,7 +22,6 @@ from study.search.grid_plan import GridPlan
 from study.search.grid_plan import Setting
 from study.search.grid_plan import VARIANT
 from study.search.grid_plan import variant_setting
-from study.statistics.ties import TOLERANCE
 from study.variants import VARIANTS
 
 SHARE = 3  # the full grid's compute is divided by this
@@ -97,8 +96,6 @@ def _compute_p_value(gains: Sequence[float]) -> float:
     from study.statistics.cross_validation import estimate_fold_difference
     from study.statistics.cross_validation import FoldGains
 
-    if max(gains) - min(gains) < TOLERANCE:
-        return 1.0
     weights = np.full(len(gains), 1 / len(gains))
     return estimate_fold_difference(FoldGains(np.array(gains), weights, VALIDATION_RATIO)).p
 

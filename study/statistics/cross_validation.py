@@ -14,8 +14,8 @@ from scipy.special import stdtrit
 
 from study.statistics.counts import Array
 from study.statistics.intervals import Estimate
-from study.statistics.intervals import SMALLEST_WIDTH
 from study.statistics.intervals import TAIL
+from study.statistics.ties import TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ def estimate_fold_difference(folds: FoldGains) -> Estimate:
     judge by: the interval then reaches from -1 to 1, and p is 1.
     """
     value = float(folds.weights @ folds.gains)
+    if np.ptp(folds.gains) < TOLERANCE:  # a rounding error
+        return Estimate(value, -1.0, 1.0, 1.0)
     concentration = float((folds.weights**2).sum())
     spread = float(folds.weights @ (folds.gains - value) ** 2) / (1 - concentration)
-    if spread < SMALLEST_WIDTH**2:  # a rounding error
-        return Estimate(value, -1.0, 1.0, 1.0)
     freedom = 1 / concentration - 1
     error = float(np.sqrt((concentration + folds.test_ratio) * spread))
     half_width = -float(stdtrit(freedom, TAIL)) * error

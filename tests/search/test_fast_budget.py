@@ -214,10 +214,16 @@ def test_significant_directions_of_folds_follow_the_corrected_t_test(
     assert found == {SETTINGS[1]: int(spread < 1)}
 
 
-def test_gain_that_never_varies_is_not_significant() -> None:
+@pytest.mark.parametrize(("rounding", "direction"), [(0.0, 0), (4e-7, 0), (6e-7, 1)])
+def test_gain_that_varies_by_a_rounding_alone_is_not_significant(
+    rounding: float, direction: int
+) -> None:
     base = {Cell(BASELINE, seed): value for seed, value in enumerate((0.5, 0.7, 0.8))}
-    better = {cell._replace(setting=SETTINGS[1]): value + 0.1 for cell, value in base.items()}
-    assert significant_directions(base | better, BASELINE) == {SETTINGS[1]: 0}
+    better = {
+        cell._replace(setting=SETTINGS[1]): value + 0.1 + rounding * (cell.seed - 1)
+        for cell, value in base.items()
+    }
+    assert significant_directions(base | better, BASELINE) == {SETTINGS[1]: direction}
 
 
 def test_factor_is_described_by_the_variants_that_change_it() -> None:

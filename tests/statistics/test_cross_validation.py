@@ -33,6 +33,17 @@ def test_equal_gains_of_all_folds_show_nothing(gain: float) -> None:
     assert estimate == Estimate(pytest.approx(gain), -1.0, 1.0, 1.0)
 
 
+@pytest.mark.parametrize(("spread", "is_equal"), [(0.9e-6, True), (1.1e-6, False)])
+def test_gains_that_differ_by_less_than_an_image_of_a_million_are_equal(
+    spread: float, is_equal: bool
+) -> None:
+    """So are accuracies elsewhere, such as those that tie for the best."""
+    gains = 0.1 + spread * np.array([0, 0.5, 1, 0.5, 0])
+    estimate = estimate_fold_difference(FoldGains(gains, np.full(FOLDS, 1 / FOLDS), 1 / 4))
+    assert (estimate.p == 1.0) == is_equal
+    assert (estimate.high - estimate.low == 2.0) == is_equal
+
+
 def draw_gains(rng: np.random.Generator) -> np.ndarray:
     """Cross-validate two linear classifiers, each on features of its own, equally good."""
     labels = rng.integers(0, 2, IMAGES)
