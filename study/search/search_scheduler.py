@@ -201,10 +201,13 @@ class SearchScheduler(Scheduler[ClaimedTrial]):
     def _close_repeat(self, trial: optuna.Trial, key: str, earlier: FrozenTrial | None) -> None:
         """End a trial whose config another trial has finished or is training."""
         self.repeats += 1
-        trial.set_user_attr("fingerprint", key)
         if earlier is None:
+            # Without the fingerprint: else the config would no longer count as orphaned if the
+            # process that trains it dies.
             self.claims.fail(trial, "the same config is in training")
-        elif earlier.state == TrialState.PRUNED:
+            return
+        trial.set_user_attr("fingerprint", key)
+        if earlier.state == TrialState.PRUNED:
             self.claims.prune(trial)
         else:
             run_ids = earlier.user_attrs["run_ids"]

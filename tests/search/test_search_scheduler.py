@@ -121,6 +121,22 @@ def test_config_that_two_samplers_choose_is_claimed_once(postgres_study: str) ->
     assert isinstance(first.claim_next(), ClaimedTrial)
 
 
+def test_config_that_was_proposed_twice_is_tried_again_when_its_process_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDY_STORAGE", f"sqlite:///{tmp_path}/study.db")
+    search = join("a study", RandomSampler(0))
+    claimed = search.claim_next()
+    assert isinstance(claimed, ClaimedTrial)
+    search.claims.study.sampler = RandomSampler(0)
+    assert search.claim_next() is StepResult.DONE  # the same proposal once more
+    assert search.repeats == 1
+    search.claims.release(claimed.trial)
+    again = search.claim_next()
+    assert isinstance(again, ClaimedTrial)
+    assert again.trial.params == claimed.trial.params
+
+
 def test_trial_thought_dead_while_its_sampler_chose_is_not_claimed(
     postgres_study: str,
 ) -> None:
