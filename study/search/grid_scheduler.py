@@ -20,6 +20,7 @@ from study.common.errors import TrackingError
 from study.common.errors import TrackingRefused
 from study.common.progress import format_duration
 from study.common.progress import Progress
+from study.data.prepare import compute_name_digest
 from study.job import Options
 from study.job import Outcome
 from study.search.best_setting import find_best_settings
@@ -62,6 +63,7 @@ class GridScheduler(Scheduler[ClaimedCell]):
         self.claims = claims
         self.client = client
         self.options = options
+        self.name_digest = compute_name_digest(grid.base.dataset)  # of the images at the start
         self.progress = Progress()
         self.finished: dict[Cell, Outcome] = {}
         self.failed: dict[Cell, str] = {}

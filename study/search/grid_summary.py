@@ -29,9 +29,10 @@ def summarize_grid(scheduler: GridScheduler, run: Run) -> list[Operation]:
     finished = scheduler.finished
     failed_part = f", {len(scheduler.failed)} failed" if scheduler.failed else ""
     figures: dict[str, float] = {"finished": len(finished), "failed": len(scheduler.failed)}
+    protocol = describe_protocol(grid.base, scheduler.name_digest, grid.plan.sweep.fields)
     status = (
         f"{_describe_grid('Grid', grid.plan)}: {len(finished)} of {len(grid.configs)} trials "
-        f"finished{failed_part}. {describe_protocol(grid.base, grid.plan.sweep.fields)}."
+        f"finished{failed_part}. {protocol}."
     )
     if not finished:
         return make_operations(run, grid.base, [status], figures)
@@ -62,7 +63,7 @@ def _describe_best_setting(scheduler: GridScheduler, run: Run) -> tuple[str, dic
             f"{len(others) + 1} {grid.plan.noun}s tie for the best on validation. The first of "
             f"them: {describe_setting(setting)}"
         )
-    link = format_link(run, grid.configs[cell], finished[cell].run_id)
+    link = format_link(run, grid.configs[cell], finished[cell].run_id, scheduler.name_digest)
     text = (
         f"**{heading}**, {link}: validation accuracy "
         f"{format_known_percent(means.val_accuracy)}, test accuracy "
@@ -149,6 +150,6 @@ def summarize_fast_grid(scheduler: GridScheduler, run: Run) -> list[Operation]:
         f"{_describe_grid('Fast grid', grid.plan)}: {len(scheduler.finished)} of {total} trials "
         f"have trained {pause_epoch} of {epochs} epochs ({share:.0%} of their compute) "
         "and are paused. The same command without `--budget fast` trains the rest. "
-        f"{describe_protocol(grid.base, grid.plan.sweep.fields)}."
+        f"{describe_protocol(grid.base, scheduler.name_digest, grid.plan.sweep.fields)}."
     )
     return make_operations(run, grid.base, paragraphs, figures)

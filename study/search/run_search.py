@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from study.common.errors import StudyError
 from study.common.progress import Progress
 from study.data.prepare import compute_data_digest
+from study.data.prepare import compute_name_digest
 from study.data.prepare import has_groups
 from study.job import Options
 from study.search import confirm
@@ -45,6 +46,7 @@ def run_search(space: Space, plan: SearchPlan, workers: Sequence[Worker]) -> Non
             f"no groups known for {space.base.dataset}: add --split pooled or --split official"
         )
     digest = compute_data_digest(space.base.dataset, space.base.split)
+    name_digest = compute_name_digest(space.base.dataset)
     client = connection.retry_at_start(connection.connect, Progress())
     metric = f"val_{plan.objective}"
     seed_words = [f"{plan.seeds} seeds"] if plan.seeds > 1 else []
@@ -55,7 +57,7 @@ def run_search(space: Space, plan: SearchPlan, workers: Sequence[Worker]) -> Non
             lambda: _make_seeded_sampler(plan.sampler, space.base.seed, claims)
         )
         search = SearchScheduler(
-            claims, space, metric, digest, client, plan.bounds, plan.pruner, plan.seeds
+            claims, space, metric, digest, client, plan.bounds, plan.pruner, plan.seeds, name_digest
         )
         confirmation, doubts = _search_under_parent(search, plan, workers)
     if plan.register:

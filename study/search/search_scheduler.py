@@ -70,6 +70,7 @@ class SearchScheduler(Scheduler[ClaimedTrial]):
     bounds: Bounds
     pruner: str = "median"
     seeds: int = 1  # of each config, at most
+    name_digest: str = ""  # of the images at the start, by which titles name a folder
     options: Options = field(default_factory=Options)
     progress: Progress = field(default_factory=Progress)
     starts: list[dict[str, Any]] = field(default_factory=list)  # points to try first

@@ -52,13 +52,14 @@ def summarize_search(
     ):
         if confirmed:
             figures[f"{name}_test_accuracy_mean"] = _compute_test_accuracy(confirmed)
-            paragraphs.append(f"**{words} is {_describe_trainings(run, confirmed)}")
+            trainings = _describe_trainings(run, confirmed, search.name_digest)
+            paragraphs.append(f"**{words} is {trainings}")
     if doubts:
         paragraphs.append(f"**The win did not repeat:** {'; '.join(doubts)}.")
     paragraphs.append(
         f"Search over {', '.join(search.space.free)}: {pluralize(complete, 'trial')} finished, "
         f"{len(ended) - complete} pruned, {failed} failed. "
-        f"{describe_protocol(search.space.base, search.space.free)}."
+        f"{describe_protocol(search.space.base, search.name_digest, search.space.free)}."
     )
     return make_operations(run, search.space.base, paragraphs, figures)
 
@@ -67,10 +68,15 @@ def _compute_test_accuracy(confirmed: Mapping[TrialConfig, Outcome]) -> float:
     return fmean(outcome.test_accuracy for outcome in confirmed.values())
 
 
-def _describe_trainings(run: Run, confirmed: Mapping[TrialConfig, Outcome]) -> str:
+def _describe_trainings(
+    run: Run, confirmed: Mapping[TrialConfig, Outcome], name_digest: str
+) -> str:
     """Describe the mean test accuracy of confirming runs, with a link to each."""
     means_part = f" (mean of {len(confirmed)} trainings)" if len(confirmed) > 1 else ""
-    links = [format_link(run, config, outcome.run_id) for config, outcome in confirmed.items()]
+    links = [
+        format_link(run, config, outcome.run_id, name_digest)
+        for config, outcome in confirmed.items()
+    ]
     return (
         f"{format_known_percent(_compute_test_accuracy(confirmed))}{means_part}: {', '.join(links)}"
     )
@@ -79,7 +85,7 @@ def _describe_trainings(run: Run, confirmed: Mapping[TrialConfig, Outcome]) -> s
 def _describe_best_trial(run: Run, search: SearchScheduler, best: FrozenTrial) -> str:
     run_ids = best.user_attrs["run_ids"]
     seeds_part = f" (mean of {len(run_ids)} seeds)" if len(run_ids) > 1 else ""
-    link = format_link(run, search.space.config(best.params), run_ids[0])
+    link = format_link(run, search.space.config(best.params), run_ids[0], search.name_digest)
     return f"{link}, {search.metric.replace('_', ' ')} {best.value:.4f}{seeds_part}"
 
 

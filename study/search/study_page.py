@@ -16,7 +16,6 @@ from study.config.initial_weights import weights_kind
 from study.config.names import describe_split
 from study.config.names import make_trial_title
 from study.config.trial_config import TrialConfig
-from study.data.prepare import compute_name_digest
 from study.tracking import operations
 from study.tracking import ui_links
 from study.tracking.operations import now_ms
@@ -65,10 +64,19 @@ def _make_links(run: Run, base: TrialConfig, run_ids: Sequence[str]) -> Iterator
     yield "\n".join(["```", *commands, "```"])
 
 
-def describe_protocol(base: TrialConfig, searched_fields: Collection[str] = ()) -> str:
-    """Describe in a line what all trials of a study have in common."""
+def describe_protocol(
+    base: TrialConfig, name_digest: str, searched_fields: Collection[str] = ()
+) -> str:
+    """Describe in a line what all trials of a study have in common.
+
+    Args:
+        base: the config that the trials have in common.
+        name_digest: that of `compute_name_digest` when the study began. The images may be others
+            by now, or gone.
+        searched_fields: those that are left out.
+    """
     synthetic_part = " (synthetic)" if base.dataset == "demo" else ""
-    name = data_name(base.dataset, compute_name_digest(base.dataset))
+    name = data_name(base.dataset, name_digest)
     parts = {
         "dataset": f"Data set {name}{synthetic_part}",
         "backbone": BACKBONES[base.backbone].title,
@@ -81,14 +89,13 @@ def describe_protocol(base: TrialConfig, searched_fields: Collection[str] = ()) 
     return ", ".join(text for field, text in parts.items() if field not in searched_fields)
 
 
-def format_link(parent: Run, config: TrialConfig, run_id: str) -> str:
-    """Return a link to the run of a trial, in Markdown."""
+def format_link(parent: Run, config: TrialConfig, run_id: str, name_digest: str) -> str:
+    """Return a link to the run of a trial, in Markdown.
+
+    The digest is as in `describe_protocol`.
+    """
     # brackets would end the link's text
-    title = (
-        make_trial_title(config, compute_name_digest(config.dataset))
-        .replace("[", "(")
-        .replace("]", ")")
-    )
+    title = make_trial_title(config, name_digest).replace("[", "(").replace("]", ")")
     return f"[{title}]({ui_links.run_link(parent.info.experiment_id, run_id)})"
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -171,6 +172,38 @@ def test_search_summary_shows_test_accuracy_of_fresh_seeds_alone(
     start = "**With the same seeds**, that of the search's first config (variant 1) is 70.0 %"
     assert (start in note) == (fresh > 0)
     assert "12.3" not in note
+
+
+@pytest.mark.parametrize("change", [shutil.rmtree, lambda folder: class_folders(folder, {"c": 2})])
+@pytest.mark.parametrize("command", [grid, search])
+def test_summary_names_the_images_that_the_study_began_with(
+    client: MlflowClient,
+    make_stub: Trains,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], object],
+    command: Callable[[], None],
+) -> None:
+    folder = class_folders(tmp_path / "cells", {"a": 12, "b": 12})
+    changes = iter([change])
+
+    def train(config: TrialConfig) -> Outcome:
+        for each in changes:  # once
+            each(folder)
+        return outcome_of(config)
+
+    make_stub(train)
+    flags = ["--dataset", f"folder:{folder}", "--split", "pooled"]
+    limits = ["--trials", "2", "--confirm", "0"] if command is search else []
+    monkeypatch.setattr("sys.argv", ["a command", *flags, *limits])
+    assert run_command(command) == 0
+    run = parent(client)
+    assert run.info.status == "FINISHED"
+    name, *_ = run.info.run_name.split(" · ")
+    note = run.data.tags[NOTE_TAG]
+    assert set(re.findall(r"cells-[0-9a-f]{6}", note)) == {name}
+    assert f"Data set {name}," in note
+    assert f"[{name} · " in note
 
 
 def test_summary_of_a_folder_has_its_path_in_commands_alone(
