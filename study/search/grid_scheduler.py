@@ -151,8 +151,9 @@ class GridScheduler(Scheduler[ClaimedCell]):
         ]
 
     def _refresh_finished(self) -> None:
-        """Take note of the cells that others have finished."""
-        cells = {self.grid.keys[cell]: cell for cell in self._list_remaining()}
+        """Take note of the cells that others have finished, be it after a failure here."""
+        unfinished = [cell for cell in self.grid.configs if cell not in self.finished]
+        cells = {self.grid.keys[cell]: cell for cell in unfinished}
         trials = self._list_complete_trials(set(cells))
         ended_cells = {cells[trial.user_attrs["fingerprint"]] for trial in trials}
         self.finished |= self._find_outcomes(ended_cells)
@@ -165,6 +166,9 @@ class GridScheduler(Scheduler[ClaimedCell]):
                 self.finished[cell] = Outcome(run_id, trial.value or 0.0, math.nan, math.nan)
             else:  # its run was deleted just now
                 self.deleted.add(trial.number)
+        for cell in unfinished:
+            if cell in self.finished:
+                self.failed.pop(cell, None)
 
     def find_best_settings(self) -> list[Setting]:
         """Find the best setting on validation so far, or those that tie for it."""
