@@ -23,6 +23,7 @@ from study.search.claims import Claims
 from study.search.claims import MAX_DEATHS
 from study.search.heartbeats import grace_seconds
 from study.tracking import connection
+from study.tracking import outages
 from study.tracking import queries
 
 MAX_OUTAGE_SECONDS = 1800.0  # seconds to wait for an MLflow server in the middle of a study
@@ -127,7 +128,7 @@ def wait_for_mlflow() -> None:
     except TrackingError as error:
         minutes = f"{MAX_OUTAGE_SECONDS / 60:.0f} minutes"
         Progress().say(f"{first_line(error)}; waiting for it, for {minutes} at most")
-        connection.wait_for_server(MAX_OUTAGE_SECONDS)
+        outages.wait_for_server(MAX_OUTAGE_SECONDS)
 
 
 def describe_failure(error: Exception) -> str:

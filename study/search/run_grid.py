@@ -18,6 +18,7 @@ from study.search.storage import Storage
 from study.search.study_run import open_study_run
 from study.search.time_estimate import estimate_time
 from study.tracking import connection
+from study.tracking import outages
 from study.tracking.parent_run import find_parent_run
 from study.tracking.parent_run import is_complete
 from study.tracking.parent_run import StudySpec
@@ -38,7 +39,7 @@ def run_grid(plan: GridPlan, options: Options, workers: Sequence[Worker]) -> Gri
     Raises:
         StudyError: the data or a server is not available, or another process runs this grid.
     """
-    client = connection.retry_at_start(connection.connect, Progress())
+    client = outages.retry_at_start(connection.connect, Progress())
     project_run = take_grid_run(client)
     digest = compute_data_digest(plan.base.dataset, plan.base.split)
     grid = make_grid(plan, digest)

@@ -28,6 +28,7 @@ from study.search.storage import Storage
 from study.search.study_run import open_study_run
 from study.search.trial_states import find_ended_trials
 from study.tracking import connection
+from study.tracking import outages
 from study.tracking.parent_run import StudySpec
 from study.workers.pool import run_workers
 from study.workers.pool import Worker
@@ -47,7 +48,7 @@ def run_search(space: Space, plan: SearchPlan, workers: Sequence[Worker]) -> Non
         )
     digest = compute_data_digest(space.base.dataset, space.base.split)
     name_digest = compute_name_digest(space.base.dataset)
-    client = connection.retry_at_start(connection.connect, Progress())
+    client = outages.retry_at_start(connection.connect, Progress())
     metric = f"val_{plan.objective}"
     seed_words = [f"{plan.seeds} seeds"] if plan.seeds > 1 else []
     storage = Storage(space.name(metric, digest, *seed_words))

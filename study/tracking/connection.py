@@ -5,9 +5,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable
 from collections.abc import Iterator
-from typing import TypeVar
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -15,16 +13,12 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
-from study.common.backoff import retry_with_backoff
 from study.common.cache import cache_dir
 from study.common.cache import exclusive_cache_lock
-from study.common.errors import first_line
 from study.common.errors import StudyError
 from study.common.errors import TrackingError
 from study.common.errors import TrackingRefused
-from study.common.progress import Progress
 from study.common.settings import get_sqlite_file
-from study.common.settings import server_patience
 from study.common.settings import tracking_uri
 from study.tracking.failures import describe_error
 from study.tracking.failures import explain_unusable_file
@@ -37,14 +31,6 @@ from study.tracking.schema import find_outdated_revision
 from study.tracking.schema import find_schema_owner
 from study.tracking.schema import is_newer_schema
 
-LONGEST_PAUSE = 15.0  # seconds between two attempts
-REFUSED_PATIENCE = 3.0  # seconds for an address at which nothing listens: it may be a wrong one
-# What MLflow, a proxy before it or its database says while one of them is restarted
-RESTARTING = re.compile(
-    r"too many (429|5\d\d) error responses|error code (429|5\d\d)|Connection (aborted|reset)"
-    r"|Remote end closed|database is locked|is (starting up|shutting down)"
-)
-T = TypeVar("T")
 # MLflow's variables that change what a client logs, if an earlier job has left them: the first two
 # attach metrics to that job's model, the third adds its tags to new runs, and with the fourth a
 # request counts as done before it was sent. The last one would send models to another registry than
@@ -166,61 +152,6 @@ def schema_lock(uri: str) -> Iterator[None]:
     lock = cache_dir() / "locks" / f"tables-{hashlib.sha256(os.fsencode(file)).hexdigest()[:16]}"
     with exclusive_cache_lock(lock, wait=True):
         yield
-
-
-def wait_for_server(seconds: float) -> MlflowClient:
-    """Return a client as soon as the server answers.
-
-    Raises:
-        TrackingError: the server did not answer within `seconds`.
-        TrackingRefused: it answered, and refuses.
-    """
-    return retry_with_backoff(
-        connect,
-        lambda error: isinstance(error, TrackingError) and not isinstance(error, TrackingRefused),
-        seconds=seconds,
-        first_pause=1.0,
-        longest_pause=LONGEST_PAUSE,
-    )
-
-
-def retry_at_start(action: Callable[[], T], progress: Progress) -> T:
-    """Run `action`, and again for a while if the server is restarted just now.
-
-    A server that fails gets `STUDY_PATIENCE`, and an address at which nothing listens
-    `REFUSED_PATIENCE` of it. A line says that it is waited for.
-
-    Args:
-        action: must bear repetition, as what only reads does.
-        progress: prints the line.
-
-    Raises:
-        TrackingError: of the last attempt, or one that no restart explains.
-    """
-    try:
-        return action()
-    except TrackingError as error:
-        seconds = _choose_start_patience(error)
-        if seconds == 0:
-            raise
-        progress.say(f"{first_line(error)}; waiting for it, for {seconds:g} s at most")
-    return retry_with_backoff(
-        action,
-        lambda error: isinstance(error, TrackingError) and _choose_start_patience(error) > 0,
-        seconds=seconds,
-        first_pause=0.5,
-        longest_pause=LONGEST_PAUSE / 3,
-    )
-
-
-def _choose_start_patience(error: TrackingError) -> float:
-    """Return for how many seconds to wait at the start of a command after an error."""
-    if isinstance(error, TrackingRefused):
-        return 0.0
-    if RESTARTING.search(str(error)):
-        return server_patience()
-    is_refused = "Connection refused" in str(error)
-    return min(server_patience(), REFUSED_PATIENCE) if is_refused else 0.0
 
 
 def _configure_client() -> None:

@@ -15,11 +15,11 @@ from mlflow.tracking import MlflowClient
 from study.common.backoff import growing_pauses
 from study.common.errors import TrackingError
 from study.common.errors import TrackingRefused
-from study.tracking.connection import LONGEST_PAUSE
 from study.tracking.failures import describe_error
 from study.tracking.failures import is_login_refusal
 from study.tracking.failures import is_retryable
 from study.tracking.operations import Operation
+from study.tracking.outages import LONGEST_PAUSE
 from study.tracking.writer import write_operation
 
 FIRST_PAUSE = 1.0  # seconds before the second attempt, doubled for each further one

@@ -30,6 +30,7 @@ from study.data.prepare import has_verified_groups
 from study.job import Options
 from study.job import Outcome
 from study.tracking import connection
+from study.tracking import outages
 from study.tracking import queries
 from study.tracking import spool
 from study.tracking.end_runs import choose_finished_run
@@ -58,7 +59,7 @@ def train_config(config: TrialConfig, options: Options | None = None) -> Outcome
     started = time.perf_counter()
     options = options or Options()
     progress = Progress(options.label, bars=not options.plain_progress)
-    client = connection.retry_at_start(connection.connect, progress)
+    client = outages.retry_at_start(connection.connect, progress)
     title = make_trial_title(config, compute_name_digest(config.dataset))
     progress.say(title)
     project_run = None if options.parent else take_project_run(client, config)
@@ -66,7 +67,7 @@ def train_config(config: TrialConfig, options: Options | None = None) -> Outcome
     if options.planned_key:
         check_planned(config, key, options.planned_key)
     with _lock_state_folder(key, wait=options.wait_for_lock) as folder:
-        runs = connection.retry_at_start(lambda: _deliver_and_find_runs(client, key), progress)
+        runs = outages.retry_at_start(lambda: _deliver_and_find_runs(client, key), progress)
         finished_run = None if options.retrain else choose_finished_run(client, runs)
         if finished_run is not None:
             with contextlib.suppress(OSError):  # not empty: a run that was killed at its very end

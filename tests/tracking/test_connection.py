@@ -25,6 +25,7 @@ from study.common.errors import TrackingRefused
 from study.common.progress import Progress
 from study.tracking import connection
 from study.tracking import operations
+from study.tracking import outages
 from study.tracking.writer import write_operation
 from tests.support.commands import client_of
 from tests.support.commands import runs_of
@@ -149,7 +150,7 @@ def test_server_that_is_restarted_at_the_start_is_waited_for(
     monkeypatch.setattr(Answers, "version", (200, "3.1.0"))
     monkeypatch.setattr(Answers, "do_POST", lambda answers: next(failures, answer)(answers))
     monkeypatch.setattr(backoff.stopping, "wait", lambda _: False)
-    client = connection.retry_at_start(connection.connect, Progress())
+    client = outages.retry_at_start(connection.connect, Progress())
     assert isinstance(client, MlflowClient)
     assert list(failures) == []
     (line,) = capsys.readouterr().err.splitlines()
@@ -166,12 +167,12 @@ def test_server_that_fails_at_the_start_is_waited_for_as_long_as_the_setting_say
     monkeypatch.setattr(backoff.stopping, "wait", pauses.append)
     monkeypatch.setenv("STUDY_PATIENCE", "4")
     with pytest.raises(TrackingError, match="too many 502 error responses"):
-        connection.retry_at_start(connection.connect, Progress())
+        outages.retry_at_start(connection.connect, Progress())
     assert pauses == [0.5, 1, 2]
     pauses.clear()
     monkeypatch.setenv("STUDY_PATIENCE", "0")
     with pytest.raises(TrackingError, match="too many 502 error responses"):
-        connection.retry_at_start(connection.connect, Progress())
+        outages.retry_at_start(connection.connect, Progress())
     assert pauses == []
 
 
@@ -183,7 +184,7 @@ def test_address_at_which_nothing_listens_is_given_up_after_seconds(
     with pytest.raises(
         TrackingError, match=r"no MLflow at http://127\.0\.0\.1:9: .*refused\nStart"
     ):
-        connection.retry_at_start(connection.connect, Progress())
+        outages.retry_at_start(connection.connect, Progress())
     assert 1 < time.monotonic() - started < 10
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("Connection refused; waiting for it, for 3 s at most")
@@ -195,7 +196,7 @@ def test_address_that_cannot_be_meant_is_given_up_at_once(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(TrackingError):
-        connection.retry_at_start(connection.connect, Progress())
+        outages.retry_at_start(connection.connect, Progress())
     assert capsys.readouterr().err == ""
 
 
@@ -222,11 +223,11 @@ def test_wait_for_server_doubles_its_pauses_until_it_answers(
 
     monkeypatch.setattr(connection, "connect", connect)
     monkeypatch.setattr(backoff.stopping, "wait", pauses.append)
-    assert connection.wait_for_server(60) == "a client"
+    assert outages.wait_for_server(60) == "a client"
     assert pauses == [1, 2, 4]
     pauses.clear()
     with pytest.raises(TrackingError, match="down"):
-        connection.wait_for_server(0.5)
+        outages.wait_for_server(0.5)
     assert pauses == []
 
 
@@ -239,7 +240,7 @@ def test_wait_for_server_that_refuses_does_not_wait(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(connection, "connect", connect)
     with pytest.raises(TrackingRefused, match="no"):
-        connection.wait_for_server(60)
+        outages.wait_for_server(60)
     assert calls == [1]
 
 
