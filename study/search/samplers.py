@@ -9,8 +9,8 @@ from optuna.samplers import CmaEsSampler
 from optuna.samplers import GPSampler
 from optuna.samplers import RandomSampler
 from optuna.samplers import TPESampler
-from optuna.terminator import BestValueStagnationEvaluator
-from optuna.terminator import Terminator
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
 
 from study.common.errors import StudyError
 from study.search.search_plan import STAGNATION
@@ -41,5 +41,9 @@ def has_converged(study: optuna.Study) -> bool:
 
     Pruned trials do not count.
     """
-    evaluator = BestValueStagnationEvaluator(STAGNATION)
-    return Terminator(evaluator, min_n_trials=STAGNATION).should_terminate(study)
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    values = [trial.value or 0.0 for trial in trials]
+    if not values:
+        return False
+    best = min(values) if study.direction == StudyDirection.MINIMIZE else max(values)
+    return len(values) - values.index(best) > STAGNATION
