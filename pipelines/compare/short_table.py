@@ -31,7 +31,8 @@ class ShortColumn:
     """A column for readers, written from one or more columns of the whole table.
 
     `sort_by` is the column of the whole table that has its numbers. Where it is empty, the text
-    itself is what to sort by. The column is left out where the table lacks `needs`.
+    itself is what to sort by. The column is left out where the table lacks `needs`. The text of a
+    column that `wraps` may take several lines.
     """
 
     title: str
@@ -39,6 +40,7 @@ class ShortColumn:
     sort_by: str = ""
     needs: str = ""
     is_numeric: bool = True
+    wraps: bool = False
 
 
 def write_short_rows(
@@ -96,6 +98,7 @@ def _make_settings_column(names: Sequence[str]) -> ShortColumn:
         "Other settings",
         lambda line: describe_settings(line[ROW].runs[0], names),
         is_numeric=False,
+        wraps=True,
     )
 
 

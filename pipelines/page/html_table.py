@@ -89,6 +89,8 @@ def _keep_interval(text: str) -> str:
 
 
 def _choose_short_css(column: ShortColumn) -> str:
+    if column.wraps:
+        return "wraps"
     return "n" if column.is_numeric else ""
 
 
