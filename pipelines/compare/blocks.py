@@ -30,7 +30,7 @@ class Row:
     runs: list[FinishedRun]
     verdict: Verdict
     cell: SweepCell | None = None  # of a sweep
-    is_found: bool = False  # by a search: then it is no variant, whatever its head and rate are
+    is_found: bool = False  # by a search, with settings that no variant has
 
     @property
     def is_baseline(self) -> bool:

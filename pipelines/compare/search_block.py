@@ -53,7 +53,7 @@ def _build_block(rows: list[list[FinishedRun]], counts: CountsByRun, named: Sequ
     return Block(
         f"Best of a search, with fresh seeds: {title}",
         [
-            Row(runs, verdict, is_found=number > 0)
+            Row(runs, verdict, is_found=number > 0 and bool(searched))
             for number, (runs, verdict) in enumerate(zip(rows, verdicts, strict=True))
         ],
         searched=tuple(name for name in searched if name != "head"),

@@ -125,6 +125,7 @@ def test_each_search_is_compared_with_its_own_start() -> None:
     assert [[row.config.epochs for row in block.rows] for block in found] == [[30, 30], [3, 3]]
     assert [block.rows[0].config.dropout for block in found] == [0.5, 0.0]
     assert found[1].searched == ()
+    assert found[1].rows[1].variant == 7  # it differs from variant 1 by its rate alone
 
 
 def test_second_best_of_a_search_that_went_on_stands_beside_the_first() -> None:
