@@ -61,11 +61,10 @@ class Heartbeats:
         is_lost: Callable[[], bool],
         on_loss: Callable[[], None],
     ) -> None:
-        record = self.storage.rdb.record_heartbeat
         while not stop.wait(heartbeat_seconds()):
             try:
                 with self.storage.timed():
-                    self.storage.retry_until_available(lambda: record(trial._trial_id))
+                    self.storage.retry_until_available(lambda: self.record(trial))
                 if is_lost() and not stop.is_set():
                     on_loss()
             except KeyboardInterrupt:  # the command ends while the storage does not answer
