@@ -24,8 +24,8 @@ def build_search_blocks(
 ) -> list[Block]:
     """Build a block for each search whose best config was trained with fresh seeds.
 
-    Its first row is variant 1, which the search started from, with those of the fresh seeds that it
-    was trained with, whether by this search or before. Without any, there is no block.
+    Its first row is variant 1, from which the search started, with the fresh seeds alone. A grid
+    may have trained it with some of them. Without any such run, there is no block.
 
     Args:
         runs: of one data set.
@@ -40,7 +40,9 @@ def build_search_blocks(
     for confirming_runs in runs_by_search.values():
         confirmed = _group_by_config(confirming_runs)
         start = _find_start(confirmed, runs)
-        best = [row for row in confirmed.values() if start and row[0].run_id != start[0].run_id]
+        if not start:
+            continue
+        best = [row for config, row in confirmed.items() if config != _strip_seed(start[0])]
         if best:
             blocks.append(_build_block([start, *best], counts, named))
     return blocks
@@ -75,8 +77,8 @@ def _strip_seed(run: FinishedRun) -> TrialConfig:
 def _find_start(confirmed: RunsByConfig, runs: Sequence[FinishedRun]) -> list[FinishedRun]:
     """Find the runs of variant 1 that differ from what was confirmed in searched fields alone.
 
-    Of several such configs, it is the one with the most of the seeds, among equals that which is
-    nearest to the recipe. Only its runs with these seeds are returned.
+    Of several such configs, it is the one with the most of the seeds, then the one nearest to the
+    recipe, then one that was confirmed. Only its runs with these seeds are returned.
     """
     confirming_runs = [run for row in confirmed.values() for run in row]
     seeds = {run.config.seed for run in confirming_runs}
@@ -92,7 +94,15 @@ def _find_start(confirmed: RunsByConfig, runs: Sequence[FinishedRun]) -> list[Fi
     )
     if not starts:
         return []
-    return max(starts.items(), key=lambda item: (len(item[1]), -len(item[0].differences())))[1]
+    config = max(
+        starts,
+        key=lambda config: (
+            len(starts[config]),
+            -len(config.differences()),
+            config in confirmed,
+        ),
+    )
+    return starts[config]
 
 
 def _list_fixed_settings(run: FinishedRun) -> dict[str, object]:

@@ -30,7 +30,7 @@ def describe_search(block: Block) -> list[str]:
         return []
     start, *found = block.rows
     sentences = summarize_study(block.rows)
-    if start.verdict.accuracy is None or any(row.verdict.accuracy is None for row in found):
+    if start.verdict.accuracy is None or any(row.verdict.gain is None for row in found):
         return sentences
     count = max(row.verdict.pairs for row in found)
     seeds = "one fresh seed" if count == 1 else f"the same {spell_count(count)} fresh seeds"

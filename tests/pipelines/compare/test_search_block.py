@@ -99,6 +99,31 @@ def test_variant_1_that_a_grid_has_trained_with_the_seeds_serves_as_the_start() 
     assert block.rows[1].verdict.pairs == 5
 
 
+def test_variant_1_of_a_grid_and_of_the_search_is_one_row() -> None:
+    by_grid = train(START, 140, seeds=range(1, 4), role="", search="grid")
+    *_, block = build(by_grid, train(START, 140, seeds=range(4, 6)), train(BEST, 180))
+    assert [row.config.dropout for row in block.rows] == [0.5, 0.2]
+    assert [run.config.seed for run in block.rows[0].runs] == list(FRESH)
+
+
+def test_start_is_the_one_of_the_search_among_equals() -> None:
+    small, large = START.replace(image_size=64), START.replace(image_size=128)
+    by_grid = train(large, 150, role="", search="grid")
+    best = train(BEST.replace(image_size=64), 180)
+    *_, block = build(by_grid, train(small, 140), best)
+    assert [row.config.image_size for row in block.rows] == [64, 64]
+
+
+def test_search_without_predictions_in_common_says_so_alone() -> None:
+    runs, counts = train(BEST, 180)
+    start_runs, start_counts = train(START, 140)
+    study = runs, {name: counts[name] for name in list(counts)[:2]}
+    start = start_runs, {name: start_counts[name] for name in list(start_counts)[2:]}
+    block = build(start, study)[-1]
+    (sentence,) = describe_search(block)
+    assert sentence.endswith("cannot be compared with the baseline: no seed in common.")
+
+
 def test_best_without_variant_1_on_its_seeds_has_no_comparison() -> None:
     blocks = build(train(START, 140, seeds=range(1), role="search"), train(BEST, 180))
     assert [block.searched for block in blocks] == [None, None]
